@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "difffit",
+    products: [
+        .executable(name: "adapterctl", targets: ["adapterctl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    ],
+    targets: [
+        // Level 0: system libraries and the loops no library has.
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
+        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
+
+        // Level 1
+        .target(name: "TensorFiles"),
+        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS"]),
+        .target(name: "ImageFiles", dependencies: ["CSPNG", "CTurboJPEG"]),
+
+        // Level 2
+        .target(name: "AdapterFormat", dependencies: ["TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "Diffusion", dependencies: ["TensorMath"]),
+
+        // Level 3
+        .target(name: "AdapterStore", dependencies: ["AdapterFormat", "CLMDB", "CZstd"]),
+        .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
+
+        // Level 4
+        .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
+        .target(
+            name: "AdapterTraining",
+            dependencies: ["DiTModel", "Diffusion", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+        .target(
+            name: "SamplingEngine",
+            dependencies: ["DiTModel", "Diffusion", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+
+        // Level 6
+        .executableTarget(
+            name: "adapterctl",
+            dependencies: [
+                "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
+                "SyntheticDomains", "TensorFiles", "TensorMath",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+
+        .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),
+        .testTarget(name: "TensorMathTests", dependencies: ["TensorMath", "CKernels"]),
+        .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),
+        .testTarget(name: "AdapterFormatTests", dependencies: ["AdapterFormat", "TensorFiles"]),
+        .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "TensorMath", "TensorFiles"]),
+        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat"]),
+        .testTarget(name: "DiTModelTests", dependencies: ["DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
+        .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
+        .testTarget(
+            name: "AdapterTrainingTests",
+            dependencies: ["AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+// One rule for every Swift room: unsafe steps are marked, warnings are errors.
+for target in package.targets where ![.system].contains(target.type) && !target.name.hasPrefix("C") {
+    var settings: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
+    if target.type != .test { settings.append(.strictMemorySafety()) }
+    target.swiftSettings = (target.swiftSettings ?? []) + settings
+}

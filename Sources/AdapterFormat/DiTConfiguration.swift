@@ -1,0 +1,62 @@
+/// The shape of one DiT, in the reference's own parameter names (`reference/dit.md` section 1).
+package struct DiTConfiguration: Codable, Sendable, Hashable {
+    /// Side of the square input, in pixels or latent pixels.
+    package var inputSize: Int
+    package var patchSize: Int
+    package var inChannels: Int
+    package var hiddenSize: Int
+    package var depth: Int
+    package var numHeads: Int
+    /// Real classes of the base model; its table has one more row, the null class, last.
+    package var numClasses: Int
+    /// True where the network also predicts the variance channels, so `outChannels` is twice `inChannels`.
+    package var learnSigma: Bool
+
+    package init(
+        inputSize: Int, patchSize: Int, inChannels: Int, hiddenSize: Int, depth: Int, numHeads: Int, numClasses: Int,
+        learnSigma: Bool
+    ) {
+        self.inputSize = inputSize
+        self.patchSize = patchSize
+        self.inChannels = inChannels
+        self.hiddenSize = hiddenSize
+        self.depth = depth
+        self.numHeads = numHeads
+        self.numClasses = numClasses
+        self.learnSigma = learnSigma
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case inputSize = "input_size"
+        case patchSize = "patch_size"
+        case inChannels = "in_channels"
+        case hiddenSize = "hidden_size"
+        case depth
+        case numHeads = "num_heads"
+        case numClasses = "num_classes"
+        case learnSigma = "learn_sigma"
+    }
+
+    package var outChannels: Int { learnSigma ? 2 * inChannels : inChannels }
+    /// Patches along one side.
+    package var gridSize: Int { inputSize / patchSize }
+    /// Tokens of one image, T.
+    package var tokens: Int { gridSize * gridSize }
+    package var headDimension: Int { hiddenSize / numHeads }
+    package var mlpSize: Int { 4 * hiddenSize }
+    /// Values of one patch on the way in: channel, row, column with the channel slowest.
+    package var patchInSize: Int { inChannels * patchSize * patchSize }
+    /// Values of one patch on the way out: row, column, channel with the channel fastest.
+    package var patchOutSize: Int { outChannels * patchSize * patchSize }
+
+    /// DiT-S, B, L and XL at patch 2, 4 and 8 for 256 or 512 pixel images, by the names of the paper ("DiT-XL/2").
+    package static func preset(_ name: String, pixels: Int = 256) -> DiTConfiguration? {
+        let sizes = ["S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)]
+        let parts = name.replacing("DiT-", with: "").split(separator: "/").map(String.init)
+        guard parts.count == 2, let (depth, hidden, heads) = sizes[parts[0]], let patch = Int(parts[1]), [2, 4, 8].contains(patch)
+        else { return nil }
+        return DiTConfiguration(
+            inputSize: pixels / 8, patchSize: patch, inChannels: 4, hiddenSize: hidden, depth: depth, numHeads: heads,
+            numClasses: 1000, learnSigma: true)
+    }
+}

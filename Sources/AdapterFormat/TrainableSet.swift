@@ -1,0 +1,43 @@
+/// Which values of the layout (and whether the frozen matrices too) an adapter may move (`reference/difffit.md` section 3).
+package struct TrainableSet: Sendable, Hashable, Codable {
+    package enum Method: String, Sendable, Codable, CaseIterable {
+        /// DiffFit as published (set B): biases, class table, gammas in the first blocks, affine norm1 and norm2.
+        case difffit
+        /// DiffFit as publicly re-implemented (set A): without the affine norms.
+        case difffitA = "difffit-a"
+        /// Biases and class table alone.
+        case bitfit
+        /// Every parameter except the fixed position table; the result is a base, not an adapter.
+        case full
+    }
+
+    package let method: Method
+    /// Gammas are trained in blocks 0 ..< gammaDepth.
+    package let gammaDepth: Int
+
+    package init(_ method: Method, gammaDepth: Int) {
+        self.method = method
+        self.gammaDepth = gammaDepth
+    }
+
+    /// The default depth of the paper: the first half of the blocks.
+    package init(_ method: Method, _ configuration: DiTConfiguration) {
+        self.init(method, gammaDepth: method == .difffit || method == .difffitA ? configuration.depth / 2 : 0)
+    }
+
+    package func contains(_ tensor: TunableTensor) -> Bool {
+        switch tensor.kind {
+        case .bias: true
+        case .gamma: tensor.block.map { $0 < gammaDepth } ?? false
+        case .normWeight, .normBias: method == .difffit
+        }
+    }
+
+    /// The tensors of the layout that this set moves, in layout order.
+    package func tensors(of layout: TunableLayout) -> [TunableTensor] { layout.tensors.filter(contains) }
+
+    /// Trained values outside the frozen matrices, the class table with its null row included.
+    package func count(in layout: TunableLayout, classes: Int) -> Int {
+        tensors(of: layout).reduce((classes + 1) * layout.configuration.hiddenSize) { $0 + $1.count }
+    }
+}
