@@ -1,1 +1,108 @@
+// The loops no library has: normalisation, activation, epilogues, softmax, the optimiser and the noise generator.
+//
+// Matrices are row-major float32; `rows` rows of `n` values follow each other without gaps unless a leading dimension
+// (`ld...`) is given. A name ending in `_backward` adds into the gradients it documents as "+=" and overwrites the rest.
+// Every loop exists for three instruction sets, compiled from one source; the best one the processor has is chosen at
+// first use and `ck_set_level` picks another for tests.
+#ifndef CKERNELS_H
+#define CKERNELS_H
 
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2 } ck_level;
+
+/// The best level of this processor.
+ck_level ck_best_level(void);
+/// The level in use.
+ck_level ck_current_level(void);
+/// Uses another level from here on; answers the level really set, never above the processor's. Not for use while kernels run.
+ck_level ck_set_level(ck_level level);
+
+/// Processors this process may run on, at least 1.
+int ck_processor_count(void);
+
+// Normalisation ---------------------------------------------------------------------------------------------------
+
+/// out = (x - mean) * rstd * scale + shift, per row; keeps mean and rstd (both may be null). scale, shift: [n].
+void ck_norm_modulate(float *out, const float *x, const float *scale, const float *shift, float *mean, float *rstd, size_t rows,
+                      size_t n, float eps);
+/// With dout: dx += through the norm, dscale[n] += sum dout * normalised, dshift[n] += sum dout.
+void ck_norm_modulate_backward(float *dx, float *dscale, float *dshift, const float *dout, const float *x, const float *mean,
+                               const float *rstd, const float *scale, size_t rows, size_t n);
+/// scale = w * (1 + s), shift = c * (1 + s) + b: the affine norm and the adaLN modulation as one pair of vectors.
+void ck_fold_modulation(float *scale, float *shift, const float *w, const float *c, const float *s, const float *b, size_t n);
+/// With dscale and dshift of the folded pair: dw += , dc += , ds = , db = .
+void ck_fold_modulation_backward(float *dw, float *dc, float *ds, float *db, const float *dscale, const float *dshift, const float *w,
+                                 const float *c, const float *s, size_t n);
+
+// Epilogues -------------------------------------------------------------------------------------------------------
+
+/// x += bias.
+void ck_add_bias(float *x, const float *bias, size_t rows, size_t n);
+/// z += bias; y = gamma * z. y may be z.
+void ck_bias_gamma(float *y, float *z, const float *bias, const float *gamma, size_t rows, size_t n);
+/// out = x * scale, per row.
+void ck_scale_columns(float *out, const float *x, const float *scale, size_t rows, size_t n);
+/// dgamma[n] += sum dy * z; dz = dy * gamma. dz may be dy.
+void ck_gamma_backward(float *dz, float *dgamma, const float *dy, const float *z, const float *gamma, size_t rows, size_t n);
+/// z += bias; out = x + gate * z.
+void ck_residual(float *out, const float *x, float *z, const float *bias, const float *gate, size_t rows, size_t n);
+/// dz = dout * gate; dgate[n] += sum dout * z.
+void ck_residual_backward(float *dz, float *dgate, const float *dout, const float *z, const float *gate, size_t rows, size_t n);
+/// h += bias; out = gelu(h), the tanh form.
+void ck_bias_gelu(float *out, float *h, const float *bias, size_t rows, size_t n);
+/// dh = dout * gelu'(h). dh may be dout.
+void ck_gelu_backward(float *dh, const float *dout, const float *h, size_t count);
+/// out = gelu(h).
+void ck_gelu(float *out, const float *h, size_t count);
+/// out = x * sigmoid(x).
+void ck_silu(float *out, const float *x, size_t count);
+/// dx = dout * silu'(x).
+void ck_silu_backward(float *dx, const float *dout, const float *x, size_t count);
+/// sum[n] += the column sums of x.
+void ck_column_sum(float *sum, const float *x, size_t rows, size_t n);
+/// out = a * b, out += a * b, y += alpha * x.
+void ck_multiply(float *out, const float *a, const float *b, size_t count);
+void ck_multiply_add(float *out, const float *a, const float *b, size_t count);
+void ck_axpy(float *y, const float *x, float alpha, size_t count);
+
+// Attention -------------------------------------------------------------------------------------------------------
+
+/// x = softmax(alpha * x), per row, in place.
+void ck_softmax(float *x, float alpha, size_t rows, size_t n);
+/// dp becomes the gradient of the scores before alpha: alpha * p * (dp - sum dp * p).
+void ck_softmax_backward(float *dp, const float *p, float alpha, size_t rows, size_t n);
+
+// Linear layer for few rows ---------------------------------------------------------------------------------------
+
+/// out[r, j] = sum_k x[r, k] w[j, k]. A row's bytes do not depend on the other rows.
+void ck_linear_rows(float *out, const float *x, const float *w, size_t rows, size_t in, size_t out_features);
+
+// Optimiser -------------------------------------------------------------------------------------------------------
+
+typedef struct {
+  float learning_rate, beta1, beta2, epsilon, weight_decay;
+  float correction1, correction2;  // 1 - beta^step
+  float gradient_scale;            // applied to the gradient first: clipping, averaging
+} ck_adamw_settings;
+
+/// One decoupled AdamW update of `count` values.
+void ck_adamw(float *p, float *m, float *v, const float *g, size_t count, const ck_adamw_settings *settings);
+/// ema = decay * ema + (1 - decay) * p.
+void ck_ema(float *ema, const float *p, float decay, float one_minus_decay, size_t count);
+/// Sum of squares, in a fixed order.
+double ck_sum_of_squares(const float *x, size_t count);
+
+// Conversion and noise ----------------------------------------------------------------------------------------------
+
+void ck_bf16_to_f32(float *out, const uint16_t *x, size_t count);
+
+/// Four words of Philox 4x32-10 for one counter and key.
+void ck_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+/// Standard normals number first ..< first + count of the stream (key, stream): any part can be drawn alone.
+void ck_normals(float *out, uint64_t key, uint64_t stream, uint64_t first, size_t count);
+/// Uniforms in [0, 1), same numbering.
+void ck_uniforms(float *out, uint64_t key, uint64_t stream, uint64_t first, size_t count);
+
+#endif

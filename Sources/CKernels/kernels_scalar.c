@@ -1,0 +1,2 @@
+#define LEVEL scalar
+#include "kernels.inc"

@@ -1,0 +1,14 @@
+/// Which public implementation's function of the weights is computed (`reference/dit.md` section 0).
+package enum Preset: String, Sendable, Codable, CaseIterable {
+    /// facebookresearch/DiT, the function the weights were trained as.
+    case original
+    /// huggingface/diffusers: other timestep frequencies, another epsilon before the MLP, one more guided channel.
+    case diffusers
+
+    /// Divisor i / d in the timestep frequencies.
+    package var frequencyDivisor: Float { self == .original ? 128 : 127 }
+    package var mlpNormEpsilon: Float { self == .original ? 1e-6 : 1e-5 }
+
+    /// Latent channels that guidance acts on, of `channels`: the original leaves the fourth alone.
+    package func guidedChannels(of channels: Int) -> Int { self == .original ? min(3, channels) : channels }
+}

@@ -1,0 +1,37 @@
+import COpenBLAS
+
+/// How a factor of a product is read.
+package enum Factor {
+    case plain(Matrix)
+    case transposed(Matrix)
+
+    fileprivate var matrix: Matrix {
+        switch self {
+        case .plain(let m), .transposed(let m): m
+        }
+    }
+    fileprivate var isTransposed: Bool {
+        if case .transposed = self { true } else { false }
+    }
+    fileprivate var rows: Int { isTransposed ? matrix.columns : matrix.rows }
+    fileprivate var columns: Int { isTransposed ? matrix.rows : matrix.columns }
+}
+
+/// c = a b, or c += a b. The library runs on the calling thread alone; `ComputePool` does the splitting.
+package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, adding: Bool = false) {
+    precondition(a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
+        "\(a.rows) x \(a.columns) times \(b.rows) x \(b.columns) into \(c.rows) x \(c.columns)")
+    singleThreadedLibrary
+    unsafe cblas_sgemm(
+        CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
+        blasint(c.rows), blasint(c.columns), blasint(a.columns), 1, a.matrix.base, blasint(a.matrix.stride),
+        b.matrix.base, blasint(b.matrix.stride), adding ? 1 : 0, c.base, blasint(c.stride))
+}
+
+/// OpenBLAS would start threads of its own beside the pool's.
+private let singleThreadedLibrary: Void = openblas_set_num_threads(1)
+
+/// What the BLAS says of itself: version, build and the kernels it chose, for logs and benchmarks.
+package var blasDescription: String {
+    unsafe String(cString: openblas_get_config()) + ", core " + String(cString: openblas_get_corename())
+}
