@@ -7,6 +7,9 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, 
 
     package init(_ digest: SHA256.Digest) { bytes = Array(digest) }
 
+    /// The SHA-256 of these bytes.
+    package init(of data: Data) { self.init(SHA256.hash(data: data)) }
+
     /// Reads 64 hexadecimal digits; nil for anything else.
     package init?(hex: some StringProtocol) {
         guard hex.utf8.count == 64 else { return nil }

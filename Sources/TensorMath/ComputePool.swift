@@ -117,19 +117,25 @@ private final class Entry {
 
     func work(lane: Int) {
         var seen = 0
-        while true {
-            unsafe pthread_mutex_lock(mutex)
-            while round == seen && !stopping { unsafe pthread_cond_wait(started, mutex) }
+        while let round = takePart(after: seen, lane: lane) {
             seen = round
-            let body = self.body
-            let leaving = stopping
-            unsafe pthread_mutex_unlock(mutex)
-            if leaving { return }
-            body?(lane)
             unsafe pthread_mutex_lock(mutex)
             pending -= 1
             if pending == 0 { unsafe pthread_cond_signal(finished) }
             unsafe pthread_mutex_unlock(mutex)
         }
+    }
+
+    /// Waits for the round after `seen` and runs its body; nil when the pool stops. A function of its own, never inlined:
+    /// its hold on the body must end before the caller reports the lane as finished, since the body does not escape `run`.
+    @inline(never)
+    private func takePart(after seen: Int, lane: Int) -> Int? {
+        unsafe pthread_mutex_lock(mutex)
+        while round == seen && !stopping { unsafe pthread_cond_wait(started, mutex) }
+        let (round, body, isStopping) = (self.round, self.body, stopping)
+        unsafe pthread_mutex_unlock(mutex)
+        if isStopping { return nil }
+        body?(lane)
+        return round
     }
 }

@@ -1,0 +1,30 @@
+import AdapterFormat
+import DiTModel
+import TensorMath
+
+extension TrainableValues {
+    /// The start of a base trained from nothing, as the reference initialises it: Xavier-uniform matrices, embedders
+    /// normal with deviation 0.02, modulation and final layer zero, gammas and norm weights 1.
+    package func initialise(_ layout: TunableLayout, seed: UInt64) {
+        zero()
+        vector.copy(from: TunableVector.neutral(layout).values)
+        fill(classTable, seed: seed, stream: 0, normal: 0.02)
+        guard let weights else { return }
+        let zeros = weights.blocks.map(\.modulation) + [weights.finalModulation, weights.finalLinear]
+        for matrix in zeros { matrix.fill(0) }
+        fill(weights.tEmbedder0, seed: seed, stream: 1, normal: 0.02)
+        fill(weights.tEmbedder2, seed: seed, stream: 2, normal: 0.02)
+        let drawn = [weights.xEmbedder] + weights.blocks.flatMap { [$0.qkv, $0.proj, $0.fc1, $0.fc2] }
+        for (index, matrix) in drawn.enumerated() {
+            // A normal of the Xavier-uniform's variance, 2 / (rows + columns).
+            fill(matrix, seed: seed, stream: UInt64(3 + index), normal: (2 / Float(matrix.rows + matrix.columns)).squareRoot())
+        }
+    }
+
+    private func fill(_ matrix: Matrix, seed: UInt64, stream: UInt64, normal deviation: Float) {
+        NoiseStream(seed: seed, stream: stream).normals(into: matrix)
+        matrix.withMutableSpan { values in
+            for index in values.indices { values[index] *= deviation }
+        }
+    }
+}

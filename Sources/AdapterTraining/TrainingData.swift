@@ -1,0 +1,50 @@
+import AdapterFormat
+import Foundation
+import ImageFiles
+import TensorMath
+
+/// Labelled images in memory, all of one size, as a training run draws from them.
+package struct TrainingData: Sendable {
+    /// Class names in label order.
+    package let classNames: [String]
+    /// Label per image.
+    package let labels: [Int]
+    /// Side of the square images in pixels.
+    package let size: Int
+    /// Where the images come from, as the manifest records it.
+    package let summary: String
+    /// RGB bytes, image after image.
+    private let pixels: [UInt8]
+
+    /// - Precondition: every image is `size` pixels square; `images` and `labels` are of one length.
+    package init(classNames: [String], size: Int, images: [RGBImage], labels: [Int], summary: String) {
+        precondition(images.count == labels.count && images.allSatisfy { $0.width == size && $0.height == size })
+        self.classNames = classNames
+        self.size = size
+        self.labels = labels
+        self.summary = summary
+        pixels = images.flatMap(\.pixels)
+    }
+
+    package var count: Int { labels.count }
+
+    /// SHA-256 over names, labels and pixels: equal data gives an equal digest.
+    package var digest: Digest {
+        let header = (classNames + [labels.map(String.init).joined(separator: ",")]).joined(separator: "\n")
+        return Digest(of: Data(header.utf8) + pixels)
+    }
+
+    /// Image `index` as (3 S S) in -1...1, channel slowest, mirrored left to right where asked.
+    package func copy(_ index: Int, flipped: Bool, into x: Matrix) {
+        let plane = size * size
+        let start = index * plane * 3
+        x.withMutableSpan { x in
+            for row in 0..<size {
+                for column in 0..<size {
+                    let from = start + (row * size + (flipped ? size - 1 - column : column)) * 3
+                    for channel in 0..<3 { x[channel * plane + row * size + column] = Float(pixels[from + channel]) / 127.5 - 1 }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import Diffusion
+import Foundation
+import TensorMath
+
+/// How a training run goes, all of it recorded with the result.
+package struct TrainingSettings: Sendable, Hashable, Codable {
+    package var steps: Int
+    package var batch: Int
+    package var seed: UInt64
+    package var learningRate: Float
+    package var beta2: Float = 0.95
+    package var weightDecay: Float = 0
+    /// Steps over which the learning rate rises from nothing.
+    package var warmup: Int = 100
+    /// The last share of the steps, over which the learning rate falls to a fiftieth on a cosine.
+    package var decayShare: Double = 0.4
+    package var emaDecay: Double = 0.998
+    /// Largest gradient norm.
+    package var clip: Double = 1
+    /// Probability that a label gives way to the null class.
+    package var labelDropout: Float = 0.1
+    /// Whether images are mirrored at random.
+    package var flips: Bool = false
+    package var lossWeighting: String = "constant"
+
+    package init(steps: Int, batch: Int, seed: UInt64, learningRate: Float) {
+        self.steps = steps
+        self.batch = batch
+        self.seed = seed
+        self.learningRate = learningRate
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case steps, batch, seed, warmup, clip, flips
+        case learningRate = "learning_rate"
+        case beta2
+        case weightDecay = "weight_decay"
+        case decayShare = "decay_share"
+        case emaDecay = "ema_decay"
+        case labelDropout = "label_dropout"
+        case lossWeighting = "loss_weighting"
+    }
+
+    /// AdamW's settings at one step, counted from 0.
+    package func optimiser(at step: Int) -> AdamWSettings {
+        let rise = min(1, Double(step + 1) / Double(max(warmup, 1)))
+        let start = Double(steps) * (1 - decayShare)
+        let part = max(0, (Double(step) - start) / max(Double(steps) - start, 1))
+        let fall = 0.02 + 0.98 * (1 + cos(.pi * min(part, 1))) / 2
+        return AdamWSettings(learningRate: learningRate * Float(rise * fall), beta2: beta2, weightDecay: weightDecay)
+    }
+}

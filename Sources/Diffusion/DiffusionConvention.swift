@@ -1,0 +1,79 @@
+/// How noise and data are mixed.
+package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
+    /// DiT's: x_t = sqrt(abar_t) data + sqrt(1 - abar_t) noise, 1000 steps of plain linear beta; t counts 0 (data) to 999 (noise).
+    case linearVP = "linear-vp"
+    /// SiT's: x_t = t data + (1 - t) noise; t runs from 0 (noise) to 1 (data).
+    case linear
+
+    package var predictions: [Prediction] {
+        switch self {
+        case .linearVP: [.epsilon]
+        case .linear: [.velocity, .x0]
+        }
+    }
+
+    /// What the timestep embedder takes for one unit of t, where the base's card says nothing else.
+    package var defaultTimeScale: Double {
+        switch self {
+        case .linearVP: 1
+        case .linear: 1000
+        }
+    }
+}
+
+/// What the network's output stands for.
+package enum Prediction: String, Codable, Sendable, CaseIterable {
+    /// The noise.
+    case epsilon
+    /// dx/dt on the linear path: data - noise.
+    case velocity
+    /// The data.
+    case x0
+}
+
+/// What a base's card says about its diffusion; adapters inherit it.
+package struct DiffusionConvention: Codable, Sendable, Hashable {
+    package let path: DiffusionPath
+    package let prediction: Prediction
+    /// True where the second half of the output interpolates the log variance (DiT). Elsewhere a second half is ignored (SiT).
+    package let learnsVariance: Bool
+    package let timeScale: Double
+
+    /// - Parameter timeScale: nil takes the path's own.
+    package init(
+        path: DiffusionPath, prediction: Prediction, learnsVariance: Bool = false, timeScale: Double? = nil
+    ) throws(DiffusionError) {
+        guard path.predictions.contains(prediction) else { throw .predictionOffPath(prediction, path) }
+        guard path == .linearVP || !learnsVariance else { throw .learnedVarianceOffPath(path) }
+        let scale = timeScale ?? path.defaultTimeScale
+        guard scale > 0, scale.isFinite else { throw .timeScale(scale) }
+        self.init(checked: path, prediction, learnsVariance, scale)
+    }
+
+    /// The released DiT models.
+    package static let dit = DiffusionConvention(checked: .linearVP, .epsilon, true, DiffusionPath.linearVP.defaultTimeScale)
+
+    private init(checked path: DiffusionPath, _ prediction: Prediction, _ learnsVariance: Bool, _ timeScale: Double) {
+        self.path = path
+        self.prediction = prediction
+        self.learnsVariance = learnsVariance
+        self.timeScale = timeScale
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case path, prediction
+        case learnsVariance = "learns_variance"
+        case timeScale = "time_scale"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let card = try decoder.container(keyedBy: CodingKeys.self)
+        try self.init(
+            path: card.decode(DiffusionPath.self, forKey: .path), prediction: card.decode(Prediction.self, forKey: .prediction),
+            learnsVariance: card.decodeIfPresent(Bool.self, forKey: .learnsVariance) ?? false,
+            timeScale: card.decodeIfPresent(Double.self, forKey: .timeScale))
+    }
+
+    /// The time given to the network's timestep embedder at time t.
+    package func embedderTime(_ t: Double) -> Float { Float(t * timeScale) }
+}

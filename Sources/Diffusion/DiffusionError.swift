@@ -1,0 +1,24 @@
+/// What this room refuses, each with the value at fault.
+package enum DiffusionError: Error, Hashable, CustomStringConvertible {
+    case predictionOffPath(Prediction, DiffusionPath)
+    case learnedVarianceOffPath(DiffusionPath)
+    case timeScale(Double)
+    case lossWeighting(String)
+    case respacing(String)
+
+    package var description: String {
+        switch self {
+        case .predictionOffPath(let prediction, let path):
+            let valid = path.predictions.map { "'\($0.rawValue)'" }.joined(separator: " or ")
+            return "a network on the path '\(path.rawValue)' predicts \(valid), not '\(prediction.rawValue)'"
+        case .learnedVarianceOffPath(let path):
+            return "the path '\(path.rawValue)' has no learned variance"
+        case .timeScale(let scale):
+            return "the time scale must be a positive number, not \(scale)"
+        case .lossWeighting(let text):
+            return "the loss weighting '\(text)' is none of 'constant', 'min-snr:G', 'soft-min-snr:G' with G above 0"
+        case .respacing(let text):
+            return "'\(text)' does not choose steps out of \(VPSchedule.trainingSteps): give 'N', 'N,M,...' or 'ddimN'"
+        }
+    }
+}

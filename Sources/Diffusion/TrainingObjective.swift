@@ -1,0 +1,120 @@
+import Foundation
+
+/// Loss of one image, before any scale.
+package struct ImageLoss: Sendable, Hashable {
+    /// Mean squared error of what the loss is taken on (epsilon or velocity), unweighted.
+    package let mse: Float
+    /// The variational bound in bits per value, where the variance is learned; else 0.
+    package let vlb: Float
+    /// weight mse + vlb.
+    package let total: Float
+}
+
+/// What a network is trained for, one image at a time; allocates nothing.
+package struct TrainingObjective: Sendable {
+    package let convention: DiffusionConvention
+    package let weighting: LossWeighting
+    /// Mean and deviation of the logit of t on the linear path.
+    package let logitMean: Float
+    package let logitDeviation: Float
+    /// 1 - t is not divided by less, in prediction and target alike, where x0 is predicted and the loss taken on the velocity.
+    package static let leastDivisor = 0.05
+
+    package init(
+        _ convention: DiffusionConvention, weighting: LossWeighting = .constant, logitMean: Float = -0.3, logitDeviation: Float = 1
+    ) {
+        self.convention = convention
+        self.weighting = weighting
+        self.logitMean = logitMean
+        self.logitDeviation = logitDeviation
+    }
+
+    /// t of one image: a whole number from 0 to 999 on the VP path, sigmoid(N(mean, deviation)) on the linear path.
+    package func time(_ draws: TrainingDraws) -> Double {
+        switch convention.path {
+        case .linearVP: Double((draws.timeUniform * Float(VPSchedule.trainingSteps)).rounded(.down))
+        case .linear: 1 / (1 + exp(-Double(logitMean + logitDeviation * draws.timeNormal)))
+        }
+    }
+
+    /// What the embedder takes for t.
+    package func embedderTime(_ t: Double) -> Float { convention.embedderTime(t) }
+
+    /// x_t from data and noise, all of one size.
+    package func mix(x0: Span<Float>, noise: Span<Float>, t: Double, into xt: inout MutableSpan<Float>) {
+        precondition(noise.count == x0.count && xt.count == x0.count, "\(x0.count) values, \(noise.count) of noise, \(xt.count) mixed")
+        let (signal, spread) = scales(t)
+        for i in 0..<x0.count { xt[i] = signal * x0[i] + spread * noise[i] }
+    }
+
+    /// Loss of one image from the network's output, and its gradient.
+    ///
+    /// - Parameters:
+    ///   - output: (C, S, S) or (2 C, S, S); a second half without learned variance is ignored and its gradient 0.
+    ///   - x0, noise, xt: (C, S, S), as given to and made by `mix`.
+    ///   - scale: factor of the gradient, 1 / batch for the mean over a batch; the returned loss is without it.
+    ///   - gradient: d(scale total) / d(output), overwritten.
+    package func loss(
+        output: Span<Float>, x0: Span<Float>, noise: Span<Float>, xt: Span<Float>, t: Double, scale: Float,
+        gradient: inout MutableSpan<Float>
+    ) -> ImageLoss {
+        let count = x0.count
+        precondition(
+            noise.count == count && xt.count == count && gradient.count == output.count
+                && (output.count == 2 * count || output.count == count && !convention.learnsVariance),
+            "an output of \(output.count) values for an image of \(count)")
+        for i in count..<max(count, output.count) { gradient[i] = 0 }
+        switch convention.prediction {
+        case .epsilon:
+            let abar = VPSchedule.training.alphasCumprod[Int(t)]
+            let weight = Float(weighting.onEpsilon(snr: abar / (1 - abar)))
+            let slope = 2 * weight * scale / Float(count)
+            var sum = 0.0
+            for i in 0..<count {
+                let error = output[i] - noise[i]
+                sum += Double(error * error)
+                gradient[i] = slope * error
+            }
+            let mse = Float(sum / Double(count))
+            guard convention.learnsVariance else { return ImageLoss(mse: mse, vlb: 0, total: weight * mse) }
+            let bound = VariationalBound(step: Int(t))
+            let vlb = bound.loss(output: output, x0: x0, xt: xt, scale: scale, gradient: &gradient)
+            return ImageLoss(mse: mse, vlb: vlb, total: weight * mse + vlb)
+        case .velocity:
+            let weight = Float(weighting.onVelocity(t: t, divisor: 1 - t))
+            let slope = 2 * weight * scale / Float(count)
+            var sum = 0.0
+            for i in 0..<count {
+                let error = output[i] - (x0[i] - noise[i])
+                sum += Double(error * error)
+                gradient[i] = slope * error
+            }
+            let mse = Float(sum / Double(count))
+            return ImageLoss(mse: mse, vlb: 0, total: weight * mse)
+        case .x0:
+            // Velocity (x0 - x_t) / divisor on both sides: x_t falls out of the difference.
+            let divisor = max(1 - t, Self.leastDivisor)
+            let weight = Float(weighting.onVelocity(t: t, divisor: divisor))
+            let inverse = Float(1 / divisor)
+            let slope = 2 * weight * scale * inverse / Float(count)
+            var sum = 0.0
+            for i in 0..<count {
+                let error = (output[i] - x0[i]) * inverse
+                sum += Double(error * error)
+                gradient[i] = slope * error
+            }
+            let mse = Float(sum / Double(count))
+            return ImageLoss(mse: mse, vlb: 0, total: weight * mse)
+        }
+    }
+
+    /// Factors of data and noise in x_t.
+    private func scales(_ t: Double) -> (signal: Float, spread: Float) {
+        switch convention.path {
+        case .linearVP:
+            let abar = VPSchedule.training.alphasCumprod[Int(t)]
+            return (Float(abar.squareRoot()), Float((1 - abar).squareRoot()))
+        case .linear: return (Float(t), Float(1 - t))
+        }
+    }
+}

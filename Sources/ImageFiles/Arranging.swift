@@ -1,0 +1,24 @@
+extension RGBImage {
+    /// Each pixel as a square of `factor` by `factor`.
+    package func enlarged(by factor: Int) -> RGBImage {
+        var result = RGBImage(width: width * factor, height: height * factor)
+        for row in 0..<result.height {
+            for column in 0..<result.width {
+                let from = ((row / factor) * width + column / factor) * 3, to = (row * result.width + column) * 3
+                for channel in 0..<3 { result.pixels[to + channel] = pixels[from + channel] }
+            }
+        }
+        return result
+    }
+
+    /// Copies another image on this one, its top left corner at (x, y); what lies outside is cut off.
+    package mutating func draw(_ other: RGBImage, x: Int, y: Int) {
+        let columns = max(0, -x)..<max(max(0, -x), min(other.width, width - x))
+        for row in max(0, -y)..<max(max(0, -y), min(other.height, height - y)) {
+            for column in columns {
+                let from = (row * other.width + column) * 3, to = ((y + row) * width + x + column) * 3
+                for channel in 0..<3 { pixels[to + channel] = other.pixels[from + channel] }
+            }
+        }
+    }
+}
