@@ -29,7 +29,7 @@ package struct SyntheticDomain: Sendable {
     package static let base = mixture
 
     /// The eight shipped domains, after the paper's eight.
-    package static let downstream: [SyntheticDomain] = []
+    package static let downstream = [food, scenes, fungi, objects, birds, art, flowers, cars]
 
     /// The domain or the base mixture by its name; nil when there is none.
     package static func named(_ name: String) -> SyntheticDomain? {

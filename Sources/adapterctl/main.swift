@@ -44,6 +44,8 @@ case "sheet":
     let t0 = Date()
     try sheet(SyntheticDomain.named(arguments[2])!, columns: 14, to: arguments[3])
     say("\(SyntheticDomain.named(arguments[2])!.classes) \(Date().timeIntervalSince(t0))")
+case "sheets":
+    for domain in SyntheticDomain.downstream { try sheet(domain, columns: 12, to: "\(arguments[2])/\(domain.name).png") }
 case "basetrain":
     let t0 = Date()
     let data = draw(.base, perClass: Int(arguments[4])!, seed: 1)
