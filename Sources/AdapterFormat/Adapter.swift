@@ -1,0 +1,85 @@
+import Crypto
+import Foundation
+
+/// What an adapter says about itself. Unknown fields of a later version are passed over.
+package struct AdapterManifest: Sendable, Hashable, Codable {
+    package var schemaVersion = 1
+    package var kind = "difffit"
+    /// The name it was stored or exported under; a label, not part of its identity.
+    package var name: String?
+    package var baseDigest: Digest
+    package var layoutDigest: Digest
+    package var trainableSet: TrainableSet
+    package var classes: [String]
+    package var prediction: String
+    package var path: String
+    package var training: TrainingFacts?
+    /// ISO 8601.
+    package var created: String?
+    /// Digests of the adapters this one was made from, and how.
+    package var parents: [Digest]?
+    package var recipe: String?
+
+    package init(
+        name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
+        training: TrainingFacts? = nil, created: String? = nil
+    ) {
+        self.name = name
+        self.baseDigest = baseDigest
+        self.layoutDigest = layoutDigest
+        self.trainableSet = trainableSet
+        self.classes = classes
+        self.prediction = prediction
+        self.path = path
+        self.training = training
+        self.created = created
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case kind, name, classes, prediction, path, training, created, parents, recipe
+        case schemaVersion = "schema_version"
+        case baseDigest = "base_digest"
+        case layoutDigest = "layout_digest"
+        case trainableSet = "trainable_set"
+    }
+}
+
+/// A whole adapter: its manifest, the absolute values over the base's layout, and its class table.
+package struct Adapter: Sendable, Hashable {
+    package var manifest: AdapterManifest
+    package let vector: TunableVector
+    package let classes: ClassTable
+
+    package init(manifest: AdapterManifest, vector: TunableVector, classes: ClassTable) {
+        self.manifest = manifest
+        self.vector = vector
+        self.classes = classes
+    }
+
+    /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, class names and every value. Names, dates and
+    /// training facts do not change it.
+    package var digest: Digest {
+        var hash = SHA256()
+        let set = manifest.trainableSet
+        let head = [manifest.kind, "\(manifest.baseDigest)", "\(manifest.layoutDigest)", "\(set.method.rawValue):\(set.gammaDepth)"]
+        for text in head + classes.names {
+            // The length first: no two lists of names give one text.
+            hash.update(data: Data("\(text.utf8.count):\(text)\n".utf8))
+        }
+        for values in [vector.values, classes.values] {
+            hash.update(data: Data("[\(values.count)]".utf8))
+            hash.update(data: littleEndianBytes(values))
+        }
+        return Digest(hash.finalize())
+    }
+}
+
+/// float32 little-endian.
+func littleEndianBytes(_ values: [Float]) -> Data {
+    var data = Data(capacity: values.count * 4)
+    for value in values {
+        let bits = value.bitPattern
+        data.append(contentsOf: [UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8), UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24)])
+    }
+    return data
+}

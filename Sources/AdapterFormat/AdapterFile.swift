@@ -1,0 +1,93 @@
+import Foundation
+import TensorFiles
+
+/// An adapter as a file: safetensors with absolute values under the reference's names, the manifest in the metadata.
+///
+/// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own.
+package enum AdapterFile {
+    static let manifestKey = "difffit"
+
+    /// Binds the file to the base completely, or refuses it by name and shape (law 2).
+    package static func read(path: String, base: BaseFile) throws -> Adapter {
+        let file = try SafetensorsFile(path: path)
+        let layout = base.layout
+        var manifest: AdapterManifest
+        if let stated: AdapterManifest = try BaseFile.metadata(manifestKey, of: file) {
+            manifest = stated
+            guard manifest.layoutDigest == layout.digest else {
+                throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
+            }
+            guard manifest.baseDigest == base.digest else {
+                throw AdapterFormatError.otherBase(file: path, base: manifest.baseDigest.short, expected: base.digest.short)
+            }
+        } else {
+            manifest = try foreignManifest(file, base)
+        }
+        let vector = try vector(file, manifest.trainableSet, base)
+        let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
+        manifest.classes = classes.names
+        return Adapter(manifest: manifest, vector: vector, classes: classes)
+    }
+
+    private static func vector(_ file: SafetensorsFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
+        var values = base.vector.values
+        var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: base.layout).map { ($0.name, $0) })
+        for entry in file.entries where entry.name != TunableLayout.classTableName {
+            guard let tensor = wanted.removeValue(forKey: entry.name) else {
+                throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
+            }
+            guard entry.shape == tensor.shape else {
+                throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: tensor.shape)
+            }
+            values.replaceSubrange(tensor.range, with: try finite(file, entry.name))
+        }
+        if let missing = wanted.values.min(by: { $0.range.lowerBound < $1.range.lowerBound }) {
+            throw AdapterFormatError.missingTensor(file: file.path, name: missing.name, shape: missing.shape)
+        }
+        return TunableVector(values, layout: base.layout)
+    }
+
+    private static func classTable(_ file: SafetensorsFile, names: [String], width: Int) throws -> ClassTable {
+        let name = TunableLayout.classTableName
+        guard let entry = file[name] else {
+            throw AdapterFormatError.missingTensor(file: file.path, name: name, shape: [names.count + 1, width])
+        }
+        guard entry.shape == [names.count + 1, width] else {
+            throw AdapterFormatError.wrongShape(file: file.path, name: name, shape: entry.shape, expected: [names.count + 1, width])
+        }
+        return ClassTable(names: names, values: try finite(file, name))
+    }
+
+    private static func finite(_ file: SafetensorsFile, _ name: String) throws -> [Float] {
+        let values = try file.floats(name)
+        guard values.allSatisfy(\.isFinite) else { throw AdapterFormatError.notFinite(file: file.path, name: name) }
+        return values
+    }
+
+    /// The manifest of a file that other software wrote: the trainable set is told from the tensors that are there.
+    private static func foreignManifest(_ file: SafetensorsFile, _ base: BaseFile) throws -> AdapterManifest {
+        let hasNorms = base.layout.tensors.contains { $0.kind == .normWeight && file[$0.name] != nil }
+        let depth = base.layout.tensors.filter { $0.kind == .gamma && file[$0.name] != nil }.compactMap(\.block).max().map { $0 + 1 } ?? 0
+        let set = TrainableSet(hasNorms ? .difffit : depth > 0 ? .difffitA : .bitfit, gammaDepth: depth)
+        if let missing = set.tensors(of: base.layout).first(where: { file[$0.name] == nil }) {
+            throw AdapterFormatError.noTrainableSet(file: file.path, missing: missing.name)
+        }
+        guard let rows = file[TunableLayout.classTableName]?.shape.first, rows > 0 else {
+            throw AdapterFormatError.missingTensor(
+                file: file.path, name: TunableLayout.classTableName, shape: [base.configuration.numClasses + 1, base.configuration.hiddenSize])
+        }
+        return AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: (0..<(rows - 1)).map(String.init),
+            prediction: base.card.prediction, path: base.card.path)
+    }
+
+    /// The file's bytes go to `path` whole or not at all. `.bf16` rounds the values; the digest is then that of the rounded ones.
+    package static func write(_ adapter: Adapter, layout: TunableLayout, to path: String, as type: ElementType = .f32) throws {
+        var tensors = adapter.manifest.trainableSet.tensors(of: layout).map {
+            OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range]), as: type)
+        }
+        let table = adapter.classes
+        tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [table.rows, table.width], table.values, as: type))
+        try SafetensorsWriter.write(tensors, metadata: [manifestKey: try sortedJSON(adapter.manifest), "format": "pt"], to: path)
+    }
+}

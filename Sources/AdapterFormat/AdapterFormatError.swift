@@ -1,0 +1,35 @@
+/// Why a base or an adapter file is refused, with the name and shape at fault (law 2).
+package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
+    case missingTensor(file: String, name: String, shape: [Int])
+    case unknownTensor(file: String, name: String)
+    case wrongShape(file: String, name: String, shape: [Int], expected: [Int])
+    case notFinite(file: String, name: String)
+    case badMetadata(file: String, key: String, reason: String)
+    case noHeadCount(file: String, width: Int)
+    case headsDoNotDivide(heads: Int, width: Int)
+    case inconsistentShapes(file: String, reason: String)
+    case otherBase(file: String, base: String, expected: String)
+    case otherLayout(file: String, layout: String, expected: String)
+    case noTrainableSet(file: String, missing: String)
+    case badName(String)
+    case badReference(String)
+
+    package var description: String {
+        switch self {
+        case .missingTensor(let file, let name, let shape): "'\(file)' has no tensor '\(name)' of shape \(shape)"
+        case .unknownTensor(let file, let name): "'\(file)' has a tensor '\(name)', which has no place here; nothing is skipped silently"
+        case .wrongShape(let file, let name, let shape, let expected): "tensor '\(name)' in '\(file)' has shape \(shape); the base wants \(expected)"
+        case .notFinite(let file, let name): "tensor '\(name)' in '\(file)' holds a value that is not a finite number"
+        case .badMetadata(let file, let key, let reason): "the metadata '\(key)' of '\(file)' cannot be used: \(reason)"
+        case .noHeadCount(let file, let width): "'\(file)' does not say how many attention heads share its width of \(width): give --heads"
+        case .headsDoNotDivide(let heads, let width): "\(heads) attention heads do not divide a width of \(width)"
+        case .inconsistentShapes(let file, let reason): "the shapes in '\(file)' are not those of a DiT: \(reason)"
+        case .otherBase(let file, let base, let expected): "'\(file)' was trained on the base \(base), not on \(expected)"
+        case .otherLayout(let file, let layout, let expected): "'\(file)' is for the layout \(layout), not \(expected)"
+        case .noTrainableSet(let file, let missing): "the tensors of '\(file)' are no trainable set: '\(missing)' is missing"
+        case .badName(let name):
+            "'\(name)' is no adapter name: 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first, and not 'base'"
+        case .badReference(let text): "'\(text)' is no reference: give a name, a digest, four or more of its first digits, or name@digest"
+        }
+    }
+}

@@ -1,0 +1,68 @@
+/// What a training run did, as manifests and cards record it.
+package struct TrainingFacts: Sendable, Hashable, Codable {
+    /// Where the data came from, such as "synthetic:flowers".
+    package var data: String
+    package var dataDigest: Digest
+    package var images: Int
+    package var steps: Int
+    package var batch: Int
+    package var learningRate: Float
+    package var lossWeighting: String
+    package var seed: UInt64
+    /// Mean training loss over the last tenth of the steps.
+    package var loss: Float
+
+    package init(
+        data: String, dataDigest: Digest, images: Int, steps: Int, batch: Int, learningRate: Float, lossWeighting: String, seed: UInt64,
+        loss: Float
+    ) {
+        self.data = data
+        self.dataDigest = dataDigest
+        self.images = images
+        self.steps = steps
+        self.batch = batch
+        self.learningRate = learningRate
+        self.lossWeighting = lossWeighting
+        self.seed = seed
+        self.loss = loss
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case data, images, steps, batch, seed, loss
+        case dataDigest = "data_digest"
+        case learningRate = "learning_rate"
+        case lossWeighting = "loss_weighting"
+    }
+}
+
+/// What a base says about itself beyond its shapes.
+package struct BaseCard: Sendable, Hashable, Codable {
+    package var name: String
+    /// "epsilon", "velocity" or "x0".
+    package var prediction: String
+    /// "linear-vp" or "linear".
+    package var path: String
+    /// What the timestep embedder takes for one unit of t.
+    package var timeScale: Double
+    /// Real classes in table order; empty where they are only numbered.
+    package var classNames: [String]
+    package var training: TrainingFacts?
+
+    package init(name: String, prediction: String, path: String, timeScale: Double, classNames: [String], training: TrainingFacts? = nil) {
+        self.name = name
+        self.prediction = prediction
+        self.path = path
+        self.timeScale = timeScale
+        self.classNames = classNames
+        self.training = training
+    }
+
+    /// A file without a card is a DiT as published.
+    package static let dit = BaseCard(name: "dit", prediction: "epsilon", path: "linear-vp", timeScale: 1, classNames: [])
+
+    enum CodingKeys: String, CodingKey {
+        case name, prediction, path, training
+        case timeScale = "time_scale"
+        case classNames = "class_names"
+    }
+}

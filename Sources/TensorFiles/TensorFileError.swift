@@ -1,0 +1,36 @@
+/// What can be wrong with a tensor file, each with the name, number or shape at fault.
+package enum TensorFileError: Error, Equatable, CustomStringConvertible {
+    case unreadable(path: String, reason: String)
+    case unwritable(path: String, reason: String)
+    case tooShort(path: String, bytes: Int)
+    case headerTooLong(path: String, header: UInt64, bytes: Int)
+    case headerSyntax(path: String, at: Int, expected: String)
+    case duplicateName(path: String, name: String)
+    case unknownType(path: String, name: String, type: String)
+    case badOffsets(path: String, name: String, begin: Int, end: Int, expected: Int)
+    case wrongSize(path: String, name: String, shape: [Int], type: String, bytes: Int)
+    case trailingBytes(path: String, described: Int, present: Int)
+    case noTensor(path: String, name: String)
+    case wrongType(path: String, name: String, type: String, wanted: String)
+
+    package var description: String {
+        switch self {
+        case .unreadable(let path, let reason): "'\(path)' cannot be read: \(reason)"
+        case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
+        case .tooShort(let path, let bytes): "'\(path)' has \(bytes) bytes; a safetensors file begins with eight that give the header's length"
+        case .headerTooLong(let path, let header, let bytes):
+            "'\(path)' announces a header of \(header) bytes, in a file of \(bytes) (and \(SafetensorsHeader.longest) at most)"
+        case .headerSyntax(let path, let at, let expected): "the header of '\(path)' is not safetensors JSON: expected \(expected) at byte \(at)"
+        case .duplicateName(let path, let name): "the header of '\(path)' names '\(name)' twice"
+        case .unknownType(let path, let name, let type):
+            "tensor '\(name)' in '\(path)' has the unknown type '\(type)'; known are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))"
+        case .badOffsets(let path, let name, let begin, let end, let expected):
+            "tensor '\(name)' in '\(path)' lies at bytes \(begin) to \(end); it should begin at \(expected), where the one before ends"
+        case .wrongSize(let path, let name, let shape, let type, let bytes):
+            "tensor '\(name)' in '\(path)' has \(bytes) bytes, which is not what shape \(shape) of \(type) takes"
+        case .trailingBytes(let path, let described, let present): "'\(path)' has \(present) bytes of data, but its header describes \(described)"
+        case .noTensor(let path, let name): "'\(path)' has no tensor '\(name)'"
+        case .wrongType(let path, let name, let type, let wanted): "tensor '\(name)' in '\(path)' is \(type); \(wanted) is wanted"
+        }
+    }
+}
