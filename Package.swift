@@ -30,7 +30,9 @@ let package = Package(
         .target(name: "Diffusion", dependencies: ["TensorMath"]),
 
         // Level 3
-        .target(name: "AdapterStore", dependencies: ["AdapterFormat", "CLMDB", "CZstd"]),
+        .target(
+            name: "AdapterStore",
+            dependencies: ["AdapterFormat", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
 
         // Level 4
@@ -58,7 +60,12 @@ let package = Package(
         .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),
         .testTarget(name: "AdapterFormatTests", dependencies: ["AdapterFormat", "TensorFiles"]),
         .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "TensorMath", "TensorFiles"]),
-        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat"]),
+        // Changes a store in a loop until the tests kill it.
+        .executableTarget(
+            name: "storehammer",
+            dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
+            path: "Tests/StoreHammer"),
+        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(

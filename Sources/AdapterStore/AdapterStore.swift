@@ -1,1 +1,126 @@
-// placeholder
+import AdapterFormat
+import Foundation
+
+/// How a store is opened.
+package struct StoreOptions: Sendable {
+    /// Most bytes of the map, and so of the data file.
+    package var mapSizeLimit = 64 << 30
+    /// How long a change waits for another writer.
+    package var lockTimeout: Duration = .seconds(10)
+    /// zstd level of new adapters.
+    package var compressionLevel = 19
+    /// Computes an adapter's content digest; where given, `add` and `verify` compare it with the digest that the adapter names.
+    package var contentDigest: (@Sendable (StoredAdapter) -> Digest)?
+
+    package init() {}
+}
+
+/// A folder with compressed adapters and the base files they belong to.
+///
+///     STORE/data.mdb lock.mdb              LMDB: meta, bases, blobs, records, names
+///     STORE/write.lock                     who writes now
+///     STORE/bases/<digest>.safetensors     base files
+///
+/// Two rules. Every call is one short transaction which copies out, so calls block for a disk and never for a reader. And every
+/// change is one transaction: the store is before or after it, through kill -9, a full disk or a full map. Any number of
+/// processes may use one store; within a process all handles share one environment.
+package final class AdapterStore: Sendable {
+    /// The format of the tables and frames that this program writes.
+    package static let formatVersion = 1
+    /// Largest manifest, in bytes.
+    package static let manifestLimit = 1 << 24
+
+    /// The folder, absolute.
+    package let path: String
+    package let options: StoreOptions
+    let environment: Environment
+
+    private init(path: String, options: StoreOptions, environment: Environment) {
+        self.path = path
+        self.options = options
+        self.environment = environment
+    }
+
+    deinit { EnvironmentRegistry.release(environment) }
+
+    /// Makes an empty store and opens it. The folder appears complete or not at all.
+    /// - Throws: `storeExists`, `folderInUse`, `networkFileSystem`, and what the system refuses.
+    package static func create(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
+        let path = try absolute(path)
+        if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
+        let files = FileManager.default
+        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty { throw .folderInUse(path: path) }
+        let parent = (path as NSString).deletingLastPathComponent
+        let building = "\(parent)/.\((path as NSString).lastPathComponent).\(UUID().uuidString)"
+        try makeFolder(building + "/bases")
+        do throws(StoreError) {
+            try fill(building)
+            try FileCalls.synchronizeFolder(building)
+            try FileCalls.rename(building, to: path)
+            try FileCalls.synchronizeFolder(parent)
+        } catch {
+            try? files.removeItem(atPath: building)
+            throw error
+        }
+        return try open(at: path, options: options)
+    }
+
+    /// Opens an existing store after checking its data file's pages.
+    /// - Throws: `noStore`, `damaged`, `unknownFormat`, `networkFileSystem`, and what the system refuses.
+    package static func open(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
+        let path = try absolute(path)
+        let store = AdapterStore(path: path, options: options, environment: try EnvironmentRegistry.acquire(path))
+        let format = try store.environment.read { transaction throws(StoreError) in
+            try transaction.sealed(.meta, Array("format".utf8)).map { String(decoding: $0, as: UTF8.self) }
+        }
+        guard format == String(formatVersion) else { throw .unknownFormat(path: path, found: format ?? "unknown") }
+        return store
+    }
+
+    /// A number raised by every change, from whichever process: two equal ones mean an unchanged store.
+    /// - Throws: `storeReplaced` where the folder now holds another data file.
+    package func generation() throws(StoreError) -> UInt64 {
+        let now = try FileCalls.status(path + "/data.mdb")
+        let opened = try environment.status()
+        guard let now, now.inode == opened.inode, now.device == opened.device else { throw .storeReplaced(path: path) }
+        return try environment.read { transaction throws(StoreError) in try transaction.generation() }
+    }
+
+    /// One change of the store: the writer's lock, then a transaction. The body may run again after the map has grown.
+    func change<R>(_ body: (borrowing WriteTransaction) throws(StoreError) -> R) throws(StoreError) -> R {
+        try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
+            try environment.write(limit: options.mapSizeLimit, body)
+        }
+    }
+
+    private static func absolute(_ path: String) throws(StoreError) -> String {
+        guard !path.isEmpty, !path.utf8.contains(0) else { throw .badFile(path: path, reason: "is not a path") }
+        return URL(filePath: path).standardizedFileURL.path(percentEncoded: false).droppingLastSlash
+    }
+
+    private static func makeFolder(_ path: String) throws(StoreError) {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch let error as CocoaError where error.code == .fileWriteNoPermission {
+            throw .permission(path: path)
+        } catch let error as CocoaError where error.code == .fileWriteOutOfSpace {
+            throw .diskFull(path: path)
+        } catch {
+            throw .system(path: path, reason: String(describing: error))
+        }
+    }
+
+    private static func fill(_ folder: String) throws(StoreError) {
+        let environment = try Environment.create(folder)
+        try environment.write(limit: .max) { transaction throws(StoreError) in
+            let created = Date.now.formatted(.iso8601)
+            for (key, value) in [("format", String(formatVersion)), ("created", created), ("generation", "0")] {
+                try transaction.putSealed(.meta, Array(key.utf8), Array(value.utf8))
+            }
+        }
+    }
+}
+
+extension String {
+    fileprivate var droppingLastSlash: String { count > 1 && hasSuffix("/") ? String(dropLast()) : self }
+}

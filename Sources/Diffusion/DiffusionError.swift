@@ -5,6 +5,9 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
     case timeScale(Double)
     case lossWeighting(String)
     case respacing(String)
+    case samplerOffPath(Sampler, DiffusionPath)
+    case steps(Int)
+    case eta(Double)
 
     package var description: String {
         switch self {
@@ -17,6 +20,20 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
             return "the time scale must be a positive number, not \(scale)"
         case .lossWeighting(let text):
             return "the loss weighting '\(text)' is none of 'constant', 'min-snr:G', 'soft-min-snr:G' with G above 0"
+        case .samplerOffPath(let sampler, let path):
+            let valid = Sampler.of(path).map { "'\($0.rawValue)'" }.joined(separator: ", ")
+            return "the sampler '\(sampler.rawValue)' does not fit a base on the path '\(path.rawValue)': choose among \(valid)"
+        case .steps(let steps):
+            return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
+        case .eta(let eta):
+            return "eta is between 0 and 1, not \(eta)"
+        case .samplerOffPath(let sampler, let path):
+            let valid = Sampler.of(path).map { "'\($0.rawValue)'" }.joined(separator: ", ")
+            return "the sampler '\(sampler.rawValue)' does not fit a base on the path '\(path.rawValue)': choose among \(valid)"
+        case .steps(let steps):
+            return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
+        case .eta(let eta):
+            return "eta is between 0 and 1, not \(eta)"
         case .respacing(let text):
             return "'\(text)' does not choose steps out of \(VPSchedule.trainingSteps): give 'N', 'N,M,...' or 'ddimN'"
         }

@@ -1,0 +1,136 @@
+import AdapterFormat
+import struct Crypto.SHA256
+import Foundation
+
+/// An adapter's values as one frame of bytes: head, then byte planes of the difference against the base, compressed.
+enum BlobFrame {
+    /// - Parameter level: zstd compression level.
+    static func encode(
+        _ adapter: StoredAdapter, over base: BaseValues, _ precision: StoredPrecision, level: Int
+    ) throws(StoreError) -> [UInt8] {
+        try checkFits(adapter, base)
+        let names = pack(adapter.classes.names)
+        var header = try BlobHeader(adapter, nameBytes: names.count, over: base, precision)
+        let parts: [(values: [Float], prediction: [Float]?)] = [
+            (adapter.vector.values, base.vector.values), (adapter.classes.values, nil),
+        ]
+        let planes: [UInt8]
+        if precision == .float32 {
+            planes = BytePlanes.split(parts, UInt32.self)
+        } else {
+            if let index = (adapter.vector.values + adapter.classes.values).firstIndex(where: { $0.bitPattern & 0xFFFF != 0 }) {
+                throw .notRounded(index: index)
+            }
+            planes = BytePlanes.split(parts, UInt16.self)
+        }
+        let payload = Zstd.compress(planes + names, level: level)
+        header.payloadBytes = payload.count
+        let sealed = header.sealedBytes
+        return sealed + contentDigest(sealed, adapter.vector.values, adapter.classes.values, names).bytes + payload
+    }
+
+    /// The values of a frame, checked against its digest.
+    /// - Parameter digest: the key under which the frame was found.
+    static func decode(
+        _ frame: [UInt8], digest: Digest, manifest: Data, over base: BaseValues
+    ) throws(StoreError) -> StoredAdapter {
+        let item = "adapter \(digest.short)"
+        func fault(_ reason: String) -> StoreError { .damaged(item: item, reason: reason) }
+        let header = try checkedHeader(frame, digest: digest)
+        guard header.baseDigest == base.digest else {
+            throw .incompatible("The \(item) belongs to the base \(header.baseDigest.short), not to \(base.digest.short).")
+        }
+        guard header.layoutDigest == base.layoutDigest, header.valueCount == base.layout.count,
+            header.tableCount == (header.classCount + 1) * base.layout.configuration.hiddenSize
+        else { throw .incompatible("The \(item) was made for another layout of tunable values than its base has now.") }
+        guard header.baseVectorDigest == base.vectorDigest else {
+            throw .incompatible("The \(item) is stored against other values of the base \(base.digest.short) than were given.")
+        }
+        let planes = try decompress(frame, header)
+        let count = header.valueCount + header.tableCount
+        func values(_ range: Range<Int>, _ prediction: [Float]?) -> [Float] {
+            header.width == 4
+                ? BytePlanes.join(planes, count: count, range: range, prediction: prediction, UInt32.self)
+                : BytePlanes.join(planes, count: count, range: range, prediction: prediction, UInt16.self)
+        }
+        let vector = values(0..<header.valueCount, base.vector.values)
+        let table = values(header.valueCount..<count, nil)
+        let packed = Array(planes[(count * header.width)...])
+        guard contentDigest(Array(frame[..<BlobHeader.sealedSize]), vector, table, packed) == header.contentDigest else {
+            throw fault("its values do not have the digest in its head")
+        }
+        guard let names = unpack(packed, count: header.classCount) else { throw fault("its class names cannot be read") }
+        return StoredAdapter(
+            digest: digest, manifest: manifest, baseDigest: header.baseDigest, vector: TunableVector(vector, layout: base.layout),
+            classes: ClassTable(names: names, values: table))
+    }
+
+    /// The head of a whole frame, which must be as long as its head says.
+    static func checkedHeader(_ frame: [UInt8], digest: Digest) throws(StoreError) -> BlobHeader {
+        let header = try BlobHeader(frame, item: "adapter \(digest.short)")
+        guard header.digest == digest else {
+            throw .digestMismatch(item: "adapter \(digest.short)", expected: digest, found: header.digest)
+        }
+        guard header.payloadBytes == frame.count - BlobHeader.size else {
+            throw .damaged(
+                item: "adapter \(digest.short)",
+                reason: "it has \(frame.count - BlobHeader.size) bytes of data instead of \(header.payloadBytes)")
+        }
+        return header
+    }
+
+    /// The decompressed planes and names; zstd's checksum has been compared.
+    static func decompress(_ frame: [UInt8], _ header: BlobHeader) throws(StoreError) -> [UInt8] {
+        switch Zstd.decompress(frame[BlobHeader.size...], size: header.planeBytes) {
+        case .success(let planes): return planes
+        case .failure(let fault): throw .damaged(item: "adapter \(header.digest.short)", reason: fault.reason)
+        }
+    }
+
+    private static func checkFits(_ adapter: StoredAdapter, _ base: BaseValues) throws(StoreError) {
+        let item = "adapter \(adapter.digest.short)"
+        guard adapter.baseDigest == base.digest else {
+            throw .incompatible("The \(item) belongs to the base \(adapter.baseDigest.short), not to \(base.digest.short).")
+        }
+        guard adapter.vector.values.count == base.layout.count else {
+            throw .incompatible("The \(item) has \(adapter.vector.values.count) values; its base takes \(base.layout.count).")
+        }
+        guard adapter.classes.width == base.layout.configuration.hiddenSize else {
+            throw .incompatible(
+                "The class table of the \(item) has rows of \(adapter.classes.width) values; "
+                    + "its base takes \(base.layout.configuration.hiddenSize).")
+        }
+    }
+
+    private static func contentDigest(_ sealed: [UInt8], _ vector: [Float], _ table: [Float], _ names: [UInt8]) -> Digest {
+        var hash = SHA256()
+        hash.update(data: sealed)
+        hash.update(values: vector)
+        hash.update(values: table)
+        hash.update(data: names)
+        return Digest(hash.finalize())
+    }
+
+    /// Each name as its length in bytes (u32) and its UTF-8.
+    private static func pack(_ names: [String]) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for name in names {
+            bytes.append(number: UInt32(name.utf8.count))
+            bytes += Array(name.utf8)
+        }
+        return bytes
+    }
+
+    private static func unpack(_ bytes: [UInt8], count: Int) -> [String]? {
+        var names: [String] = []
+        var offset = 0
+        for _ in 0..<count {
+            guard offset + 4 <= bytes.count else { return nil }
+            let end = offset + 4 + Int(bytes.number(UInt32.self, at: offset))
+            guard end <= bytes.count, let name = String(validating: bytes[(offset + 4)..<end], as: UTF8.self) else { return nil }
+            names.append(name)
+            offset = end
+        }
+        return offset == bytes.count ? names : nil
+    }
+}

@@ -1,0 +1,16 @@
+import TensorMath
+
+/// Classifier-free guidance: u + scale (c - u) on the first values of an output, the rest left as the conditional branch has it.
+package enum Guidance {
+    /// - Parameters:
+    ///   - conditional: (C S S) or (2 C S S), overwritten.
+    ///   - unconditional: the same of the null class.
+    ///   - guided: values at the front that guidance acts on: three channels as DiT's sample script has it, or all.
+    package static func apply(scale: Float, guided: Int, conditional: Matrix, unconditional: Matrix) {
+        unconditional.withSpan { u in
+            conditional.withMutableSpan { c in
+                for i in 0..<guided { c[i] = u[i] + scale * (c[i] - u[i]) }
+            }
+        }
+    }
+}

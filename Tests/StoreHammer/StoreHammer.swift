@@ -1,0 +1,76 @@
+import AdapterStore
+import Foundation
+import Glibc
+
+/// A program for tests only: it works on a store until it is done or killed, and writes a line before and after each step.
+///
+///     storehammer hammer STORE SEED        random operations for ever: "begin", "end", ...
+///     storehammer add STORE PREFIX COUNT   adds adapters 0 ..< COUNT under PREFIX-<number>
+///     storehammer fill STORE LIMIT         adds until the disk is full; LIMIT > 0 bounds the size of its files
+///     storehammer hold STORE               takes the writer's lock: "held", then waits for the end of its input
+@main
+struct StoreHammer {
+    static func main() throws {
+        let arguments = CommandLine.arguments
+        guard arguments.count >= 3 else { exit(2) }
+        let number = arguments.count > 3 ? Int(arguments[3]) ?? 0 : 0
+        switch arguments[1] {
+        case "hammer": try hammer(AdapterStore.open(at: arguments[2], options: options), seed: UInt64(number))
+        case "add": try add(AdapterStore.open(at: arguments[2], options: options), prefix: arguments[3], count: Int(arguments[4])!)
+        case "fill": try fill(AdapterStore.open(at: arguments[2], options: options), limit: number)
+        case "hold": hold(arguments[2])
+        default: exit(2)
+        }
+    }
+
+    static var options: StoreOptions {
+        var options = StoreOptions()
+        options.compressionLevel = 1
+        return options
+    }
+
+    /// Unbuffered, so that the reader knows how far the work was when it killed this process.
+    static func say(_ line: String) {
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    }
+
+    static func hammer(_ store: AdapterStore, seed: UInt64) throws {
+        var generator = Generator(seed)
+        while true {
+            let operation = Operation.random(&generator)
+            say("begin")
+            try operation.perform(on: store)
+            say("end")
+        }
+    }
+
+    static func add(_ store: AdapterStore, prefix: String, count: Int) throws {
+        for number in 0..<count { _ = try store.add(Samples.adapter(number, anyFloat: true), as: "\(prefix)-\(number)", over: Samples.base) }
+    }
+
+    static func fill(_ store: AdapterStore, limit: Int) throws {
+        if limit > 0 {
+            // Past the limit a write then fails with EFBIG, as on a full disk, instead of ending the process.
+            unsafe signal(SIGXFSZ, SIG_IGN)
+            var bounds = rlimit(rlim_cur: rlim_t(limit), rlim_max: rlim_t(limit))
+            guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &bounds) == 0 else { exit(3) }
+        }
+        for number in 0..<100_000 {
+            do throws(StoreError) {
+                _ = try store.add(Samples.adapter(number, anyFloat: true), as: "fill-\(number)", over: Samples.base)
+            } catch {
+                say("stopped \(number) \(error.exitCode)")
+                return
+            }
+        }
+    }
+
+    static func hold(_ path: String) {
+        let lock = open(path + "/write.lock", O_RDWR | O_CREAT, 0o644)
+        guard flock(lock, LOCK_EX) == 0 else { exit(3) }
+        let mark = "\(getpid())\n"
+        _ = unsafe mark.withCString { unsafe pwrite(lock, $0, strlen($0), 0) }
+        say("held")
+        _ = FileHandle.standardInput.readDataToEndOfFile()
+    }
+}
