@@ -27,13 +27,6 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
             return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
         case .eta(let eta):
             return "eta is between 0 and 1, not \(eta)"
-        case .samplerOffPath(let sampler, let path):
-            let valid = Sampler.of(path).map { "'\($0.rawValue)'" }.joined(separator: ", ")
-            return "the sampler '\(sampler.rawValue)' does not fit a base on the path '\(path.rawValue)': choose among \(valid)"
-        case .steps(let steps):
-            return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
-        case .eta(let eta):
-            return "eta is between 0 and 1, not \(eta)"
         case .respacing(let text):
             return "'\(text)' does not choose steps out of \(VPSchedule.trainingSteps): give 'N', 'N,M,...' or 'ddimN'"
         }

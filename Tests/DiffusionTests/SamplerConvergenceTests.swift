@@ -1,0 +1,102 @@
+import Diffusion
+import Foundation
+import TensorMath
+import Testing
+
+/// Gaussian data, whose exact prediction is known: every deterministic sampler must come to the closed form, at its own order.
+@Suite struct SamplerConvergenceTests {
+    /// Data N(mean, deviation^2).
+    private let mean = 0.3, deviation = 0.5
+
+    /// E[data | x] at signal scale a and noise scale s.
+    private func data(_ x: Double, _ a: Double, _ s: Double) -> Double {
+        let variance = a * a * deviation * deviation + s * s
+        return mean + a * deviation * deviation / variance * (x - a * mean)
+    }
+
+    /// The largest error over a few starting points of the flow's end against its closed form.
+    private func error(_ sampler: Sampler, steps: Int, _ prediction: Prediction) throws -> Double {
+        let isLinear = sampler.path == .linear
+        let convention = try DiffusionConvention(path: sampler.path, prediction: prediction)
+        let plan = try SamplingPlan(sampler, steps: steps, convention)
+        let state = SamplerState(plan, count: 16, seed: 3, image: 0)
+        let start = state.latent.array.map(Double.init)
+        let out = Memory(capacity: 16).take(16)
+        while !state.isFinished {
+            let rule = plan.rules[state.position]
+            let t = rule.time
+            let abar = isLinear ? 0 : VPSchedule.training.alphasCumprod[Int(t)]
+            let (a, s) = isLinear ? (t, 1 - t) : (abar.squareRoot(), (1 - abar).squareRoot())
+            out.copy(from: state.latent.array.map { x in
+                let m = data(Double(x), a, s)
+                switch prediction {
+                case .x0: return Float(m)
+                case .velocity: return Float((m - Double(x)) / (1 - t))
+                case .epsilon: return Float((Double(x) - a * m) / s)
+                }
+            })
+            state.advance(out)
+        }
+        // The flow keeps each point at its quantile: x0 = mean + deviation (x - a mean) / sqrt(a^2 deviation^2 + s^2).
+        let last = VPSchedule.training.alphasCumprod[isLinear ? 999 : Int(plan.rules[0].time)]
+        let (a, s) = isLinear ? (0.0, 1.0) : (last.squareRoot(), (1 - last).squareRoot())
+        return zip(start, state.latent.array).reduce(0) { worst, pair in
+            let exact = mean + deviation * (pair.0 - a * mean) / (a * a * deviation * deviation + s * s).squareRoot()
+            return max(worst, abs(Double(pair.1) - exact))
+        }
+    }
+
+    @Test(arguments: [(Sampler.euler, 1.0), (.heun, 2.0), (.multistep, 2.0)], [Prediction.x0, .velocity])
+    func linearPathSamplersConvergeAtTheirOrder(sampler: (Sampler, Double), prediction: Prediction) throws {
+        let coarse = try error(sampler.0, steps: 20, prediction), fine = try error(sampler.0, steps: 80, prediction)
+        let order = log(coarse / fine) / log(4)
+        #expect(fine < 0.02 && order > sampler.1 - 0.35, "errors \(coarse), \(fine): order \(order)")
+    }
+
+    @Test(arguments: [(Sampler.ddim, 0.7, 0.02), (.dpmpp2m, 1.3, 0.005), (.unipc, 1.3, 0.005)])
+    func vpSamplersConverge(sampler: Sampler, order least: Double, error limit: Double) throws {
+        let coarse = try error(sampler, steps: 10, .epsilon), fine = try error(sampler, steps: 40, .epsilon)
+        let order = log(coarse / fine) / log(4)
+        #expect(fine < limit && order > least, "errors \(coarse), \(fine): order \(order)")
+    }
+
+    @Test func samplersAreRefusedOffTheirPath() throws {
+        #expect(throws: DiffusionError.samplerOffPath(.ddim, .linear)) {
+            try SamplingPlan(.ddim, steps: 10, DiffusionConvention(path: .linear, prediction: .x0))
+        }
+        #expect(throws: DiffusionError.steps(0)) { try SamplingPlan(.ddim, steps: 0, .dit) }
+    }
+
+    @Test func ancestralSamplingReachesTheDataOverManyImages() throws {
+        let plan = try SamplingPlan(.ddpm, steps: 100, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let state = SamplerState(plan, count: 20_000, seed: 5, image: 0)
+        let out = Memory(capacity: 20_016).take(20_000)
+        while !state.isFinished {
+            let abar = VPSchedule.training.alphasCumprod[Int(plan.rules[state.position].time)]
+            let (a, s) = (abar.squareRoot(), (1 - abar).squareRoot())
+            out.copy(from: state.latent.array.map { Float((Double($0) - a * data(Double($0), a, s)) / s) })
+            state.advance(out)
+        }
+        let values = state.latent.array.map(Double.init)
+        let average = values.reduce(0, +) / 20_000
+        let variance = values.reduce(0) { $0 + ($1 - average) * ($1 - average) } / 20_000
+        // The standard error of the mean is 0.0035; a hundred steps narrow the variance a little.
+        #expect(abs(average - mean) < 0.02 && abs(variance.squareRoot() - deviation) < 0.03, "\(average) \(variance.squareRoot())")
+    }
+
+    @Test func respacedTablesAreTheRecordedOnes() throws {
+        let path = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/schedules.json")
+        let recorded = try JSONSerialization.jsonObject(with: Data(contentsOf: path)) as! [String: Any]
+        var checked = 0
+        for (name, value) in recorded {
+            guard let table = value as? [String: Any], let steps = (table["timestep_map"] ?? table["timesteps"]) as? [Int] else { continue }
+            let schedule = VPSchedule(timesteps: try Respacing.timesteps(name))
+            #expect(schedule.timesteps == steps, "\(name)")
+            if let betas = table["betas"] as? [Double] {
+                for (a, b) in zip(schedule.betas, betas) { #expect(abs(a - b) <= 1e-9 * abs(b)) }
+            }
+            checked += 1
+        }
+        #expect(checked >= 5)
+    }
+}
