@@ -1,4 +1,5 @@
 import AdapterFormat
+
 import struct Crypto.SHA256
 
 /// A small value with eight bytes of SHA-256 over its key and itself in front, since LMDB's pages carry no checksum.
