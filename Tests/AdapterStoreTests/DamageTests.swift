@@ -89,6 +89,30 @@ struct DamageTests {
         #expect(try store.verifySamples().damaged.isEmpty)
     }
 
+    /// A name and a manifest have no frame around them; their checksums notice what still reads well.
+    @Test(arguments: [("n4", "n5"), ("{\"number\": 3}", "{\"number\": 8}")])
+    func aForgedNameOrManifestIsNoticed(old: String, new: String) throws {
+        var data = Data(try filled())
+        var start = data.startIndex
+        var count = 0
+        while let found = data.range(of: Data(old.utf8), in: start..<data.endIndex) {
+            data.replaceSubrange(found, with: Data(new.utf8))
+            start = found.upperBound
+            count += 1
+        }
+        #expect(count > 0)
+        try data.write(to: dataFile)
+        let store = try temporary.open()
+        #expect(try store.verifySamples().damaged.count == 1)
+        #expect(throws: StoreError.self) { try store.list() }
+        if new == "n5" {
+            #expect(try store.remove("n5") == nil)
+        } else {
+            #expect(try store.add(3, as: "n3") == .replaced(Samples.adapter(3).digest))
+        }
+        #expect(try store.verifySamples().damaged.isEmpty, "repaired")
+    }
+
     @Test func networkFileSystemsAreKnownByTheirMagic() {
         // Numbers of statfs(2).
         let kinds: [UInt32: String] = [0x6969: "NFS", 0x517B: "SMB", 0xFF53_4D42: "CIFS", 0xFE53_4D42: "SMB2", 0x6573_5546: "FUSE"]
