@@ -1,6 +1,7 @@
 import AdapterFormat
-import struct Crypto.SHA256
 import Foundation
+
+import struct Crypto.SHA256
 
 /// One adapter as the store takes it and gives it back, equal to the last bit.
 package struct StoredAdapter: Sendable, Hashable {

@@ -51,7 +51,9 @@ extension AdapterStore {
         let value = try environment.read { transaction throws(StoreError) in try transaction.sealed(.bases, digest.bytes) }
         guard let value else { throw .baseNotFound(digest) }
         let entry = try baseEntry(digest, value)
-        guard let status = try FileCalls.status(entry.path) else { throw .damaged(item: "base \(digest.short)", reason: "its file is missing") }
+        guard let status = try FileCalls.status(entry.path) else {
+            throw .damaged(item: "base \(digest.short)", reason: "its file is missing")
+        }
         guard status.size == entry.size else {
             throw .damaged(item: "base \(digest.short)", reason: "its file has \(status.size) bytes instead of \(entry.size)")
         }

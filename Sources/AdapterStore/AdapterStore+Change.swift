@@ -67,12 +67,17 @@ extension AdapterStore {
     }
 
     /// Forgets a name. The adapter stays, reachable by digest, until `prune`.
-    /// - Returns: the adapter that the name led to.
+    /// - Returns: the adapter that the name led to, nil where the name was damaged.
     /// - Throws: `notFound`, `locked`, `mapFull`, `diskFull`.
     @discardableResult
-    package func remove(_ name: String) throws(StoreError) -> Digest {
+    package func remove(_ name: String) throws(StoreError) -> Digest? {
         try change { transaction throws(StoreError) in
-            let digest = try AdapterStore.known(name, transaction)
+            var digest: Digest?
+            do throws(StoreError) {
+                digest = try AdapterStore.known(name, transaction)
+            } catch {
+                guard case .damaged = error else { throw error }
+            }
             try transaction.delete(.names, Array(name.utf8))
             try transaction.raiseGeneration()
             return digest

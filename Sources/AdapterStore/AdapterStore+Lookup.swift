@@ -7,6 +7,7 @@ package struct AdapterEntry: Sendable, Hashable {
     package let name: String?
     package let digest: Digest
     package let baseDigest: Digest
+    package let layoutDigest: Digest
     /// Classes without the null class.
     package let classCount: Int
     package let precision: StoredPrecision
@@ -127,7 +128,8 @@ extension AdapterStore {
         }
         let header = try BlobHeader(head, item: item)
         return AdapterEntry(
-            name: name, digest: digest, baseDigest: header.baseDigest, classCount: header.classCount, precision: header.precision,
-            storedBytes: BlobHeader.size + header.payloadBytes, contentBytes: header.contentBytes, manifest: Data(manifest))
+            name: name, digest: digest, baseDigest: header.baseDigest, layoutDigest: header.layoutDigest,
+            classCount: header.classCount, precision: header.precision, storedBytes: BlobHeader.size + header.payloadBytes,
+            contentBytes: header.contentBytes, manifest: Data(manifest))
     }
 }

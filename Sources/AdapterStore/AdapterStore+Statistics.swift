@@ -21,6 +21,7 @@ extension AdapterStore {
     /// Counts and sizes at one moment.
     package func statistics() throws(StoreError) -> StoreStatistics {
         let bases = try listBases()
+        let sizes = try environment.sizes()
         return try environment.read { transaction throws(StoreError) in
             var stored = 0
             var content = 0
@@ -33,7 +34,7 @@ extension AdapterStore {
             return StoreStatistics(
                 generation: try transaction.generation(), names: try transaction.count(.names), adapters: try transaction.count(.blobs),
                 bases: bases.count, adapterBytes: stored, contentBytes: content, baseBytes: bases.reduce(0) { $0 + $1.size },
-                usedBytes: environment.usedSize, mapBytes: environment.mapSize, mapSizeLimit: options.mapSizeLimit)
+                usedBytes: sizes.used, mapBytes: sizes.map, mapSizeLimit: options.mapSizeLimit)
         }
     }
 }

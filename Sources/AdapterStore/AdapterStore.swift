@@ -7,8 +7,8 @@ package struct StoreOptions: Sendable {
     package var mapSizeLimit = 64 << 30
     /// How long a change waits for another writer.
     package var lockTimeout: Duration = .seconds(10)
-    /// zstd level of new adapters.
-    package var compressionLevel = 19
+    /// zstd level of new adapters, 1 to 22. At 19 adapters of DiT-XL/2 get 0.6 % smaller and take eleven times as long to add.
+    package var compressionLevel = 9
     /// Computes an adapter's content digest; where given, `add` and `verify` compare it with the digest that the adapter names.
     package var contentDigest: (@Sendable (StoredAdapter) -> Digest)?
 

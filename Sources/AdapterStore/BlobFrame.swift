@@ -1,11 +1,13 @@
 import AdapterFormat
-import struct Crypto.SHA256
 import Foundation
 
+import struct Crypto.SHA256
+
 /// An adapter's values as one frame of bytes: head, then byte planes of the difference against the base, compressed.
-enum BlobFrame {
+package enum BlobFrame {
     /// - Parameter level: zstd compression level.
-    static func encode(
+    /// - Throws: `incompatible` where adapter and base do not fit, `notRounded`, `tooLarge`.
+    package static func encode(
         _ adapter: StoredAdapter, over base: BaseValues, _ precision: StoredPrecision, level: Int
     ) throws(StoreError) -> [UInt8] {
         try checkFits(adapter, base)
@@ -31,7 +33,8 @@ enum BlobFrame {
 
     /// The values of a frame, checked against its digest.
     /// - Parameter digest: the key under which the frame was found.
-    static func decode(
+    /// - Throws: `damaged`, `digestMismatch`, `incompatible` where the frame was made over another base.
+    package static func decode(
         _ frame: [UInt8], digest: Digest, manifest: Data, over base: BaseValues
     ) throws(StoreError) -> StoredAdapter {
         let item = "adapter \(digest.short)"

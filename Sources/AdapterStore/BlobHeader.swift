@@ -101,7 +101,8 @@ struct BlobHeader: Equatable {
         tableCount = adapter.classes.values.count
         classCount = adapter.classes.names.count
         self.nameBytes = nameBytes
-        guard UInt64(valueCount) <= BlobHeader.mostValues, UInt64(tableCount) <= BlobHeader.mostValues, nameBytes <= BlobHeader.mostNameBytes
+        guard UInt64(valueCount) <= BlobHeader.mostValues, UInt64(tableCount) <= BlobHeader.mostValues,
+            nameBytes <= BlobHeader.mostNameBytes
         else { throw .tooLarge(item: "adapter \(adapter.digest.short)", size: 4 * (valueCount + tableCount), limit: 4 << 28) }
         payloadBytes = 0
         self.precision = precision

@@ -1,4 +1,5 @@
 import AdapterFormat
+
 import struct Crypto.SHA256
 
 /// A small value with eight bytes of SHA-256 over its key and itself in front, since LMDB's pages carry no checksum.
@@ -11,9 +12,19 @@ enum Sealed {
     static func open(_ bytes: [UInt8], table: Table, key: [UInt8]) throws(StoreError) -> [UInt8] {
         let value = bytes.dropFirst(size)
         guard bytes.count >= size, Array(bytes.prefix(size)) == seal(value, table, key) else {
-            throw .damaged(item: "entry of the table '\(table.name)'", reason: "its value does not fit its checksum")
+            throw .damaged(item: item(table, key), reason: "its value does not fit its checksum")
         }
         return Array(value)
+    }
+
+    private static func item(_ table: Table, _ key: [UInt8]) -> String {
+        let text = Digest(bytes: key)?.short ?? String(decoding: key, as: UTF8.self).debugDescription
+        return switch table {
+        case .meta: "store's own entry \(text)"
+        case .bases: "entry of the base \(text)"
+        case .blobs, .records: "manifest of the adapter \(text)"
+        case .names: "name \(String(decoding: key, as: UTF8.self).debugDescription)"
+        }
     }
 
     private static func seal(_ value: ArraySlice<UInt8>, _ table: Table, _ key: [UInt8]) -> [UInt8] {

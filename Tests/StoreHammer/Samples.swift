@@ -1,7 +1,8 @@
 import AdapterFormat
 import AdapterStore
-import struct Crypto.SHA256
 import Foundation
+
+import struct Crypto.SHA256
 
 /// A small repeatable generator (SplitMix64), so that two processes draw the same history.
 package struct Generator: RandomNumberGenerator {

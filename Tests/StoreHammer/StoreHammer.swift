@@ -45,13 +45,15 @@ struct StoreHammer {
     }
 
     static func add(_ store: AdapterStore, prefix: String, count: Int) throws {
-        for number in 0..<count { _ = try store.add(Samples.adapter(number, anyFloat: true), as: "\(prefix)-\(number)", over: Samples.base) }
+        for number in 0..<count {
+            _ = try store.add(Samples.adapter(number, anyFloat: true), as: "\(prefix)-\(number)", over: Samples.base)
+        }
     }
 
     static func fill(_ store: AdapterStore, limit: Int) throws {
         if limit > 0 {
             // Past the limit a write then fails with EFBIG, as on a full disk, instead of ending the process.
-            unsafe signal(SIGXFSZ, SIG_IGN)
+            signal(SIGXFSZ, SIG_IGN)
             var bounds = rlimit(rlim_cur: rlim_t(limit), rlim_max: rlim_t(limit))
             guard unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &bounds) == 0 else { exit(3) }
         }
@@ -66,10 +68,10 @@ struct StoreHammer {
     }
 
     static func hold(_ path: String) {
-        let lock = open(path + "/write.lock", O_RDWR | O_CREAT, 0o644)
+        let lock = unsafe open(path + "/write.lock", O_RDWR | O_CREAT, 0o644)
         guard flock(lock, LOCK_EX) == 0 else { exit(3) }
-        let mark = "\(getpid())\n"
-        _ = unsafe mark.withCString { unsafe pwrite(lock, $0, strlen($0), 0) }
+        let mark = Array("\(getpid())\n".utf8)
+        _ = unsafe mark.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress!, $0.count, 0) }
         say("held")
         _ = FileHandle.standardInput.readDataToEndOfFile()
     }

@@ -120,28 +120,29 @@ import Glibc
     /// Runs a write transaction and commits it; the caller holds `lock`. The body runs again after the map has grown.
     /// - Parameter limit: most bytes of the map.
     func write<R>(limit: Int, _ body: (borrowing WriteTransaction) throws(StoreError) -> R) throws(StoreError) -> R {
-        if mapSize > limit { try setMapSize(limit) }
+        if try mapSize() > limit { try setMapSize(limit) }
         for _ in 0..<64 {
             switch try attempt(body) {
             case .done(let result): return result
             case .resized: try setMapSize(0)
             case .full:
-                let size = mapSize
+                let size = try mapSize()
                 guard size < limit else { throw .mapFull(path: folder, bytes: size) }
                 try setMapSize(min(limit, 2 * size))
             }
         }
-        throw .mapFull(path: folder, bytes: mapSize)
+        throw .mapFull(path: folder, bytes: try mapSize())
     }
 
     private func attempt<R>(_ body: (borrowing WriteTransaction) throws(StoreError) -> R) throws(StoreError) -> Attempt<R> {
         try gate.transaction { () throws(StoreError) -> Attempt<R> in
-            try extendFile()
+            let size = unsafe information.me_mapsize
+            try extendFile(to: size)
             var transaction: OpaquePointer?
             let code = unsafe mdb_txn_begin(handle, nil, 0, &transaction)
             if code == MDB_MAP_RESIZED { return .resized }
             guard code == 0, let transaction = unsafe transaction else { throw .of(code: code, path: folder) }
-            let writer = unsafe WriteTransaction(handle: transaction, tables: tables, path: folder, mapSize: mapSize)
+            let writer = unsafe WriteTransaction(handle: transaction, tables: tables, path: folder, mapSize: size)
             do throws(StoreError) {
                 let result = try body(writer)
                 try writer.commit()
@@ -153,10 +154,10 @@ import Glibc
         }
     }
 
-    private func extendFile() throws(StoreError) {
+    private func extendFile(to size: Int) throws(StoreError) {
         let descriptor = try unsafe Environment.dataDescriptor(handle)
-        guard try FileCalls.status(descriptor: descriptor, path: folder).size < mapSize else { return }
-        guard ftruncate(descriptor, off_t(mapSize)) == 0 else { throw .of(code: errno, path: folder) }
+        guard try FileCalls.status(descriptor: descriptor, path: folder).size < size else { return }
+        guard ftruncate(descriptor, off_t(size)) == 0 else { throw .of(code: errno, path: folder) }
     }
 
     private static func dataDescriptor(_ handle: OpaquePointer) throws(StoreError) -> Int32 {
@@ -175,19 +176,25 @@ import Glibc
         }
     }
 
+    /// Call it inside the gate: LMDB reads the map for it.
     private var information: MDB_envinfo {
         var info = unsafe MDB_envinfo()
         unsafe mdb_env_info(handle, &info)
         return unsafe info
     }
 
-    var mapSize: Int { unsafe information.me_mapsize }
+    private func mapSize() throws(StoreError) -> Int {
+        try gate.transaction { () throws(StoreError) in unsafe information.me_mapsize }
+    }
 
-    /// Bytes of all pages up to the last one in use; pages freed below it are used again by later changes.
-    var usedSize: Int {
-        var info = MDB_stat()
-        unsafe mdb_env_stat(handle, &info)
-        return unsafe (information.me_last_pgno + 1) * Int(info.ms_psize)
+    /// Bytes of the map, and of all pages up to the last one in use; pages freed below it are used again by later changes.
+    func sizes() throws(StoreError) -> (map: Int, used: Int) {
+        try gate.transaction { () throws(StoreError) in
+            var statistics = MDB_stat()
+            unsafe mdb_env_stat(handle, &statistics)
+            let info = unsafe information
+            return unsafe (info.me_mapsize, (info.me_last_pgno + 1) * Int(statistics.ms_psize))
+        }
     }
 
     /// Which file is open, wherever its path leads now.

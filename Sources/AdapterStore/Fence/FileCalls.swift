@@ -1,11 +1,12 @@
 import AdapterFormat
 import CLMDB
-import struct Crypto.SHA256
 import Foundation
 import Glibc
 
+import struct Crypto.SHA256
+
 /// The system calls of the store, with their errors named.
-enum FileCalls {
+package enum FileCalls {
     /// Which file a path leads to, and how long it is.
     struct Status: Equatable {
         let device: UInt
@@ -29,7 +30,7 @@ enum FileCalls {
     }
 
     /// The kind of a file system that is shared over a network or run by a user process, by its magic number in statfs(2).
-    static func networkKind(magic: UInt32) -> String? {
+    package static func networkKind(magic: UInt32) -> String? {
         switch magic {
         case 0x6969: "NFS"
         case 0x517B: "SMB"

@@ -75,7 +75,9 @@ struct PageCheck {
 
     /// Marks pages as used once.
     private mutating func take(_ page: UInt64, count: Int = 1) throws(StoreError) {
-        guard page <= UInt64(lastPage), count >= 1, count <= lastPage + 1 - Int(page) else { throw fault("it names page \(page) past its end") }
+        guard page <= UInt64(lastPage), count >= 1, count <= lastPage + 1 - Int(page) else {
+            throw fault("it names page \(page) past its end")
+        }
         for index in Int(page)..<(Int(page) + count) {
             guard !isTaken[index] else { throw fault("page \(index) is used twice") }
             isTaken[index] = true

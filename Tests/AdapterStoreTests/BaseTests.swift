@@ -1,0 +1,73 @@
+import AdapterFormat
+import AdapterStore
+import Foundation
+import Testing
+import storehammer
+
+struct BaseTests {
+    let temporary = try! TemporaryStore()
+
+    func code(_ body: () throws -> Void) -> Int32? {
+        do { try body() } catch { return (error as? StoreError)?.exitCode }
+        return nil
+    }
+
+    @Test func aBaseIsCopiedUnderItsDigest() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        // SHA-256 of "a base file", from sha256sum.
+        let digest = Digest(hex: "efefa15e5b2512b4438748b3771ae693d8efaac3125dfe84c101637b5a3cbbd6")!
+        #expect(try store.importBase(from: temporary.folder + "/base", card: Data("{}".utf8)) == digest)
+        #expect(try store.importBase(from: temporary.folder + "/base", card: Data("{}".utf8), expected: digest) == digest)
+        let entry = try store.base(digest)
+        #expect(try Data(contentsOf: URL(filePath: entry.path)) == Samples.baseFile)
+        #expect(entry.path == "\(temporary.path)/bases/\(digest).safetensors")
+        #expect(try store.listBases() == [entry])
+        #expect(entry.size == 11 && entry.card == Data("{}".utf8))
+    }
+
+    @Test func aWrongFileLeavesNothing() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        #expect(code { try store.importBase(from: temporary.folder + "/base", card: Data(), expected: Samples.adapter(1).digest) } == 6)
+        #expect(code { try store.importBase(from: temporary.folder, card: Data()) } != nil)
+        #expect(code { try store.importBase(from: temporary.folder + "/none", card: Data()) } != nil)
+        #expect(code { try store.importBase(from: "/dev/zero", card: Data()) } == 2)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/bases").isEmpty)
+        #expect(try store.listBases().isEmpty)
+    }
+
+    @Test func aBaseStaysWhileAdaptersNeedIt() throws {
+        let store = try temporary.create()
+        let digest = Samples.base.digest
+        _ = try store.add(1, as: "a")
+        #expect(throws: StoreError.baseInUse(digest, adapters: ["a"])) { try store.removeBase(digest) }
+        try store.remove("a")
+        #expect(throws: StoreError.baseInUse(digest, adapters: [Samples.adapter(1).digest.short])) { try store.removeBase(digest) }
+        _ = try store.prune()
+        try store.removeBase(digest)
+        #expect(code { try store.removeBase(digest) } == 4)
+        #expect(code { _ = try store.base(digest) } == 4)
+        #expect(code { _ = try store.add(1, as: "a") } == 4)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/bases").isEmpty)
+    }
+
+    @Test func verifySeesADamagedBaseAndImportingAgainRepairsAMissingOne() throws {
+        let store = try temporary.create()
+        let path = try store.base(Samples.base.digest).path
+        try Data("A base file".utf8).write(to: URL(filePath: path))
+        #expect(try store.verifySamples().damaged.map(\.subject) == [.base(Samples.base.digest)])
+        try FileManager.default.removeItem(atPath: path)
+        #expect(code { _ = try store.base(Samples.base.digest) } == 6)
+        try store.importBase(from: temporary.folder + "/base", card: Data("{}".utf8))
+        #expect(try store.verifySamples().damaged.isEmpty)
+    }
+
+    @Test func pruneRemovesLeftOverFilesAndNoOthers() throws {
+        let store = try temporary.create()
+        let bases = temporary.path + "/bases/"
+        let loose = ["1-2.importing", "\(Samples.adapter(1).digest).safetensors"]
+        for file in loose + ["README"] { try Data("x".utf8).write(to: URL(filePath: bases + file)) }
+        #expect(try Set(store.prune(dryRun: true).files) == Set(loose.map { bases + $0 }))
+        #expect(try store.prune().bytes == 2)
+        #expect(try Set(FileManager.default.contentsOfDirectory(atPath: bases)) == ["README", "\(Samples.base.digest).safetensors"])
+    }
+}
