@@ -14,21 +14,25 @@ package final class TrainingRun {
     package let set: TrainableSet
     package let values, firstMoments, secondMoments, average: TrainableValues
     /// Steps done.
-    package var step = 0
+    package internal(set) var step = 0
+    /// Mean loss of every step done.
+    package internal(set) var losses: [Float] = []
+    /// Digest of what training starts from.
+    let startDigest: Digest
 
     private let layout: TunableLayout
     private let pool: ComputePool
     private let gradient: GradientStep
     private let moved: [Range<Int>]
     private let x0, noise, xt: Matrix
-    private let losses: Matrix
+    private let imageLosses: Matrix
 
     /// - Parameters:
     ///   - values: where training starts; in full training the model's own matrices are among them.
     ///   - model: the network over the frozen matrices, or over `values.weights` in full training.
     package init(
         _ settings: TrainingSettings, _ set: TrainableSet, objective: TrainingObjective, data: TrainingData, model: DiT,
-        values: TrainableValues, layout: TunableLayout, pool: ComputePool
+        values: TrainableValues, layout: TunableLayout, pool: ComputePool, startDigest: Digest
     ) {
         let isFull = set.method == .full
         let classes = data.classNames.count
@@ -40,6 +44,7 @@ package final class TrainingRun {
         self.values = values
         self.layout = layout
         self.pool = pool
+        self.startDigest = startDigest
         firstMoments = TrainableValues(layout, classes: classes, withWeights: isFull)
         secondMoments = TrainableValues(layout, classes: classes, withWeights: isFull)
         average = TrainableValues(layout, classes: classes, withWeights: isFull)
@@ -50,11 +55,12 @@ package final class TrainingRun {
         x0 = memory.take(settings.batch, size)
         noise = memory.take(settings.batch, size)
         xt = memory.take(settings.batch, size)
-        losses = memory.take(settings.batch)
+        imageLosses = memory.take(settings.batch)
     }
 
     /// One step of AdamW over one batch; returns the batch's mean loss.
-    package func advance() -> Float {
+    @discardableResult
+    package func advance() throws -> Float {
         let draws = (0..<settings.batch).map { TrainingDraws(seed: settings.seed, step: step, image: $0) }
         let items = draws.map { min(data.count - 1, Int($0.item * Float(data.count))) }
         let times = draws.map(objective.time)
@@ -71,7 +77,7 @@ package final class TrainingRun {
             }
         }
         gradient.run(x: xt, times: times.map(objective.embedderTime), classes: labels, tunables: values.tunables) {
-            [objective, x0, noise, xt, losses, share = 1 / Float(settings.batch)] image, output, slope in
+            [objective, x0, noise, xt, imageLosses, share = 1 / Float(settings.batch)] image, output, slope in
             let loss = output.withSpan { output in
                 x0.row(image).withSpan { x0 in
                     noise.row(image).withSpan { noise in
@@ -83,11 +89,14 @@ package final class TrainingRun {
                     }
                 }
             }
-            losses.values(image..<(image + 1)).fill(loss.total)
+            imageLosses.values(image..<(image + 1)).fill(loss.total)
         }
+        let loss = imageLosses.array.reduce(0, +) / Float(settings.batch)
+        guard loss.isFinite else { throw TrainingError.notFinite(step: step) }
         update()
         step += 1
-        return losses.array.reduce(0, +) / Float(settings.batch)
+        losses.append(loss)
+        return loss
     }
 
     /// Clips, takes AdamW's step, and moves the average.

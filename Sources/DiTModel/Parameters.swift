@@ -38,6 +38,12 @@ package struct Weights: Sendable {
         finalLinear = try find("final_layer.linear.weight", configuration.patchOutSize, D)
     }
 
+    /// The matrices in the order of `names`.
+    package var all: [Matrix] {
+        [xEmbedder, tEmbedder0, tEmbedder2] + blocks.flatMap { [$0.qkv, $0.proj, $0.fc1, $0.fc2, $0.modulation] }
+            + [finalModulation, finalLinear]
+    }
+
     /// Reference names and shapes in state-dict order.
     package static func names(_ configuration: DiTConfiguration) -> [(name: String, rows: Int, columns: Int)] {
         var list: [(name: String, rows: Int, columns: Int)] = []

@@ -50,6 +50,14 @@ package struct DiffusionConvention: Codable, Sendable, Hashable {
         self.init(checked: path, prediction, learnsVariance, scale)
     }
 
+    /// From the words of a base's card; a card with another word is refused by name.
+    /// - Parameter learnSigma: whether the network has a second half of outputs; on the linear path it is ignored.
+    package init(pathNamed pathName: String, predictionNamed name: String, learnSigma: Bool, timeScale: Double) throws(DiffusionError) {
+        guard let path = DiffusionPath(rawValue: pathName) else { throw .unknownWord(pathName, DiffusionPath.allCases.map(\.rawValue)) }
+        guard let prediction = Prediction(rawValue: name) else { throw .unknownWord(name, Prediction.allCases.map(\.rawValue)) }
+        try self.init(path: path, prediction: prediction, learnsVariance: learnSigma && path == .linearVP, timeScale: timeScale)
+    }
+
     /// The released DiT models.
     package static let dit = DiffusionConvention(checked: .linearVP, .epsilon, true, DiffusionPath.linearVP.defaultTimeScale)
 

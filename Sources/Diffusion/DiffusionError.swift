@@ -8,6 +8,7 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
     case samplerOffPath(Sampler, DiffusionPath)
     case steps(Int)
     case eta(Double)
+    case unknownWord(String, [String])
 
     package var description: String {
         switch self {
@@ -27,6 +28,8 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
             return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
         case .eta(let eta):
             return "eta is between 0 and 1, not \(eta)"
+        case .unknownWord(let word, let known):
+            return "the base's card says '\(word)'; known are \(known.map { "'\($0)'" }.joined(separator: ", "))"
         case .respacing(let text):
             return "'\(text)' does not choose steps out of \(VPSchedule.trainingSteps): give 'N', 'N,M,...' or 'ddimN'"
         }

@@ -40,19 +40,20 @@ enum LinearRules {
         }
     }
 
+    /// Adams and Bashforth's second-order step: x' = x + h (3 v - v1) / 2.
     static func multistep(_ steps: Int, _ prediction: Prediction) -> [UpdateRule] {
-        let lambda = { (i: Int) in log(Double(i) / Double(steps - i)) }
+        let h = 1 / Double(steps)
         return (0..<steps).map { i in
-            let t = Double(i) / Double(steps)
+            let t = Double(i) * h
             var rule = start(t, prediction)
-            rule.prediction = step(from: t, to: Double(i + 1) / Double(steps))
-            // The first step leaves pure noise, where lambda is minus infinity, and the last lands on m: both are of first order.
-            if i > 1, i + 1 < steps {
-                let ratio = (lambda(i) - lambda(i - 1)) / (lambda(i + 1) - lambda(i))
-                let gain = rule.prediction.m
-                rule.prediction.m += gain / (2 * ratio)
-                rule.prediction.m1 = -gain / (2 * ratio)
+            rule.savesLatent = true
+            // The first step knows no velocity before it, and the last lands on m.
+            guard i > 0, i + 1 < steps else {
+                rule.prediction = step(from: t, to: Double(i + 1) / Double(steps))
+                return rule
             }
+            let (now, before) = (1.5 * h / (1 - t), 0.5 * h / (1 - t + h))
+            rule.prediction = .init(x: 1 - now, saved: before, m: now, m1: -before)
             return rule
         }
     }

@@ -10,7 +10,7 @@ package enum Sampler: String, Codable, Sendable, CaseIterable {
     case euler
     /// Two network calls a step, except the last.
     case heun
-    /// Second order from the step before, one network call a step: DPM-Solver++(2M) in the linear path's own log SNR.
+    /// Second order from the velocity of the step before (Adams-Bashforth): one network call a step.
     case multistep
 
     package var path: DiffusionPath {

@@ -60,23 +60,14 @@ import Testing
         #expect(relativeError(gradient.classTable.array, recorded["grad." + TunableLayout.classTableName]) < 1e-4)
         checked += 1
         if let matrices = gradient.weights {
-            _ = Weights(configuration) { name, rows, columns in
-                let matrix = find(name, in: matrices, configuration)
-                #expect(relativeError(matrix.array, recorded["grad." + name]) < 1e-4, "\(name)")
+            for (matrix, named) in zip(matrices.all, Weights.names(configuration)) {
+                #expect(relativeError(matrix.array, recorded["grad." + named.name]) < 1e-4, "\(named.name)")
                 checked += 1
-                return matrix
             }
         }
         let all = recorded.tensors.keys.filter { $0.hasPrefix("grad.") && (full || !isMatrix($0)) }.count
         #expect(checked == all)
     }
-}
-
-/// The matrix under its reference name.
-func find(_ name: String, in weights: Weights, _ configuration: DiTConfiguration) -> Matrix {
-    let blocks = weights.blocks.flatMap { [$0.qkv, $0.proj, $0.fc1, $0.fc2, $0.modulation] }
-    let order = [weights.xEmbedder, weights.tEmbedder0, weights.tEmbedder2] + blocks + [weights.finalModulation, weights.finalLinear]
-    return order[Weights.names(configuration).firstIndex { $0.name == name }!]
 }
 
 func isMatrix(_ key: String) -> Bool {

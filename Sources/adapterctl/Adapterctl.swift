@@ -1,0 +1,24 @@
+import ArgumentParser
+import TensorMath
+
+/// The command line of the adapter store, its trainer and its sampler.
+@main
+struct Adapterctl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "adapterctl", abstract: "Stores, trains and samples DiffFit adapters of one frozen DiT base.",
+        version: "0.1.0",
+        subcommands: [
+            Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
+            Sample.self, Sheet.self, Forward.self, Train.self, Status.self,
+        ])
+
+    static func main() {
+        restartWithWidestBLAS()
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            Failure.end(error, from: self)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+import AdapterFormat
+import AdapterStore
+import AdapterTraining
+import ArgumentParser
+import Diffusion
+import Foundation
+import TensorMath
+
+struct BaseCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "base", abstract: "Import, list and train frozen bases.",
+        subcommands: [BaseImport.self, BaseList.self, BaseShow.self, BaseTrain.self])
+}
+
+struct BaseImport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Take a base file into the store.", discussion: "Example: adapterctl base import adapters/base.safetensors")
+    @Argument(help: "A DiT in the reference's key names, as safetensors.") var file: String
+    @Option(help: "Attention heads, where the file does not say.") var heads: Int?
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let store = try location.open()
+        let base = try BaseFile(path: file, heads: heads)
+        try base.checkMatrices()
+        let digest = try store.importBase(from: file, card: Data(try sortedJSON(base.card).utf8), expected: base.digest)
+        try output.report("base import", ["digest": digest.description, "name": base.card.name]) {
+            "base \(base.card.name) is \(digest.short): \(base.configuration.depth) blocks of width \(base.configuration.hiddenSize)"
+        }
+    }
+}
+
+struct BaseList: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the bases.", discussion: "Example: adapterctl base list")
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Row: Encodable {
+        let digest: String
+        let name: String
+        let bytes: Int
+    }
+
+    func run() throws {
+        let rows = try location.open().listBases().map { entry in
+            Row(
+                digest: entry.digest.description, name: (try? JSONDecoder().decode(BaseCard.self, from: entry.card))?.name ?? "?",
+                bytes: entry.size)
+        }
+        try output.report("base list", rows) {
+            table([["NAME", "DIGEST", "SIZE"]] + rows.map { [$0.name, String($0.digest.prefix(12)), readable(bytes: $0.bytes)] })
+        }
+    }
+}
+
+struct BaseShow: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show one base.", discussion: "Example: adapterctl base show")
+    @Argument(help: "Name or digest, where the store has several.") var reference: String?
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Details: Encodable {
+        let digest: String
+        let configuration: DiTConfiguration
+        let card: BaseCard
+        let tunableValues: Int
+    }
+
+    func run() throws {
+        let base = try location.open().baseFile(reference)
+        let c = base.configuration
+        let details = Details(digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count)
+        try output.report("base show", details) {
+            table([
+                ["name", base.card.name], ["digest", "\(base.digest)"],
+                ["network", "\(c.depth) blocks of width \(c.hiddenSize), \(c.numHeads) heads, patch \(c.patchSize)"],
+                ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels) channels, \(c.numClasses) classes"],
+                ["predicts", "\(base.card.prediction) on the \(base.card.path) path"], ["tunable", "\(base.layout.count) values"],
+            ])
+        }
+    }
+}
+
+struct BaseTrain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train", abstract: "Train a base from nothing.",
+        discussion: "Example: adapterctl base train --data synthetic:mixture --steps 40000 -o base.safetensors")
+    @Option(help: "synthetic:mixture, synthetic:DOMAIN, or a folder with one sub-folder per class.") var data: String
+    @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1500
+    @Option(help: "Side of the images in pixels.") var size = 32
+    @Option var patch = 4
+    @Option var width = 192
+    @Option var depth = 8
+    @Option var heads = 6
+    @Option(help: "epsilon (VP path), velocity or x0 (linear path).") var prediction = "x0"
+    @Option(help: "The name on the base's card.") var name = "shipped"
+    @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
+    @Option(name: [.short, .customLong("output")], help: "The base file to write.") var file: String
+    @OptionGroup var settings: TrainingOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        guard let stored = StoredWeights(rawValue: store) else { throw Failure.usage("--store takes f32 or bf16, not '\(store)'") }
+        let convention = try DiffusionConvention(
+            pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
+            timeScale: prediction == "epsilon" ? 1 : 1000)
+        let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed)
+        let configuration = DiTConfiguration(
+            inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
+            numClasses: data.classNames.count, learnSigma: false)
+        guard size % patch == 0, width % heads == 0 else {
+            throw Failure.usage("--size must be a multiple of --patch, and --width of --heads")
+        }
+        let run = try TrainingRun.base(
+            settings.settings(learningRate: 1e-3), configuration,
+            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeighting)), data: data, pool: ComputePool())
+        try settings.follow(run, checkpoint: file + ".checkpoint")
+        try run.writeBase(named: name, configuration: configuration, to: file, as: stored)
+        let digest = try BaseFile(path: file).digest
+        try output.report("base train", ["file": file, "digest": digest.description]) { "base \(digest.short) written to \(file), loss \(run.recentLoss)" }
+    }
+}

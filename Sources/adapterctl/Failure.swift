@@ -1,0 +1,69 @@
+import AdapterFormat
+import AdapterStore
+import AdapterTraining
+import ArgumentParser
+import DiTModel
+import Diffusion
+import Foundation
+import ImageFiles
+import TensorFiles
+
+/// The one table of exit codes, and how an error is shown.
+enum Failure: Error, CustomStringConvertible {
+    case usage(String)
+    case notFound(String)
+    case interrupted(String)
+
+    var description: String {
+        switch self {
+        case .usage(let text), .notFound(let text), .interrupted(let text): text
+        }
+    }
+
+    static func exitCode(_ error: any Error) -> Int32 {
+        switch error {
+        case let error as StoreError: error.exitCode
+        case Failure.usage: 2
+        case Failure.notFound: 4
+        case Failure.interrupted: 130
+        case AdapterFormatError.badName, AdapterFormatError.badReference: 2
+        case is AdapterFormatError, is DiTModelError: 7
+        case TensorFileError.unreadable: 4
+        case TensorFileError.unwritable: 12
+        case is TensorFileError: 6
+        case is DiffusionError: 2
+        default: 1
+        }
+    }
+
+    /// Shows the error, as JSON where the command line asks for it, and ends the program.
+    static func end(_ error: any Error, from command: any ParsableCommand.Type) -> Never {
+        // The parser's own errors and help requests keep their form; 2 is the code of wrong usage.
+        guard let code = knownCode(error) else {
+            let parserCode = command.exitCode(for: error).rawValue
+            let text = command.fullMessage(for: error)
+            (parserCode == 0 ? FileHandle.standardOutput : FileHandle.standardError).write(Data((text + "\n").utf8))
+            exit(parserCode == 0 ? 0 : 2)
+        }
+        if CommandLine.arguments.contains("--json") {
+            let report = ["schema_version": 1, "error": ["code": Int(code), "message": "\(error)"]] as [String: Any]
+            if let data = try? JSONSerialization.data(withJSONObject: report, options: [.sortedKeys, .withoutEscapingSlashes]) {
+                FileHandle.standardOutput.write(data + Data("\n".utf8))
+            }
+        }
+        note("error: \(error)")
+        exit(code)
+    }
+
+    private static func knownCode(_ error: any Error) -> Int32? {
+        switch error {
+        case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
+            is ImageFileError:
+            exitCode(error)
+        default: nil
+        }
+    }
+}
+
+/// A line for the user, beside the results.
+func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }

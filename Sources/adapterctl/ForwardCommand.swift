@@ -1,0 +1,79 @@
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import DiTModel
+import Foundation
+import TensorFiles
+import TensorMath
+
+/// Tensors in, tensors out: the way to check the network against any other implementation.
+struct Forward: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "One network call on given tensors.",
+        discussion: "Example: adapterctl forward --base-file dit.safetensors --input in.safetensors --output out.safetensors --blocks")
+    @Option(help: "A base in the store.") var base: String?
+    @Option(help: "A base file.") var baseFile: String?
+    @Option(help: "An adapter in the store.") var adapter: String?
+    @Option(help: "An adapter file.") var adapterFile: String?
+    @Option(help: "Attention heads, where the base file does not say.") var heads: Int?
+    @Option(help: "Tensors x (n, C, S, S), t (n), y (n).") var input: String
+    @Option(name: [.short, .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
+    @Option(help: "original or diffusers.") var preset = "original"
+    @Flag(help: "Write every block's output too.") var blocks = false
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        guard let preset = ["original": Preset.original, "diffusers": .diffusers][preset] else {
+            throw Failure.usage("--preset takes original or diffusers, not '\(preset)'")
+        }
+        let base = try baseFile.map { try BaseFile(path: $0, heads: heads) } ?? location.open().baseFile(base)
+        var (vector, classes) = (base.vector, base.classes)
+        if let adapterFile {
+            let adapter = try AdapterFile.read(path: adapterFile, base: base)
+            (vector, classes) = (adapter.vector, adapter.classes)
+        } else if let adapter {
+            let store = try location.open()
+            let stored = try store.load(store.lookup(adapter).digest, over: base.values())
+            (vector, classes) = (stored.vector, stored.classes)
+        }
+        let c = base.configuration
+        let tensors = try SafetensorsFile(path: input)
+        let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
+        let n = shape.first ?? 0
+        guard shape == [n, c.inChannels, c.inputSize, c.inputSize], (1...4096).contains(n) else {
+            throw Failure.usage("'x' has shape \(shape); this base takes [n, \(c.inChannels), \(c.inputSize), \(c.inputSize)]")
+        }
+        let times = try tensors.entry("t").type.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
+        let labels = try tensors.integers("y")
+        guard times.count == n, labels.count == n else { throw Failure.usage("'t' and 'y' need \(n) values each, as 'x' has images") }
+        guard labels.allSatisfy({ (0..<classes.rows).contains($0) }) else {
+            throw Failure.usage("'y' lies between 0 and \(classes.rows - 1), the null class")
+        }
+        try write(base, preset, vector, classes, x: x, times: times, labels: labels)
+        try output.report("forward", ["file": file]) { "\(n) images through \(base.digest.short), written to \(file)" }
+    }
+
+    private func write(_ base: BaseFile, _ preset: Preset, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
+        let c = base.configuration, n = labels.count
+        let bank = TunableBank(base.layout, rows: 1, classRows: classes.rows)
+        bank.install(vector, classes, row: 0)
+        let model = try DiT(base, preset: preset)
+        let tunables = [Tunables](repeating: bank.rows[0], count: n)
+        let conditioning = ConditioningState(c, rows: n)
+        Conditioning.forward(conditioning, times: times, classes: labels, tunables: tunables, weights: model.weights, preset: preset)
+        let outCount = n * c.outChannels * c.inputSize * c.inputSize
+        let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(outCount))
+        let x = memory.take(n, values.count / n), out = memory.take(n, outCount / n)
+        x.copy(from: values)
+        var stages: [[Float]] = []
+        model.forward(
+            Pass(c, images: n, preset: preset), x: x, conditioning: conditioning, tunables: tunables[...], into: out,
+            onStage: { if blocks { stages.append($0.array) } })
+        var tensors = [OutgoingTensor("out", shape: [n, c.outChannels, c.inputSize, c.inputSize], out.array)]
+        for (index, stage) in stages.enumerated() {
+            tensors.append(OutgoingTensor(index == 0 ? "tokens" : "block.\(index - 1)", shape: [n, c.tokens, c.hiddenSize], stage))
+        }
+        try SafetensorsWriter.write(tensors, to: file)
+    }
+}

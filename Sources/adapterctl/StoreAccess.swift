@@ -1,0 +1,74 @@
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import Foundation
+
+/// Where the store is, and what is in it that a command needs.
+struct StoreLocation: ParsableArguments {
+    @Option(name: .customLong("store"), help: "The store's folder (else DIFFFIT_STORE, else the user's data folder).")
+    var folder: String?
+
+    var path: String {
+        if let folder { return folder }
+        let environment = ProcessInfo.processInfo.environment
+        if let path = environment["DIFFFIT_STORE"], !path.isEmpty { return path }
+        let data = environment["XDG_DATA_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.local/share"
+        return data + "/difffit"
+    }
+
+    func open() throws -> AdapterStore { try AdapterStore.open(at: path, options: Self.options) }
+    func create() throws -> AdapterStore { try AdapterStore.create(at: path, options: Self.options) }
+
+    private static var options: StoreOptions {
+        var options = StoreOptions()
+        // A manifest that cannot be read has no identity; the digest then differs from any other.
+        options.contentDigest = { stored in (try? Adapter(stored))?.digest ?? Digest(of: stored.manifest) }
+        return options
+    }
+}
+
+extension Adapter {
+    /// An adapter as the store gave it back.
+    init(_ stored: StoredAdapter) throws {
+        let manifest = try JSONDecoder().decode(AdapterManifest.self, from: stored.manifest)
+        self.init(manifest: manifest, vector: stored.vector, classes: stored.classes)
+    }
+
+    func stored() throws -> StoredAdapter {
+        StoredAdapter(
+            digest: digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: manifest.baseDigest, vector: vector, classes: classes)
+    }
+}
+
+extension BaseFile {
+    func values() throws -> BaseValues { try BaseValues(digest: digest, layout: layout, vector: vector) }
+}
+
+extension AdapterStore {
+    /// The base that `reference` names (name, digest or its first digits); the only one where there is only one.
+    func baseFile(_ reference: String?) throws -> BaseFile {
+        let entries = try listBases()
+        let cards = entries.map { ($0, try? JSONDecoder().decode(BaseCard.self, from: $0.card)) }
+        let found = cards.filter { entry, card in
+            guard let reference else { return true }
+            return card?.name == reference || (reference.count >= 4 && entry.digest.description.hasPrefix(reference))
+        }
+        guard let first = found.first else {
+            throw Failure.notFound(
+                reference.map { "there is no base '\($0)' in \(path)" } ?? "the store \(path) has no base yet: adapterctl base import FILE")
+        }
+        guard found.count == 1 else {
+            let names = found.map { "\($0.1?.name ?? "?")@\($0.0.digest.short)" }.joined(separator: ", ")
+            throw Failure.usage("several bases fit (\(names)): choose one with --base")
+        }
+        return try BaseFile(path: base(first.0.digest).path, digest: first.0.digest)
+    }
+
+    func baseFile(of entry: AdapterEntry) throws -> BaseFile {
+        try BaseFile(path: base(entry.baseDigest).path, digest: entry.baseDigest)
+    }
+}
+
+extension AdapterEntry {
+    var decodedManifest: AdapterManifest? { try? JSONDecoder().decode(AdapterManifest.self, from: manifest) }
+}
