@@ -15,7 +15,13 @@ extension RGBImage {
         try check(unsafe spng_set_ihdr(context, &header))
 
         var chunks = unsafe text.map { entry in unsafe textChunk(entry.key, entry.value) }
-        defer { for unsafe chunk in unsafe chunks { unsafe free(chunk.text) } }
+        defer {
+            for index in unsafe chunks.indices {
+                unsafe free(chunks[index].text)
+                unsafe free(chunks[index].language_tag)
+                unsafe free(chunks[index].translated_keyword)
+            }
+        }
         if !text.isEmpty { try check(unsafe spng_set_text(context, &chunks, UInt32(chunks.count))) }
 
         let format = Int32(SPNG_FMT_PNG.rawValue), finish = Int32(SPNG_ENCODE_FINALIZE.rawValue)
@@ -40,7 +46,7 @@ extension RGBImage {
     }
 }
 
-/// One uncompressed text chunk; the caller frees `text`.
+/// One uncompressed text chunk of no particular language; the caller frees its three strings.
 private func textChunk(_ key: String, _ value: String) -> spng_text {
     var chunk = unsafe spng_text()
     unsafe chunk.type = Int32(SPNG_ITXT.rawValue)
@@ -49,7 +55,8 @@ private func textChunk(_ key: String, _ value: String) -> spng_text {
     }
     unsafe chunk.text = unsafe strdup(value)
     unsafe chunk.length = value.utf8.count
-    unsafe chunk.language_tag = nil
+    unsafe chunk.language_tag = unsafe strdup("")
+    unsafe chunk.translated_keyword = unsafe strdup("")
     return unsafe chunk
 }
 

@@ -97,7 +97,7 @@ struct BaseTrain: ParsableCommand {
     @Option(help: "epsilon (VP path), velocity or x0 (linear path).") var prediction = "x0"
     @Option(help: "The name on the base's card.") var name = "shipped"
     @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
-    @Option(name: [.short, .customLong("output")], help: "The base file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The base file to write.") var file: String
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var output: OutputOptions
 

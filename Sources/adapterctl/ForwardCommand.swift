@@ -17,7 +17,7 @@ struct Forward: ParsableCommand {
     @Option(help: "An adapter file.") var adapterFile: String?
     @Option(help: "Attention heads, where the base file does not say.") var heads: Int?
     @Option(help: "Tensors x (n, C, S, S), t (n), y (n).") var input: String
-    @Option(name: [.short, .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
     @Option(help: "original or diffusers.") var preset = "original"
     @Flag(help: "Write every block's output too.") var blocks = false
     @OptionGroup var location: StoreLocation

@@ -31,7 +31,7 @@ struct Sample: ParsableCommand {
     @Option(help: "Images.") var n = 8
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 4
     @Option(help: "The base, where the store has several and the domain is base.") var base: String?
-    @Option(name: [.short, .customLong("output")], help: "The PNG file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions

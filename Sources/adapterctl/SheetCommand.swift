@@ -14,7 +14,7 @@ struct Sheet: ParsableCommand {
     @Option(help: "Images per class.") var perClass = 2
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 2
     @Option(help: "The base, where the store has several.") var base: String?
-    @Option(name: [.short, .customLong("output")], help: "The PNG file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions

@@ -208,7 +208,7 @@ struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write an adapter as a safetensors file.", discussion: "Example: adapterctl export flowers -o flowers.safetensors")
     @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
-    @Option(name: [.short, .customLong("output")], help: "The file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 

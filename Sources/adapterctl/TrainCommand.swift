@@ -122,7 +122,7 @@ struct Train: ParsableCommand {
     @Option(help: "Blocks, from the first, whose gammas are trained (default: half).") var gammaDepth: Int?
     @Option(help: "The base in the store.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
-    @Option(name: [.short, .customLong("output")], help: "The adapter file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The adapter file to write.") var file: String
     @Flag(help: "Add the result to the store under NAME.") var add = false
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var location: StoreLocation

@@ -1,1 +1,64 @@
+import Foundation
+import ImageFiles
 import Testing
+
+@Suite struct ImageFilesTests {
+    private func path(_ name: String) -> String { NSTemporaryDirectory() + "imagefiles-\(UUID().uuidString)-\(name)" }
+
+    private var pattern: RGBImage {
+        var image = RGBImage(width: 7, height: 5)
+        for index in image.pixels.indices { image.pixels[index] = UInt8(truncatingIfNeeded: index &* 37) }
+        return image
+    }
+
+    @Test func aPNGReadsBackToTheSamePixels() throws {
+        let path = path("a.png")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try pattern.writePNG(to: path, text: [("difffit", "flowers seed=1")])
+        #expect(try RGBImage(contentsOf: path) == pattern)
+        let bytes = try Data(contentsOf: URL(filePath: path))
+        #expect(bytes.range(of: Data("flowers seed=1".utf8)) != nil)
+        #expect(bytes == (try pattern.png(text: [("difffit", "flowers seed=1")])))
+    }
+
+    @Test func brokenFilesAreNamed() throws {
+        let path = path("b.png")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let sound = try pattern.png()
+        for bad in [Data(), Data("no picture".utf8), sound.prefix(40), sound.prefix(sound.count - 20), Data([0xff, 0xd8, 0xff, 0, 1, 2])] {
+            try bad.write(to: URL(filePath: path))
+            do {
+                _ = try RGBImage(contentsOf: path)
+                Issue.record("\(bad.count) bytes were taken for a picture")
+            } catch { #expect("\(error)".contains(path)) }
+        }
+        #expect(throws: ImageFileError.self) { try RGBImage(contentsOf: path + "-missing") }
+    }
+
+    @Test func aHugeHeaderIsRefusedBeforeMemoryIsTaken() throws {
+        let path = path("c.png")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        // Width and height of 60,000 in an otherwise tiny file; the checksum is right, so the size itself must be refused.
+        let huge: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13] + Array("IHDR".utf8) + [0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60, 8, 2, 0, 0, 0]
+        try Data(huge + crc(Array(huge[12...])) + [0, 0, 0, 0] + Array("IEND".utf8) + [0xae, 0x42, 0x60, 0x82]).write(to: URL(filePath: path))
+        #expect(throws: ImageFileError.self) { try RGBImage(contentsOf: path) }
+    }
+
+    private func crc(_ bytes: [UInt8]) -> [UInt8] {
+        var value: UInt32 = 0xffff_ffff
+        for byte in bytes {
+            value ^= UInt32(byte)
+            for _ in 0..<8 { value = value & 1 == 1 ? value >> 1 ^ 0xedb8_8320 : value >> 1 }
+        }
+        value = ~value
+        return [UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255)]
+    }
+
+    @Test func croppingKeepsTheMiddleAndAConstantColour() {
+        let flat = RGBImage(width: 100, height: 61, filledWith: (10, 200, 30))
+        #expect(flat.centreCropped(to: 32) == RGBImage(width: 32, height: 32, filledWith: (10, 200, 30)))
+        var wide = RGBImage(width: 96, height: 32, filledWith: (255, 0, 0))
+        wide.draw(RGBImage(width: 32, height: 32, filledWith: (0, 0, 255)), x: 32, y: 0)
+        #expect(wide.centreCropped(to: 32) == RGBImage(width: 32, height: 32, filledWith: (0, 0, 255)))
+    }
+}

@@ -1,0 +1,58 @@
+import AdapterFormat
+import DiTModel
+import GoldenFiles
+import TensorMath
+import Testing
+
+/// Laws 1 and 5 on the recorded model.
+@Suite struct LawTests {
+    private let configuration = GoldenModels.tiny
+    private let base: Golden
+    private let layout: TunableLayout
+    private let vectors: [TunableVector]
+    private let classes: ClassTable
+
+    init() throws {
+        base = try Golden("dit-tiny")
+        layout = TunableLayout(configuration)
+        let own = base.vector(layout)
+        let adapter = try Golden("difffit-tiny-adapter").vector(layout, over: own)
+        let third = TunableVector(zip(own.values, adapter.values).map { 1.5 * $0 - 0.5 * $1 }, layout: layout)
+        vectors = [own, adapter, third]
+        classes = base.classTable(10)
+    }
+
+    @Test func tenThousandSwapsEndBitEqualToTheBase() {
+        let bank = TunableBank(layout, rows: 2, classRows: 11)
+        let before = vectors[0].values.map(\.bitPattern)
+        var state: UInt64 = 1
+        for _ in 0..<10_000 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1
+            bank.install(vectors[Int(state >> 33) % 3], classes, row: Int(state >> 40) % 2)
+        }
+        bank.install(vectors[1], classes, row: 0)
+        bank.install(vectors[0], classes, row: 0)
+        #expect(bank.read(row: 0).values.map(\.bitPattern) == before)
+    }
+
+    /// Every image of a mixed batch has the bytes it has alone, whatever the lanes and its neighbours.
+    @Test(arguments: [1, 2, 3])
+    func aMixedBatchGivesEachImageItsOwnBytes(lanes: Int) {
+        let bank = TunableBank(layout, rows: 3, classRows: 11)
+        for (row, vector) in vectors.enumerated() { bank.install(vector, classes, row: row) }
+        let model = DiT(configuration, weights: base.weights(configuration))
+        let count = 7, size = 256
+        let batch = DiTBatch(model, bank: bank, rows: count, pool: ComputePool(lanes: lanes))
+        let memory = Memory(capacity: 6 * 1024 * 4)
+        let x = memory.take(count, size), together = memory.take(count, 2 * size), alone = memory.take(1, 2 * size)
+        NoiseStream(seed: 4, stream: 0).normals(into: x)
+        let times: [Float] = [999, 500, 20, 0, 500, 3, 77], labels = [1, 2, 10, 4, 4, 0, 9], rows = [0, 1, 2, 1, 0, 2, 2]
+        batch.forward(x: x, times: times, classes: labels, bankRows: rows, into: together)
+        for k in 0..<count {
+            let single = DiTBatch(model, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+            single.forward(x: x.row(k), times: [times[k]], classes: [labels[k]], bankRows: [rows[k]], into: alone)
+            #expect(alone.array.map(\.bitPattern) == together.row(k).array.map(\.bitPattern), "image \(k)")
+        }
+        #expect(together.row(1).array != together.row(4).array)
+    }
+}
