@@ -142,7 +142,7 @@ private func tensors(of path: String) throws -> [OutgoingTensor] {
     }
 
     @Test func theNearestNamesComeFirst() {
-        #expect(nearestNames(to: "flowrs", among: ["cars", "flowers", "flower"]) == ["flower", "flowers"])
+        #expect(nearestNames(to: "flowrs", among: ["cars", "flowers", "flower"]) == ["flowers", "flower"])
         #expect(nearestNames(to: "zzzz", among: ["cars"]).isEmpty)
     }
 }
