@@ -85,17 +85,19 @@ extension AdapterStore {
     /// nil for an adapter that another process has pruned meanwhile.
     private func check(adapter digest: Digest, _ values: (Digest) -> BaseValues?) -> VerifyEntry.Finding? {
         do throws(StoreError) {
-            let (frame, hasRecord) = try environment.read { transaction throws(StoreError) in
-                (try transaction.value(.blobs, digest.bytes), try transaction.sealed(.records, digest.bytes) != nil)
+            let (frame, manifest) = try environment.read { transaction throws(StoreError) in
+                (try transaction.value(.blobs, digest.bytes), try transaction.sealed(.records, digest.bytes))
             }
-            guard frame != nil || hasRecord else { return nil }
-            guard let frame, hasRecord else { return .damaged("The adapter \(digest.short) has no \(hasRecord ? "values" : "manifest").") }
+            guard frame != nil || manifest != nil else { return nil }
+            guard let frame, let manifest else {
+                return .damaged("The adapter \(digest.short) has no \(frame == nil ? "values" : "manifest").")
+            }
             let header = try BlobFrame.checkedHeader(frame, digest: digest)
             guard let base = values(header.baseDigest) else {
                 _ = try BlobFrame.decompress(frame, header)
                 return .partlyChecked("The values of the base \(header.baseDigest.short) are not at hand.")
             }
-            let adapter = try BlobFrame.decode(frame, digest: digest, manifest: Data(), over: base)
+            let adapter = try BlobFrame.decode(frame, digest: digest, manifest: Data(manifest), over: base)
             if let found = options.contentDigest?(adapter), found != digest {
                 throw .digestMismatch(item: "adapter", expected: digest, found: found)
             }

@@ -1,5 +1,4 @@
 import ArgumentParser
-import TensorMath
 
 /// The command line of the adapter store, its trainer and its sampler.
 @main
@@ -9,11 +8,10 @@ struct Adapterctl: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
-            Sample.self, Sheet.self, Forward.self, Train.self, Status.self,
+            Sample.self, Sheet.self, Forward.self, Train.self, Bench.self, Status.self,
         ])
 
     static func main() {
-        restartWithWidestBLAS()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -39,6 +39,7 @@ enum Failure: Error, CustomStringConvertible {
     /// Shows the error, as JSON where the command line asks for it, and ends the program.
     static func end(_ error: any Error, from command: any ParsableCommand.Type) -> Never {
         // The parser's own errors and help requests keep their form; 2 is the code of wrong usage.
+        if let status = error as? ExitCode { exit(status.rawValue) }
         guard let code = knownCode(error) else {
             let parserCode = command.exitCode(for: error).rawValue
             let text = command.fullMessage(for: error)

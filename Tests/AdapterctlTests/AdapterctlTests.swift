@@ -1,1 +1,104 @@
+import Foundation
+import TensorFiles
 import Testing
+
+/// The real program, as a user runs it.
+private struct Program {
+    let folder: String
+
+    init() throws {
+        folder = NSTemporaryDirectory() + "adapterctl-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+
+    func remove() { try? FileManager.default.removeItem(atPath: folder) }
+
+    static func golden(_ name: String) -> String {
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
+    }
+
+    /// Runs to the end; input is empty.
+    @discardableResult
+    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) {
+        let process = Process()
+        // The test bundle and the programs lie in one folder.
+        process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
+        if !FileManager.default.isExecutableFile(atPath: process.executableURL?.path ?? "") {
+            process.executableURL = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
+        }
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
+        process.standardInput = FileHandle.nullDevice
+        let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")
+        for file in [out, errors] { #expect(FileManager.default.createFile(atPath: file, contents: nil)) }
+        process.standardOutput = FileHandle(forWritingAtPath: out)
+        process.standardError = FileHandle(forWritingAtPath: errors)
+        try process.run()
+        process.waitUntilExit()
+        return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+    }
+}
+
+@Suite(.serialized) struct AdapterctlTests {
+    @Test func anAdapterGoesInAndComesOutAndEveryFaultHasItsCode() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let adapter = Program.golden("difffit-tiny-adapter")
+        #expect(try program.run("list").code == 10)
+        #expect(try program.run("init").code == 0)
+        #expect(try program.run("add", "flowers", adapter).code == 4)  // no base yet
+        #expect(try program.run("base", "import", Program.golden("dit-tiny")).code == 0)
+        #expect(try program.run("base", "import", Program.golden("difffit-tiny-adapter")).code == 7)
+        #expect(try program.run("add", "flowers", adapter).code == 0)
+        let again = try program.run("add", "flowers", adapter)
+        #expect(again.code == 0 && again.out.contains("nothing to do"))
+        #expect(try program.run("add", "flowers", Program.golden("dit-tiny-forward")).code == 7)
+        #expect(try program.run("add", "../flowers", adapter).code == 2)
+        #expect(try program.run("add", "base", adapter).code == 2)
+        let missing = try program.run("show", "flowrs")
+        #expect(missing.code == 4 && missing.errors.contains("flowers"))
+        #expect(try program.run("nonsense").code == 2)
+        #expect(try program.run("remove", "flowers").code == 2)
+        #expect(try program.run("verify").code == 0)
+
+        let exported = program.folder + "/out.safetensors"
+        #expect(try program.run("export", "flowers", "-o", exported).code == 0)
+        let (a, b) = (try SafetensorsFile(path: adapter), try SafetensorsFile(path: exported))
+        #expect(Set(a.entries.map(\.name)) == Set(b.entries.map(\.name)))
+        for entry in a.entries { #expect(try a.floats(entry.name) == b.floats(entry.name)) }
+
+        #expect(try program.run("rename", "flowers", "garden").code == 0)
+        #expect(try program.run("remove", "garden", "--yes").code == 0)
+        #expect(try program.run("remove", "garden", "--yes").code == 4)
+        #expect(try program.run("prune").out.contains("deleted 1 adapters"))
+        #expect(try program.run("status").out.contains("0 names for 0 adapters"))
+    }
+
+    @Test func jsonIsOneObjectForResultsAndErrors() throws {
+        let program = try Program()
+        defer { program.remove() }
+        func object(_ text: String) throws -> [String: Any] { try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]) }
+        let failed = try program.run("list", "--json")
+        #expect((try object(failed.out)["error"] as? [String: Any])?["code"] as? Int == 10)
+        try program.run("init")
+        let empty = try program.run("list", "--json")
+        #expect(try object(empty.out)["command"] as? String == "list" && (object(empty.out)["data"] as? [Any])?.isEmpty == true)
+    }
+
+    @Test(arguments: ["dit-tiny", "dit-pixel"])
+    func forwardAgreesWithTheRecordedModel(name: String) throws {
+        let program = try Program()
+        defer { program.remove() }
+        let output = program.folder + "/out.safetensors"
+        let result = try program.run(
+            "forward", "--base-file", Program.golden(name), "--input", Program.golden(name + "-forward"), "--output", output, "--blocks")
+        #expect(result.code == 0, "\(result.errors)")
+        let (got, recorded) = (try SafetensorsFile(path: output), try SafetensorsFile(path: Program.golden(name + "-forward")))
+        #expect(got.entries.count >= 5)
+        for entry in got.entries {
+            let (a, b) = (try got.floats(entry.name), try recorded.floats(entry.name))
+            let scale = b.reduce(0) { max($0, abs($1)) }
+            #expect(zip(a, b).allSatisfy { abs($0 - $1) < 1e-5 * scale }, "\(entry.name)")
+        }
+    }
+}
