@@ -71,6 +71,8 @@ let package = Package(
         .testTarget(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+        .testTarget(
+            name: "SamplingEngineTests", dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
         .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
