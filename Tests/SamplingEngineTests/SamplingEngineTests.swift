@@ -34,6 +34,13 @@ import Testing
         #expect(Set(alone.map { $0[0] }).count == 7)
     }
 
+    @Test func seedAndIndexEachChangeTheImage() throws {
+        let engine = try engine(rows: 16, lanes: 1)
+        let requests = (0..<6).map { ImageRequest(domain: 0, classIndex: 1, seed: UInt64($0 % 2), index: UInt64($0 / 2), guidanceScale: 2) }
+        let images = engine.sample(requests, plan)
+        for (i, image) in images.enumerated() { #expect(!images[..<i].contains(image), "image \(i)") }
+    }
+
     @Test func aSwapChangesTheNextImageAndSwappingBackRestoresIt() throws {
         let engine = try engine(rows: 4, lanes: 1)
         let request = ImageRequest(domain: 0, classIndex: 1, seed: 3, index: 0, guidanceScale: 2)
