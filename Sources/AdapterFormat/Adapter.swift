@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import TensorFiles
 
 /// What an adapter says about itself. Unknown fields of a later version are passed over.
 package struct AdapterManifest: Sendable, Hashable, Codable {
@@ -54,6 +55,18 @@ package struct Adapter: Sendable, Hashable {
         self.manifest = manifest
         self.vector = vector
         self.classes = classes
+    }
+
+    /// The same adapter with every value of its trainable set and class table rounded to bfloat16: half the bytes, and by
+    /// its content another adapter. What the set leaves out stays the base's.
+    package func roundedToBFloat16(_ layout: TunableLayout) -> Adapter {
+        var values = vector.values
+        for tensor in manifest.trainableSet.tensors(of: layout) {
+            for index in tensor.range { values[index] = BFloat16.rounded(values[index]) }
+        }
+        return Adapter(
+            manifest: manifest, vector: TunableVector(values, layout: layout),
+            classes: ClassTable(names: classes.names, values: classes.values.map(BFloat16.rounded)))
     }
 
     /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, class names and every value. Names, dates and

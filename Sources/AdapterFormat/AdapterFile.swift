@@ -81,7 +81,7 @@ package enum AdapterFile {
             prediction: base.card.prediction, path: base.card.path)
     }
 
-    /// The file's bytes go to `path` whole or not at all. `.bf16` rounds the values; the digest is then that of the rounded ones.
+    /// The file's bytes go to `path` whole or not at all. `.bf16` loses nothing of an adapter that was rounded before.
     package static func write(_ adapter: Adapter, layout: TunableLayout, to path: String, as type: ElementType = .f32) throws {
         var tensors = adapter.manifest.trainableSet.tensors(of: layout).map {
             OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range]), as: type)

@@ -47,6 +47,8 @@ package struct BaseCard: Sendable, Hashable, Codable {
     /// Real classes in table order; empty where they are only numbered.
     package var classNames: [String]
     package var training: TrainingFacts?
+    /// Attention heads, where the file itself does not say and an import was told.
+    package var heads: Int?
 
     package init(name: String, prediction: String, path: String, timeScale: Double, classNames: [String], training: TrainingFacts? = nil) {
         self.name = name
@@ -61,7 +63,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
     package static let dit = BaseCard(name: "dit", prediction: "epsilon", path: "linear-vp", timeScale: 1, classNames: [])
 
     enum CodingKeys: String, CodingKey {
-        case name, prediction, path, training
+        case name, prediction, path, training, heads
         case timeScale = "time_scale"
         case classNames = "class_names"
     }

@@ -24,7 +24,9 @@ struct BaseImport: ParsableCommand {
         let store = try location.open()
         let base = try BaseFile(path: file, heads: heads)
         try base.checkMatrices()
-        let digest = try store.importBase(from: file, card: Data(try sortedJSON(base.card).utf8), expected: base.digest)
+        var card = base.card
+        card.heads = heads
+        let digest = try store.importBase(from: file, card: Data(try sortedJSON(card).utf8), expected: base.digest)
         try output.report("base import", ["digest": digest.description, "name": base.card.name]) {
             "base \(base.card.name) is \(digest.short): \(base.configuration.depth) blocks of width \(base.configuration.hiddenSize)"
         }

@@ -174,7 +174,7 @@ struct BenchStore: ParsableCommand {
         guard (1...1_000_000).contains(runs) else { throw Failure.usage("--runs is at least 1") }
         let store = try location.open()
         let entry = try store.lookup(reference)
-        let values = try store.baseFile(of: entry).values()
+        let values = try store.baseFile(entry.baseDigest).values()
         let timing = try Timing("load of \(readable(bytes: entry.contentBytes)) stored in \(readable(bytes: entry.storedBytes))", runs: runs) {
             _ = try store.load(store.lookup(reference).digest, over: values)
         }

@@ -75,7 +75,7 @@ struct Sample: ParsableCommand {
             return (file, Adapter(manifest: manifest, vector: file.vector, classes: file.classes), file.digest)
         }
         let entry = try store.lookup(reference)
-        let file = try store.baseFile(of: entry)
+        let file = try store.baseFile(entry.baseDigest)
         return (file, try Adapter(store.load(entry.digest, over: file.values())), entry.digest)
     }
 }

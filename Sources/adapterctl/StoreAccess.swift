@@ -61,11 +61,13 @@ extension AdapterStore {
             let names = found.map { "\($0.1?.name ?? "?")@\($0.0.digest.short)" }.joined(separator: ", ")
             throw Failure.usage("several bases fit (\(names)): choose one with --base")
         }
-        return try BaseFile(path: base(first.0.digest).path, digest: first.0.digest)
+        return try baseFile(first.0.digest)
     }
 
-    func baseFile(of entry: AdapterEntry) throws -> BaseFile {
-        try BaseFile(path: base(entry.baseDigest).path, digest: entry.baseDigest)
+    func baseFile(_ digest: Digest) throws -> BaseFile {
+        let entry = try base(digest)
+        let card = try? JSONDecoder().decode(BaseCard.self, from: entry.card)
+        return try BaseFile(path: entry.path, heads: card?.heads, digest: digest)
     }
 }
 

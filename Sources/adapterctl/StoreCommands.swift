@@ -169,7 +169,7 @@ struct Verify: ParsableCommand {
         let store = try location.open()
         var known: [Digest: BaseValues] = [:]
         for entry in try store.listBases() {
-            known[entry.digest] = try? BaseFile(path: store.base(entry.digest).path, digest: entry.digest).values()
+            known[entry.digest] = try? store.baseFile(entry.digest).values()
         }
         let report = try store.verify { known[$0] }
         let findings = report.entries.map { Finding(subject: "\($0.subject)", finding: "\($0.finding)") }
@@ -209,17 +209,20 @@ struct Export: ParsableCommand {
         abstract: "Write an adapter as a safetensors file.", discussion: "Example: adapterctl export flowers -o flowers.safetensors")
     @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
+    @Flag(help: "Round to bfloat16: half the size, and another digest.") var bf16 = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         let store = try location.open()
         let entry = try store.lookup(reference)
-        let base = try store.baseFile(of: entry)
+        let base = try store.baseFile(entry.baseDigest)
         var adapter = try Adapter(store.load(entry.digest, over: base.values()))
         adapter.manifest.name = entry.name
-        try AdapterFile.write(adapter, layout: base.layout, to: file)
-        try output.report("export", ["file": file, "digest": entry.digest.description]) { "wrote \(entry.digest.short) to \(file)" }
+        if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
+        try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
+        let digest = adapter.digest
+        try output.report("export", ["file": file, "digest": digest.description]) { "wrote \(digest.short) to \(file)" }
     }
 }
 

@@ -123,6 +123,7 @@ struct Train: ParsableCommand {
     @Option(help: "The base in the store.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The adapter file to write.") var file: String
+    @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under NAME.") var add = false
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var location: StoreLocation
@@ -141,8 +142,9 @@ struct Train: ParsableCommand {
         let run = try TrainingRun.adapter(
             settings.settings(learningRate: 5e-3), set, base: base, model: DiT(base), data: data, pool: ComputePool())
         try settings.follow(run, checkpoint: file + ".checkpoint")
-        let adapter = run.adapter(name: name, base: base, created: nil)
-        try AdapterFile.write(adapter, layout: base.layout, to: file)
+        var adapter = run.adapter(name: name, base: base, created: nil)
+        if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
+        try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
         if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true) }
         try output.report("train", ["file": file, "digest": adapter.digest.description]) {
             "\(name) \(adapter.digest.short) written to \(file), loss \(run.recentLoss)"
