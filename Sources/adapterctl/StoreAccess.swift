@@ -40,6 +40,14 @@ extension Adapter {
     }
 }
 
+extension Adapter {
+    /// bfloat16 where that loses nothing.
+    var storedPrecision: StoredPrecision {
+        let isExact = (vector.values + classes.values).allSatisfy { BFloat16.round($0) == $0 }
+        return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
+    }
+}
+
 extension BaseFile {
     func values() throws -> BaseValues { try BaseValues(digest: digest, layout: layout, vector: vector) }
 }

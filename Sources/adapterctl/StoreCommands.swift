@@ -51,7 +51,7 @@ struct Add: ParsableCommand {
         let base = try store.baseFile(base)
         var adapter = try AdapterFile.read(path: file, base: base)
         adapter.manifest.name = nil
-        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace)
+        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision)
         let entry = try store.lookup(name)
         try output.report("add", AdapterSummary(entry)) {
             switch outcome {
