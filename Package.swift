@@ -32,7 +32,7 @@ let package = Package(
         // Level 3
         .target(
             name: "AdapterStore",
-            dependencies: ["AdapterFormat", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
 
         // Level 4
@@ -65,7 +65,7 @@ let package = Package(
             name: "storehammer",
             dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/StoreHammer"),
-        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "storehammer"]),
+        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(

@@ -38,6 +38,7 @@ struct Sheet: ParsableCommand {
         let size = baseFile.configuration.inputSize
         var rows: [Row] = []
         var strips: [RGBImage] = []
+        var classNames: [[String]] = []
         for entry in entries {
             let (adapter, cold) = try timed {
                 let adapter = try store.load(entry.digest, over: values)
@@ -51,20 +52,13 @@ struct Sheet: ParsableCommand {
             }
             let (latents, seconds) = timed { engine.sample(requests, plan) }
             strips.append(contactSheet(latents.map { RGBImage(latent: $0, size: size).enlarged(by: enlarge) }, columns: latents.count))
+            classNames.append(adapter.classes.names)
             rows.append(
                 Row(
                     name: entry.name ?? entry.digest.short, digest: entry.digest.description, storedBytes: entry.storedBytes, swapColdSeconds: cold,
                     swapWarmSeconds: warm / 100, secondsPerImage: seconds / Double(requests.count)))
         }
-        let gap = 4
-        var page = RGBImage(
-            width: strips.map(\.width).max() ?? 0, height: strips.reduce(-gap) { $0 + $1.height + gap }, filledWith: (24, 24, 28))
-        var y = 0
-        for strip in strips {
-            page.draw(strip, x: 0, y: y)
-            y += strip.height + gap
-        }
-        try page.writePNG(to: file)
+        try labelled(strips, rows.map(\.name), classNames).writePNG(to: file)
         try output.report("sheet", rows) {
             table(
                 [["DOMAIN", "DIGEST", "STORED", "SWAP COLD", "SWAP WARM", "S/IMAGE"]]
@@ -75,6 +69,25 @@ struct Sheet: ParsableCommand {
                         ]
                     }) + "\nwritten to \(file)"
         }
+    }
+
+    /// Strips one below the other, each domain's name on the left and each class's under its images.
+    private func labelled(_ strips: [RGBImage], _ names: [String], _ classNames: [[String]]) -> RGBImage {
+        let margin = 4, line = RGBImage.letterHeight + 2 * margin
+        let left = (names.map { RGBImage.textWidth($0, scale: 2) }.max() ?? 0) + 2 * margin
+        var page = RGBImage(
+            width: left + (strips.map(\.width).max() ?? 0), height: strips.reduce(0) { $0 + $1.height + line }, filledWith: (24, 24, 28))
+        var y = 0
+        for (row, strip) in strips.enumerated() {
+            page.draw(text: names[row], x: margin, y: y + (strip.height - 2 * RGBImage.letterHeight) / 2, scale: 2)
+            page.draw(strip, x: left, y: y)
+            let width = strip.width / max(classNames[row].count, 1)
+            for (column, name) in classNames[row].enumerated() {
+                page.draw(text: name, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
+            }
+            y += strip.height + line
+        }
+        return page
     }
 
     private func timed<Result>(_ work: () throws -> Result) rethrows -> (Result, Double) {
