@@ -72,7 +72,8 @@ let package = Package(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
-            name: "SamplingEngineTests", dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
+            name: "SamplingEngineTests",
+            dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
         .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]

@@ -6,7 +6,7 @@ import TensorMath
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Time one part of the program on this machine.", subcommands: [BenchForward.self, BenchSwap.self, BenchTrain.self, BenchStore.self])
+        abstract: "Time one part of the program on this machine.", subcommands: [BenchForward.self, BenchSwap.self, BenchSample.self, BenchTrain.self, BenchStore.self])
 }
 
 /// Medians and percentiles of repeated work, with what ran it.
@@ -26,10 +26,15 @@ struct Timing: Encodable {
             try work()
             if run >= warmup { seconds.append((ContinuousClock.now - start) / .seconds(1)) }
         }
-        seconds.sort()
+        self.init(what, seconds: seconds)
+    }
+
+    /// - Parameter seconds: of each run, at least one.
+    init(_ what: String, seconds: [Double]) {
+        let seconds = seconds.sorted()
         let at = { (share: Double) in seconds[min(seconds.count - 1, Int(share * Double(seconds.count)))] }
         self.what = what
-        self.runs = runs
+        runs = seconds.count
         (medianSeconds, p10Seconds, p90Seconds, p99Seconds) = (at(0.5), at(0.1), at(0.9), at(0.99))
         let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
         let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
