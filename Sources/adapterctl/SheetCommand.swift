@@ -97,7 +97,8 @@ struct Sheet: AsyncParsableCommand {
             page.draw(strip, x: left, y: y)
             let width = strip.width / max(classNames[row].count, 1)
             for (column, name) in classNames[row].enumerated() {
-                page.draw(text: name, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
+                let fitting = String(name.prefix((width - margin) / RGBImage.letterStep))
+                page.draw(text: fitting, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
             }
             y += strip.height + line
         }
