@@ -61,7 +61,7 @@ let package = Package(
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
@@ -108,6 +108,13 @@ let package = Package(
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests", dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
+        .testTarget(
+            name: "SocketServiceTests",
+            dependencies: [
+                "SocketService", "adapterd", "adapterctl", "SamplingEngine", "AdapterFormat", "Diffusion", "ImageFiles",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
         .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]

@@ -13,7 +13,11 @@ let pageScript = #"""
     async function call(path, options = {}) {
       const response = await fetch(path, { ...options, headers: { ...headers(), ...(options.headers || {}) } });
       if (response.ok) return response;
-      if (response.status === 401) $("tokenrow").hidden = false;
+      if (response.status === 401) {
+        $("form").hidden = true;
+        $("door").hidden = false;
+        throw new Error(sessionStorage.getItem("token") ? "This is not the server's token." : "The token is in the server's token file.");
+      }
       const body = await response.json().catch(() => null);
       throw new Error(body?.error?.message || "The server answered " + response.status + ".");
     }
@@ -51,8 +55,9 @@ let pageScript = #"""
     async function begin() {
       const link = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
       const offer = await (await call("/v1/capabilities")).json();
-      $("tokenrow").hidden = true;
-      $("about").textContent = offer.base + " " + offer.base_digest.slice(0, 12) + ", " + offer.size + " pixels";
+      $("door").hidden = true;
+      $("form").hidden = false;
+      $("about").textContent = "base " + offer.base + " " + offer.base_digest.slice(0, 12) + ", " + offer.size.replace("x", " × ") + " pixels";
       $("n").max = offer.limits.images;
       $("steps").max = offer.limits.steps;
       fill($("sampler"), offer.samplers, offer.defaults.sampler);
@@ -69,8 +74,9 @@ let pageScript = #"""
       const element = document.createElement("figure");
       const frame = document.createElement("div");
       frame.className = "frame";
-      const caption = document.createElement("figcaption");
-      caption.append("image " + index);
+      const caption = document.createElement("figcaption"), label = document.createElement("span");
+      label.textContent = "image " + index;
+      caption.append(label);
       element.append(frame, caption);
       $("pictures").append(element);
       return { element, frame, caption };
@@ -86,12 +92,15 @@ let pageScript = #"""
     function finish(target, event, order) {
       show(target, event.b64_json, event.class + ", seed " + event.seed + ", image " + event.index);
       target.element.classList.add("done");
-      const link = document.createElement("a");
+      const alone = document.createElement("a"), link = document.createElement("a");
+      alone.textContent = "Link";
+      alone.title = "Makes this image again";
+      alone.dataset.index = event.index;
       link.textContent = "PNG";
       link.download = [order.model.split("@")[0], event.class, event.seed, event.index].join("-") + ".png";
       link.href = "data:image/png;base64," + event.b64_json;
       link.title = "sha256 " + event.sha256;
-      target.caption.append(link);
+      target.caption.append(alone, link);
     }
 
     function account(x, order) {
@@ -112,6 +121,9 @@ let pageScript = #"""
       const link = { ...order, model: pinned, index: order.index_offset };
       for (const name of ["stream", "partial_images", "index_offset"]) delete link[name];
       $("again").href = "#" + new URLSearchParams(link);
+      for (const alone of document.querySelectorAll("a[data-index]")) {
+        alone.href = "#" + new URLSearchParams({ ...link, n: 1, index: alone.dataset.index });
+      }
       $("facts").hidden = false;
     }
 
@@ -149,6 +161,7 @@ let pageScript = #"""
       $("progress").value = 0;
       say("Waiting");
       const targets = Array.from({ length: order.n }, (_, k) => figure(offset + k));
+      $("pictures").scrollIntoView({ block: "nearest", behavior: "smooth" });
       try {
         // The seed goes as written: a number of 64 bits does not fit JavaScript's.
         const body = JSON.stringify(order).replace('"seed":"' + seed + '"', '"seed":' + seed.replace(/^0+(?=.)/, ""));
@@ -185,8 +198,9 @@ let pageScript = #"""
     $("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText($("again").href).then(() => say("Copied."), () => say($("again").href));
     });
-    $("again").addEventListener("click", () => setTimeout(() => begin().catch((error) => say(error.message, true))));
-    $("token").addEventListener("change", () => {
+    window.addEventListener("hashchange", () => begin().catch((error) => say(error.message, true)));
+    $("door").addEventListener("submit", (event) => {
+      event.preventDefault();
       sessionStorage.setItem("token", $("token").value);
       begin().catch((error) => say(error.message, true));
     });
