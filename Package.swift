@@ -40,7 +40,7 @@ let package = Package(
         // Level 3
         .target(
             name: "AdapterStore",
-            dependencies: ["AdapterFormat", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
 
         // Level 4
@@ -100,14 +100,15 @@ let package = Package(
             name: "storehammer",
             dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/StoreHammer"),
-        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "storehammer"]),
+        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
-            name: "SamplingEngineTests", dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
+            name: "SamplingEngineTests",
+            dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
         .testTarget(
             name: "SocketServiceTests",
             dependencies: [

@@ -20,6 +20,8 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     /// Digests of the adapters this one was made from, and how.
     package var parents: [Digest]?
     package var recipe: String?
+    /// Values of one fixed network call with the adapter applied (`DiT.goldenValues`).
+    package var golden: [Float]?
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -37,7 +39,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case kind, name, classes, prediction, path, training, created, parents, recipe
+        case kind, name, classes, prediction, path, training, created, parents, recipe, golden
         case schemaVersion = "schema_version"
         case baseDigest = "base_digest"
         case layoutDigest = "layout_digest"

@@ -3,12 +3,16 @@ package struct AdapterName: Sendable, Hashable, Comparable, CustomStringConverti
     package let description: String
 
     package init(_ text: some StringProtocol) throws(AdapterFormatError) {
+        guard Self.isValid(text) else { throw .badName(String(text.prefix(80))) }
+        description = String(text)
+    }
+
+    /// `[a-z0-9][a-z0-9._-]{0,63}` without `base`.
+    package static func isValid(_ text: some StringProtocol) -> Bool {
         let first = { (c: UInt8) in (0x61...0x7a).contains(c) || (0x30...0x39).contains(c) }
         let units = Array(text.utf8)
-        let isValid =
-            (1...64).contains(units.count) && first(units[0]) && units.allSatisfy { first($0) || [0x2e, 0x5f, 0x2d].contains($0) }
-        guard isValid, text != "base" else { throw .badName(String(text.prefix(80))) }
-        description = String(text)
+        return (1...64).contains(units.count) && text != "base" && first(units[0])
+            && units.allSatisfy { first($0) || [0x2e, 0x5f, 0x2d].contains($0) }
     }
 
     package static func < (a: AdapterName, b: AdapterName) -> Bool { a.description < b.description }

@@ -99,13 +99,13 @@ extension AdapterStore {
     }
 
     static func check(name: String) throws(StoreError) {
-        guard AdapterNames.isValid(name) else { throw .badName(name) }
+        guard AdapterName.isValid(name) else { throw .badName(name) }
     }
 
     /// The digest behind a name that must exist.
     private static func known(_ name: String, _ transaction: borrowing WriteTransaction) throws(StoreError) -> Digest {
         try check(name: name)
         if let digest = try transaction.digest(named: name) { return digest }
-        throw .notFound(reference: name, nearest: AdapterNames.nearest(to: name, among: try transaction.allNames().map(\.name)))
+        throw .notFound(reference: name, nearest: nearestNames(to: name, among: try transaction.allNames().map(\.name)))
     }
 }

@@ -71,17 +71,17 @@ extension AdapterStore {
     ) throws(StoreError) -> (name: String?, digest: Digest) {
         let parts = reference.split(separator: "@", omittingEmptySubsequences: false).map(String.init)
         if parts.count == 2 {
-            guard AdapterNames.isValid(parts[0]) else { throw .badName(parts[0]) }
+            guard AdapterName.isValid(parts[0]) else { throw .badName(parts[0]) }
             if let digest = try digest(prefix: parts[1], transaction) { return (parts[0], digest) }
             throw .notFound(reference: reference, nearest: [])
         }
-        let isName = AdapterNames.isValid(reference)
+        let isName = AdapterName.isValid(reference)
         if let digest = Digest(hex: reference), try transaction.value(.blobs, digest.bytes, limit: 0) != nil { return (nil, digest) }
         if isName, let digest = try transaction.digest(named: reference) { return (reference, digest) }
         if let digest = try digest(prefix: reference, transaction) { return (nil, digest) }
         guard isName else { throw .badName(reference) }
         let names = try transaction.allNames().map(\.name)
-        throw .notFound(reference: reference, nearest: AdapterNames.nearest(to: reference, among: names))
+        throw .notFound(reference: reference, nearest: nearestNames(to: reference, among: names))
     }
 
     private static func digest(prefix: String, _ transaction: borrowing ReadTransaction) throws(StoreError) -> Digest? {

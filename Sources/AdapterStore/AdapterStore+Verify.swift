@@ -20,6 +20,11 @@ package struct VerifyEntry: Sendable, Hashable {
 
     package let subject: Subject
     package let finding: Finding
+
+    package init(subject: Subject, finding: Finding) {
+        self.subject = subject
+        self.finding = finding
+    }
 }
 
 /// What `verify` found, in the order names, adapters, bases, each ascending.
@@ -71,7 +76,7 @@ extension AdapterStore {
     }
 
     private static func check(_ name: String, _ key: [UInt8], _ value: [UInt8], _ adapters: Set<Digest>) -> VerifyEntry.Finding {
-        guard AdapterNames.isValid(name) else { return .damaged(StoreError.badName(name).description) }
+        guard AdapterName.isValid(name) else { return .damaged(StoreError.badName(name).description) }
         do throws(StoreError) {
             guard let digest = Digest(bytes: try Sealed.open(value, table: .names, key: key)) else {
                 return .damaged("The name '\(name)' holds no digest.")

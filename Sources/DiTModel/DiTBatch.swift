@@ -7,7 +7,8 @@ import TensorMath
 /// the same products of the same shapes, so its bytes are those it has alone (law 5).
 package final class DiTBatch {
     package let model: DiT
-    package let bank: TunableBank
+    /// May give way to a larger one between calls.
+    package var bank: TunableBank
     private let pool: ComputePool
     private let conditioning: ConditioningState
     private let lanePasses: [Pass]

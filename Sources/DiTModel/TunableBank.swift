@@ -41,6 +41,8 @@ package struct TunableBank: Sendable {
         classTables[row].values(0..<classes.values.count).copy(from: classes.values)
     }
 
+    package var bytes: Int { vectors.count * (layout.count + classRows * layout.configuration.hiddenSize) * MemoryLayout<Float>.size }
+
     /// What row `row` holds now, read back value by value.
     package func read(row: Int) -> TunableVector { TunableVector(vectors[row].array, layout: layout) }
 

@@ -29,6 +29,8 @@ package final class SamplerState {
         stream.normals(into: latent)
     }
 
+    /// The data as the last network call predicted them.
+    package var predictedData: Matrix { m1 }
     package var isFinished: Bool { position == plan.evaluations }
     /// What the timestep embedder takes for the next call.
     package var embedderTime: Float { plan.embedderTime(position) }

@@ -4,118 +4,204 @@ import Diffusion
 import ImageFiles
 import TensorMath
 
-/// One image to make.
-package struct ImageRequest: Sendable {
-    /// Row of the bank that holds the image's domain.
-    package var domain: Int
-    /// Row of the domain's class table.
-    package var classIndex: Int
-    package var seed: UInt64
-    /// Image k of its request: with the seed, all that its random numbers depend on (law 6).
-    package var index: UInt64
-    package var guidanceScale: Float
+/// Requests become batches become steps: the only owner of the model, the bank and the latents.
+///
+/// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the borders between steps and
+/// nowhere else; images join and leave there, each with its own domain, timestep, guidance and seed. What runs next is decided
+/// by `Scheduler`; this actor only does it.
+package actor SamplingEngine {
+    package nonisolated let base: BaseFile
+    package nonisolated let convention: DiffusionConvention
+    private nonisolated let executor = ComputeExecutor()
+    // The actor holds the executor as long as it lives.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
-    package init(domain: Int, classIndex: Int, seed: UInt64, index: UInt64, guidanceScale: Float) {
-        self.domain = domain
-        self.classIndex = classIndex
-        self.seed = seed
-        self.index = index
-        self.guidanceScale = guidanceScale
-    }
-}
+    private let options: EngineOptions
+    private let batch: StepBatch
+    private var scheduler: Scheduler
+    private var requests: [RequestID: RunningRequest] = [:]
+    private var images: [RunningImage] = []
+    private var isStepping = false
+    private var waitingForIdle: [CheckedContinuation<Void, Never>] = []
+    private var lastID: UInt64 = 0
+    private var stepsDone: UInt64 = 0
+    private var lastStep = Duration.zero
+    /// Seconds of one row of a network call, a moving mean.
+    private var rowSeconds = 0.0
 
-/// One frozen base, a bank of domains over it, and the loop that walks images of any domains through a sampling plan.
-package final class SamplingEngine {
-    package let base: BaseFile
-    package let convention: DiffusionConvention
-    private let batch: DiTBatch
-    private let rows: Int
-    private let x, out: Matrix
-    /// Null class of each domain installed.
-    private var nullClasses: [Int]
-
-    /// - Parameters:
-    ///   - rows: network rows of one call; a guided image takes two.
-    ///   - domains: adapters that can be installed at once.
-    ///   - classRows: the largest class table, null row included.
-    package init(_ base: BaseFile, rows: Int = 32, domains: Int = 8, classRows: Int? = nil, pool: ComputePool, preset: Preset = .original) throws {
-        let configuration = base.configuration
-        let plane = configuration.inputSize * configuration.inputSize
-        let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
+    package init(_ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset = .original) throws {
         self.base = base
-        self.rows = max(2, rows)
+        self.options = options
+        let configuration = base.configuration
         convention = try DiffusionConvention(
             pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
             timeScale: base.card.timeScale)
-        let bank = TunableBank(base.layout, rows: domains, classRows: max(classRows ?? 0, base.classes.rows))
-        batch = DiTBatch(try DiT(base, preset: preset), bank: bank, rows: self.rows, pool: pool)
-        let memory = Memory(capacity: Memory.paddedCount(self.rows * inCount) + Memory.paddedCount(self.rows * outCount))
-        x = memory.take(self.rows, inCount)
-        out = memory.take(self.rows, outCount)
-        nullClasses = [Int](repeating: 0, count: domains)
-        for row in 0..<domains { install(base.vector, base.classes, row: row) }
+        let rows = max(2, options.rows), bankRows = max(1, options.domains)
+        scheduler = Scheduler(
+            Scheduler.Limits(
+                rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
+                largestCost: options.largestCost))
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
     }
 
-    /// The hot swap: overwrites one row of the bank.
-    package func install(_ vector: TunableVector, _ classes: ClassTable, row: Int) {
-        batch.bank.install(vector, classes, row: row)
-        nullClasses[row] = classes.nullClass
+    /// Whether latents are pictures themselves.
+    package nonisolated var isPixelSpace: Bool { base.configuration.inChannels == 3 }
+
+    /// Puts a request in the line.
+    /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
+    package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
+        let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
+        try check(request)
+        lastID += 1
+        let id = RequestID(number: lastID)
+        let cost = request.images.reduce(0) { $0 + $1.rows } * plan.evaluations
+        let admission = scheduler.admit(
+            Scheduler.Entry(
+                id: id, client: request.client, images: request.images.map { ($0.adapter.digest, $0.rows) }, cost: cost,
+                deadline: request.deadline))
+        guard case .accepted(let position) = admission else { throw refusal(admission, request, cost: cost) }
+        let (events, continuation) = AsyncStream.makeStream(of: SamplingEvent.self)
+        continuation.onTermination = { [weak self] reason in
+            guard case .cancelled = reason, let self else { return }
+            Task { await self.cancel(id) }
+        }
+        requests[id] = RunningRequest(request, plan: plan, events: continuation)
+        wake()
+        return SamplingTicket(id: id, position: position, events: events)
     }
 
-    package func installed(row: Int) -> TunableVector { batch.bank.read(row: row) }
+    /// Takes a request out at the next border; one that is done already is left alone.
+    package func cancel(_ id: RequestID) {
+        if scheduler.cancel(id) { end(id, with: .failed(.cancelled)) }
+    }
 
-    /// Walks every image through the plan, several per network call, and returns the final latents in order.
-    /// - Parameters:
-    ///   - starts: latents to start from in place of the images' own noise.
-    ///   - onStep: sees the states after each network call over a group, and the index of the group's first image.
-    package func sample(
-        _ requests: [ImageRequest], _ plan: SamplingPlan, onStep: (_ first: Int, _ states: [SamplerState]) -> Void = { _, _ in }
-    ) -> [[Float]] {
-        var results: [[Float]] = []
-        let group = rows / 2
-        for first in stride(from: 0, to: requests.count, by: group) {
-            let images = Array(requests[first..<min(requests.count, first + group)])
-            let states = images.map { SamplerState(plan, count: x.columns, seed: $0.seed, image: $0.index) }
-            for _ in 0..<plan.evaluations {
-                step(images, states)
-                onStep(first, states)
+    /// Images ahead in the line; nil once nothing of the request waits.
+    package func position(of id: RequestID) -> Int? { scheduler.position(of: id) }
+
+    /// Answered between two steps by the thread that takes them: no answer means that it is stuck.
+    package func status() -> EngineStatus {
+        EngineStatus(
+            queuedImages: scheduler.waitingImages, queueCapacity: options.queueImages, activeImages: scheduler.activeImages,
+            activeRows: scheduler.activeRows, rowCapacity: scheduler.limits.rows, distinctAdapters: scheduler.activeAdapters,
+            stepsDone: stepsDone, lastStepSeconds: lastStep / .seconds(1), bankBytes: batch.bankBytes, draining: scheduler.isDraining)
+    }
+
+    /// Admits nothing more and returns when all that was admitted has ended.
+    package func drain() async {
+        scheduler.drain()
+        guard !scheduler.isIdle else { return }
+        await withCheckedContinuation { waitingForIdle.append($0) }
+    }
+
+    private func wake() {
+        guard !isStepping else { return }
+        isStepping = true
+        Task { step() }
+    }
+
+    /// One border and one network call. The next step is a job of its own: whoever called meanwhile goes first.
+    private func step() {
+        for action in scheduler.border(now: .now) { perform(action) }
+        guard !images.isEmpty else {
+            isStepping = false
+            if scheduler.isIdle {
+                for waiter in waitingForIdle { waiter.resume() }
+                waitingForIdle = []
             }
-            results += states.map(\.latent.array)
+            return
         }
-        return results
+        let start = ContinuousClock.now
+        let rows = batch.step(images)
+        record(.now - start, rows: rows)
+        for image in images { report(image, rows: rows) }
+        let done = images.filter(\.state.isFinished)
+        images.removeAll(where: \.state.isFinished)
+        for image in done { finish(image) }
+        Task { step() }
     }
 
-    /// One network call over the group: a row per image, and one more of its null class where it is guided.
-    private func step(_ images: [ImageRequest], _ states: [SamplerState]) {
-        let guided = images.indices.filter { images[$0].guidanceScale != 1 }
-        let order = Array(images.indices) + guided
-        for (row, image) in order.enumerated() { x.row(row).copy(from: states[image].latent) }
-        let output = out.rows(0..<order.count)
-        batch.forward(
-            x: x.rows(0..<order.count), times: order.map { states[$0].embedderTime },
-            classes: images.map(\.classIndex) + guided.map { nullClasses[images[$0].domain] },
-            bankRows: order.map { images[$0].domain }, into: output)
-        // DiT guides the first three channels; pixels have no others.
-        let values = 3 * base.configuration.inputSize * base.configuration.inputSize
-        for (extra, image) in guided.enumerated() {
-            Guidance.apply(
-                scale: images[image].guidanceScale, guided: values, conditional: output.row(image),
-                unconditional: output.row(images.count + extra))
+    private func perform(_ action: Scheduler.Action) {
+        switch action {
+        case .install(let digest, let row, let id):
+            guard let adapter = requests[id]?.request.images.first(where: { $0.adapter.digest == digest })?.adapter else {
+                preconditionFailure("request \(id) has no adapter \(digest)")
+            }
+            let start = ContinuousClock.now
+            batch.install(adapter, row: row)
+            let swap = ContinuousClock.now - start
+            requests[id]?.times.swap += swap
+            options.onSwap?(swap)
+        case .start(let id, let row):
+            guard let image = requests[id.request]?.start(id, bankRow: row, count: batch.latentCount) else {
+                preconditionFailure("request \(id.request) is not here")
+            }
+            images.append(image)
+        case .expire(let id): end(id, with: .failed(.deadlinePassed))
         }
-        for (row, state) in states.enumerated() { state.advance(output.row(row)) }
+    }
+
+    private func record(_ duration: Duration, rows: Int) {
+        stepsDone += 1
+        lastStep = duration
+        let seconds = duration / .seconds(1) / Double(rows)
+        rowSeconds = rowSeconds == 0 ? seconds : 0.9 * rowSeconds + 0.1 * seconds
+        options.onStep?(StepFacts(duration: duration, rows: rows, images: images.count, adapters: scheduler.activeAdapters))
+    }
+
+    private func report(_ image: RunningImage, rows: Int) {
+        requests[image.id.request]?.report(image, rows: rows, size: base.configuration.inputSize)
+    }
+
+    private func finish(_ image: RunningImage) {
+        requests[image.id.request]?.finish(image, size: base.configuration.inputSize)
+        guard scheduler.finish(image.id), let request = requests[image.id.request] else { return }
+        end(image.id.request, with: .finished(request.timesAtEnd))
+    }
+
+    private func end(_ id: RequestID, with event: SamplingEvent) {
+        images.removeAll { $0.id.request == id }
+        guard let request = requests.removeValue(forKey: id) else { return }
+        request.events.yield(event)
+        request.events.finish()
+    }
+
+    private func check(_ request: SamplingRequest) throws(Refusal) {
+        guard !request.images.isEmpty else { throw .noImages }
+        for order in request.images {
+            let adapter = order.adapter
+            guard adapter.vector.values.count == base.layout.count else {
+                throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
+            }
+            guard (0..<adapter.classes.rows).contains(order.classIndex) else {
+                throw .noSuchClass(index: order.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
+            }
+            for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != batch.latentCount {
+                throw .wrongNoise(values: values.count, wanted: batch.latentCount)
+            }
+        }
+    }
+
+    private func refusal(_ admission: Scheduler.Admission, _ request: SamplingRequest, cost: Int) -> Refusal {
+        // At most what is admitted already has to be computed first.
+        let seconds = Int((Double(scheduler.outstandingCost) * rowSeconds).rounded(.up))
+        let wait = min(max(seconds, 1), 3600)
+        switch admission {
+        case .queueFull: return .queueFull(retryAfterSeconds: wait)
+        case .clientShareFull: return .clientShareFull(retryAfterSeconds: wait)
+        case .tooLarge(let limit): return .tooLarge(cost: cost, limit: limit)
+        case .tooManyImages(let limit): return .tooManyImages(count: request.images.count, limit: limit)
+        case .draining, .accepted: return .draining
+        }
     }
 }
 
-extension RGBImage {
-    /// The picture of a pixel-space latent (3 S S) in -1...1.
-    package init(latent: [Float], size: Int) {
-        self.init(width: size, height: size)
-        let plane = size * size
-        for index in 0..<plane {
-            for channel in 0..<3 {
-                let value = (latent[channel * plane + index] + 1) * 127.5
-                pixels[index * 3 + channel] = UInt8(min(max(value, 0), 255).rounded(.toNearestOrEven))
-            }
+/// What keeps an adapter from an engine.
+package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
+    case otherBase(adapter: String, base: Digest, wanted: Digest)
+
+    package var description: String {
+        switch self {
+        case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
         }
     }
 }

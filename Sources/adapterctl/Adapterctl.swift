@@ -2,7 +2,7 @@ import ArgumentParser
 
 /// The command line of the adapter store, its trainer and its sampler.
 @main
-struct Adapterctl: ParsableCommand {
+struct Adapterctl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adapterctl", abstract: "Stores, trains and samples DiffFit adapters of one frozen DiT base.",
         version: "0.1.0",
@@ -11,10 +11,10 @@ struct Adapterctl: ParsableCommand {
             Sample.self, Sheet.self, Forward.self, Train.self, Bench.self, Status.self,
         ])
 
-    static func main() {
+    static func main() async {
         do {
             var command = try parseAsRoot()
-            try command.run()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
         } catch {
             Failure.end(error, from: self)
         }

@@ -6,6 +6,7 @@ import DiTModel
 import Diffusion
 import Foundation
 import ImageFiles
+import SamplingEngine
 import TensorFiles
 
 /// The one table of exit codes, and how an error is shown.
@@ -31,7 +32,8 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unreadable: 4
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
-        case is DiffusionError: 2
+        case is DiffusionError, is Refusal: 2
+        case is SamplingEngineError: 7
         default: 1
         }
     }
@@ -59,7 +61,7 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError:
+            is ImageFileError, is Refusal, is SamplingEngineError:
             exitCode(error)
         default: nil
         }

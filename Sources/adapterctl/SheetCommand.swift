@@ -8,7 +8,7 @@ import SamplingEngine
 import TensorMath
 
 /// Every domain of the store on one page, from one process and one base, with a hot swap between domains.
-struct Sheet: ParsableCommand {
+struct Sheet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Sample every domain onto one sheet and time the swaps.", discussion: "Example: adapterctl sheet -o out/domains.png")
     @Option(help: "Images per class.") var perClass = 2
@@ -23,63 +23,78 @@ struct Sheet: ParsableCommand {
         let name, digest: String
         let storedBytes: Int
         /// From the store's bytes to a row of the bank, and from memory.
-        let swapColdSeconds, swapWarmSeconds, secondsPerImage: Double
+        let swapColdSeconds: Double
+        var swapWarmSeconds: Double
+        let secondsPerImage: Double
     }
 
-    func run() throws {
+    func run() async throws {
+        guard (1...64).contains(perClass), (1...64).contains(enlarge) else { throw Failure.usage("--per-class and --enlarge are between 1 and 64") }
         let store = try location.open()
         let baseFile = try store.baseFile(base)
-        let values = try baseFile.values()
-        let entries = try store.list().filter { $0.baseDigest == baseFile.digest }
+        let catalogue = try AdapterCatalogue(store, base: baseFile)
+        let entries = try catalogue.list()
         guard !entries.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
-        let most = entries.map(\.classCount).max() ?? 0
-        let engine = try SamplingEngine(baseFile, domains: 1, classRows: most + 1, pool: ComputePool())
-        let plan = try sampling.plan(engine.convention, pixels: true)
-        let size = baseFile.configuration.inputSize
+        // One row of the bank, so that each domain has to be swapped in.
+        var options = EngineOptions.unbounded
+        options.domains = 1
+        let engine = try SamplingEngine(baseFile, options: options, pool: ComputePool())
+        let sampler = try sampling.chosen(engine.convention)
         var rows: [Row] = []
         var strips: [RGBImage] = []
+        var classNames: [[String]] = []
         for entry in entries {
-            let (adapter, cold) = try timed {
-                let adapter = try store.load(entry.digest, over: values)
-                engine.install(adapter.vector, adapter.classes, row: 0)
-                return adapter
+            let binding = try catalogue.bind(entry.digest.description)
+            let adapter = binding.adapter
+            let orders = (0..<(adapter.classes.names.count * perClass)).map { index in
+                ImageOrder(
+                    adapter: adapter, classIndex: index / perClass, seed: sampling.seed, index: UInt64(index), guidanceScale: sampling.guidanceScale)
             }
-            let (_, warm) = timed { for _ in 0..<100 { engine.install(adapter.vector, adapter.classes, row: 0) } }
-            let requests = (0..<(adapter.classes.names.count * perClass)).map { index in
-                ImageRequest(
-                    domain: 0, classIndex: index / perClass, seed: sampling.seed, index: UInt64(index), guidanceScale: sampling.guidanceScale)
-            }
-            let (latents, seconds) = timed { engine.sample(requests, plan) }
-            strips.append(contactSheet(latents.map { RGBImage(latent: $0, size: size).enlarged(by: enlarge) }, columns: latents.count))
+            let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
+            strips.append(contactSheet(sampled.images.map { $0.picture.enlarged(by: enlarge) }, columns: orders.count))
+            classNames.append(adapter.classes.names)
             rows.append(
                 Row(
-                    name: entry.name ?? entry.digest.short, digest: entry.digest.description, storedBytes: entry.storedBytes, swapColdSeconds: cold,
-                    swapWarmSeconds: warm / 100, secondsPerImage: seconds / Double(requests.count)))
+                    name: entry.name ?? entry.digest.short, digest: entry.digest.description, storedBytes: entry.storedBytes,
+                    swapColdSeconds: (binding.load + sampled.times.swap) / .seconds(1), swapWarmSeconds: 0,
+                    secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count)))
         }
-        let gap = 4
-        var page = RGBImage(
-            width: strips.map(\.width).max() ?? 0, height: strips.reduce(-gap) { $0 + $1.height + gap }, filledWith: (24, 24, 28))
-        var y = 0
-        for strip in strips {
-            page.draw(strip, x: 0, y: y)
-            y += strip.height + gap
+        // Every adapter is resident by now: what is left of a swap is the copy.
+        for (index, entry) in entries.enumerated() {
+            let order = ImageOrder(
+                adapter: try catalogue.bind(entry.digest.description).adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
+            let times = try await engine.sample(SamplingRequest(client: "sheet", images: [order], sampler: sampler, steps: 1)).times
+            rows[index].swapWarmSeconds = times.swap / .seconds(1)
         }
-        try page.writePNG(to: file)
+        try labelled(strips, rows.map(\.name), classNames).writePNG(to: file)
         try output.report("sheet", rows) {
             table(
                 [["DOMAIN", "DIGEST", "STORED", "SWAP COLD", "SWAP WARM", "S/IMAGE"]]
                     + rows.map {
                         [
-                            $0.name, String($0.digest.prefix(12)), readable(bytes: $0.storedBytes), String(format: "%.2f ms", $0.swapColdSeconds * 1e3),
-                            String(format: "%.1f us", $0.swapWarmSeconds * 1e6), String(format: "%.3f", $0.secondsPerImage),
+                            $0.name, String($0.digest.prefix(12)), readable(bytes: $0.storedBytes), readable(seconds: $0.swapColdSeconds),
+                            readable(seconds: $0.swapWarmSeconds), String(format: "%.3f", $0.secondsPerImage),
                         ]
                     }) + "\nwritten to \(file)"
         }
     }
 
-    private func timed<Result>(_ work: () throws -> Result) rethrows -> (Result, Double) {
-        let start = ContinuousClock.now
-        let result = try work()
-        return (result, (ContinuousClock.now - start) / .seconds(1))
+    /// Strips one below the other, each domain's name on the left and each class's under its images.
+    private func labelled(_ strips: [RGBImage], _ names: [String], _ classNames: [[String]]) -> RGBImage {
+        let margin = 4, line = RGBImage.letterHeight + 2 * margin
+        let left = (names.map { RGBImage.textWidth($0, scale: 2) }.max() ?? 0) + 2 * margin
+        var page = RGBImage(
+            width: left + (strips.map(\.width).max() ?? 0), height: strips.reduce(0) { $0 + $1.height + line }, filledWith: (24, 24, 28))
+        var y = 0
+        for (row, strip) in strips.enumerated() {
+            page.draw(text: names[row], x: margin, y: y + (strip.height - 2 * RGBImage.letterHeight) / 2, scale: 2)
+            page.draw(strip, x: left, y: y)
+            let width = strip.width / max(classNames[row].count, 1)
+            for (column, name) in classNames[row].enumerated() {
+                page.draw(text: name, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
+            }
+            y += strip.height + line
+        }
+        return page
     }
 }

@@ -2,6 +2,7 @@ import AdapterFormat
 import AdapterStore
 import ArgumentParser
 import Foundation
+import TensorFiles
 
 /// Where the store is, and what is in it that a command needs.
 struct StoreLocation: ParsableArguments {
@@ -43,7 +44,7 @@ extension Adapter {
 extension Adapter {
     /// bfloat16 where that loses nothing.
     var storedPrecision: StoredPrecision {
-        let isExact = (vector.values + classes.values).allSatisfy { BFloat16.round($0) == $0 }
+        let isExact = (vector.values + classes.values).allSatisfy { BFloat16.rounded($0) == $0 }
         return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
     }
 }

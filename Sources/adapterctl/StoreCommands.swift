@@ -1,6 +1,7 @@
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
+import DiTModel
 import Foundation
 
 struct Init: ParsableCommand {
@@ -51,6 +52,9 @@ struct Add: ParsableCommand {
         let base = try store.baseFile(base)
         var adapter = try AdapterFile.read(path: file, base: base)
         adapter.manifest.name = nil
+        if adapter.manifest.golden == nil {
+            adapter.manifest.golden = try DiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+        }
         let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision)
         let entry = try store.lookup(name)
         try output.report("add", AdapterSummary(entry)) {
@@ -156,7 +160,8 @@ struct Rename: ParsableCommand {
 
 struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Read everything back and check every digest.", discussion: "Example: adapterctl verify")
+        abstract: "Read everything back and check every digest.", discussion: "Example: adapterctl verify --golden")
+    @Flag(help: "Also make each adapter's recorded network call again and compare.") var golden = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -171,7 +176,8 @@ struct Verify: ParsableCommand {
         for entry in try store.listBases() {
             known[entry.digest] = try? store.baseFile(entry.digest).values()
         }
-        let report = try store.verify { known[$0] }
+        var report = try store.verify { known[$0] }
+        if golden, report.damaged.isEmpty { try repeatGoldenCalls(store, known, &report) }
         let findings = report.entries.map { Finding(subject: "\($0.subject)", finding: "\($0.finding)") }
         try output.report("verify", findings) {
             report.damaged.isEmpty
@@ -179,6 +185,22 @@ struct Verify: ParsableCommand {
                 : report.damaged.map { "damaged: \($0.subject): \($0.finding)" }.joined(separator: "\n")
         }
         if !report.damaged.isEmpty { throw ExitCode(6) }
+    }
+
+    private func repeatGoldenCalls(_ store: AdapterStore, _ known: [Digest: BaseValues], _ report: inout VerifyReport) throws {
+        for (digest, values) in known.sorted(by: { $0.key < $1.key }) {
+            let base = try store.baseFile(digest)
+            let model = try DiT(base)
+            for entry in try store.list() where entry.baseDigest == digest {
+                guard let recorded = entry.decodedManifest?.golden else { continue }
+                let adapter = try store.load(entry.digest, over: values)
+                let isSame = DiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                report.entries.append(
+                    VerifyEntry(
+                        subject: .adapter(entry.digest),
+                        finding: isSame ? .sound : .damaged("The network does not give what the manifest of \(entry.name ?? entry.digest.short) records.")))
+            }
+        }
     }
 }
 

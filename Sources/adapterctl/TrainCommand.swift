@@ -139,11 +139,12 @@ struct Train: ParsableCommand {
         guard (0...depth).contains(gammaDepth ?? 0) else { throw Failure.usage("--gamma-depth is between 0 and \(depth)") }
         let set = gammaDepth.map { TrainableSet(method, gammaDepth: $0) } ?? TrainableSet(method, base.configuration)
         let data = try loadData(data, size: base.configuration.inputSize, perClass: perClass, seed: settings.seed)
-        let run = try TrainingRun.adapter(
-            settings.settings(learningRate: 5e-3), set, base: base, model: DiT(base), data: data, pool: ComputePool())
+        let model = try DiT(base)
+        let run = try TrainingRun.adapter(settings.settings(learningRate: 5e-3), set, base: base, model: model, data: data, pool: ComputePool())
         try settings.follow(run, checkpoint: file + ".checkpoint")
         var adapter = run.adapter(name: name, base: base, created: nil)
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
+        adapter.manifest.golden = model.goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
         if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true, precision: adapter.storedPrecision) }
         try output.report("train", ["file": file, "digest": adapter.digest.description]) {

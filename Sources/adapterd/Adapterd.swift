@@ -46,10 +46,14 @@ struct Adapterd: AsyncParsableCommand {
         defer { doors.close() }
         let store = try AdapterStore.open(at: configuration.store)
         let base = try store.baseFile(configuration.base)
-        let engine = try SamplingEngine(base, options: EngineOptions(), pool: ComputePool())
-        let catalogue = AdapterCatalogue(store: store, base: base)
+        let metrics = ServiceMetrics(registry: registry)
+        var engineOptions = configuration.engine
+        engineOptions.onStep = { metrics.count($0) }
+        engineOptions.onSwap = { metrics.count(swap: $0) }
+        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: configuration.threads))
+        let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes)
         let service = SamplingService(
-            engine: engine, catalogue: catalogue, token: doors.token, metrics: ServiceMetrics(registry: registry), logger: logger,
+            engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)
         logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)"])
 

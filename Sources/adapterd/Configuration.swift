@@ -1,7 +1,9 @@
 import AdapterFormat
 import Foundation
 import Logging
+import SamplingEngine
 import SocketService
+import TensorMath
 
 /// Everything that the server is told: flags before environment before defaults.
 struct Configuration {
@@ -13,6 +15,9 @@ struct Configuration {
     let logLevel: Logger.Level
     let drainSeconds: Int
     let service: ServiceOptions
+    let engine: EngineOptions
+    let threads: Int
+    let residentBytes: Int
     let settings: [Setting]
 
     init(_ flags: Flags, environment: [String: String]) throws(ConfigurationError) {
@@ -37,6 +42,17 @@ struct Configuration {
         service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...10_000) ?? 1
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
         self.service = service
+
+        var engine = EngineOptions()
+        engine.rows = try reader.number("rows", flags.rows, default: engine.rows, in: 2...4096) ?? 2
+        engine.domains = try reader.number("domains", flags.domains, default: engine.domains, in: 1...4096) ?? 1
+        engine.queueImages = try reader.number("queue", flags.queue, default: engine.queueImages, in: 1...1_000_000) ?? 1
+        engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
+        engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
+        self.engine = engine
+        let cores = ComputePool.processorCount
+        threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores
+        residentBytes = (try reader.number("resident-mb", flags.residentMb, default: 1024, in: 0...1_000_000) ?? 0) << 20
         settings = reader.settings
         try Self.refuseUnknown(environment, known: settings)
         if port != nil, tokenFile == nil { throw .tokenMissing }

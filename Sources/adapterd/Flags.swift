@@ -13,6 +13,13 @@ struct Flags: ParsableArguments {
     @Option(help: "Results of ended jobs are kept this long.") var jobsKeptSeconds: Int?
     @Option(help: "An engine that does not answer within this time is not ready.") var readySeconds: Int?
     @Option(help: "A comment goes into a silent event stream this often.") var pingSeconds: Int?
+    @Option(help: "Rows of one network call; a guided image takes two.") var rows: Int?
+    @Option(help: "Adapters in the bank at once.") var domains: Int?
+    @Option(help: "Images that may wait.") var queue: Int?
+    @Option(help: "Images of one client that may wait.") var clientShare: Int?
+    @Option(help: "Largest sum of network rows over all images and steps of one request.") var maxCost: Int?
+    @Option(help: "Threads that compute (else one per core).") var threads: Int?
+    @Option(help: "Megabytes of adapters that stay in memory.") var residentMb: Int?
     @Option(help: "Connections at one time, per address.") var maxConnections: Int?
     @Option(help: "Images of one request.") var maxImages: Int?
     @Option(help: "Steps of one image.") var maxSteps: Int?

@@ -1,6 +1,7 @@
 import AdapterFormat
 import AdapterStore
 import Foundation
+import TensorFiles
 import Testing
 import storehammer
 
@@ -124,9 +125,9 @@ struct BlobFrameTests {
             (0x8000_0000, 0x8000_0000), (0x7F7F_FFFF, 0x7F80_0000), (0xFF80_0000, 0xFF80_0000), (0x0000_8001, 0x0001_0000),
         ]
         for (exact, rounded) in cases {
-            #expect(BFloat16.round(Float(bitPattern: exact)).bitPattern == rounded)
+            #expect(BFloat16.rounded(Float(bitPattern: exact)).bitPattern == rounded)
         }
-        #expect(BFloat16.round(Float(bitPattern: 0x7F80_0001)).isNaN)
+        #expect(BFloat16.rounded(Float(bitPattern: 0x7F80_0001)).isNaN)
         let (_, error) = BFloat16.round([1 + 0x1p-8, 1, 1, 1 - 0x1p-10])
         #expect(error.max == 0x1p-8)
         #expect(abs(error.rms - Float(((0x1p-16 + 0x1p-20) / 4).squareRoot())) < 1e-9)

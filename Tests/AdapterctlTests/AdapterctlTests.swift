@@ -59,7 +59,8 @@ private struct Program {
         #expect(missing.code == 4 && missing.errors.contains("flowers"))
         #expect(try program.run("nonsense").code == 2)
         #expect(try program.run("remove", "flowers").code == 2)
-        #expect(try program.run("verify").code == 0)
+        #expect(try program.run("verify", "--golden").code == 0)
+        #expect(try program.run("show", "flowers", "--json").out.contains("\"golden\":["))
 
         let exported = program.folder + "/out.safetensors"
         #expect(try program.run("export", "flowers", "-o", exported).code == 0)

@@ -102,8 +102,12 @@ import Testing
             guard let table = value as? [String: Any], let steps = (table["timestep_map"] ?? table["timesteps"]) as? [Int] else { continue }
             let schedule = VPSchedule(timesteps: try Respacing.timesteps(name))
             #expect(schedule.timesteps == steps, "\(name)")
-            if let betas = table["betas"] as? [Double] {
-                for (a, b) in zip(schedule.betas, betas) { #expect(abs(a - b) <= 1e-9 * abs(b)) }
+            for (got, key) in [
+                (schedule.betas, "betas"), (schedule.posteriorLogVariance, "posterior_log_variance_clipped"),
+                (schedule.posteriorMeanX0, "posterior_mean_coef1"), (schedule.posteriorMeanXt, "posterior_mean_coef2"),
+            ] {
+                let wanted = try #require(table[key] as? [Double])
+                #expect(got.count == wanted.count && zip(got, wanted).allSatisfy { isClose($0, $1, 1e-12) }, "\(name) \(key)")
             }
             checked += 1
         }

@@ -61,4 +61,27 @@ import Testing
         wide.draw(RGBImage(width: 32, height: 32, filledWith: (0, 0, 255)), x: 32, y: 0)
         #expect(wide.centreCropped(to: 32) == RGBImage(width: 32, height: 32, filledWith: (0, 0, 255)))
     }
+
+    /// Pillow's own results, recorded by `tools/goldens/adm_crop.py`; its fixed-point weights may round one step otherwise.
+    @Test(arguments: ["37x53", "150x97", "64x128", "20x31", "131x65"])
+    func croppingIsWhatPillowMakesOfIt(name: String) throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/adm-crop")
+        let image = try RGBImage(contentsOf: folder.appending(path: name + ".png").path)
+        let recorded = try RGBImage(contentsOf: folder.appending(path: name + "-cropped.png").path)
+        let got = image.centreCropped(to: 32)
+        let differences = zip(got.pixels, recorded.pixels).map { abs(Int($0) - Int($1)) }
+        #expect(got.width == recorded.width && got.height == recorded.height)
+        #expect(differences.max() ?? 0 <= 1)
+        #expect(differences.filter { $0 > 0 }.count < differences.count / 50)
+    }
+
+    @Test func lettersAreDrawnWhereTheyAreWanted() {
+        var image = RGBImage(width: 40, height: 12, filledWith: (0, 0, 0))
+        image.draw(text: "l-", x: 2, y: 1, colour: (255, 0, 0))
+        #expect(RGBImage.textWidth("l-") == 11)
+        let lit = (0..<(40 * 12)).filter { image.pixels[$0 * 3] == 255 }
+        // The stem of the l, its foot, and the dash six pixels further on.
+        for (x, y) in [(4, 1), (3, 7), (9, 5)] { #expect(lit.contains(y * 40 + x)) }
+        #expect(lit.count == 10 + 3)
+    }
 }

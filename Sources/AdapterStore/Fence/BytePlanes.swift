@@ -1,3 +1,4 @@
+import TensorFiles
 import struct Crypto.SHA256
 
 /// Float values as byte planes of their difference against a prediction, most significant plane first.
@@ -69,7 +70,7 @@ enum BytePlanes {
     @inline(__always)
     private static func pattern<T: FixedWidthInteger & UnsignedInteger>(_ value: Float, rounded: Bool, _ bits: T.Type) -> T {
         if T.bitWidth == 32 { return T(truncatingIfNeeded: value.bitPattern) }
-        return T(truncatingIfNeeded: (rounded ? BFloat16.round(value) : value).bitPattern >> 16)
+        return T(truncatingIfNeeded: (rounded ? BFloat16.rounded(value) : value).bitPattern >> 16)
     }
 
     @inline(__always)

@@ -29,7 +29,7 @@ final class Generation: Sendable {
             out.yield(.queued(position: ticket.position))
             var isOver = false
             for await event in ticket.events {
-                let translated = translate(event)
+                guard let translated = translate(event) else { continue }
                 out.yield(translated)
                 isOver = translated.isLast
                 if isOver { break }
@@ -57,13 +57,16 @@ final class Generation: Sendable {
         throw .cancelled
     }
 
-    private func translate(_ event: SamplingEvent) -> GenerationEvent {
+    private func translate(_ event: SamplingEvent) -> GenerationEvent? {
         switch event {
         case .started:
             startedAt.withLock { $0 = .now }
             return .progress(step: 0, of: order.steps, etaMs: nil)
-        case .progress(let step, let steps):
-            return .progress(step: step, of: steps, etaMs: eta(step, steps))
+        case .progress(let calls, let all):
+            // The engine counts the steps of every image; a client hears of each step once.
+            guard calls.isMultiple(of: order.count) else { return nil }
+            return .progress(step: calls / order.count, of: all / order.count, etaMs: eta(calls, all))
+        case .latent: return nil
         case .partial(let image, let number, let picture):
             do throws(ServiceError) {
                 return .partial(index: order.indexOffset + UInt64(image), number: number, png: try Picture.partial(picture))

@@ -22,7 +22,10 @@ extension SamplingService {
         let engine = engine
         if let status = await within(.seconds(1), { await engine.status() }) { metrics.show(status) }
         metrics.showBuild(origin)
-        if let entries = try? catalogue.list() { metrics.show(adapters: entries.compactMap(\.name)) }
+        if let entries = try? catalogue.list() {
+            metrics.show(
+                entries, resident: catalogue.residentDigests, bytes: catalogue.residentBytes, version: try? catalogue.store.generation())
+        }
         return Response(text: metrics.registry.text(help: ServiceMetrics.help), type: "text/plain; version=0.0.4; charset=utf-8")
     }
 }

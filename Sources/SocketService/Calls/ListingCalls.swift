@@ -22,7 +22,7 @@ extension SamplingService {
     func adapter(_ call: Call) throws(ServiceError) -> Response {
         let reference = call.parameters.get("ref") ?? ""
         do {
-            return Response(json: AdapterReply(try catalogue.entry(reference)))
+            return Response(json: AdapterReply(try catalogue.store.lookup(reference)))
         } catch {
             throw ServiceError(binding: error)
         }

@@ -38,10 +38,8 @@ package final class PrometheusRegistry: MetricsFactory {
         series(label, dimensions, aggregate ? .histogram : .gauge)
     }
 
-    /// Takes away the series of a name whose label has this value.
-    package func remove(_ name: String, label: String, value: String) {
-        series.withLock { series in series = series.filter { key, _ in key.name != name || !key.labels.contains(Label(name: label, value: value)) } }
-    }
+    /// Takes away every series of a name, whatever its labels.
+    func remove(_ name: String) { series.withLock { series in series = series.filter { $0.key.name != name } } }
 
     package func destroyCounter(_ handler: any CounterHandler) {}
     package func destroyMeter(_ handler: any MeterHandler) {}

@@ -1,3 +1,5 @@
+import AdapterFormat
+import AdapterStore
 import CoreMetrics
 import SamplingEngine
 import Synchronization
@@ -9,16 +11,38 @@ package final class ServiceMetrics: Sendable {
     private let labels = Mutex<Set<String>>([])
     private static let labelLimit = 256
 
-    package init(registry: PrometheusRegistry) { self.registry = registry }
+    /// What the engine reports from its own thread; looked up once.
+    private let step, swap, load: Timer
+    private let rows, adapters: Recorder
+
+    package init(registry: PrometheusRegistry) {
+        self.registry = registry
+        step = Timer(label: "difffit_step_seconds", dimensions: [], factory: registry)
+        swap = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "resident")], factory: registry)
+        load = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "store")], factory: registry)
+        rows = Recorder(label: "difffit_batch_rows", dimensions: [], aggregate: true, factory: registry)
+        adapters = Recorder(label: "difffit_batch_distinct_adapters", dimensions: [], aggregate: true, factory: registry)
+    }
+
+    /// One network call of the engine.
+    package func count(_ facts: StepFacts) {
+        step.recordNanoseconds(Int64(facts.duration / .nanoseconds(1)))
+        rows.record(facts.rows)
+        adapters.record(facts.adapters)
+    }
+
+    /// One row of the bank overwritten.
+    package func count(swap duration: Duration) { swap.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
+
+    /// One adapter read from the store.
+    func count(load duration: Duration) { load.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
 
     func count(finished order: GenerationOrder, _ times: RequestTimes) {
         requests(order.adapter.name, "finished").increment()
         time("difffit_queue_seconds", times.queue)
-        time("difffit_swap_seconds", times.swap)
         time("difffit_sample_seconds", times.sample)
         time("difffit_decode_seconds", times.decode)
         time("difffit_request_seconds", times.queue + times.sample + times.decode)
-        Recorder(label: "difffit_batch_rows", dimensions: [], aggregate: true, factory: registry).record(times.batchRows)
         Counter(label: "difffit_images_total", factory: registry).increment(by: order.count)
     }
 
@@ -40,16 +64,22 @@ package final class ServiceMetrics: Sendable {
         gauge("difffit_active_images", Double(status.activeImages))
         gauge("difffit_active_rows", Double(status.activeRows))
         gauge("difffit_row_capacity", Double(status.rowCapacity))
-        gauge("difffit_batch_distinct_adapters", Double(status.distinctAdapters))
-        gauge("difffit_steps_done", Double(status.stepsDone))
         gauge("difffit_last_step_seconds", status.lastStepSeconds)
-        gauge("difffit_resident_bytes", Double(status.bankBytes))
+        gauge("difffit_bank_bytes", Double(status.bankBytes))
         gauge("difffit_draining", status.draining ? 1 : 0)
     }
 
-    /// The names in the store, also while nobody uses them.
-    func show(adapters names: [String]) {
-        gauge("difffit_adapters", Double(names.count))
+    /// The adapters in the store, each also while nobody uses it: 1 where its values are in memory.
+    func show(_ entries: [AdapterEntry], resident: Set<Digest>, bytes: Int, version: UInt64?) {
+        gauge("difffit_adapters", Double(entries.count))
+        gauge("difffit_adapters_resident", Double(resident.count))
+        gauge("difffit_resident_bytes", Double(bytes))
+        if let version { gauge("difffit_store_version", Double(version)) }
+        registry.remove("difffit_adapter_resident")
+        for entry in entries.prefix(Self.labelLimit) {
+            let labels = [("adapter", entry.name ?? entry.digest.short)]
+            Meter(label: "difffit_adapter_resident", dimensions: labels, factory: registry).set(resident.contains(entry.digest) ? 1 : 0)
+        }
     }
 
     func showBuild(_ origin: Origin) {
@@ -63,11 +93,13 @@ package final class ServiceMetrics: Sendable {
         "difffit_requests_total": "Requests that the engine took, by adapter and how they ended.",
         "difffit_rejected_total": "Calls that were answered with an error, by its code.",
         "difffit_queue_depth": "Images that wait for a place in the batch.",
-        "difffit_batch_rows": "Largest batch that a finished request was part of.",
-        "difffit_batch_distinct_adapters": "Different adapters in the running batch.",
-        "difffit_swap_seconds": "Time a request's adapter took to get into the bank.",
-        "difffit_last_step_seconds": "Time of the last step.",
-        "difffit_resident_bytes": "Bytes of the bank of adapters.",
+        "difffit_batch_rows": "Rows of each network call.",
+        "difffit_batch_distinct_adapters": "Different adapters in each network call.",
+        "difffit_step_seconds": "Time of each network call.",
+        "difffit_swap_seconds": "Hot swaps: overwriting a bank's row (resident), and reading from the store before that (store).",
+        "difffit_resident_bytes": "Bytes of the adapters in memory.",
+        "difffit_bank_bytes": "Bytes of the bank.",
+        "difffit_store_version": "The store's generation, raised by every change.",
     ]
 
     private func requests(_ adapter: String, _ outcome: String) -> Counter {

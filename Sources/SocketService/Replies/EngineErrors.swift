@@ -9,6 +9,7 @@ extension ServiceError {
         case Refusal.queueFull(let seconds): self = .queueFull(retryAfter: seconds)
         case Refusal.clientShareFull(let seconds): self = .clientShareFull(retryAfter: seconds)
         case Refusal.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
+        case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit) images fit into the queue")
         case Refusal.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")
         default: self = .failed("\(error)")
@@ -17,13 +18,16 @@ extension ServiceError {
 
     init(_ failure: SamplingFailure) {
         switch failure {
-        case .deadline: self = .deadlinePassed
+        case .deadlinePassed: self = .deadlinePassed
         case .cancelled: self = .cancelled
-        case .failed(let reason): self = .failed(reason)
         }
     }
 
     init(binding error: any Error) {
+        if let error = error as? SamplingEngineError {
+            self = .badReference("\(error).")
+            return
+        }
         switch error as? StoreError {
         case .notFound(let reference, _) where reference.contains("@"): self = .digestMismatch("\(error)")
         case .notFound: self = .adapterNotFound("\(error)")
@@ -38,7 +42,9 @@ extension SamplingService {
     /// The adapter behind a reference, as it is now: a later change of the store does not touch it (law 3).
     func bind(_ reference: String) throws(ServiceError) -> BoundAdapter {
         do {
-            return try catalogue.bind(reference)
+            let binding = try catalogue.bind(reference)
+            if !binding.wasResident { metrics.count(load: binding.load) }
+            return binding.adapter
         } catch {
             throw ServiceError(binding: error)
         }

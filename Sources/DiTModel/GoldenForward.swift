@@ -1,0 +1,28 @@
+import AdapterFormat
+import TensorMath
+
+extension DiT {
+    /// Sixteen values of one fixed network call with an adapter in place: kept in the adapter's manifest, they show later, on
+    /// any machine, that the adapter is applied, on this base, by this build.
+    ///
+    /// Values rather than a digest of them: another processor or library rounds otherwise, and no digest survives that.
+    package func goldenValues(_ vector: TunableVector, _ classes: ClassTable, layout: TunableLayout) -> [Float] {
+        let c = configuration
+        let plane = c.inputSize * c.inputSize
+        let bank = TunableBank(layout, rows: 1, classRows: classes.rows)
+        bank.install(vector, classes, row: 0)
+        let batch = DiTBatch(self, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let memory = Memory(capacity: Memory.paddedCount(c.inChannels * plane) + Memory.paddedCount(c.outChannels * plane))
+        let x = memory.take(c.inChannels * plane), out = memory.take(c.outChannels * plane)
+        NoiseStream(seed: 0, stream: 0).normals(into: x)
+        batch.forward(x: x, times: [500], classes: [0], bankRows: [0], into: out)
+        let values = out.array
+        return (0..<16).map { values[$0 * values.count / 16] }
+    }
+
+    /// Whether two calls gave the same, but for rounding.
+    package static func agree(_ a: [Float], _ b: [Float]) -> Bool {
+        let largest = b.reduce(0) { max($0, abs($1)) }
+        return a.count == b.count && zip(a, b).allSatisfy { abs($0 - $1) <= 1e-3 * largest }
+    }
+}

@@ -1,0 +1,42 @@
+/// The engine's sizes, and who watches it.
+package struct EngineOptions: Sendable {
+    /// Rows of one network call; a guided image takes two.
+    package var rows = 32
+    /// Adapters in the bank at once.
+    package var domains = 16
+    /// Images that may wait.
+    package var queueImages = 256
+    /// Images of one client that may wait.
+    package var clientShare = 128
+    /// Largest sum of network rows over all images and calls of one request.
+    package var largestCost = 64 * 2 * 250
+    /// Called on the engine's own thread, so short work only: after each network call, and after each swap.
+    package var onStep: (@Sendable (StepFacts) -> Void)?
+    package var onSwap: (@Sendable (Duration) -> Void)?
+
+    package init() {}
+
+    /// No line to speak of: one process samples for itself.
+    package static var unbounded: EngineOptions {
+        var options = EngineOptions()
+        (options.queueImages, options.clientShare, options.largestCost) = (.max, .max, .max)
+        return options
+    }
+}
+
+/// One network call.
+package struct StepFacts: Sendable {
+    package let duration: Duration
+    package let rows, images, adapters: Int
+}
+
+/// The engine as its own thread sees it now.
+package struct EngineStatus: Sendable, Hashable {
+    package var queuedImages, queueCapacity: Int
+    package var activeImages, activeRows, rowCapacity: Int
+    package var distinctAdapters: Int
+    package var stepsDone: UInt64
+    package var lastStepSeconds: Double
+    package var bankBytes: Int
+    package var draining: Bool
+}
