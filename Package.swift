@@ -112,7 +112,8 @@ let package = Package(
         .testTarget(
             name: "SocketServiceTests",
             dependencies: [
-                "SocketService", "adapterd", "adapterctl", "SamplingEngine", "AdapterFormat", "Diffusion", "ImageFiles",
+                "SocketService", "adapterd", "adapterctl", "SamplingEngine", "AdapterFormat", "AdapterStore", "TensorMath",
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),

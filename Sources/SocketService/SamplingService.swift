@@ -59,6 +59,8 @@ package struct ServiceOptions: Sendable, Equatable {
     package var pingEvery: Duration = .seconds(15)
     /// The engine answers within this time, or the server is not ready.
     package var readyWithin: Duration = .seconds(5)
+    /// Told to stop, running requests have this long to finish.
+    package var drainWithin: Duration = .seconds(30)
 
     package init() {}
 }
@@ -70,7 +72,8 @@ struct Drain: Service {
     func run() async throws {
         try await gracefulShutdown()
         service.logger.info("draining")
-        await service.engine.drain()
-        service.logger.info("drained")
+        let engine = service.engine
+        let isDone = await within(service.options.drainWithin) { await engine.drain() } != nil
+        service.logger.info(isDone ? "drained" : "stopping with requests unfinished")
     }
 }

@@ -24,6 +24,20 @@ struct Adapterd: AsyncParsableCommand {
     @OptionGroup var flags: Flags
     @Flag(help: "Print every setting, its value and where it came from, and end.") var printConfig = false
 
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            guard var asynchronous = command as? any AsyncParsableCommand else { return try command.run() }
+            try await asynchronous.run()
+        } catch {
+            // Help and version are no failure; 2 is the code of wrong usage, as with adapterctl.
+            if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
+            let isFailure = exitCode(for: error).rawValue != 0
+            (isFailure ? FileHandle.standardError : FileHandle.standardOutput).write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(isFailure ? 2 : 0)
+        }
+    }
+
     func run() async throws {
         do {
             let configuration = try Configuration(flags, environment: ProcessInfo.processInfo.environment)
@@ -59,7 +73,7 @@ struct Adapterd: AsyncParsableCommand {
 
         var group = ServiceGroupConfiguration(
             services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = .seconds(configuration.drainSeconds)
+        group.maximumGracefulShutdownDuration = configuration.service.drainWithin
         try await ServiceGroup(configuration: group).run()
         logger.info("stopped")
     }

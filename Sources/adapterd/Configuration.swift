@@ -13,7 +13,6 @@ struct Configuration {
     let port: Int?
     let tokenFile: String?
     let logLevel: Logger.Level
-    let drainSeconds: Int
     let service: ServiceOptions
     let engine: EngineOptions
     let threads: Int
@@ -29,9 +28,9 @@ struct Configuration {
         port = try reader.number("port", flags.port, default: nil, in: 0...65535)
         tokenFile = reader.text("token-file", flags.tokenFile, default: nil)
         logLevel = try reader.choice("log-level", flags.logLevel, default: .info)
-        drainSeconds = try reader.number("drain-seconds", flags.drainSeconds, default: 30, in: 0...3600) ?? 30
 
         var service = ServiceOptions()
+        service.drainWithin = .seconds(try reader.number("drain-seconds", flags.drainSeconds, default: 30, in: 0...3600) ?? 30)
         service.patience = .seconds(try reader.number("patience-seconds", flags.patienceSeconds, default: 30, in: 1...3600) ?? 30)
         service.jobsKeptFor = .seconds(try reader.number("jobs-kept-seconds", flags.jobsKeptSeconds, default: 900, in: 0...86400) ?? 900)
         service.readyWithin = .seconds(try reader.number("ready-seconds", flags.readySeconds, default: 5, in: 1...600) ?? 5)

@@ -22,6 +22,7 @@ extension SamplingService {
     func adapter(_ call: Call) throws(ServiceError) -> Response {
         let reference = call.parameters.get("ref") ?? ""
         do {
+            _ = try AdapterReference(reference)
             return Response(json: AdapterReply(try catalogue.store.lookup(reference)))
         } catch {
             throw ServiceError(binding: error)

@@ -46,13 +46,17 @@ package final class ServiceMetrics: Sendable {
         Counter(label: "difffit_images_total", factory: registry).increment(by: order.count)
     }
 
-    func count(ended order: GenerationOrder, _ error: ServiceError) {
+    /// - Parameter hadStarted: whether it was in the batch already, or still in the line.
+    func count(ended order: GenerationOrder, _ error: ServiceError, hadStarted: Bool) {
         requests(order.adapter.name, error.reply.code).increment()
-        if error == .cancelled { Counter(label: "difffit_cancelled_total", factory: registry).increment() }
+        guard error == .cancelled else { return }
+        Counter(label: "difffit_cancelled_total", dimensions: [("stage", hadStarted ? "running" : "queued")], factory: registry).increment()
     }
 
-    /// A request that was answered with an error before the engine took it, or by the engine's refusal.
+    /// A call that was answered with an error before the engine took it, or by the engine's refusal.
     func count(refusal error: ServiceError) {
+        // These end a request that was taken, and are counted there.
+        if [.clientLeft, .cancelled, .deadlinePassed].contains(error) { return }
         Counter(label: "difffit_rejected_total", dimensions: [("reason", error.reply.code)], factory: registry).increment()
         if case .storeUnreadable = error { Counter(label: "difffit_store_errors_total", factory: registry).increment() }
     }

@@ -16,7 +16,8 @@ let pageScript = #"""
       if (response.status === 401) {
         $("form").hidden = true;
         $("door").hidden = false;
-        throw new Error(sessionStorage.getItem("token") ? "This is not the server's token." : "The token is in the server's token file.");
+        if (sessionStorage.getItem("token")) throw new Error("This is not the server's token.");
+        throw Object.assign(new Error("It is in the server's token file."), { isHint: true });
       }
       const body = await response.json().catch(() => null);
       throw new Error(body?.error?.message || "The server answered " + response.status + ".");
@@ -26,6 +27,8 @@ let pageScript = #"""
       $("message").textContent = text;
       $("message").classList.toggle("bad", isBad);
     }
+
+    function complain(error) { say(error.message, !error.isHint); }
 
     function fill(select, values, chosen, label = (v) => v) {
       select.replaceChildren(...values.map((value) => new Option(label(value), value, false, value === chosen)));
@@ -107,7 +110,7 @@ let pageScript = #"""
       const time = (ms) => ms >= 1000 ? (ms / 1000).toFixed(2) + " s" : ms.toFixed(1) + " ms";
       const rows = [
         ["adapter", x.adapters.map((a) => a.name).join(", ")], ["digest", x.effective_digest, "mono"], ["base", x.base_digest, "mono"],
-        ["seed", String(order.seed)], ["queue", time(x.queue_ms)], ["swap", x.swap_us.toFixed(1) + " µs"], ["sample", time(x.sample_ms)],
+        ["seed", String(order.seed)], ["queue", time(x.queue_ms)], ["swap", x.swap_us ? x.swap_us.toFixed(1) + " µs" : "none, it was in place"], ["sample", time(x.sample_ms)],
         ["decode", time(x.decode_ms)], ["steps", x.steps + ", up to " + x.batch_rows + " rows a step"],
       ];
       $("times").replaceChildren(...rows.flatMap(([name, value, kind]) => {
@@ -198,11 +201,11 @@ let pageScript = #"""
     $("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText($("again").href).then(() => say("Copied."), () => say($("again").href));
     });
-    window.addEventListener("hashchange", () => begin().catch((error) => say(error.message, true)));
+    window.addEventListener("hashchange", () => begin().catch(complain));
     $("door").addEventListener("submit", (event) => {
       event.preventDefault();
       sessionStorage.setItem("token", $("token").value);
-      begin().catch((error) => say(error.message, true));
+      begin().catch(complain);
     });
-    begin().catch((error) => say(error.message, true));
+    begin().catch(complain);
     """#

@@ -1,3 +1,4 @@
+import AdapterFormat
 import AdapterStore
 import Diffusion
 import SamplingEngine
@@ -24,15 +25,11 @@ extension ServiceError {
     }
 
     init(binding error: any Error) {
-        if let error = error as? SamplingEngineError {
-            self = .badReference("\(error).")
-            return
-        }
-        switch error as? StoreError {
-        case .notFound(let reference, _) where reference.contains("@"): self = .digestMismatch("\(error)")
-        case .notFound: self = .adapterNotFound("\(error)")
-        case .badName, .ambiguous: self = .badReference("\(error)")
-        case .incompatible: self = .badReference("\(error)")
+        switch error {
+        case StoreError.notFound: self = .adapterNotFound("\(error)")
+        case StoreError.badName, StoreError.ambiguous, StoreError.incompatible: self = .badReference("\(error)")
+        case is AdapterFormatError: self = .badReference("\(error).")
+        case is SamplingEngineError: self = .badReference("\(error).")
         default: self = .storeUnreadable("\(error)")
         }
     }
@@ -42,11 +39,20 @@ extension SamplingService {
     /// The adapter behind a reference, as it is now: a later change of the store does not touch it (law 3).
     func bind(_ reference: String) throws(ServiceError) -> BoundAdapter {
         do {
+            // Read here as well, so that nothing but a name or a digest ever reaches the store (law 8).
+            if reference != "base" { _ = try AdapterReference(reference) }
             let binding = try catalogue.bind(reference)
             if !binding.wasResident { metrics.count(load: binding.load) }
             return binding.adapter
         } catch {
+            if case .notFound = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
+                throw .digestMismatch("The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
+            }
             throw ServiceError(binding: error)
         }
+    }
+
+    private func pinnedName(_ reference: String) -> String? {
+        if case .pinned(let name, _) = try? AdapterReference(reference) { name.description } else { nil }
     }
 }

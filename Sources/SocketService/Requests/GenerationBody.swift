@@ -11,8 +11,11 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
 
         package init(from decoder: any Decoder) throws {
             let values = try decoder.known(Field.self)
-            name = try values.decode(String.self, forKey: .name)
-            weight = try values.decodeIfPresent(Double.self, forKey: .weight)
+            guard let name = try values.value(String.self, .name) else {
+                throw ServiceError.badField(name: "adapters", reason: "each needs a 'name'")
+            }
+            self.name = name
+            weight = try values.value(Double.self, .weight)
         }
     }
 
@@ -53,27 +56,27 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
 
     package init(from decoder: any Decoder) throws {
         let values = try decoder.known(Field.self)
-        model = try values.decodeIfPresent(String.self, forKey: .model)
-        prompt = try values.decodeIfPresent(String.self, forKey: .prompt)
-        className = try values.decodeIfPresent(String.self, forKey: .className)
-        n = try values.decodeIfPresent(Int.self, forKey: .n)
-        size = try values.decodeIfPresent(String.self, forKey: .size)
-        responseFormat = try values.decodeIfPresent(String.self, forKey: .responseFormat)
-        outputFormat = try values.decodeIfPresent(String.self, forKey: .outputFormat)
-        stream = try values.decodeIfPresent(Bool.self, forKey: .stream)
-        partialImages = try values.decodeIfPresent(Int.self, forKey: .partialImages)
-        user = try values.decodeIfPresent(String.self, forKey: .user)
-        seed = try values.decodeIfPresent(UInt64.self, forKey: .seed)
-        indexOffset = try values.decodeIfPresent(UInt64.self, forKey: .indexOffset)
-        steps = try values.decodeIfPresent(Int.self, forKey: .steps)
-        sampler = try values.decodeIfPresent(String.self, forKey: .sampler)
-        guidanceScale = try values.decodeIfPresent(Float.self, forKey: .guidanceScale)
-        guidance = try values.decodeIfPresent(String.self, forKey: .guidance)
-        guidanceInterval = try values.decodeIfPresent([Double].self, forKey: .guidanceInterval)
-        adapters = try values.decodeIfPresent([WeightedAdapter].self, forKey: .adapters)
-        labelsFrom = try values.decodeIfPresent(String.self, forKey: .labelsFrom)
-        deadlineMs = try values.decodeIfPresent(Int.self, forKey: .deadlineMs)
-        metadata = try values.decodeIfPresent(Bool.self, forKey: .metadata)
+        model = try values.value(String.self, .model)
+        prompt = try values.value(String.self, .prompt)
+        className = try values.value(String.self, .className)
+        n = try values.value(Int.self, .n)
+        size = try values.value(String.self, .size)
+        responseFormat = try values.value(String.self, .responseFormat)
+        outputFormat = try values.value(String.self, .outputFormat)
+        stream = try values.value(Bool.self, .stream)
+        partialImages = try values.value(Int.self, .partialImages)
+        user = try values.value(String.self, .user)
+        seed = try values.value(UInt64.self, .seed)
+        indexOffset = try values.value(UInt64.self, .indexOffset)
+        steps = try values.value(Int.self, .steps)
+        sampler = try values.value(String.self, .sampler)
+        guidanceScale = try values.value(Float.self, .guidanceScale)
+        guidance = try values.value(String.self, .guidance)
+        guidanceInterval = try values.value([Double].self, .guidanceInterval)
+        adapters = try values.value([WeightedAdapter].self, .adapters)
+        labelsFrom = try values.value(String.self, .labelsFrom)
+        deadlineMs = try values.value(Int.self, .deadlineMs)
+        metadata = try values.value(Bool.self, .metadata)
     }
 
     /// Reads a body: depth first, then types, then names; nothing is skipped silently.
@@ -84,10 +87,8 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
             self = try JSONDecoder().decode(Self.self, from: Data(bytes))
         } catch let error as ServiceError {
             throw error
-        } catch let error as DecodingError {
-            throw ServiceError(error)
         } catch {
-            throw .notJSON(reason: "it cannot be read")
+            throw .notJSON(reason: "it is malformed or no object")
         }
     }
 }
@@ -112,32 +113,27 @@ private struct AnyKey: CodingKey {
     init?(intValue: Int) { nil }
 }
 
-extension ServiceError {
-    /// The decoder's complaint, in terms of the field.
-    fileprivate init(_ error: DecodingError) {
-        switch error {
-        case .typeMismatch(let type, let context):
-            self = Self.field(context, "it is not \(Self.word(for: type))")
-        case .valueNotFound(let type, let context): self = Self.field(context, "it is null instead of \(Self.word(for: type))")
-        case .keyNotFound(let key, let context): self = Self.field(context, "its '\(key.stringValue)' is missing")
-        case .dataCorrupted(let context): self = Self.field(context, "its number is out of range or malformed")
-        @unknown default: self = .notJSON(reason: "it cannot be read")
+extension KeyedDecodingContainer {
+    /// The field's value, nil where it is missing or null; a value of another type is named with its field.
+    fileprivate func value<Value: Decodable>(_ type: Value.Type, _ field: Key) throws -> Value? {
+        do {
+            return try decodeIfPresent(type, forKey: field)
+        } catch let error as ServiceError {
+            throw error
+        } catch {
+            // A number out of range is no DecodingError until the decoder's own surface.
+            throw ServiceError.badField(name: field.stringValue, reason: "it is not \(word(for: type))")
         }
     }
+}
 
-    private static func field(_ context: DecodingError.Context, _ reason: String) -> ServiceError {
-        guard let field = context.codingPath.first?.stringValue else { return .notJSON(reason: "it is malformed or not an object") }
-        return .badField(name: field, reason: reason)
-    }
-
-    private static func word(for type: any Any.Type) -> String {
-        switch type {
-        case is String.Type: "a text"
-        case is Bool.Type: "true or false"
-        case is Int.Type: "a whole number"
-        case is UInt64.Type: "a whole number of 0 or more"
-        case is Float.Type, is Double.Type: "a number"
-        default: "of the right shape"
-        }
+private func word(for type: any Any.Type) -> String {
+    switch type {
+    case is String.Type: "a text"
+    case is Bool.Type: "true or false"
+    case is Int.Type: "a whole number of at most 64 bits"
+    case is UInt64.Type: "a whole number from 0 to \(UInt64.max)"
+    case is Float.Type, is Double.Type: "a number in range"
+    default: "of the right shape"
     }
 }

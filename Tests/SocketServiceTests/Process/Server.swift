@@ -59,7 +59,7 @@ final class Server: Sendable {
         process.standardError = pipe
         self.output = output
         try process.run()
-        guard output.wait(for: "listening") else { throw NotStarted(log: output.text) }
+        guard output.wait(for: "info listening") else { throw NotStarted(log: output.text) }
     }
 
     var log: String { output.text }
@@ -132,12 +132,22 @@ final class Server: Sendable {
         return URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: name)
     }
 
+    /// Stores already made, by their adapters: later servers get copies.
+    private static let made = Mutex<[[String]: String]>([:])
+
     static func makeFolder(_ adapters: [String]) throws -> String {
         let folder = NSTemporaryDirectory() + "adapterd-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        for arguments in [["init"], ["base", "import", shipped("base")]] + adapters.map({ ["add", $0, shipped($0)] }) {
-            guard try adapterctl(folder, arguments) == 0 else { throw NotStarted(log: "adapterctl \(arguments) failed") }
+        let store = try made.withLock { made in
+            if let store = made[adapters] { return store }
+            let template = NSTemporaryDirectory() + "adapterd-template-\(adapters.joined(separator: "-"))-\(ProcessInfo.processInfo.processIdentifier)"
+            for arguments in [["init"], ["base", "import", shipped("base")]] + adapters.map({ ["add", $0, shipped($0)] }) {
+                guard try adapterctl(template, arguments) == 0 else { throw NotStarted(log: "adapterctl \(arguments) failed") }
+            }
+            made[adapters] = template + "/store"
+            return template + "/store"
         }
+        try FileManager.default.copyItem(atPath: store, toPath: folder + "/store")
         return folder
     }
 
