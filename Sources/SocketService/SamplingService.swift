@@ -42,9 +42,15 @@ package struct SamplingService: Sendable {
     package func services(listeningOn addresses: [Listener.Address]) -> [any Service] {
         let respond = respond(router())
         let numbers = ConnectionNumbers()
+        // Some files stay free for the store, the log and the next accept.
+        let files = SystemCalls.raiseFileLimit()
+        let connections = min(options.limits.connections, max(1, (files - 128) / max(1, addresses.count)))
+        if connections < options.limits.connections {
+            logger.warning("fewer connections than asked for", metadata: ["connections": "\(connections)", "open_files": "\(files)"])
+        }
         let listeners = addresses.map { address in
             Listener(
-                address: address, limits: options.limits, patience: options.patience, logger: logger, numbers: numbers, respond: respond)
+                address: address, limits: options.limits, connections: connections, patience: options.patience, logger: logger, numbers: numbers, respond: respond)
         }
         return listeners + [Drain(service: self)]
     }

@@ -58,7 +58,16 @@ package final class ServiceMetrics: Sendable {
         // These end a request that was taken, and are counted there.
         if [.clientLeft, .cancelled, .deadlinePassed].contains(error) { return }
         Counter(label: "difffit_rejected_total", dimensions: [("reason", error.reply.code)], factory: registry).increment()
-        if case .storeUnreadable = error { Counter(label: "difffit_store_errors_total", factory: registry).increment() }
+    }
+
+    /// What the store answered, where that is more than a wrong name.
+    func count(storeFault error: any Error) {
+        switch error as? StoreError {
+        case .damaged, .digestMismatch: Counter(label: "difffit_integrity_failures_total", factory: registry).increment()
+        case nil, .notFound, .badName, .ambiguous, .incompatible: return
+        default: break
+        }
+        Counter(label: "difffit_store_errors_total", factory: registry).increment()
     }
 
     /// The engine's state, as gauges.

@@ -45,6 +45,7 @@ extension SamplingService {
             if !binding.wasResident { metrics.count(load: binding.load) }
             return binding.adapter
         } catch {
+            metrics.count(storeFault: error)
             if case .notFound = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
                 throw .digestMismatch("The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
             }

@@ -23,6 +23,8 @@ package struct Listener: Service {
 
     let address: Address
     let limits: RequestLimits
+    /// At one time; more wait to be accepted.
+    let connections: Int
     /// Time for an idle connection to begin a request, for a body to arrive and for a reply to be taken.
     let patience: Duration
     let logger: Logger
@@ -64,8 +66,9 @@ package struct Listener: Service {
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handlers = channel.pipeline.syncOperations
-                    try handlers.addHandler(AvailableConnectionsChannelHandler(maxConnections: limits.connections))
+                    try handlers.addHandler(AvailableConnectionsChannelHandler(maxConnections: connections))
                     try handlers.addHandler(quiescing.makeServerChannelHandler(channel: channel))
+                    try handlers.addHandler(AcceptFaults(logger))
                 }
             }
         return switch address {
@@ -98,6 +101,16 @@ package struct Listener: Service {
         }
         return SystemCalls.peerUser(provider).map { .user(uid: $0) }
     }
+}
+
+/// A connection that cannot be accepted is no reason to stop listening.
+private final class AcceptFaults: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+    private let logger: Logger
+
+    init(_ logger: Logger) { self.logger = logger }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { logger.error("not accepted", metadata: ["reason": "\(error)"]) }
 }
 
 final class ConnectionNumbers: Sendable {

@@ -80,6 +80,17 @@ package enum SystemCalls {
     static func unlink(_ path: String) { _ = unsafe Glibc.unlink(path) }
     static func close(_ descriptor: Int32) { _ = Glibc.close(descriptor) }
 
+    /// Raises the soft limit of open files to the hard one.
+    /// - Returns: how many files may now be open.
+    static func raiseFileLimit() -> Int {
+        var limit = rlimit()
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard unsafe getrlimit(resource, &limit) == 0 else { return 1024 }
+        let wanted = rlimit(rlim_cur: min(limit.rlim_max, 1 << 20), rlim_max: limit.rlim_max)
+        if wanted.rlim_cur > limit.rlim_cur, unsafe withUnsafePointer(to: wanted, { unsafe setrlimit(resource, $0) }) == 0 { limit = wanted }
+        return Int(clamping: limit.rlim_cur)
+    }
+
     /// Keeps a descriptor from the children of this process.
     static func closeOnExec(_ descriptor: Int32) { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
 

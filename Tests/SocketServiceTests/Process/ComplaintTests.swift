@@ -8,12 +8,14 @@ import Testing
         try body(server)
     }
 
+    private func onShared(_ body: (Server) throws -> Void) throws { try body(Server.shared()) }
+
     private let rose = #"{"model":"flowers","class":"rose","seed":5,"steps":3}"#
     private let long = #"{"model":"flowers","class":"rose","n":64,"steps":120}"#
 
     /// 1. Wrong adapter answers under concurrency, no error.
     @Test func wrongAdapterAnswersUnderConcurrency() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let bodies = ["flowers", "birds", "base"].map { #"{"model":"\#($0)","class":"class:1","n":2,"seed":9,"steps":4}"# }
             let solo = try bodies.map { try server.generate($0) }
             #expect(Set(solo.map { $0.hashes }).count == 3)
@@ -29,7 +31,7 @@ import Testing
 
     /// 2. Adapter loads "successfully" and does nothing.
     @Test func adapterLoadsAndDoesNothing() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let base = try server.generate(#"{"model":"base","class":"class:0","seed":5,"steps":3}"#)
             let adapted = try server.generate(#"{"model":"flowers","class":"class:0","seed":5,"steps":3}"#)
             #expect(base.status == 200 && adapted.status == 200 && base.hashes != adapted.hashes)
@@ -110,7 +112,7 @@ import Testing
 
     /// 8. Several adapters with weights: until they come, a clear refusal and never a silent first one.
     @Test func severalAdaptersPerRequest() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let single = try server.generate(#"{"adapters":[{"name":"flowers","weight":1}],"class":"rose","seed":5,"steps":3}"#)
             #expect(try single.hashes == server.generate(rose).hashes)
             for body in [
@@ -142,7 +144,7 @@ import Testing
 
     /// 10. Same seed, different image with another batch size, slot or count; "give me only image 3".
     @Test func sameSeedDifferentImage() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let all = try server.generate(#"{"model":"flowers","class":"rose","n":4,"seed":18446744073709551615,"steps":3}"#)
             #expect(Set(all.hashes).count == 4)
             let single = try (0..<4).flatMap {
@@ -171,7 +173,7 @@ import Testing
 
     /// 11. And the regret case: a job outlives its connection, and can be cancelled.
     @Test func aJobDiesWithItsConnection() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let job = try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":3}"#)
             #expect(job.status == 202)
             let id = try #require(job.json["id"] as? String)
@@ -210,7 +212,7 @@ import Testing
 
     /// 13. Unsafe load paths: no reference is ever a path, a digest least of all.
     @Test func unsafeLoadPaths() throws {
-        try with(Server()) { server in
+        try onShared { server in
             for reference in ["../../etc/passwd", "/etc/passwd", "flowers/../birds", "file:///etc/passwd", "https://example.org/x", "base\\u0000", "flowers@../../x", "FLOWERS", ""] {
                 let reply = try server.generate(#"{"model":"\#(reference)","class":"rose"}"#)
                 #expect(reply.status == 400, "\(reference)")
@@ -251,7 +253,7 @@ import Testing
 
     /// 15. Images cannot be traced to their settings, or leak settings.
     @Test func imagesCannotBeTraced() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let text = try firstFile(server.generate(rose))
             for part in [#""seed":5"#, #""index":0"#, #""steps":3"#, #""adapter":"flowers""#, #""class":"rose""#, #""sampler":"multistep""#, #""digest":""#] {
                 #expect(text.contains(part), "\(part)")
@@ -270,7 +272,7 @@ import Testing
 
     /// Also heard: the adapter is shown under the base's name in replies; a wrong name falls back to the base.
     @Test func unknownNamesFallBackToTheBase() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let reply = try server.generate(rose)
             #expect((reply.account["adapters"] as? [[String: Any]])?.first?["name"] as? String == "flowers")
             let wrong = try server.generate(#"{"model":"flowrs","class":"rose"}"#)

@@ -6,12 +6,22 @@ import Testing
     private func with(_ server: Server, _ body: (Server) throws -> Void) throws {
         defer { server.end() }
         try body(server)
+        try checkAlive(server)
+    }
+
+    private func onShared(_ body: (Server) throws -> Void) throws {
+        let server = try Server.shared()
+        try body(server)
+        try checkAlive(server)
+    }
+
+    private func checkAlive(_ server: Server) throws {
         #expect(try server.get("/healthz").status == 200)
         #expect(try server.generate(#"{"model":"flowers","class":"rose","steps":1}"#).status == 200)
     }
 
     @Test func malformedRequestsAreAnsweredOrCutOff() throws {
-        try with(Server()) { server in
+        try onShared { server in
             for text in [
                 "\r\n\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
                 "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "\u{16}\u{3}\u{1}\u{0}\u{a5}\u{1}",
@@ -28,7 +38,7 @@ import Testing
     }
 
     @Test func oversizedHeadersAndBodiesAreCutOff() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let headers = try server.connect()
             headers.send("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Big: \(String(repeating: "a", count: 40_000))\r\n\r\n")
             #expect(try headers.response().status == 400)
@@ -48,7 +58,7 @@ import Testing
     }
 
     @Test func deepJSONIsRefused() throws {
-        try with(Server()) { server in
+        try onShared { server in
             for open in ["[", "{\"a\":"] {
                 let body = #"{"adapters":"# + String(repeating: open, count: 10_000)
                 let reply = try server.generate(body)
@@ -58,7 +68,7 @@ import Testing
     }
 
     @Test func pipelinedRequestsAreAnsweredInOrderAndNoneIsLost() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let generation = Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","seed":1,"steps":2}"#)
             let connection = try server.connect()
             let messages = [generation, Server.message("GET", "/healthz"), generation, Server.message("GET", "/nope"), Server.message("GET", "/v1/models")]
@@ -119,6 +129,14 @@ import Testing
         }
     }
 
+    @Test func moreConnectionsThanFilesStopNobody() throws {
+        try with(Server(arguments: ["--max-connections", "100000", "--patience-seconds", "1"], openFiles: 160)) { server in
+            let idle = try (0..<200).map { _ in try server.connect() }
+            #expect(try server.get("/healthz").status == 200)
+            #expect(idle.count == 200 && server.log.contains("fewer connections than asked for") && !server.log.contains("listening ended"))
+        }
+    }
+
     @Test func moreConnectionsThanAllowedWaitTheirTurn() throws {
         try with(Server(arguments: ["--max-connections", "8", "--patience-seconds", "1"])) { server in
             let idle = try (0..<40).map { _ in try server.connect() }
@@ -129,7 +147,7 @@ import Testing
     }
 
     @Test func namesCanNotInject() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let evil = #"x\"} 1\nfaked_total 9\n<script>alert(1)</script>"#
             #expect(try server.generate("{\"model\":\"\(evil)\",\"class\":\"rose\"}").status == 400)
             #expect(try server.generate("{\"model\":\"flowers\",\"class\":\"\(evil)\"}").status == 400)
@@ -143,7 +161,7 @@ import Testing
     }
 
     @Test func thePageIsStrict() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let page = try server.get("/")
             let policy = try #require(page.headers["content-security-policy"])
             #expect(policy.hasPrefix("default-src 'none'") && !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"))

@@ -8,6 +8,8 @@ import Testing
         try body(server)
     }
 
+    private func onShared(_ body: (Server) throws -> Void) throws { try body(Server.shared()) }
+
     private let long = #"{"model":"flowers","class":"rose","n":4,"steps":1000}"#
 
     @Test func aFullQueueIs429WithRetryAfter() throws {
@@ -67,7 +69,7 @@ import Testing
     }
 
     @Test func aStreamHasEveryEventInOrder() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let stream = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4,"stream":true,"partial_images":2}"#)
             #expect(stream.headers["content-type"]?.hasPrefix("text/event-stream") == true)
             let events = SentEvent.all(in: stream.text)
@@ -85,7 +87,7 @@ import Testing
     }
 
     @Test func aRefusedStreamIsAPlainErrorWithItsStatus() throws {
-        try with(Server()) { server in
+        try onShared { server in
             let reply = try server.generate(#"{"model":"flowrs","class":"rose","stream":true}"#)
             #expect(reply.status == 404 && reply.code == "adapter_not_found")
         }

@@ -36,7 +36,8 @@ final class Server: Sendable {
     struct NotStarted: Error { let log: String }
 
     init(
-        _ adapters: [String] = ["flowers", "birds"], arguments: [String] = [], environment: [String: String] = [:], folder: String? = nil
+        _ adapters: [String] = ["flowers", "birds"], arguments: [String] = [], environment: [String: String] = [:], folder: String? = nil,
+        openFiles: Int? = nil
     ) throws {
         if let folder {
             self.folder = folder
@@ -45,8 +46,14 @@ final class Server: Sendable {
         }
         socket = self.folder + "/run/d.sock"
         process = Process()
-        process.executableURL = Self.program("adapterd")
-        process.arguments = ["--store", self.folder + "/store", "--socket", socket] + arguments
+        let arguments = ["--store", self.folder + "/store", "--socket", socket] + arguments
+        if let openFiles {
+            process.executableURL = URL(filePath: "/bin/sh")
+            process.arguments = ["-c", "ulimit -n \(openFiles); exec \"$0\" \"$@\"", Self.program("adapterd").path] + arguments
+        } else {
+            process.executableURL = Self.program("adapterd")
+            process.arguments = arguments
+        }
         process.environment = ["PATH": "/usr/bin:/bin", "HOME": self.folder].merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
@@ -70,6 +77,19 @@ final class Server: Sendable {
     var port: Int? {
         guard waitForLog("127.0.0.1:"), let match = log.firstMatch(of: /127\.0\.0\.1:([0-9]+)/) else { return nil }
         return Int(match.1)
+    }
+
+    private static let standing = Mutex<Server?>(nil)
+
+    /// One server for all tests that neither change its store nor count what it did.
+    static func shared() throws -> Server {
+        try standing.withLock { standing in
+            if let standing { return standing }
+            let server = try Server()
+            standing = server
+            atexit { Server.standing.withLock { $0 }?.end() }
+            return server
+        }
     }
 
     /// Ends the server and removes its folder.
