@@ -5,10 +5,18 @@ let package = Package(
     name: "difffit",
     products: [
         .executable(name: "adapterctl", targets: ["adapterctl"]),
+        .executable(name: "adapterd", targets: ["adapterd"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: ["FullFoundation"]),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     ],
     targets: [
         // Level 0: system libraries and the loops no library has.
@@ -44,7 +52,34 @@ let package = Package(
             name: "SamplingEngine",
             dependencies: ["DiTModel", "Diffusion", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
+        // Level 5
+        .target(
+            name: "SocketService",
+            dependencies: [
+                "SamplingEngine", "Diffusion", "AdapterFormat", "AdapterStore", "ImageFiles",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOExtras", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ]),
+
         // Level 6
+        .executableTarget(
+            name: "adapterd",
+            dependencies: [
+                "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "TensorMath",
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         .executableTarget(
             name: "adapterctl",
             dependencies: [
@@ -74,6 +109,14 @@ let package = Package(
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
+        .testTarget(
+            name: "SocketServiceTests",
+            dependencies: [
+                "SocketService", "adapterd", "adapterctl", "SamplingEngine", "AdapterFormat", "AdapterStore", "TensorMath",
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+            ]),
         .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]

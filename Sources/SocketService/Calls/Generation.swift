@@ -1,0 +1,146 @@
+import AdapterFormat
+import Foundation
+import Logging
+import NIOCore
+import SamplingEngine
+import Synchronization
+
+/// An order that the engine has taken, followed to its end.
+final class Generation: Sendable {
+    let order: GenerationOrder
+    let ticket: SamplingTicket
+    private let origin: Origin
+    private let metrics: ServiceMetrics
+    private let logger: Logger
+    private let startedAt = Mutex<ContinuousClock.Instant?>(nil)
+
+    init(order: GenerationOrder, ticket: SamplingTicket, origin: Origin, metrics: ServiceMetrics, logger: Logger) {
+        self.order = order
+        self.ticket = ticket
+        self.origin = origin
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// What happens, in the service's words; to be followed once. Ends with `finished` or `failed`. Dropping it cancels the request.
+    func follow() -> AsyncStream<GenerationEvent> {
+        let (events, out) = AsyncStream<GenerationEvent>.makeStream()
+        let work = Task {
+            out.yield(.queued(position: ticket.position))
+            var isOver = false
+            for await event in ticket.events {
+                guard let translated = translate(event) else { continue }
+                out.yield(translated)
+                isOver = translated.isLast
+                if isOver { break }
+            }
+            // An engine's stream that just ends was cancelled.
+            if !isOver { out.yield(.failed(note(.cancelled))) }
+            out.finish()
+        }
+        out.onTermination = { _ in work.cancel() }
+        return events
+    }
+
+    /// Waits for all pictures.
+    func reply(size: String) async throws(ServiceError) -> GenerationReply {
+        var pictures: [Picture] = []
+        for await event in follow() {
+            switch event {
+            case .picture(let picture): pictures.append(picture)
+            case .finished(let account):
+                return GenerationReply(pictures.sorted { $0.index < $1.index }, size: size, account: account, created: unixSeconds())
+            case .failed(let error): throw error
+            case .queued, .progress, .partial: break
+            }
+        }
+        throw .cancelled
+    }
+
+    private func translate(_ event: SamplingEvent) -> GenerationEvent? {
+        switch event {
+        case .started:
+            startedAt.withLock { $0 = .now }
+            return .progress(step: 0, of: order.steps, etaMs: nil)
+        case .progress(let calls, let all):
+            // The engine counts the steps of every image; a client hears of each step once.
+            guard calls.isMultiple(of: order.count) else { return nil }
+            return .progress(step: calls / order.count, of: all / order.count, etaMs: eta(calls, all))
+        case .latent: return nil
+        case .partial(let image, let number, let picture):
+            do throws(ServiceError) {
+                return .partial(index: order.indexOffset + UInt64(image), number: number, png: try Picture.partial(picture))
+            } catch {
+                return .failed(note(error))
+            }
+        case .image(let position, let image):
+            do throws(ServiceError) {
+                return .picture(try Picture(image.picture, position: position, of: order, origin: origin))
+            } catch {
+                return .failed(note(error))
+            }
+        case .finished(let times):
+            let account = Account(order, times, origin)
+            metrics.count(finished: order, times)
+            logger.info(
+                "sampled",
+                metadata: [
+                    "adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "class": "\(order.className)",
+                    "n": "\(order.count)", "steps": "\(order.steps)", "seed": "\(order.seed)", "queue_ms": "\(account.queueMs)",
+                    "swap_us": "\(account.swapUs)", "sample_ms": "\(account.sampleMs)", "decode_ms": "\(account.decodeMs)",
+                ])
+            return .finished(account)
+        case .failed(let failure): return .failed(note(ServiceError(failure)))
+        }
+    }
+
+    private func eta(_ step: Int, _ steps: Int) -> Double? {
+        guard step > 0, let start = startedAt.withLock({ $0 }) else { return nil }
+        return ((ContinuousClock.now - start) / step * (steps - step)).milliseconds
+    }
+
+    private func note(_ error: ServiceError) -> ServiceError {
+        metrics.count(ended: order, error, hadStarted: startedAt.withLock { $0 } != nil)
+        logger.info("not sampled", metadata: ["adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "reason": "\(error)"])
+        return error
+    }
+}
+
+/// What a client hears about its generation.
+enum GenerationEvent: Sendable {
+    case queued(position: Int)
+    case progress(step: Int, of: Int, etaMs: Double?)
+    case partial(index: UInt64, number: Int, png: Data)
+    case picture(Picture)
+    case finished(Account)
+    case failed(ServiceError)
+
+    var isLast: Bool {
+        switch self {
+        case .finished, .failed: true
+        case .queued, .progress, .partial, .picture: false
+        }
+    }
+
+    func serverSentEvent(size: String) -> ByteBuffer {
+        switch self {
+        case .queued(let position):
+            SocketService.serverSentEvent("image_generation.queued", StreamedEvent.Queued(queuePosition: position))
+        case .progress(let step, let steps, let eta):
+            SocketService.serverSentEvent("image_generation.progress", StreamedEvent.Progress(step: step, steps: steps, etaMs: eta))
+        case .partial(let index, let number, let png):
+            SocketService.serverSentEvent(
+                "image_generation.partial_image",
+                StreamedEvent.Partial(
+                    b64Json: png.base64EncodedString(), partialImageIndex: number, index: index, createdAt: unixSeconds(), size: size))
+        case .picture(let picture):
+            SocketService.serverSentEvent(
+                "image_generation.completed", StreamedEvent.Completed(picture, size: size, createdAt: unixSeconds()))
+        case .finished(let account):
+            SocketService.serverSentEvent("image_generation.summary", StreamedEvent.Summary(createdAt: unixSeconds(), xDifffit: account))
+        case .failed(let error): SocketService.serverSentEvent("error", ErrorReply(error))
+        }
+    }
+}
+
+func unixSeconds() -> Int { Int(Date.now.timeIntervalSince1970) }

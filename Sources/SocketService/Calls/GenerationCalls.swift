@@ -1,0 +1,85 @@
+import AdapterFormat
+import Hummingbird
+import NIOCore
+import SamplingEngine
+
+extension SamplingService {
+    /// `POST /v1/images/generations`: waits for the pictures, or streams them. Dies with its connection.
+    func generate(_ call: Call) async throws(ServiceError) -> Response {
+        let order = try await order(call)
+        let generation = try await submit(order, call)
+        call.connection.whenPeerLeaves { [engine] in
+            Task { await engine.cancel(generation.ticket.id) }
+        }
+        if order.isStreamed { return stream(generation.follow(), of: call) }
+        defer { call.connection.whenPeerLeaves(nil) }
+        do throws(ServiceError) {
+            return Response(json: try await generation.reply(size: offer.size))
+        } catch {
+            throw call.connection.hasLeft ? .clientLeft : error
+        }
+    }
+
+    /// A body becomes an order: nothing about it can change after this.
+    func order(_ call: Call) async throws(ServiceError) -> GenerationOrder {
+        let body = try GenerationBody(await call.body(limit: offer.limits.bodyBytes), limits: offer.limits)
+        // 53 bits, so that a browser shows the same number.
+        return try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), bind: bind)
+    }
+
+    /// Admission: the engine takes all images of the order or refuses them.
+    func submit(_ order: GenerationOrder, _ call: Call) async throws(ServiceError) -> Generation {
+        let client = call.connection.client(user: order.user, ownUser: SystemCalls.ownUser)
+        do {
+            let ticket = try await engine.submit(order.request(client: client, now: .now))
+            return Generation(order: order, ticket: ticket, origin: origin, metrics: metrics, logger: call.logger)
+        } catch {
+            throw ServiceError(submitting: error)
+        }
+    }
+
+    /// Server-sent events until the last one, with a comment now and then while nothing happens.
+    func stream(_ events: AsyncStream<GenerationEvent>, of call: Call) -> Response {
+        let size = offer.size, interval = options.pingEvery
+        let body = ResponseBody { writer in
+            defer { call.connection.whenPeerLeaves(nil) }
+            for await event in withPings(events, every: interval) {
+                try await writer.write(event?.serverSentEvent(size: size) ?? pingComment)
+            }
+            try await writer.finish(nil)
+        }
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-store"], body: body)
+    }
+}
+
+extension GenerationOrder {
+    /// What the engine is asked for.
+    func request(client: String, now: ContinuousClock.Instant) -> SamplingRequest {
+        let images = (0..<count).map { position in
+            ImageOrder(
+                adapter: adapter, classIndex: classIndex, seed: seed, index: indexOffset + UInt64(position), guidanceScale: guidanceScale,
+                guidance: guidance)
+        }
+        return SamplingRequest(
+            client: client, images: images, sampler: sampler, steps: steps, deadline: deadlineMs.map { now + .milliseconds($0) },
+            partialImages: partialImages)
+    }
+}
+
+/// The events, and nil whenever the interval has passed. Dropping the result drops the events.
+func withPings(_ events: AsyncStream<GenerationEvent>, every interval: Duration) -> AsyncStream<GenerationEvent?> {
+    let (merged, out) = AsyncStream<GenerationEvent?>.makeStream()
+    let forwarding = Task {
+        for await event in events { out.yield(event) }
+        out.finish()
+    }
+    let pinging = Task {
+        while (try? await Task.sleep(for: interval)) != nil { out.yield(nil) }
+    }
+    out.onTermination = { _ in
+        forwarding.cancel()
+        pinging.cancel()
+    }
+    return merged
+}

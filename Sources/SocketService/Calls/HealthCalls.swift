@@ -1,0 +1,54 @@
+import Hummingbird
+import SamplingEngine
+
+extension SamplingService {
+    /// `GET /readyz`: asked of the engine itself, so that a stuck one turns it red; and of the store.
+    func readiness() async throws(ServiceError) -> Response {
+        let engine = engine
+        guard let status = await within(options.readyWithin, { await engine.status() }) else {
+            throw .notReady("the engine did not answer within \(options.readyWithin / .seconds(1)) s")
+        }
+        guard !status.draining else { throw .draining }
+        do {
+            _ = try catalogue.list()
+        } catch {
+            throw ServiceError(binding: error)
+        }
+        return Response(json: Readiness(queuedImages: status.queuedImages, queueCapacity: status.queueCapacity, activeImages: status.activeImages))
+    }
+
+    /// `GET /metrics`: with the engine's state as of now, or as last seen where it does not answer.
+    func metricsText() async -> Response {
+        let engine = engine
+        if let status = await within(.seconds(1), { await engine.status() }) { metrics.show(status) }
+        metrics.showBuild(origin)
+        if let entries = try? catalogue.list() {
+            metrics.show(
+                entries, resident: catalogue.residentDigests, bytes: catalogue.residentBytes, version: try? catalogue.store.generation())
+        }
+        return Response(text: metrics.registry.text(help: ServiceMetrics.help), type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+}
+
+private struct Readiness: Encodable {
+    var status = "ready"
+    let queuedImages: Int
+    let queueCapacity: Int
+    let activeImages: Int
+}
+
+/// The operation's value, or nil where it takes longer; it then ends unobserved.
+func within<Value: Sendable>(_ limit: Duration, _ operation: @escaping @Sendable () async -> Value) async -> Value? {
+    let (answers, answer) = AsyncStream<Value?>.makeStream()
+    let work = Task { answer.yield(await operation()) }
+    let clock = Task {
+        try? await Task.sleep(for: limit)
+        answer.yield(nil)
+    }
+    defer {
+        work.cancel()
+        clock.cancel()
+    }
+    for await first in answers { return first }
+    return nil
+}

@@ -1,0 +1,44 @@
+import HTTPTypes
+import Hummingbird
+import SamplingEngine
+
+extension SamplingService {
+    /// `POST /v1/jobs`: the same body as a generation; the job survives its connection.
+    func startJob(_ call: Call) async throws(ServiceError) -> Response {
+        let order = try await order(call)
+        guard !order.isStreamed else { throw .badField(name: "stream", reason: "a job is watched at /v1/jobs/ID/events") }
+        try await jobs.checkRoom()
+        let generation = try await submit(order, call)
+        let job = try await jobs.start(generation)
+        var response = Response(json: JobReply(job, position: generation.ticket.position, size: offer.size), status: .accepted)
+        response.headers[.location] = "/v1/jobs/\(job.id)"
+        return response
+    }
+
+    /// `GET /v1/jobs/{id}`
+    func job(_ call: Call) async throws(ServiceError) -> Response {
+        Response(json: await reply(try await jobs.job(call.id)))
+    }
+
+    /// `GET /v1/jobs/{id}/events`: from the start, however late one comes; leaving does not stop the job.
+    func jobEvents(_ call: Call) async throws(ServiceError) -> Response {
+        let events = try await jobs.watch(call.id)
+        return stream(events, of: call)
+    }
+
+    /// `DELETE /v1/jobs/{id}`: the engine lets go at its next step.
+    func cancelJob(_ call: Call) async throws(ServiceError) -> Response {
+        let job = try await jobs.beginCancelling(call.id)
+        await engine.cancel(job.ticket)
+        return Response(json: await reply(job), status: .accepted)
+    }
+
+    private func reply(_ job: Job) async -> JobReply {
+        let position = job.status == .queued ? await engine.position(of: job.ticket) : nil
+        return JobReply(job, position: position, size: offer.size)
+    }
+}
+
+extension Call {
+    fileprivate var id: String { parameters.get("id") ?? "" }
+}

@@ -1,0 +1,49 @@
+import HTTPTypes
+import Hummingbird
+
+/// Who may make a call.
+package enum Access: String, Sendable, CaseIterable {
+    /// Says nothing about the store and costs nothing.
+    case anyone
+    /// Over the Unix socket the file's mode has decided; over TCP the token decides.
+    case client
+}
+
+/// One call of the service. There is no call without an access level, and none outside this table.
+package struct Route: Sendable {
+    package let method: HTTPRequest.Method
+    package let path: String
+    package let access: Access
+    let answer: @Sendable (SamplingService, Call) async throws(ServiceError) -> Response
+
+    package static let all: [Route] = [
+        Route(method: .get, path: "/", access: .anyone) { service, _ in service.page.response },
+        Route(method: .get, path: "/healthz", access: .anyone) { _, _ in Response(text: "ok\n", type: "text/plain; charset=utf-8") },
+        Route(method: .get, path: "/readyz", access: .anyone) { service, _ throws(ServiceError) in try await service.readiness() },
+        Route(method: .get, path: "/metrics", access: .client) { service, _ in await service.metricsText() },
+        Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ in service.capabilities() },
+        Route(method: .get, path: "/v1/models", access: .client) { service, _ throws(ServiceError) in try service.models() },
+        Route(method: .get, path: "/v1/adapters", access: .client) { service, _ throws(ServiceError) in try service.adapters() },
+        Route(method: .get, path: "/v1/adapters/:ref", access: .client) { service, call throws(ServiceError) in try service.adapter(call) },
+        Route(method: .post, path: "/v1/images/generations", access: .client) { service, call throws(ServiceError) in
+            try await service.generate(call)
+        },
+        Route(method: .post, path: "/v1/jobs", access: .client) { service, call throws(ServiceError) in try await service.startJob(call) },
+        Route(method: .get, path: "/v1/jobs/:id", access: .client) { service, call throws(ServiceError) in try await service.job(call) },
+        Route(method: .get, path: "/v1/jobs/:id/events", access: .client) { service, call throws(ServiceError) in
+            try await service.jobEvents(call)
+        },
+        Route(method: .delete, path: "/v1/jobs/:id", access: .client) { service, call throws(ServiceError) in try await service.cancelJob(call) },
+    ]
+}
+
+extension Connection {
+    /// Whether the peer may make calls of this level.
+    package func mayMake(_ access: Access, authorization: String?, token: Token?) -> Bool {
+        switch (access, peer) {
+        case (.anyone, _), (.client, .user): true
+        // Without a token nobody gets in over TCP.
+        case (.client, .loopback): token?.admits(authorization: authorization) ?? false
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import AdapterFormat
+import AdapterStore
+import Foundation
+
+/// OpenAI's list of models, with what a client of ours wants beside it.
+struct ModelsReply: Encodable, Sendable {
+    struct Model: Encodable, Sendable {
+        let id: String
+        var object = "model"
+        let created: Int
+        var ownedBy = "difffit"
+        let parent: String?
+        let digest: String
+        let classes: [String]
+
+        init(id: String, digest: String, parent: String?, created: Int, classes: [String]) {
+            self.id = id
+            self.digest = digest
+            self.parent = parent
+            self.created = created
+            self.classes = classes
+        }
+
+        init(_ entry: AdapterEntry, parent: String) {
+            let manifest = entry.decodedManifest
+            let created = manifest?.created.flatMap { try? Date($0, strategy: .iso8601) }.map { Int($0.timeIntervalSince1970) } ?? 0
+            self.init(
+                id: entry.name ?? entry.digest.description, digest: entry.digest.description, parent: parent, created: created,
+                classes: manifest?.classes ?? [])
+        }
+    }
+
+    var object = "list"
+    let data: [Model]
+}
+
+struct AdaptersReply: Encodable, Sendable {
+    let adapters: [AdapterReply]
+}
+
+/// One adapter's record.
+struct AdapterReply: Encodable, Sendable {
+    let name: String?
+    let digest: String
+    let baseDigest: String
+    let classes: [String]
+    let storedBytes: Int
+    let contentBytes: Int
+    let precision: String
+    let created: String?
+    let trainableSet: String?
+    let training: Training?
+
+    /// Named anew, so that the reply's spelling does not hang on the manifest's.
+    struct Training: Encodable, Sendable {
+        let data: String
+        let images: Int
+        let steps: Int
+        let batch: Int
+        let learningRate: Float
+        let loss: Float
+    }
+
+    init(_ entry: AdapterEntry) {
+        let manifest = entry.decodedManifest
+        name = entry.name
+        digest = entry.digest.description
+        baseDigest = entry.baseDigest.description
+        classes = manifest?.classes ?? []
+        storedBytes = entry.storedBytes
+        contentBytes = entry.contentBytes
+        precision = entry.precision == .float32 ? "f32" : "bf16"
+        created = manifest?.created
+        trainableSet = manifest?.trainableSet.method.rawValue
+        training = manifest?.training.map { facts in
+            Training(
+                data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate, loss: facts.loss)
+        }
+    }
+}
+
+extension AdapterEntry {
+    fileprivate var decodedManifest: AdapterManifest? { try? JSONDecoder().decode(AdapterManifest.self, from: manifest) }
+}

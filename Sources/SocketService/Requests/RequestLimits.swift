@@ -1,0 +1,18 @@
+/// What one request may ask for; published at `/v1/capabilities`.
+package struct RequestLimits: Sendable, Equatable, Encodable {
+    package var bodyBytes = 64 << 10
+    package var headerBytes = 16 << 10
+    package var jsonDepth = 8
+    package var images = 64
+    package var steps = 1000
+    package var partialImages = 3
+    /// Bytes of a text field.
+    package var textBytes = 512
+    package var guidanceScale: Float = 50
+    package var deadlineMs = 3_600_000
+    package var connections = 2048
+    /// Jobs that have not ended.
+    package var jobs = 256
+
+    package init() {}
+}

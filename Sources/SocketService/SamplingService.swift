@@ -1,0 +1,85 @@
+import AdapterFormat
+import Hummingbird
+import Logging
+import SamplingEngine
+import ServiceLifecycle
+
+/// The sampling service: requests come in over sockets, are settled and bound, go through the engine, and leave as pictures.
+///
+///     Sockets/     who is connected, and for how long
+///     Calls/       the route table and what each call does
+///     Requests/    a body becomes an order
+///     Replies/     pictures, events and errors on their way out
+///     Jobs/        generations that outlive their connection
+package struct SamplingService: Sendable {
+    let engine: SamplingEngine
+    let catalogue: AdapterCatalogue
+    let offer: Offer
+    let origin: Origin
+    let token: Token?
+    let jobs: JobBook
+    let metrics: ServiceMetrics
+    let page = Page()
+    let logger: Logger
+    let options: ServiceOptions
+
+    package init(
+        engine: SamplingEngine, catalogue: AdapterCatalogue, token: Token?, metrics: ServiceMetrics, logger: Logger, build: String,
+        options: ServiceOptions
+    ) {
+        self.engine = engine
+        self.catalogue = catalogue
+        self.token = token
+        self.metrics = metrics
+        self.logger = logger
+        self.options = options
+        offer = Offer(side: engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, build: build)
+        jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs)
+    }
+
+    /// Everything that has to run: one listener per address, and what drains the engine when the program is told to stop.
+    package func services(listeningOn addresses: [Listener.Address]) -> [any Service] {
+        let respond = respond(router())
+        let numbers = ConnectionNumbers()
+        // Some files stay free for the store, the log and the next accept.
+        let files = SystemCalls.raiseFileLimit()
+        let connections = min(options.limits.connections, max(1, (files - 128) / max(1, addresses.count)))
+        if connections < options.limits.connections {
+            logger.warning("fewer connections than asked for", metadata: ["connections": "\(connections)", "open_files": "\(files)"])
+        }
+        let listeners = addresses.map { address in
+            Listener(
+                address: address, limits: options.limits, connections: connections, patience: options.patience, logger: logger, numbers: numbers, respond: respond)
+        }
+        return listeners + [Drain(service: self)]
+    }
+}
+
+/// What a server may be told beside its addresses.
+package struct ServiceOptions: Sendable, Equatable {
+    package var limits = RequestLimits()
+    /// For an idle connection, a body that trickles, a reply that is not taken.
+    package var patience: Duration = .seconds(30)
+    package var jobsKeptFor: Duration = .seconds(900)
+    package var pingEvery: Duration = .seconds(15)
+    /// The engine answers within this time, or the server is not ready.
+    package var readyWithin: Duration = .seconds(5)
+    /// Told to stop, running requests have this long to finish.
+    package var drainWithin: Duration = .seconds(30)
+
+    package init() {}
+}
+
+/// Told to stop: takes nothing new, and lets what was taken finish.
+struct Drain: Service {
+    let service: SamplingService
+
+    func run() async throws {
+        try await gracefulShutdown()
+        service.logger.info("draining")
+        let engine = service.engine
+        let isDone = await within(service.options.drainWithin) { await engine.drain() } != nil
+        service.logger.info(isDone ? "drained" : "stopping with requests unfinished")
+    }
+}

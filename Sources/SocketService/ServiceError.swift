@@ -1,0 +1,67 @@
+/// What the service answers instead of a result, each case one plain sentence.
+package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
+    case notJSON(reason: String)
+    case tooDeep(limit: Int)
+    case bodyTooLarge(limit: Int)
+    case unknownField(name: String, nearest: [String])
+    case missingField(name: String, wanted: String)
+    case badField(name: String, reason: String)
+    case notOffered(field: String, what: String)
+    case unknownClass(name: String, adapter: String, nearest: [String], some: [String])
+    case badReference(String)
+    case adapterNotFound(String)
+    case digestMismatch(String)
+    case unauthorised
+    case noSuchCall(String)
+    case noSuchJob(String)
+    case jobExpired(String)
+    case jobEnded(String)
+    case tooManyJobs(limit: Int)
+    case queueFull(retryAfter: Int)
+    case clientShareFull(retryAfter: Int)
+    case tooCostly(cost: Int, limit: Int)
+    case draining
+    case deadlinePassed
+    case cancelled
+    case clientLeft
+    case bodyTooSlow
+    case storeUnreadable(String)
+    case notReady(String)
+    case failed(String)
+
+    package var description: String {
+        switch self {
+        case .notJSON(let reason): "The body is not a JSON object: \(reason)."
+        case .tooDeep(let limit): "The body nests deeper than \(limit) levels."
+        case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes."
+        case .unknownField(let name, let nearest): "There is no field '\(name)'" + suggestion(nearest)
+        case .missingField(let name, let wanted): "The field '\(name)' is missing: \(wanted)."
+        case .badField(let name, let reason): "The field '\(name)' cannot be used: \(reason)."
+        case .notOffered(let field, let what): "The field '\(field)' asks for something that this server does not offer yet: \(what)."
+        case .unknownClass(let name, let adapter, let nearest, let some):
+            "The adapter '\(adapter)' has no class '\(name)'" + (nearest.isEmpty ? "; it has \(some.joined(separator: ", "))." : suggestion(nearest))
+        case .badReference(let reason), .adapterNotFound(let reason), .digestMismatch(let reason): reason
+        case .unauthorised: "This call needs the header 'Authorization: Bearer TOKEN' with the token of the server's token file."
+        case .noSuchCall(let call): "There is no call \(call)."
+        case .noSuchJob(let id): "There is no job '\(id)'."
+        case .jobExpired(let id): "The job '\(id)' ended some time ago and its result is no longer kept."
+        case .jobEnded(let id): "The job '\(id)' has ended; there is nothing to cancel."
+        case .tooManyJobs(let limit): "There are already \(limit) unfinished jobs; try again later."
+        case .queueFull(let seconds): "The queue is full; try again in \(seconds) s."
+        case .clientShareFull(let seconds): "This client's share of the queue is full; try again in \(seconds) s."
+        case .tooCostly(let cost, let limit): "The request costs \(cost) image steps; the limit is \(limit): ask for fewer images or steps."
+        case .draining: "The server is shutting down and takes no new requests."
+        case .deadlinePassed: "The deadline of the request passed before its images were ready."
+        case .cancelled: "The request was cancelled."
+        case .clientLeft: "The client closed the connection."
+        case .bodyTooSlow: "The body took too long to arrive."
+        case .storeUnreadable(let reason): "The store cannot be read: \(reason)"
+        case .notReady(let reason): "The server is not ready: \(reason)"
+        case .failed(let reason): "The request failed: \(reason)"
+        }
+    }
+}
+
+private func suggestion(_ names: [String]) -> String {
+    names.isEmpty ? "." : "; did you mean \(names.joined(separator: ", "))?"
+}

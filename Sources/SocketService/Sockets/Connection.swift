@@ -1,0 +1,60 @@
+import Synchronization
+
+/// Who is at the other end of a connection, and whether they still are.
+package final class Connection: Sendable {
+    package enum Peer: Sendable, Equatable {
+        /// A process on the Unix socket.
+        case user(uid: UInt32)
+        /// Loopback TCP: anybody on this machine, until the token is shown.
+        case loopback
+    }
+
+    package let number: UInt64
+    package let peer: Peer
+    private let state = Mutex(State())
+
+    private struct State {
+        var hasLeft = false
+        var onLeaving: (@Sendable () -> Void)?
+    }
+
+    package init(number: UInt64, peer: Peer) {
+        self.number = number
+        self.peer = peer
+    }
+
+    package var hasLeft: Bool { state.withLock(\.hasLeft) }
+
+    /// The channel saw the peer's end of the stream, or broke.
+    package func peerLeft() {
+        let action = state.withLock { state in
+            state.hasLeft = true
+            return state.onLeaving.take()
+        }
+        action?()
+    }
+
+    /// Calls `action` when the peer leaves, at once if it has left. A connection serves one request at a time, so one action is kept.
+    package func whenPeerLeaves(_ action: (@Sendable () -> Void)?) {
+        let hasLeft = state.withLock { state in
+            state.onLeaving = state.hasLeft ? nil : action
+            return state.hasLeft
+        }
+        if hasLeft { action?() }
+    }
+
+    /// The client that a request counts for. Another user's processes are one client; within the server's own user, and behind
+    /// the token, a client is who `user` says, or else the connection.
+    package func client(user: String?, ownUser: UInt32) -> String {
+        if case .user(let uid) = peer, uid != ownUser { return "uid:\(uid)" }
+        return user.map { "user:\($0)" } ?? "connection:\(number)"
+    }
+}
+
+extension Optional where Wrapped: Sendable {
+    /// The value, leaving nil behind.
+    fileprivate mutating func take() -> Wrapped? {
+        defer { self = nil }
+        return self
+    }
+}

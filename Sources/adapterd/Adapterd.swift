@@ -1,0 +1,80 @@
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import Foundation
+import Logging
+import Metrics
+import SamplingEngine
+import ServiceLifecycle
+import SocketService
+import TensorMath
+
+/// The sampling service: one base in memory, any domain for many clients at once.
+@main
+struct Adapterd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "adapterd", abstract: "Samples any domain of a store for many clients over a Unix socket.",
+        discussion: """
+            Example: adapterd --socket /run/user/1000/difffit/adapterd.sock
+            curl --unix-socket PATH http://localhost/v1/images/generations -d '{"model":"flowers","class":"rose","n":4}'
+            """,
+        version: build)
+    static let build = "0.1.0"
+
+    @OptionGroup var flags: Flags
+    @Flag(help: "Print every setting, its value and where it came from, and end.") var printConfig = false
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            guard var asynchronous = command as? any AsyncParsableCommand else { return try command.run() }
+            try await asynchronous.run()
+        } catch {
+            // Help and version are no failure; 2 is the code of wrong usage, as with adapterctl.
+            if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
+            let isFailure = exitCode(for: error).rawValue != 0
+            (isFailure ? FileHandle.standardError : FileHandle.standardOutput).write(Data((fullMessage(for: error) + "\n").utf8))
+            Foundation.exit(isFailure ? 2 : 0)
+        }
+    }
+
+    func run() async throws {
+        do {
+            let configuration = try Configuration(flags, environment: ProcessInfo.processInfo.environment)
+            if printConfig { return print(configuration.text) }
+            try await serve(configuration)
+        } catch {
+            FileHandle.standardError.write(Data("adapterd: \(error)\n".utf8))
+            throw ExitCode(exitStatus(of: error))
+        }
+    }
+
+    private func serve(_ configuration: Configuration) async throws {
+        LoggingSystem.bootstrap { _ in LineLog(level: configuration.logLevel) }
+        let registry = PrometheusRegistry()
+        MetricsSystem.bootstrap(registry)
+        let logger = Logger(label: "adapterd")
+
+        // The socket first: a second server ends here, before it loads anything.
+        let doors = try Doors(configuration)
+        defer { doors.close() }
+        let store = try AdapterStore.open(at: configuration.store)
+        let base = try store.baseFile(configuration.base)
+        let metrics = ServiceMetrics(registry: registry)
+        var engineOptions = configuration.engine
+        engineOptions.onStep = { metrics.count($0) }
+        engineOptions.onSwap = { metrics.count(swap: $0) }
+        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: configuration.threads))
+        let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes)
+        let service = SamplingService(
+            engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
+            build: Self.build, options: configuration.service)
+        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)"])
+
+        var group = ServiceGroupConfiguration(
+            services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = configuration.service.drainWithin
+        try await ServiceGroup(configuration: group).run()
+        logger.info("stopped")
+    }
+}

@@ -1,0 +1,84 @@
+import AdapterFormat
+import Foundation
+import Logging
+import SamplingEngine
+import SocketService
+import TensorMath
+
+/// Everything that the server is told: flags before environment before defaults.
+struct Configuration {
+    let store: String
+    let base: String?
+    let socket: String
+    let port: Int?
+    let tokenFile: String?
+    let logLevel: Logger.Level
+    let service: ServiceOptions
+    let engine: EngineOptions
+    let threads: Int
+    let residentBytes: Int
+    let settings: [Setting]
+
+    init(_ flags: Flags, environment: [String: String]) throws(ConfigurationError) {
+        var reader = SettingsReader(environment: environment)
+        let store = reader.text("store", flags.store, default: Self.defaultStore(environment)) ?? ""
+        self.store = store
+        base = reader.text("base", flags.base, default: nil)
+        socket = reader.text("socket", flags.socket, default: Self.defaultSocket(environment, store: store)) ?? ""
+        port = try reader.number("port", flags.port, default: nil, in: 0...65535)
+        tokenFile = reader.text("token-file", flags.tokenFile, default: nil)
+        logLevel = try reader.choice("log-level", flags.logLevel, default: .info)
+
+        var service = ServiceOptions()
+        service.drainWithin = .seconds(try reader.number("drain-seconds", flags.drainSeconds, default: 30, in: 0...3600) ?? 30)
+        service.patience = .seconds(try reader.number("patience-seconds", flags.patienceSeconds, default: 30, in: 1...3600) ?? 30)
+        service.jobsKeptFor = .seconds(try reader.number("jobs-kept-seconds", flags.jobsKeptSeconds, default: 900, in: 0...86400) ?? 900)
+        service.readyWithin = .seconds(try reader.number("ready-seconds", flags.readySeconds, default: 5, in: 1...600) ?? 5)
+        service.pingEvery = .seconds(try reader.number("ping-seconds", flags.pingSeconds, default: 15, in: 1...600) ?? 15)
+        let limits = RequestLimits()
+        service.limits.connections = try reader.number("max-connections", flags.maxConnections, default: limits.connections, in: 1...100_000) ?? 1
+        service.limits.images = try reader.number("max-images", flags.maxImages, default: limits.images, in: 1...4096) ?? 1
+        service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...10_000) ?? 1
+        service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
+        self.service = service
+
+        var engine = EngineOptions()
+        engine.rows = try reader.number("rows", flags.rows, default: engine.rows, in: 2...4096) ?? 2
+        engine.domains = try reader.number("domains", flags.domains, default: engine.domains, in: 1...4096) ?? 1
+        engine.queueImages = try reader.number("queue", flags.queue, default: engine.queueImages, in: 1...1_000_000) ?? 1
+        engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
+        engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
+        self.engine = engine
+        let cores = ComputePool.processorCount
+        threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores
+        residentBytes = (try reader.number("resident-mb", flags.residentMb, default: 1024, in: 0...1_000_000) ?? 0) << 20
+        settings = reader.settings
+        try Self.refuseUnknown(environment, known: settings)
+        if port != nil, tokenFile == nil { throw .tokenMissing }
+    }
+
+    /// One line per setting. The token itself is in no flag, and so not here.
+    var text: String {
+        let width = settings.map(\.flag.count).max() ?? 0
+        return settings.map { "\($0.flag.padding(toLength: width, withPad: " ", startingAt: 0))  \($0.value)  (\($0.origin))" }
+            .joined(separator: "\n")
+    }
+
+    private static func defaultStore(_ environment: [String: String]) -> String {
+        let data = environment["XDG_DATA_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.local/share"
+        return data + "/difffit"
+    }
+
+    private static func defaultSocket(_ environment: [String: String], store: String) -> String {
+        guard let runtime = environment["XDG_RUNTIME_DIR"], !runtime.isEmpty else { return store + "/run/adapterd.sock" }
+        return runtime + "/difffit/adapterd.sock"
+    }
+
+    /// A misspelt variable is an error, as a misspelt flag is.
+    private static func refuseUnknown(_ environment: [String: String], known: [Setting]) throws(ConfigurationError) {
+        let names = known.map { SettingsReader.variable($0.flag) }
+        for name in environment.keys.sorted() where name.hasPrefix("DIFFFIT_") && !names.contains(name) {
+            throw .unknownVariable(name: name, nearest: nearestNames(to: name.lowercased(), among: names.map { $0.lowercased() }).map { $0.uppercased() })
+        }
+    }
+}

@@ -1,0 +1,18 @@
+import AdapterFormat
+import AdapterStore
+import SocketService
+
+/// The one table of exit codes, the same numbers as `adapterctl`'s.
+func exitStatus(of error: any Error) -> Int32 {
+    switch error {
+    case let error as StoreError: error.exitCode
+    case ConfigurationError.notFound: 4
+    case is ConfigurationError: 2
+    case SocketError.inUse: 11
+    case SocketError.folderNotOurs, SocketError.folderOpen: 12
+    case SocketError.badToken: 12
+    case is SocketError: 1
+    case is AdapterFormatError: 7
+    default: 1
+    }
+}

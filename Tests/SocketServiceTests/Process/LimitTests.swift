@@ -1,0 +1,95 @@
+import Foundation
+import Testing
+
+/// What is bounded, and how a client hears of it.
+@Suite(.serialized) struct LimitTests {
+    private func with(_ server: Server, _ body: (Server) throws -> Void) throws {
+        defer { server.end() }
+        try body(server)
+    }
+
+    private func onShared(_ body: (Server) throws -> Void) throws { try body(Server.shared()) }
+
+    private let long = #"{"model":"flowers","class":"rose","n":4,"steps":1000}"#
+
+    @Test func aFullQueueIs429WithRetryAfter() throws {
+        try with(Server(arguments: ["--rows", "2", "--queue", "4"])) { server in
+            #expect(try server.post("/v1/jobs", long).status == 202)
+            #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":1}"#).status == 202)
+            let refused = try server.generate(#"{"model":"flowers","class":"rose","n":4}"#)
+            #expect(refused.status == 429 && refused.code == "queue_full")
+            #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
+            #expect(try server.get("/metrics").text.contains(#"difffit_rejected_total{reason="queue_full"} 1"#))
+        }
+    }
+
+    @Test func oneClientsShareIs429AndAnotherClientIsServed() throws {
+        try with(Server(arguments: ["--rows", "2", "--client-share", "4"])) { server in
+            #expect(try server.post("/v1/jobs", long.replacing("}", with: #","user":"ann"}"#)).status == 202)
+            let refused = try server.generate(#"{"model":"flowers","class":"rose","n":4,"user":"ann"}"#)
+            #expect(refused.status == 429 && refused.code == "client_share_full")
+            #expect(try server.generate(#"{"model":"flowers","class":"rose","steps":2,"user":"bob"}"#).status == 200)
+        }
+    }
+
+    @Test func tooCostlyIs413AndWrongNumbersAre400() throws {
+        try with(Server(arguments: ["--max-cost", "100"])) { server in
+            let costly = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":40}"#)
+            #expect(costly.status == 413 && costly.code == "too_costly")
+            for (field, value) in [("n", "0"), ("n", "65"), ("steps", "0"), ("steps", "1001"), ("guidance_scale", "-1"), ("guidance_scale", "51"), ("partial_images", "4"), ("deadline_ms", "0"), ("size", "\"64x64\""), ("response_format", "\"url\""), ("output_format", "\"jpeg\""), ("sampler", "\"ddim\""), ("guidance", "\"x\"")] {
+                let reply = try server.generate(#"{"model":"flowers","class":"rose","\#(field)":\#(value)}"#)
+                #expect(reply.status == 400 && reply.error["param"] as? String == field, "\(field) \(value)")
+            }
+        }
+    }
+
+    @Test func aDeadlineEndsARunningAndAWaitingRequest() throws {
+        try with(Server(arguments: ["--rows", "2"])) { server in
+            let running = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":1000,"deadline_ms":50}"#)
+            #expect(running.status == 504 && running.code == "deadline_passed")
+            #expect(try server.post("/v1/jobs", long).status == 202)
+            #expect(try server.generate(#"{"model":"flowers","class":"rose","steps":1000,"deadline_ms":20}"#).status == 504)
+        }
+    }
+
+    @Test func jobsAreBoundedAndExpire() throws {
+        try with(Server(arguments: ["--rows", "2", "--max-jobs", "1", "--jobs-kept-seconds", "0"])) { server in
+            let first = try #require(server.post("/v1/jobs", long).json["id"] as? String)
+            let refused = try server.post("/v1/jobs", long)
+            #expect(refused.status == 429 && refused.code == "too_many_jobs" && refused.headers["retry-after"] != nil)
+            #expect(try server.delete("/v1/jobs/\(first)").status == 202)
+            // The stream ends when the job has.
+            _ = try server.get("/v1/jobs/\(first)/events")
+            let second = try #require(server.post("/v1/jobs", #"{"model":"flowers","class":"rose","steps":1}"#).json["id"] as? String)
+            _ = try server.get("/v1/jobs/\(second)/events")
+            let gone = try server.get("/v1/jobs/\(second)")
+            #expect(gone.status == 410 && gone.code == "job_expired")
+            #expect(try server.get("/v1/jobs/job-0").status == 404)
+        }
+    }
+
+    @Test func aStreamHasEveryEventInOrder() throws {
+        try onShared { server in
+            let stream = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4,"stream":true,"partial_images":2}"#)
+            #expect(stream.headers["content-type"]?.hasPrefix("text/event-stream") == true)
+            let events = SentEvent.all(in: stream.text)
+            #expect(events.allSatisfy { $0.data["type"] as? String == $0.name })
+            let names = events.map(\.name)
+            #expect(names.first == "image_generation.queued" && names.last == "image_generation.summary")
+            let steps = events.filter { $0.name == "image_generation.progress" }.compactMap { $0.data["step"] as? Int }
+            #expect(steps == [0, 1, 2, 3, 4])
+            let partial = events.filter { $0.name == "image_generation.partial_image" }
+            #expect(partial.count == 4 && Set(partial.compactMap { $0.data["partial_image_index"] as? Int }) == [0, 1])
+            let completed = events.filter { $0.name == "image_generation.completed" }
+            let plain = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4}"#)
+            #expect(completed.compactMap { $0.data["sha256"] as? String }.sorted() == plain.hashes.sorted())
+        }
+    }
+
+    @Test func aRefusedStreamIsAPlainErrorWithItsStatus() throws {
+        try onShared { server in
+            let reply = try server.generate(#"{"model":"flowrs","class":"rose","stream":true}"#)
+            #expect(reply.status == 404 && reply.code == "adapter_not_found")
+        }
+    }
+}

@@ -1,0 +1,77 @@
+import AdapterFormat
+import AdapterStore
+import Foundation
+import Logging
+import SamplingEngine
+import ServiceLifecycle
+import SocketService
+import TensorMath
+import Testing
+
+/// Health stays green while generation hangs (lorax#779): readiness goes through the engine.
+@Suite(.serialized) struct StuckEngineTests {
+    /// Holds the engine's thread inside a step, until let go.
+    private final class Gate: Sendable {
+        private let entered = DispatchSemaphore(value: 0), released = DispatchSemaphore(value: 0)
+        func pass() {
+            entered.signal()
+            released.wait()
+            released.signal()
+        }
+        func waitUntilEntered() { entered.wait() }
+        func open() { released.signal() }
+    }
+
+    @Test func aStuckEngineTurnsReadinessRed() async throws {
+        let folder = try Server.makeFolder(["flowers"])
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let gate = Gate()
+        let base = try BaseFile(path: Server.shipped("base"))
+        var engineOptions = EngineOptions()
+        engineOptions.onStep = { _ in gate.pass() }
+        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: 1))
+        let catalogue = try AdapterCatalogue(AdapterStore.open(at: folder + "/store"), base: base)
+        var options = ServiceOptions()
+        options.readyWithin = .milliseconds(200)
+        options.drainWithin = .seconds(20)
+        let service = SamplingService(
+            engine: engine, catalogue: catalogue, token: nil, metrics: ServiceMetrics(registry: PrometheusRegistry()),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, build: "test", options: options)
+        let socket = try UnixSocket(path: folder + "/run/d.sock")
+        let group = ServiceGroup(
+            services: service.services(listeningOn: [.unix(descriptor: socket.descriptor)]), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let running = Task { try await group.run() }
+
+        // Blocking calls go to a thread of their own; the pool belongs to the server.
+        let path = socket.path
+        let replies = try await onThread { () throws -> [Reply] in
+            func call(_ method: String, _ path: String, _ body: String? = nil, at socket: String) throws -> Reply {
+                let connection = try RawConnection(socket: socket)
+                connection.send(Server.message(method, path, body))
+                return try connection.response()
+            }
+            let before = try call("GET", "/readyz", at: path)
+            let job = try call("POST", "/v1/jobs", #"{"model":"flowers","class":"rose","steps":2}"#, at: path)
+            gate.waitUntilEntered()
+            let stuck = try call("GET", "/readyz", at: path)
+            let alive = try call("GET", "/healthz", at: path)
+            let metrics = try call("GET", "/metrics", at: path)
+            gate.open()
+            let id = job.json["id"] as? String ?? ""
+            let events = try call("GET", "/v1/jobs/\(id)/events", at: path)
+            let after = try call("GET", "/readyz", at: path)
+            return [before, job, stuck, alive, metrics, events, after]
+        }
+        #expect(replies.map(\.status) == [200, 202, 503, 200, 200, 200, 200])
+        #expect(replies[2].code == "not_ready" && SentEvent.all(in: replies[5].text).last?.name == "image_generation.summary")
+        await group.triggerGracefulShutdown()
+        try await running.value
+        socket.remove()
+    }
+
+    private func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
+        }
+    }
+}
