@@ -17,6 +17,7 @@ package struct SamplingService: Sendable {
     let offer: Offer
     let origin: Origin
     let token: Token?
+    let probe: EngineProbe
     let jobs: JobBook
     let metrics: ServiceMetrics
     let page = Page()
@@ -28,6 +29,7 @@ package struct SamplingService: Sendable {
         options: ServiceOptions
     ) {
         self.engine = engine
+        probe = EngineProbe(engine)
         self.catalogue = catalogue
         self.token = token
         self.metrics = metrics
@@ -50,7 +52,8 @@ package struct SamplingService: Sendable {
         }
         let listeners = addresses.map { address in
             Listener(
-                address: address, limits: options.limits, connections: connections, patience: options.patience, logger: logger, numbers: numbers, respond: respond)
+                address: address, limits: options.limits, connections: connections, patience: options.patience, logger: logger,
+                numbers: numbers, respond: respond)
         }
         return listeners + [Drain(service: self)]
     }

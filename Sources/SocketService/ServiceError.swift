@@ -39,7 +39,8 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badField(let name, let reason): "The field '\(name)' cannot be used: \(reason)."
         case .notOffered(let field, let what): "The field '\(field)' asks for something that this server does not offer yet: \(what)."
         case .unknownClass(let name, let adapter, let nearest, let some):
-            "The adapter '\(adapter)' has no class '\(name)'" + (nearest.isEmpty ? "; it has \(some.joined(separator: ", "))." : suggestion(nearest))
+            "The adapter '\(adapter)' has no class '\(name)'"
+                + (nearest.isEmpty ? "; it has \(some.joined(separator: ", "))." : suggestion(nearest))
         case .badReference(let reason), .adapterNotFound(let reason), .digestMismatch(let reason): reason
         case .unauthorised: "This call needs the header 'Authorization: Bearer TOKEN' with the token of the server's token file."
         case .noSuchCall(let call): "There is no call \(call)."

@@ -36,7 +36,8 @@ struct Configuration {
         service.readyWithin = .seconds(try reader.number("ready-seconds", flags.readySeconds, default: 5, in: 1...600) ?? 5)
         service.pingEvery = .seconds(try reader.number("ping-seconds", flags.pingSeconds, default: 15, in: 1...600) ?? 15)
         let limits = RequestLimits()
-        service.limits.connections = try reader.number("max-connections", flags.maxConnections, default: limits.connections, in: 1...100_000) ?? 1
+        service.limits.connections =
+            try reader.number("max-connections", flags.maxConnections, default: limits.connections, in: 1...100_000) ?? 1
         service.limits.images = try reader.number("max-images", flags.maxImages, default: limits.images, in: 1...4096) ?? 1
         service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...10_000) ?? 1
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
@@ -78,7 +79,8 @@ struct Configuration {
     private static func refuseUnknown(_ environment: [String: String], known: [Setting]) throws(ConfigurationError) {
         let names = known.map { SettingsReader.variable($0.flag) }
         for name in environment.keys.sorted() where name.hasPrefix("DIFFFIT_") && !names.contains(name) {
-            throw .unknownVariable(name: name, nearest: nearestNames(to: name.lowercased(), among: names.map { $0.lowercased() }).map { $0.uppercased() })
+            throw .unknownVariable(
+                name: name, nearest: nearestNames(to: name.lowercased(), among: names.map { $0.lowercased() }).map { $0.uppercased() })
         }
     }
 }

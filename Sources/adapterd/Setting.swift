@@ -26,7 +26,9 @@ struct SettingsReader {
         return value
     }
 
-    mutating func number(_ flag: String, _ given: Int?, default fallback: Int?, in range: ClosedRange<Int>) throws(ConfigurationError) -> Int? {
+    mutating func number(_ flag: String, _ given: Int?, default fallback: Int?, in range: ClosedRange<Int>) throws(ConfigurationError)
+        -> Int?
+    {
         guard let text = text(flag, given.map(String.init), default: fallback.map(String.init)) else { return nil }
         guard let value = Int(text), range.contains(value) else {
             throw .badValue(flag: flag, value: text, wanted: "a whole number between \(range.lowerBound) and \(range.upperBound)")
@@ -53,7 +55,8 @@ enum ConfigurationError: Error, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .badValue(let flag, let value, let wanted): "'\(value)' is no value for --\(flag) or \(SettingsReader.variable(flag)): give \(wanted)"
+        case .badValue(let flag, let value, let wanted):
+            "'\(value)' is no value for --\(flag) or \(SettingsReader.variable(flag)): give \(wanted)"
         case .unknownVariable(let name, let nearest):
             "there is no setting \(name)" + (nearest.isEmpty ? "" : "; did you mean \(nearest.joined(separator: ", "))?")
         case .tokenMissing: "--port opens TCP, which needs --token-file: a file with a secret that only you can read"

@@ -10,7 +10,9 @@ extension SamplingService {
         for route in Route.all {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 let authorization = request.headers[.authorization]
-                guard context.connection.mayMake(route.access, authorization: authorization, token: token) else { throw ServiceError.unauthorised }
+                guard context.connection.mayMake(route.access, authorization: authorization, token: token) else {
+                    throw ServiceError.unauthorised
+                }
                 let call = Call(request: request, connection: context.connection, parameters: context.parameters, logger: context.logger)
                 return try await route.answer(self, call)
             }

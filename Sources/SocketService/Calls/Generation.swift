@@ -101,7 +101,8 @@ final class Generation: Sendable {
 
     private func note(_ error: ServiceError) -> ServiceError {
         metrics.count(ended: order, error, hadStarted: startedAt.withLock { $0 } != nil)
-        logger.info("not sampled", metadata: ["adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "reason": "\(error)"])
+        logger.info(
+            "not sampled", metadata: ["adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "reason": "\(error)"])
         return error
     }
 }

@@ -40,7 +40,8 @@ extension SamplingService {
 
     /// Server-sent events until the last one, with a comment now and then while nothing happens.
     func stream(_ events: AsyncStream<GenerationEvent>, of call: Call) -> Response {
-        let size = offer.size, interval = options.pingEvery
+        let size = offer.size
+        let interval = options.pingEvery
         let body = ResponseBody { writer in
             defer { call.connection.whenPeerLeaves(nil) }
             for await event in withPings(events, every: interval) {

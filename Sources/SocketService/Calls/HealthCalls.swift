@@ -1,26 +1,26 @@
 import Hummingbird
 import SamplingEngine
+import Synchronization
 
 extension SamplingService {
     /// `GET /readyz`: asked of the engine itself, so that a stuck one turns it red; and of the store.
     func readiness() async throws(ServiceError) -> Response {
-        let engine = engine
-        guard let status = await within(options.readyWithin, { await engine.status() }) else {
+        guard let status = await probe.status(within: options.readyWithin) else {
             throw .notReady("the engine did not answer within \(options.readyWithin / .seconds(1)) s")
         }
         guard !status.draining else { throw .draining }
         do {
-            _ = try catalogue.list()
+            _ = try catalogue.store.generation()
         } catch {
             throw ServiceError(binding: error)
         }
-        return Response(json: Readiness(queuedImages: status.queuedImages, queueCapacity: status.queueCapacity, activeImages: status.activeImages))
+        return Response(
+            json: Readiness(queuedImages: status.queuedImages, queueCapacity: status.queueCapacity, activeImages: status.activeImages))
     }
 
     /// `GET /metrics`: with the engine's state as of now, or as last seen where it does not answer.
     func metricsText() async -> Response {
-        let engine = engine
-        if let status = await within(.seconds(1), { await engine.status() }) { metrics.show(status) }
+        if let status = await probe.status(within: .seconds(1)) { metrics.show(status) }
         metrics.showBuild(origin)
         if let entries = try? catalogue.list() {
             metrics.show(
@@ -35,6 +35,25 @@ private struct Readiness: Encodable {
     let queuedImages: Int
     let queueCapacity: Int
     let activeImages: Int
+}
+
+/// Asks the engine how it is. A stuck engine leaves questions behind; there are never more than a few of them.
+final class EngineProbe: Sendable {
+    private let engine: SamplingEngine
+    private let unanswered = Atomic(0)
+
+    init(_ engine: SamplingEngine) { self.engine = engine }
+
+    /// - Returns: nil where no answer came in time.
+    func status(within limit: Duration) async -> EngineStatus? {
+        guard unanswered.load(ordering: .relaxed) < 16 else { return nil }
+        unanswered.add(1, ordering: .relaxed)
+        return await SocketService.within(limit) { [self] in
+            let status = await engine.status()
+            unanswered.subtract(1, ordering: .relaxed)
+            return status
+        }
+    }
 }
 
 /// The operation's value, or nil where it takes longer; it then ends unobserved.

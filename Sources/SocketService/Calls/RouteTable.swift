@@ -33,7 +33,9 @@ package struct Route: Sendable {
         Route(method: .get, path: "/v1/jobs/:id/events", access: .client) { service, call throws(ServiceError) in
             try await service.jobEvents(call)
         },
-        Route(method: .delete, path: "/v1/jobs/:id", access: .client) { service, call throws(ServiceError) in try await service.cancelJob(call) },
+        Route(method: .delete, path: "/v1/jobs/:id", access: .client) { service, call throws(ServiceError) in
+            try await service.cancelJob(call)
+        },
     ]
 }
 

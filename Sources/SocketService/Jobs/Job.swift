@@ -93,6 +93,8 @@ struct JobReply: Encodable, Sendable {
         step = job.step
         steps = job.order.steps
         error = job.error.map { ErrorReply($0).error }
-        result = job.account.map { GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: size, account: $0, created: job.createdAt) }
+        result = job.account.map {
+            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: size, account: $0, created: job.createdAt)
+        }
     }
 }

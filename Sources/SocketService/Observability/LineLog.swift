@@ -10,10 +10,13 @@ package struct LineLog: LogHandler {
     package var metadataProvider: Logger.MetadataProvider?
     private let write: @Sendable (String) -> Void
 
-    package init(level: Logger.Level, write: @escaping @Sendable (String) -> Void = { FileHandle.standardError.write(Data($0.utf8)) }) {
+    package init(level: Logger.Level, write: @escaping @Sendable (String) -> Void = LineLog.toStandardError) {
         logLevel = level
         self.write = write
     }
+
+    /// A full disk or a closed pipe costs the line, not the server.
+    package static let toStandardError: @Sendable (String) -> Void = { try? FileHandle.standardError.write(contentsOf: Data($0.utf8)) }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -28,9 +31,11 @@ package struct LineLog: LogHandler {
     }
 
     static func quoted(_ text: String, allowingBlanks: Bool) -> String {
-        let isPlain = !text.isEmpty && text.unicodeScalars.allSatisfy { scalar in
-            (scalar.value > 0x20 && scalar.value < 0x7f && scalar != "\"" && scalar != "\\") || (allowingBlanks && scalar == " ")
-        }
+        let isPlain =
+            !text.isEmpty
+            && text.unicodeScalars.allSatisfy { scalar in
+                (scalar.value > 0x20 && scalar.value < 0x7f && scalar != "\"" && scalar != "\\") || (allowingBlanks && scalar == " ")
+            }
         if isPlain { return text }
         let escaped = text.unicodeScalars.map { $0 == "'" ? "'" : $0.escaped(asASCII: true) }.joined()
         return "\"\(escaped)\""

@@ -37,7 +37,8 @@ extension Series {
     fileprivate func lines(_ key: PrometheusRegistry.Key) -> String {
         let numbers = numbers
         guard kind == .histogram else { return key.line("", nil, number(numbers.value)) }
-        var text = "", total = 0
+        var text = ""
+        var total = 0
         for (bound, count) in zip(bounds, numbers.buckets) {
             total += count
             text += key.line("_bucket", "le=\"\(number(bound))\"", "\(total)")

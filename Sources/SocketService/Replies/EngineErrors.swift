@@ -47,7 +47,8 @@ extension SamplingService {
         } catch {
             metrics.count(storeFault: error)
             if case .notFound = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
-                throw .digestMismatch("The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
+                throw .digestMismatch(
+                    "The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
             }
             throw ServiceError(binding: error)
         }

@@ -5,7 +5,9 @@ import Hummingbird
 extension ServiceError {
     /// The one table of HTTP statuses, and of the words that OpenAI's clients know: type, offending field, code.
     package var reply: (status: HTTPResponse.Status, type: String, param: String?, code: String) {
-        let invalid = "invalid_request_error", busy = "rate_limit_error", server = "server_error"
+        let invalid = "invalid_request_error"
+        let busy = "rate_limit_error"
+        let server = "server_error"
         return switch self {
         case .notJSON: (.badRequest, invalid, nil, "invalid_json")
         case .tooDeep: (.badRequest, invalid, nil, "too_deep")

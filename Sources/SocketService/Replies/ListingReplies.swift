@@ -74,7 +74,8 @@ struct AdapterReply: Encodable, Sendable {
         trainableSet = manifest?.trainableSet.method.rawValue
         training = manifest?.training.map { facts in
             Training(
-                data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate, loss: facts.loss)
+                data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate,
+                loss: facts.loss)
         }
     }
 }

@@ -33,7 +33,9 @@ package struct GenerationOrder: Sendable {
         steps = try within(1...limits.steps, body.steps ?? offer.steps, "steps")
         partialImages = try within(0...limits.partialImages, body.partialImages ?? 0, "partial_images")
         guidanceScale = try within(0...limits.guidanceScale, body.guidanceScale ?? offer.guidanceScale, "guidance_scale")
-        deadlineMs = try body.deadlineMs.map { milliseconds throws(ServiceError) in try within(1...limits.deadlineMs, milliseconds, "deadline_ms") }
+        deadlineMs = try body.deadlineMs.map { milliseconds throws(ServiceError) in
+            try within(1...limits.deadlineMs, milliseconds, "deadline_ms")
+        }
         indexOffset = try within(0...(UInt64.max >> 1), body.indexOffset ?? 0, "index_offset")
         self.seed = body.seed ?? seed()
         sampler = try body.chosenSampler(offer)
@@ -54,7 +56,9 @@ extension GenerationBody {
             guard let model, !model.isEmpty else {
                 throw .missingField(name: "model", wanted: "give an adapter's name, its digest, name@digest, or base")
             }
-            guard !model.contains(where: { "*+".contains($0) }) else { throw .notOffered(field: "model", what: "recipes of several adapters") }
+            guard !model.contains(where: { "*+".contains($0) }) else {
+                throw .notOffered(field: "model", what: "recipes of several adapters")
+            }
             return model
         }
         guard model == nil else { throw .badField(name: "adapters", reason: "the request also has 'model'; give one of them") }
@@ -70,7 +74,9 @@ extension GenerationBody {
             throw .badField(name: "size", reason: "this base makes pictures of \(offer.size); give that or auto")
         }
         if let responseFormat, responseFormat != "b64_json" {
-            throw .badField(name: "response_format", reason: "pictures come in the reply itself, as b64_json; this server keeps no files and has no URLs")
+            throw .badField(
+                name: "response_format",
+                reason: "pictures come in the reply itself, as b64_json; this server keeps no files and has no URLs")
         }
         if let outputFormat, outputFormat != "png" { throw .badField(name: "output_format", reason: "pictures are png") }
         if guidanceInterval != nil { throw .notOffered(field: "guidance_interval", what: "guidance over a part of the steps") }
@@ -101,11 +107,14 @@ extension GenerationBody {
             throw .badField(name: "prompt", reason: "it names another class than 'class' does; give one of them")
         }
         guard let name = className ?? prompt, !name.isEmpty else {
-            throw .missingField(name: "class", wanted: "give a class in 'class' or 'prompt', such as \(adapter.classes.names.first ?? "class:0")")
+            throw .missingField(
+                name: "class", wanted: "give a class in 'class' or 'prompt', such as \(adapter.classes.names.first ?? "class:0")")
         }
         let text = try short(name, field, limits)
         if let index = adapter.classes.names.firstIndex(of: text) { return index }
-        if text.hasPrefix("class:"), let index = Int(text.dropFirst("class:".count)), adapter.classes.names.indices.contains(index) { return index }
+        if text.hasPrefix("class:"), let index = Int(text.dropFirst("class:".count)), adapter.classes.names.indices.contains(index) {
+            return index
+        }
         let names = adapter.classes.names
         throw .unknownClass(
             name: String(text.prefix(64)), adapter: adapter.name, nearest: nearestNames(to: text, among: names),

@@ -2,8 +2,10 @@
 ///
 /// Runs before the parser, which is recursive.
 func jsonDepth(_ bytes: some Sequence<UInt8>, limit: Int) -> Int {
-    var depth = 0, deepest = 0
-    var isInString = false, isEscaped = false
+    var depth = 0
+    var deepest = 0
+    var isInString = false
+    var isEscaped = false
     for byte in bytes {
         if isInString {
             if isEscaped {

@@ -87,7 +87,9 @@ package enum SystemCalls {
         let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         guard unsafe getrlimit(resource, &limit) == 0 else { return 1024 }
         let wanted = rlimit(rlim_cur: min(limit.rlim_max, 1 << 20), rlim_max: limit.rlim_max)
-        if wanted.rlim_cur > limit.rlim_cur, unsafe withUnsafePointer(to: wanted, { unsafe setrlimit(resource, $0) }) == 0 { limit = wanted }
+        if wanted.rlim_cur > limit.rlim_cur, unsafe withUnsafePointer(to: wanted, { unsafe setrlimit(resource, $0) }) == 0 {
+            limit = wanted
+        }
         return Int(clamping: limit.rlim_cur)
     }
 
@@ -116,7 +118,8 @@ package enum SystemCalls {
 
     /// The user of the process at the other end of a Unix socket.
     static func peerUser(_ provider: any SocketOptionProvider) -> EventLoopFuture<UInt32> {
-        let credentials: EventLoopFuture<PeerCredentials> = provider.unsafeGetSocketOption(level: .socket, name: .init(rawValue: SO_PEERCRED))
+        let credentials: EventLoopFuture<PeerCredentials> = provider.unsafeGetSocketOption(
+            level: .socket, name: .init(rawValue: SO_PEERCRED))
         return credentials.map(\.user)
     }
 

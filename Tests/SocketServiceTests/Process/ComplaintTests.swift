@@ -20,7 +20,9 @@ import Testing
             let solo = try bodies.map { try server.generate($0) }
             #expect(Set(solo.map { $0.hashes }).count == 3)
             let connections = try (0..<12).map { _ in try server.connect() }
-            for (k, connection) in connections.enumerated() { connection.send(Server.message("POST", "/v1/images/generations", bodies[k % 3])) }
+            for (k, connection) in connections.enumerated() {
+                connection.send(Server.message("POST", "/v1/images/generations", bodies[k % 3]))
+            }
             for (k, connection) in connections.enumerated() {
                 let reply = try connection.response()
                 #expect(reply.hashes == solo[k % 3].hashes)
@@ -56,7 +58,8 @@ import Testing
     @Test func unloadHangsOrUnloadsNothing() throws {
         try with(Server()) { server in
             let connection = try server.connect()
-            connection.send(Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":8,"steps":60,"stream":true}"#))
+            connection.send(
+                Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":8,"steps":60,"stream":true}"#))
             _ = try connection.head()
             while case let chunk = try #require(try connection.chunk()), !String(decoding: chunk, as: UTF8.self).contains(#""step":1,"#) {}
             // Taken away while it runs: at once, and the running request keeps what it was bound to.
@@ -96,7 +99,9 @@ import Testing
             }
             let metrics = try server.get("/metrics").text
             // Two came from the store; three overwrote the one row of the bank.
-            #expect(metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#) && metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
+            #expect(
+                metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#)
+                    && metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
         }
     }
 
@@ -116,9 +121,11 @@ import Testing
             let single = try server.generate(#"{"adapters":[{"name":"flowers","weight":1}],"class":"rose","seed":5,"steps":3}"#)
             #expect(try single.hashes == server.generate(rose).hashes)
             for body in [
-                #"{"adapters":[{"name":"flowers"},{"name":"birds"}],"class":"rose"}"#, #"{"adapters":[{"name":"flowers","weight":0.5}],"class":"rose"}"#,
+                #"{"adapters":[{"name":"flowers"},{"name":"birds"}],"class":"rose"}"#,
+                #"{"adapters":[{"name":"flowers","weight":0.5}],"class":"rose"}"#,
                 #"{"model":"0.7*flowers+0.3*birds","class":"rose"}"#, #"{"model":"flowers","class":"rose","labels_from":"flowers"}"#,
-                #"{"model":"flowers","class":"rose","guidance":"domain"}"#, #"{"model":"flowers","class":"rose","guidance_interval":[0,0.5]}"#,
+                #"{"model":"flowers","class":"rose","guidance":"domain"}"#,
+                #"{"model":"flowers","class":"rose","guidance_interval":[0,0.5]}"#,
             ] {
                 let reply = try server.generate(body)
                 #expect(reply.status == 400 && reply.code == "not_offered", "\(body)")
@@ -135,7 +142,8 @@ import Testing
             #expect(try server.generate(#"{"model":"birds","class":"class:0","n":2,"steps":3}"#).status == 200)
             #expect(try server.get("/v1/jobs/\(id)").json["status"] as? String == "running")
             let metrics = try server.get("/metrics").text
-            let mixed = try #require(metrics.firstMatch(of: /difffit_batch_distinct_adapters_bucket\{le="1"\} ([0-9]+)\n.*le="2"\} ([0-9]+)/))
+            let mixed = try #require(
+                metrics.firstMatch(of: /difffit_batch_distinct_adapters_bucket\{le="1"\} ([0-9]+)\n.*le="2"\} ([0-9]+)/))
             let (alone, upToTwo) = (try #require(Int(mixed.1)), try #require(Int(mixed.2)))
             #expect(upToTwo > alone)
             #expect(try server.delete("/v1/jobs/\(id)").status == 202)
@@ -148,7 +156,8 @@ import Testing
             let all = try server.generate(#"{"model":"flowers","class":"rose","n":4,"seed":18446744073709551615,"steps":3}"#)
             #expect(Set(all.hashes).count == 4)
             let single = try (0..<4).flatMap {
-                try server.generate(#"{"model":"flowers","class":"rose","seed":18446744073709551615,"index_offset":\#($0),"steps":3}"#).hashes
+                try server.generate(#"{"model":"flowers","class":"rose","seed":18446744073709551615,"index_offset":\#($0),"steps":3}"#)
+                    .hashes
             }
             #expect(single == all.hashes)
             #expect(all.images.compactMap { $0["index"] as? Int } == [0, 1, 2, 3])
@@ -162,7 +171,10 @@ import Testing
             let connection = try server.connect()
             let body = isStreamed ? long.replacing("}", with: #","stream":true}"#) : long
             connection.send(Server.message("POST", "/v1/images/generations", body))
-            if isStreamed { _ = try connection.head() }
+            // Not before it runs: leaving earlier is another path.
+            var polls = 0
+            while try server.get("/readyz").json["active_images"] as? Int == 0, polls < 10_000 { polls += 1 }
+            #expect(polls < 10_000)
             connection.close()
             #expect(server.waitForLog("not sampled"))
             let ready = try server.get("/readyz").json
@@ -184,6 +196,8 @@ import Testing
             let result = (ended["result"] as? [String: Any])?["data"] as? [[String: Any]] ?? []
             let waited = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":3}"#)
             #expect(result.compactMap { $0["sha256"] as? String } == waited.hashes && waited.hashes.count == 2)
+            let late = SentEvent.all(in: try server.get("/v1/jobs/\(id)/events").text)
+            #expect(late.filter { $0.name == "image_generation.completed" }.count == 2 && late.last?.name == "image_generation.summary")
             #expect(try server.delete("/v1/jobs/\(id)").status == 409)
 
             let other = try #require(server.post("/v1/jobs", long).json["id"] as? String)
@@ -199,7 +213,10 @@ import Testing
         try with(Server(arguments: ["--rows", "2"])) { server in
             let metrics = try server.get("/metrics")
             #expect(metrics.headers["content-type"]?.hasPrefix("text/plain; version=0.0.4") == true)
-            for line in [#"difffit_adapter_resident{adapter="birds"} 0"#, "difffit_queue_depth 0", "difffit_queue_capacity 256", "difffit_adapters 2"] {
+            for line in [
+                #"difffit_adapter_resident{adapter="birds"} 0"#, "difffit_queue_depth 0", "difffit_queue_capacity 256",
+                "difffit_adapters 2",
+            ] {
                 #expect(metrics.text.contains(line + "\n"))
             }
             let first = try #require(server.post("/v1/jobs", long).json["id"] as? String)
@@ -213,7 +230,10 @@ import Testing
     /// 13. Unsafe load paths: no reference is ever a path, a digest least of all.
     @Test func unsafeLoadPaths() throws {
         try onShared { server in
-            for reference in ["../../etc/passwd", "/etc/passwd", "flowers/../birds", "file:///etc/passwd", "https://example.org/x", "base\\u0000", "flowers@../../x", "FLOWERS", ""] {
+            for reference in [
+                "../../etc/passwd", "/etc/passwd", "flowers/../birds", "file:///etc/passwd", "https://example.org/x", "base\\u0000",
+                "flowers@../../x", "FLOWERS", "",
+            ] {
                 let reply = try server.generate(#"{"model":"\#(reference)","class":"rose"}"#)
                 #expect(reply.status == 400, "\(reference)")
             }
@@ -230,7 +250,9 @@ import Testing
     @Test func unprotectedRoutes() throws {
         let folder = try Server.makeFolder(["flowers"])
         let file = folder + "/token"
-        #expect(FileManager.default.createFile(atPath: file, contents: Data("a-secret-of-24-characters\n".utf8), attributes: [.posixPermissions: 0o600]))
+        #expect(
+            FileManager.default.createFile(
+                atPath: file, contents: Data("a-secret-of-24-characters\n".utf8), attributes: [.posixPermissions: 0o600]))
         try with(Server(arguments: ["--port", "0", "--token-file", file], folder: folder)) { server in
             let port = try #require(server.port)
             func status(_ method: String, _ path: String, _ headers: [String] = []) throws -> Int {
@@ -239,8 +261,10 @@ import Testing
                 return try connection.response().status
             }
             for (method, path) in [
-                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"), ("GET", "/v1/capabilities"),
-                ("POST", "/v1/images/generations"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/x"), ("GET", "/v1/jobs/x/events"), ("DELETE", "/v1/jobs/x"),
+                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"),
+                ("GET", "/v1/capabilities"),
+                ("POST", "/v1/images/generations"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/x"), ("GET", "/v1/jobs/x/events"),
+                ("DELETE", "/v1/jobs/x"),
             ] {
                 #expect(try status(method, path) == 401, "\(method) \(path)")
                 #expect(try status(method, path, ["Authorization: Bearer wrong"]) == 401)
@@ -255,7 +279,10 @@ import Testing
     @Test func imagesCannotBeTraced() throws {
         try onShared { server in
             let text = try firstFile(server.generate(rose))
-            for part in [#""seed":5"#, #""index":0"#, #""steps":3"#, #""adapter":"flowers""#, #""class":"rose""#, #""sampler":"multistep""#, #""digest":""#] {
+            for part in [
+                #""seed":5"#, #""index":0"#, #""steps":3"#, #""adapter":"flowers""#, #""class":"rose""#, #""sampler":"multistep""#,
+                #""digest":""#,
+            ] {
                 #expect(text.contains(part), "\(part)")
             }
             #expect(!text.contains(server.folder) && !text.contains(NSUserName()))
@@ -276,9 +303,13 @@ import Testing
             let reply = try server.generate(rose)
             #expect((reply.account["adapters"] as? [[String: Any]])?.first?["name"] as? String == "flowers")
             let wrong = try server.generate(#"{"model":"flowrs","class":"rose"}"#)
-            #expect(wrong.status == 404 && wrong.code == "adapter_not_found" && (wrong.error["message"] as? String)?.contains("flowers") == true)
+            #expect(
+                wrong.status == 404 && wrong.code == "adapter_not_found" && (wrong.error["message"] as? String)?.contains("flowers") == true
+            )
             let noClass = try server.generate(#"{"model":"flowers","class":"rosse"}"#)
-            #expect(noClass.status == 400 && noClass.code == "class_not_found" && (noClass.error["message"] as? String)?.contains("rose") == true)
+            #expect(
+                noClass.status == 400 && noClass.code == "class_not_found"
+                    && (noClass.error["message"] as? String)?.contains("rose") == true)
             #expect(try server.generate(#"{"model":"flowers"}"#).code == "missing_field")
             #expect(try server.generate(#"{"class":"rose"}"#).code == "missing_field")
         }

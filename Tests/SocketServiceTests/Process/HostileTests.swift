@@ -71,7 +71,10 @@ import Testing
         try onShared { server in
             let generation = Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","seed":1,"steps":2}"#)
             let connection = try server.connect()
-            let messages = [generation, Server.message("GET", "/healthz"), generation, Server.message("GET", "/nope"), Server.message("GET", "/v1/models")]
+            let messages = [
+                generation, Server.message("GET", "/healthz"), generation, Server.message("GET", "/nope"),
+                Server.message("GET", "/v1/models"),
+            ]
             connection.send(messages.joined())
             let replies = try messages.map { _ in try connection.response() }
             #expect(replies.map(\.status) == [200, 200, 200, 404, 200])
@@ -100,12 +103,12 @@ import Testing
             connection.send("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
             // Sends as fast as one byte at a time goes until the server hangs up: the time is the server's, the bound is ours.
             var sent = 0
-            while sent < 59_000, connection.send(" ") {
+            while sent < 4000, connection.send(" ") {
                 sent += 1
                 var ready = pollfd(fd: connection.descriptor, events: Int16(POLLIN), revents: 0)
                 if poll(&ready, 1, 5) > 0 { break }
             }
-            #expect(sent < 59_000)
+            #expect(sent < 4000)
         }
     }
 

@@ -10,7 +10,9 @@ import Testing
         defer { first.end() }
         let solo = try first.generate(rose).hashes
         let clients = try (0..<4).map { _ in try first.connect() }
-        for client in clients { client.send(Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":16,"steps":200}"#)) }
+        for client in clients {
+            client.send(Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":16,"steps":200}"#))
+        }
         #expect(first.kill(SIGKILL) == -SIGKILL)
         #expect(FileManager.default.fileExists(atPath: first.socket))
         for _ in 0..<3 {
@@ -33,7 +35,8 @@ import Testing
         let server = try Server(["flowers"])
         defer { server.end() }
         let connection = try server.connect()
-        connection.send(Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":4,"steps":60,"stream":true}"#))
+        connection.send(
+            Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":4,"steps":60,"stream":true}"#))
         _ = try connection.head()
         server.signal(SIGTERM)
         #expect(server.waitForLog("draining"))
@@ -48,7 +51,8 @@ import Testing
         let server = try Server(["flowers"], arguments: ["--drain-seconds", "1"])
         defer { server.end() }
         let connection = try server.connect()
-        connection.send(Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":16,"steps":1000,"stream":true}"#))
+        connection.send(
+            Server.message("POST", "/v1/images/generations", #"{"model":"flowers","class":"rose","n":16,"steps":1000,"stream":true}"#))
         _ = try connection.head()
         #expect(server.kill(SIGTERM) == 0)
         #expect(!FileManager.default.fileExists(atPath: server.socket))
@@ -63,7 +67,8 @@ import Testing
 
     @Test func everyFlagHasATwinAndPrintConfigSaysWhoWon() throws {
         func run(_ arguments: [String], _ environment: [String: String]) throws -> (Int32, String) {
-            let process = Process(), pipe = Pipe()
+            let process = Process()
+            let pipe = Pipe()
             process.executableURL = Server.program("adapterd")
             process.arguments = arguments
             process.environment = ["PATH": "/usr/bin:/bin", "HOME": "/nowhere"].merging(environment) { $1 }
@@ -74,7 +79,8 @@ import Testing
             process.waitUntilExit()
             return (process.terminationStatus, text)
         }
-        let (code, text) = try run(["--print-config", "--rows", "8"], ["DIFFFIT_ROWS": "4", "DIFFFIT_QUEUE": "7", "XDG_RUNTIME_DIR": "/run/user/1"])
+        let (code, text) = try run(
+            ["--print-config", "--rows", "8"], ["DIFFFIT_ROWS": "4", "DIFFFIT_QUEUE": "7", "XDG_RUNTIME_DIR": "/run/user/1"])
         #expect(code == 0)
         let lines = text.split(separator: "\n").map { $0.split(separator: " ", omittingEmptySubsequences: true).map(String.init) }
         func line(_ flag: String) -> [String]? { lines.first { $0.first == flag } }

@@ -36,7 +36,11 @@ import Testing
         try with(Server(arguments: ["--max-cost", "100"])) { server in
             let costly = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":40}"#)
             #expect(costly.status == 413 && costly.code == "too_costly")
-            for (field, value) in [("n", "0"), ("n", "65"), ("steps", "0"), ("steps", "1001"), ("guidance_scale", "-1"), ("guidance_scale", "51"), ("partial_images", "4"), ("deadline_ms", "0"), ("size", "\"64x64\""), ("response_format", "\"url\""), ("output_format", "\"jpeg\""), ("sampler", "\"ddim\""), ("guidance", "\"x\"")] {
+            for (field, value) in [
+                ("n", "0"), ("n", "65"), ("steps", "0"), ("steps", "1001"), ("guidance_scale", "-1"), ("guidance_scale", "51"),
+                ("partial_images", "4"), ("deadline_ms", "0"), ("size", "\"64x64\""), ("response_format", "\"url\""),
+                ("output_format", "\"jpeg\""), ("sampler", "\"ddim\""), ("guidance", "\"x\""),
+            ] {
                 let reply = try server.generate(#"{"model":"flowers","class":"rose","\#(field)":\#(value)}"#)
                 #expect(reply.status == 400 && reply.error["param"] as? String == field, "\(field) \(value)")
             }
@@ -70,7 +74,8 @@ import Testing
 
     @Test func aStreamHasEveryEventInOrder() throws {
         try onShared { server in
-            let stream = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4,"stream":true,"partial_images":2}"#)
+            let stream = try server.generate(
+                #"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4,"stream":true,"partial_images":2}"#)
             #expect(stream.headers["content-type"]?.hasPrefix("text/event-stream") == true)
             let events = SentEvent.all(in: stream.text)
             #expect(events.allSatisfy { $0.data["type"] as? String == $0.name })

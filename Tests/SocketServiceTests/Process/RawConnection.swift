@@ -2,7 +2,11 @@ import Foundation
 
 /// One connection to a server, byte by byte: what no HTTP library lets a test do.
 final class RawConnection {
-    enum Fault: Error { case notConnected(Int32), timedOut, malformed(String) }
+    enum Fault: Error {
+        case notConnected(Int32)
+        case timedOut
+        case malformed(String)
+    }
 
     let descriptor: Int32
     private var isOpen = true
@@ -14,7 +18,9 @@ final class RawConnection {
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(107)) }
         let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let result = withUnsafePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) } }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
+        }
         try finish(result, patience)
     }
 
@@ -25,7 +31,9 @@ final class RawConnection {
         address.sin_port = in_port_t(port).bigEndian
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) } }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
+        }
         try finish(result, patience)
     }
 

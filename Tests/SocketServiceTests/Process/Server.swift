@@ -57,7 +57,8 @@ final class Server: Sendable {
         process.environment = ["PATH": "/usr/bin:/bin", "HOME": self.folder].merging(environment) { $1 }
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
-        let pipe = Pipe(), output = Output()
+        let pipe = Pipe()
+        let output = Output()
         pipe.fileHandleForReading.readabilityHandler = { handle in
             let data = handle.availableData
             if data.isEmpty { handle.readabilityHandler = nil }
@@ -160,7 +161,8 @@ final class Server: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let store = try made.withLock { made in
             if let store = made[adapters] { return store }
-            let template = NSTemporaryDirectory() + "adapterd-template-\(adapters.joined(separator: "-"))-\(ProcessInfo.processInfo.processIdentifier)"
+            let template =
+                NSTemporaryDirectory() + "adapterd-template-\(adapters.joined(separator: "-"))-\(ProcessInfo.processInfo.processIdentifier)"
             for arguments in [["init"], ["base", "import", shipped("base")]] + adapters.map({ ["add", $0, shipped($0)] }) {
                 guard try adapterctl(template, arguments) == 0 else { throw NotStarted(log: "adapterctl \(arguments) failed") }
             }

@@ -39,7 +39,8 @@ import Testing
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, build: "test", options: options)
         let socket = try UnixSocket(path: folder + "/run/d.sock")
         let group = ServiceGroup(
-            services: service.services(listeningOn: [.unix(descriptor: socket.descriptor)]), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            services: service.services(listeningOn: [.unix(descriptor: socket.descriptor)]),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let running = Task { try await group.run() }
 
         // Blocking calls go to a thread of their own; the pool belongs to the server.
@@ -53,6 +54,10 @@ import Testing
             let before = try call("GET", "/readyz", at: path)
             let job = try call("POST", "/v1/jobs", #"{"model":"flowers","class":"rose","steps":2}"#, at: path)
             gate.waitUntilEntered()
+            // Asked often, it stays red and does not pile up questions.
+            let connections = try (0..<40).map { _ in try RawConnection(socket: path) }
+            for connection in connections { connection.send(Server.message("GET", "/readyz")) }
+            for connection in connections { if try connection.response().status != 503 { throw RawConnection.Fault.malformed("not red") } }
             let stuck = try call("GET", "/readyz", at: path)
             let alive = try call("GET", "/healthz", at: path)
             let metrics = try call("GET", "/metrics", at: path)

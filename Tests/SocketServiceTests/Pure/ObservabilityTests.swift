@@ -14,7 +14,8 @@ struct ObservabilityTests {
         for value in [0.0007, 0.2, 1000] { Recorder(label: "t_seconds", dimensions: [], aggregate: true, factory: registry).record(value) }
         let text = registry.text(help: ["g": "A gauge."])
         let lines = text.split(separator: "\n").map(String.init)
-        #expect(lines.prefix(5) == ["# TYPE a_total counter", #"a_total{adapter="flowers"} 4"#, "# HELP g A gauge.", "# TYPE g gauge", "g 2.5"])
+        #expect(
+            lines.prefix(5) == ["# TYPE a_total counter", #"a_total{adapter="flowers"} 4"#, "# HELP g A gauge.", "# TYPE g gauge", "g 2.5"])
         #expect(lines.contains(#"t_seconds_bucket{le="0.0001"} 0"#) && lines.contains(#"t_seconds_bucket{le="0.001"} 1"#))
         #expect(lines.contains(#"t_seconds_bucket{le="0.25"} 2"#) && lines.contains(#"t_seconds_bucket{le="300"} 2"#))
         #expect(lines.suffix(3) == [#"t_seconds_bucket{le="+Inf"} 3"#, "t_seconds_sum 1000.2007", "t_seconds_count 3"])
@@ -30,13 +31,16 @@ struct ObservabilityTests {
         let lines = Mutex<[String]>([])
         var logger = Logger(label: "test") { _ in LineLog(level: .info) { line in lines.withLock { $0.append(line) } } }
         logger[metadataKey: "request"] = "7"
-        logger.info("answered", metadata: ["call": "GET /a b\n2026 info answered user=\"root\"\u{1b}[31m", "plain": "flowers@35c7", "empty": ""])
+        logger.info(
+            "answered", metadata: ["call": "GET /a b\n2026 info answered user=\"root\"\u{1b}[31m", "plain": "flowers@35c7", "empty": ""])
         logger.debug("not shown")
         let all = lines.withLock { $0 }
         #expect(all.count == 1)
         let line = all.joined()
         #expect(line.filter { $0 == "\n" }.count == 1 && line.hasSuffix("\n") && !line.contains("\u{1b}"))
-        #expect(line.contains(" info answered ") && line.contains("plain=flowers@35c7") && line.contains("request=7") && line.contains("empty=\"\""))
+        #expect(
+            line.contains(" info answered ") && line.contains("plain=flowers@35c7") && line.contains("request=7")
+                && line.contains("empty=\"\""))
         #expect(line.contains(#"\n2026 info answered user=\"root\""#))
     }
 }

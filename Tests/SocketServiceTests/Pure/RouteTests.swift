@@ -6,7 +6,8 @@ struct RouteTests {
     @Test func everyRouteHasTheAccessLevelWrittenHere() {
         let expected: [String: Access] = [
             "GET /": .anyone, "GET /healthz": .anyone, "GET /readyz": .anyone, "GET /metrics": .client, "GET /v1/capabilities": .client,
-            "GET /v1/models": .client, "GET /v1/adapters": .client, "GET /v1/adapters/:ref": .client, "POST /v1/images/generations": .client,
+            "GET /v1/models": .client, "GET /v1/adapters": .client, "GET /v1/adapters/:ref": .client,
+            "POST /v1/images/generations": .client,
             "POST /v1/jobs": .client, "GET /v1/jobs/:id": .client, "GET /v1/jobs/:id/events": .client, "DELETE /v1/jobs/:id": .client,
         ]
         let found = Dictionary(Route.all.map { ("\($0.method.rawValue) \($0.path)", $0.access) }, uniquingKeysWith: { first, _ in first })
@@ -14,7 +15,8 @@ struct RouteTests {
     }
 
     @Test func overTCPNothingButTheOpenRoutesAnswersWithoutTheToken() {
-        let loopback = Connection(number: 1, peer: .loopback), local = Connection(number: 2, peer: .user(uid: 1))
+        let loopback = Connection(number: 1, peer: .loopback)
+        let local = Connection(number: 2, peer: .user(uid: 1))
         let token = Token(bytes: Array("0123456789abcdef".utf8))
         for route in Route.all {
             let isOpen = route.access == .anyone

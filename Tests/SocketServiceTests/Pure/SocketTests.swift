@@ -93,12 +93,17 @@ struct SocketTests {
     @Test func aTokenThatOthersMayReadIsRefused() throws {
         try withFolder { folder in
             let file = folder + "/token"
-            #expect(FileManager.default.createFile(atPath: file, contents: Data("0123456789abcdef\n".utf8), attributes: [.posixPermissions: 0o644]))
+            #expect(
+                FileManager.default.createFile(
+                    atPath: file, contents: Data("0123456789abcdef\n".utf8), attributes: [.posixPermissions: 0o644]))
             #expect(throws: SocketError.self) { try Token(file: file) }
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file)
             let token = try Token(file: file)
             #expect(token.admits(authorization: "Bearer 0123456789abcdef") && token.admits(authorization: "bearer 0123456789abcdef"))
-            for wrong in [nil, "", "Bearer", "Bearer ", "Bearer 0123456789abcdeg", "Bearer 0123456789abcdef0", "Basic 0123456789abcdef", "0123456789abcdef"] {
+            for wrong in [
+                nil, "", "Bearer", "Bearer ", "Bearer 0123456789abcdeg", "Bearer 0123456789abcdef0", "Basic 0123456789abcdef",
+                "0123456789abcdef",
+            ] {
                 #expect(!token.admits(authorization: wrong))
             }
             try Data("short\n".utf8).write(to: URL(filePath: file))
@@ -115,7 +120,8 @@ struct SocketTests {
     }
 
     @Test func aClientIsAnotherUserOrANameOrAConnection() {
-        let mine = Connection(number: 4, peer: .user(uid: 1000)), other = Connection(number: 5, peer: .user(uid: 33))
+        let mine = Connection(number: 4, peer: .user(uid: 1000))
+        let other = Connection(number: 5, peer: .user(uid: 33))
         #expect(mine.client(user: nil, ownUser: 1000) == "connection:4")
         #expect(mine.client(user: "ann", ownUser: 1000) == "user:ann")
         // Another user can not become many clients by many names.
