@@ -6,6 +6,7 @@ import TensorMath
 /// Why a training run cannot start or go on.
 package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case otherRun(file: String, what: String)
+    case noFolder(String)
     case noImages(folder: String, broken: Int)
     case tooFewClasses(folder: String)
     case notFinite(step: Int)
@@ -13,6 +14,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .otherRun(let file, let what): "the checkpoint '\(file)' belongs to a run with other \(what); give the same, or start without --resume"
+        case .noFolder(let path): "there is no folder '\(path)' to read images from"
         case .noImages(let folder, let broken): "'\(folder)' holds no usable PNG or JPEG image (\(broken) broken or empty); give one sub-folder per class"
         case .tooFewClasses(let folder): "'\(folder)' has no sub-folders: give one per class, each with PNG or JPEG files"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"

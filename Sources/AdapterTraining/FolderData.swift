@@ -10,7 +10,8 @@ extension TrainingData {
     /// One sub-folder per class, PNG or JPEG files in each, in name order; every image centre-cropped to `size`.
     package static func folder(_ path: String, size: Int) throws -> (TrainingData, FolderReport) {
         let files = FileManager.default
-        let entries = try files.contentsOfDirectory(atPath: path).sorted().filter { !$0.hasPrefix(".") }
+        guard let listed = try? files.contentsOfDirectory(atPath: path) else { throw TrainingError.noFolder(path) }
+        let entries = listed.sorted().filter { !$0.hasPrefix(".") }
         let classes = try entries.filter { name in
             try files.attributesOfItem(atPath: URL(filePath: "\(path)/\(name)").resolvingSymlinksInPath().path)[.type] as? FileAttributeType == .typeDirectory
         }

@@ -1,7 +1,8 @@
 /// Small letters for labels on sheets and plots: five pixels wide, nine high with their tails.
 extension RGBImage {
     package static let letterHeight = 9
-    private static let letterStep = 6
+    /// From one letter to the next.
+    package static let letterStep = 6
 
     package static func textWidth(_ text: String, scale: Int = 1) -> Int { max(0, text.count * letterStep - 1) * scale }
 

@@ -41,7 +41,8 @@ extension RGBImage {
         do {
             try data.write(to: URL(filePath: path), options: .atomic)
         } catch {
-            throw .notWritable(path: path, reason: error.localizedDescription)
+            let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            throw .notWritable(path: path, reason: (system ?? error as NSError).localizedDescription)
         }
     }
 }

@@ -29,7 +29,8 @@ enum Failure: Error, CustomStringConvertible {
         case Failure.interrupted: 130
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
         case is AdapterFormatError, is DiTModelError: 7
-        case TensorFileError.unreadable: 4
+        case TensorFileError.unreadable, TrainingError.noFolder: 4
+        case ImageFileError.notWritable: 12
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
@@ -46,7 +47,8 @@ enum Failure: Error, CustomStringConvertible {
             let parserCode = command.exitCode(for: error).rawValue
             let text = command.fullMessage(for: error)
             (parserCode == 0 ? FileHandle.standardOutput : FileHandle.standardError).write(Data((text + "\n").utf8))
-            exit(parserCode == 0 ? 0 : 2)
+            // EX_USAGE is the parser's own; anything else is a fault of ours or the system's.
+            exit(parserCode == 0 ? 0 : parserCode == 64 ? 2 : 1)
         }
         if CommandLine.arguments.contains("--json") {
             let report = ["schema_version": 1, "error": ["code": Int(code), "message": "\(error)"]] as [String: Any]

@@ -12,6 +12,8 @@ struct Sheet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Sample every domain onto one sheet and time the swaps.", discussion: "Example: adapterctl sheet -o out/domains.png")
     @Option(help: "Images per class.") var perClass = 2
+    @Option(help: "Only these, with commas between; base is the frozen base with no adapter.") var domains: String?
+    @Option(help: "At most so many classes of each.") var classes = 16
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 2
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
@@ -29,12 +31,14 @@ struct Sheet: AsyncParsableCommand {
     }
 
     func run() async throws {
-        guard (1...64).contains(perClass), (1...64).contains(enlarge) else { throw Failure.usage("--per-class and --enlarge are between 1 and 64") }
+        guard (1...64).contains(perClass), (1...64).contains(enlarge), (1...64).contains(classes) else {
+            throw Failure.usage("--per-class, --classes and --enlarge are between 1 and 64")
+        }
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let entries = try catalogue.list()
-        guard !entries.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
+        let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
+        guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         // One row of the bank, so that each domain has to be swapped in.
         var options = EngineOptions.unbounded
         options.domains = 1
@@ -43,26 +47,28 @@ struct Sheet: AsyncParsableCommand {
         var rows: [Row] = []
         var strips: [RGBImage] = []
         var classNames: [[String]] = []
-        for entry in entries {
-            let binding = try catalogue.bind(entry.digest.description)
+        for reference in references {
+            let binding = try catalogue.bind(reference)
             let adapter = binding.adapter
-            let orders = (0..<(adapter.classes.names.count * perClass)).map { index in
+            let names = Array(adapter.classes.names.prefix(classes))
+            let orders = (0..<(names.count * perClass)).map { index in
                 ImageOrder(
                     adapter: adapter, classIndex: index / perClass, seed: sampling.seed, index: UInt64(index), guidanceScale: sampling.guidanceScale)
             }
             let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
             strips.append(contactSheet(sampled.images.map { $0.picture.enlarged(by: enlarge) }, columns: orders.count))
-            classNames.append(adapter.classes.names)
+            classNames.append(names)
             rows.append(
                 Row(
-                    name: entry.name ?? entry.digest.short, digest: entry.digest.description, storedBytes: entry.storedBytes,
+                    name: adapter.name, digest: adapter.digest.description,
+                    storedBytes: reference == "base" ? 0 : try store.lookup(reference).storedBytes,
                     swapColdSeconds: (binding.load + sampled.times.swap) / .seconds(1), swapWarmSeconds: 0,
                     secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count)))
         }
         // Every adapter is resident by now: what is left of a swap is the copy.
-        for (index, entry) in entries.enumerated() {
+        for (index, reference) in references.enumerated() {
             let order = ImageOrder(
-                adapter: try catalogue.bind(entry.digest.description).adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
+                adapter: try catalogue.bind(reference).adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
             let times = try await engine.sample(SamplingRequest(client: "sheet", images: [order], sampler: sampler, steps: 1)).times
             rows[index].swapWarmSeconds = times.swap / .seconds(1)
         }
@@ -91,7 +97,8 @@ struct Sheet: AsyncParsableCommand {
             page.draw(strip, x: left, y: y)
             let width = strip.width / max(classNames[row].count, 1)
             for (column, name) in classNames[row].enumerated() {
-                page.draw(text: name, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
+                let fitting = String(name.prefix((width - margin) / RGBImage.letterStep))
+                page.draw(text: fitting, x: left + column * width + margin, y: y + strip.height + margin, colour: (150, 150, 160))
             }
             y += strip.height + line
         }

@@ -38,7 +38,8 @@ extension SyntheticDomain {
         },
         Class("mallard") { d in
             d.pond()
-            d.waterbird(d.side(), water: 0.55, neck: 0.24, d.tint(Palette.grey.mixed(Palette.white, 0.3)), d.tint(Palette.forest), d.tint(Palette.brown), Palette.yellow)
+            d.canvas.pose.scale *= 1.25
+            d.waterbird(d.side(), water: 0.42, neck: 0.24, d.tint(Palette.grey.mixed(Palette.white, 0.3)), d.tint(Palette.forest), d.tint(Palette.brown), Palette.yellow)
         },
         Class("swan") { d in
             d.pond()

@@ -1,0 +1,38 @@
+import ArgumentParser
+import Foundation
+import ImageFiles
+import SyntheticDomains
+
+/// The training pictures themselves, to look at and to compare with what was learnt from them.
+struct Draw: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Draw training pictures of a synthetic domain, a row per class.", discussion: "Example: adapterctl draw flowers -o flowers.png")
+    @Argument(help: "A synthetic domain, or base for the mixture.") var domain: String
+    @Option(help: "Pictures per class.") var perClass = 12
+    @Option(help: "Pixels of each picture's side.") var size = 32
+    @Option(help: "Pixels of the file for one pixel of the picture.") var enlarge = 2
+    @Option var seed: UInt64 = 1
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        guard let domain = SyntheticDomain.named(domain) else {
+            let known = ([SyntheticDomain.base] + SyntheticDomain.downstream).map(\.name).joined(separator: ", ")
+            throw Failure.notFound("there is no synthetic domain '\(domain)': known are \(known)")
+        }
+        guard (1...100).contains(perClass), (8...512).contains(size), (1...64).contains(enlarge) else {
+            throw Failure.usage("--per-class is between 1 and 100, --size between 8 and 512, --enlarge between 1 and 64")
+        }
+        let margin = 4
+        let left = (domain.classes.map { RGBImage.textWidth($0) }.max() ?? 0) + 2 * margin, side = size * enlarge + 2
+        var page = RGBImage(width: left + perClass * side, height: domain.classes.count * side, filledWith: (24, 24, 28))
+        for (row, name) in domain.classes.enumerated() {
+            page.draw(text: name, x: margin, y: row * side + (side - RGBImage.letterHeight) / 2)
+            for index in 0..<perClass {
+                page.draw(domain.image(class: row, index: index, size: size, seed: seed).enlarged(by: enlarge), x: left + index * side, y: row * side)
+            }
+        }
+        try page.writePNG(to: file)
+        try output.report("draw", ["file": file]) { "\(domain.classes.count) classes of \(domain.name) to \(file)" }
+    }
+}

@@ -1,0 +1,156 @@
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import DiTModel
+import Foundation
+
+/// What lists and results say of one adapter.
+struct AdapterSummary: Encodable {
+    let name: String?
+    let digest: String
+    let base: String
+    let classes: Int
+    let trainableSet: String
+    let storedBytes: Int
+    let contentBytes: Int
+
+    init(_ entry: AdapterEntry) {
+        name = entry.name
+        digest = entry.digest.description
+        base = entry.baseDigest.description
+        classes = entry.classCount
+        trainableSet = entry.decodedManifest?.trainableSet.method.rawValue ?? "?"
+        storedBytes = entry.storedBytes
+        contentBytes = entry.contentBytes
+    }
+}
+
+struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the adapters by name.", discussion: "Example: adapterctl list --json")
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let entries = try location.open().list()
+        try output.report("list", entries.map(AdapterSummary.init)) {
+            entries.isEmpty
+                ? "no adapters yet: adapterctl add NAME FILE"
+                : table(
+                    [["NAME", "DIGEST", "CLASSES", "SET", "STORED", "BASE"]]
+                        + entries.map { entry in
+                            let summary = AdapterSummary(entry)
+                            return [
+                                entry.name ?? "-", entry.digest.short, "\(entry.classCount)", summary.trainableSet,
+                                readable(bytes: entry.storedBytes), entry.baseDigest.short,
+                            ]
+                        })
+        }
+    }
+}
+
+struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show one adapter's manifest.", discussion: "Example: adapterctl show flowers")
+    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Details: Encodable {
+        let summary: AdapterSummary
+        let manifest: AdapterManifest?
+    }
+
+    func run() throws {
+        let entry = try location.open().lookup(reference)
+        let manifest = entry.decodedManifest
+        try output.report("show", Details(summary: AdapterSummary(entry), manifest: manifest)) {
+            var rows = [
+                ["name", entry.name ?? "-"], ["digest", "\(entry.digest)"], ["base", "\(entry.baseDigest)"],
+                ["stored", "\(readable(bytes: entry.storedBytes)) of \(readable(bytes: entry.contentBytes))"],
+            ]
+            if let manifest {
+                rows += [
+                    ["set", "\(manifest.trainableSet.method.rawValue), gammas in \(manifest.trainableSet.gammaDepth) blocks"],
+                    ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
+                ]
+                if let facts = manifest.training {
+                    rows.append(["training", "\(facts.steps) steps of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
+                }
+            }
+            return table(rows)
+        }
+    }
+}
+
+struct Verify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Read everything back and check every digest.", discussion: "Example: adapterctl verify --golden")
+    @Flag(help: "Also make each adapter's recorded network call again and compare.") var golden = false
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Finding: Encodable {
+        let subject: String
+        let finding: String
+    }
+
+    func run() throws {
+        let store = try location.open()
+        var known: [Digest: BaseValues] = [:]
+        for entry in try store.listBases() {
+            known[entry.digest] = try? store.baseFile(entry.digest).values()
+        }
+        var report = try store.verify { known[$0] }
+        if golden, report.damaged.isEmpty { try repeatGoldenCalls(store, known, &report) }
+        let findings = report.entries.map { Finding(subject: "\($0.subject)", finding: "\($0.finding)") }
+        try output.report("verify", findings) {
+            report.damaged.isEmpty
+                ? "\(report.entries.count) entries are sound"
+                : report.damaged.map { "damaged: \($0.subject): \($0.finding)" }.joined(separator: "\n")
+        }
+        if !report.damaged.isEmpty { throw ExitCode(6) }
+    }
+
+    private func repeatGoldenCalls(_ store: AdapterStore, _ known: [Digest: BaseValues], _ report: inout VerifyReport) throws {
+        for (digest, values) in known.sorted(by: { $0.key < $1.key }) {
+            let base = try store.baseFile(digest)
+            let model = try DiT(base)
+            for entry in try store.list() where entry.baseDigest == digest {
+                guard let recorded = entry.decodedManifest?.golden else { continue }
+                let adapter = try store.load(entry.digest, over: values)
+                let isSame = DiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                report.entries.append(
+                    VerifyEntry(
+                        subject: .adapter(entry.digest),
+                        finding: isSame ? .sound : .damaged("The network does not give what the manifest of \(entry.name ?? entry.digest.short) records.")))
+            }
+        }
+    }
+}
+
+struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show what the store holds.", discussion: "Example: adapterctl status")
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Counts: Encodable {
+        let store: String
+        let generation: UInt64
+        let names, adapters, bases, adapterBytes, contentBytes, baseBytes: Int
+    }
+
+    func run() throws {
+        let store = try location.open()
+        let s = try store.statistics()
+        let counts = Counts(
+            store: store.path, generation: s.generation, names: s.names, adapters: s.adapters, bases: s.bases, adapterBytes: s.adapterBytes,
+            contentBytes: s.contentBytes, baseBytes: s.baseBytes)
+        try output.report("status", counts) {
+            """
+            \(store.path), generation \(s.generation)
+            \(s.names) names for \(s.adapters) adapters: \(readable(bytes: s.adapterBytes)) stored of \(readable(bytes: s.contentBytes))
+            \(s.bases) bases: \(readable(bytes: s.baseBytes))
+            """
+        }
+    }
+}
