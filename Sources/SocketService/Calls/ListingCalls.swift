@@ -20,7 +20,8 @@ extension SamplingService {
 
     /// `GET /v1/adapters/{ref}`
     func adapter(_ call: Call) throws(ServiceError) -> Response {
-        let reference = call.parameters.get("ref") ?? ""
+        // Decoded once, then read as a name or a digest and nothing else.
+        let reference = call.parameters.get("ref").flatMap(\.removingPercentEncoding) ?? ""
         do {
             _ = try AdapterReference(reference)
             return Response(json: AdapterReply(try catalogue.store.lookup(reference)))

@@ -84,6 +84,8 @@ import Testing
             let pinned = try server.generate(#"{"model":"flowers@\#(digest)","class":"class:2","seed":5,"steps":3}"#)
             #expect(pinned.hashes == old.hashes && pinned.account["effective_digest"] as? String == digest)
             #expect(try server.generate(#"{"model":"flowers@0123456789","class":"class:2"}"#).status == 409)
+            // By either spelling of the address, also after the name has moved on.
+            for at in ["@", "%40"] { #expect(try server.get("/v1/adapters/flowers\(at)\(digest)").json["digest"] as? String == digest) }
             #expect(try server.adapterctl("add", "food", Server.shipped("food")) == 0)
             #expect(try server.get("/v1/models").text.contains(#""id":"food""#))
         }
