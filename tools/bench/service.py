@@ -1,0 +1,114 @@
+"""Throughput and latency of adapterd: clients x domain mixes, beside a server that never mixes domains and beside no server.
+
+Usage: python3 tools/bench/service.py [--seconds 10] [--steps 40]      (build first: swift build -c release)
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import threading
+import time
+
+from adapterd import DOMAINS, ROOT, Adapterd
+
+
+def mixes(generator: random.Random) -> dict:
+    skewed = ["flowers"] * 14 + DOMAINS
+    return {
+        "one domain": lambda: "flowers",
+        "eight, uniform": lambda: generator.choice(DOMAINS),
+        "eight, skewed": lambda: generator.choice(skewed),
+    }
+
+
+def load(server: Adapterd, clients: int, seconds: float, steps: int, choose) -> dict:
+    """Closed loop: each client sends its next request when the last is answered."""
+    latencies, failures, lock, stop = [], [], threading.Lock(), time.monotonic() + seconds
+
+    def client(number: int):
+        connection, sent = server.connection(), 0
+        while time.monotonic() < stop:
+            body = {"model": choose(), "class": "class:0", "seed": number, "index_offset": sent, "steps": steps, "user": f"c{number}"}
+            start = time.monotonic()
+            status, _, reply = connection.call("POST", "/v1/images/generations", body)
+            with lock:
+                (latencies if status == 200 else failures).append(time.monotonic() - start)
+            sent += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wall = time.monotonic() - start
+    latencies.sort()
+    at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+    return {"clients": clients, "images": len(latencies), "failures": len(failures), "per_second": len(latencies) / wall,
+            "p50": at(0.5), "p99": at(0.99)}
+
+
+def row(name: str, result: dict):
+    print(f"| {name} | {result['clients']} | {result['per_second']:.2f} | {result['p50']:.2f} | {result['p99']:.2f} | {result['failures']} |",
+          flush=True)
+
+
+def freed_after_disconnect(server: Adapterd) -> float:
+    connection = server.connection()
+    connection.request("POST", "/v1/images/generations", json.dumps({"model": "flowers", "class": "rose", "n": 8, "steps": 900}))
+    for _ in range(2000):
+        if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] > 0:
+            break
+    connection.sock.close()
+    start = time.monotonic()
+    for _ in range(5000):
+        if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] == 0:
+            return time.monotonic() - start
+    raise SystemExit("the slot was not freed")
+
+
+def first_image_after_add(server: Adapterd, steps: int) -> tuple[float, float]:
+    """Seconds that add takes, and from its end to the first image of the new name."""
+    start = time.monotonic()
+    server.ctl("add", "fresh", f"{ROOT}/adapters/flowers.safetensors")
+    added = time.monotonic()
+    status, _, _ = server.connection().call("POST", "/v1/images/generations", {"model": "fresh", "class": "rose", "steps": steps})
+    if status != 200:
+        raise SystemExit(f"the new adapter was answered with {status}")
+    return added - start, time.monotonic() - added
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
+    generator = random.Random(1)
+    print("| load | clients | images/s | p50 s | p99 s | failures |\n|---|---|---|---|---|---|")
+    with Adapterd() as server:
+        load(server, 8, 2, options.steps, lambda: "flowers")
+        results = {}
+        for clients in (1, 8, 32):
+            for name, choose in mixes(generator).items():
+                results[name, clients] = load(server, clients, options.seconds, options.steps, choose)
+                row(name, results[name, clients])
+        with Adapterd("--domains", "1") as unmixed:
+            for clients in (8, 32):
+                results["never mixed", clients] = load(unmixed, clients, options.seconds, options.steps, mixes(generator)["eight, uniform"])
+                row("eight, uniform, never mixed in a batch", results["never mixed", clients])
+        alone = json.loads(server.ctl("bench", "sample", "--n", "64", "--steps", str(options.steps), "--json"))["data"]
+        for clients in (8, 32):
+            print(f"mixed over single at {clients} clients: "
+                  f"{results['eight, uniform', clients]['per_second'] / results['one domain', clients]['per_second']:.3f}; "
+                  f"over never mixed: {results['eight, uniform', clients]['per_second'] / results['never mixed', clients]['per_second']:.2f}")
+        # Against the better of two moments: the engine alone is measured while the server idles.
+        print(f"engine alone: {1 / alone['single_seconds_per_image']:.2f} images/s of one domain, mixed at {alone['throughput_ratio']:.3f} of it; "
+              f"the service at 32 clients takes {100 * (1 / alone['single_seconds_per_image'] / results['one domain', 32]['per_second'] - 1):.1f} % longer")
+        print(f"a slot is free {freed_after_disconnect(server) * 1e3:.0f} ms after its client disconnects")
+        add, first = first_image_after_add(server, options.steps)
+        print(f"adapterctl add takes {add * 1e3:.0f} ms; {first * 1e3:.0f} ms later the new adapter's first image of {options.steps} steps is served")
+        print(f"idle, {server.terminate() * 1e3:.0f} ms from SIGTERM to the end")
+
+
+main()
