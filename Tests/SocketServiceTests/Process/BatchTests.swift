@@ -1,0 +1,115 @@
+import Foundation
+import Testing
+
+/// `tools/batch`, run as a user runs it, against a real server.
+@Suite(.serialized) struct BatchTests {
+    private let server: Server
+    private let folder = NSTemporaryDirectory() + "batch-\(UUID().uuidString.prefix(8))"
+
+    init() throws {
+        server = try Server.shared()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+
+    private func start(_ tool: String, _ arguments: [String]) throws -> Process {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = ["python3", URL(filePath: Server.shipped).deletingLastPathComponent().path + "/tools/batch/" + tool] + arguments
+        process.standardInput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        return process
+    }
+
+    private func run(_ tool: String, _ arguments: String...) throws -> Int32 {
+        let process = try start(tool, arguments + (tool == "generate" ? ["--socket", server.socket] : []))
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+
+    /// Every file of a run's images, and its npz where it has one.
+    private func bytes(_ run: String) throws -> [String: Data] {
+        let images = folder + "/\(run)/images"
+        var files: [String: Data] = [:]
+        for name in try FileManager.default.contentsOfDirectory(atPath: images) { files[name] = try Data(contentsOf: URL(filePath: "\(images)/\(name)")) }
+        files["npz"] = try? Data(contentsOf: URL(filePath: folder + "/\(run)/samples.npz"))
+        return files
+    }
+
+    private func lines(_ run: String) -> Int {
+        ((try? String(contentsOfFile: folder + "/\(run)/results.jsonl", encoding: .utf8)) ?? "").split(separator: "\n").count
+    }
+
+    @Test func theUnionOfShardsIsTheWholeRun() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let common = ["--adapter", "flowers", "--total", "9", "--steps", "2"]
+        func generate(_ out: String, _ more: String...) throws -> Int32 {
+            let process = try start("generate", common + ["-o", folder + "/" + out, "--socket", server.socket] + more)
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+        #expect(try generate("whole", "--npz") == 0)
+        for shard in 1...3 { #expect(try generate("shard-\(shard)", "--shard", "\(shard)/3") == 0) }
+        #expect(try run("merge", folder + "/shard-1", folder + "/shard-2", folder + "/shard-3", "-o", folder + "/union", "--npz") == 0)
+        let whole = try bytes("whole")
+        #expect(whole.count == 10 && Set(whole.values).count == 10)
+        #expect(try bytes("union") == whole)
+        let header = Data("'descr': '|u1', 'fortran_order': False, 'shape': (9, 32, 32, 3), ".utf8)
+        #expect(whole["npz"]?.range(of: header) != nil)
+        // A missing shard is noticed.
+        #expect(try run("merge", folder + "/shard-1", folder + "/shard-3", "-o", folder + "/part") == 1)
+    }
+
+    /// Ended at any point, by force or politely, a run goes on to the same bytes.
+    @Test(arguments: [SIGKILL, SIGTERM])
+    func anEndedRunGoesOnToTheSameBytes(signal: Int32) throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let common = ["--adapter", "birds", "--total", "40", "--steps", "3", "--classes", "random", "--in-flight", "2", "--socket", server.socket]
+        let whole = try start("generate", common + ["-o", folder + "/whole"])
+        whole.waitUntilExit()
+        #expect(whole.terminationStatus == 0)
+        let ended = try start("generate", common + ["-o", folder + "/ended"])
+        // Each question takes the server a moment: the bound is minutes.
+        var questions = 0
+        while lines("ended") < 3, ended.isRunning, questions < 200_000 {
+            _ = try server.get("/healthz")
+            questions += 1
+        }
+        kill(ended.processIdentifier, signal)
+        ended.waitUntilExit()
+        #expect(ended.terminationStatus == (signal == SIGKILL ? SIGKILL : 143))
+        #expect(lines("ended") >= 3)
+        let resumed = try start("generate", common + ["-o", folder + "/ended"])
+        resumed.waitUntilExit()
+        #expect(resumed.terminationStatus == 0)
+        #expect(try bytes("ended").filter { !$0.key.hasPrefix(".") } == bytes("whole"))
+    }
+
+    @Test func aFailingItemStopsNoOther() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let requests = folder + "/requests.csv"
+        try "id,model,class,seed,n\na,flowers,rose,1,1\nb,flowers,nope,1,1\nc,birds,owl,2,2\n".write(toFile: requests, atomically: true, encoding: .utf8)
+        #expect(try run("generate", requests, "--steps", "2", "-o", folder + "/out") == 3)
+        #expect(Set(try bytes("out").keys) == ["000000.png", "000002.png", "000003.png"])
+        // Failed before is failed still, until it is asked for again.
+        #expect(try run("generate", requests, "--steps", "2", "-o", folder + "/out") == 3)
+        #expect(lines("out") == 4)
+        #expect(try run("generate", requests, "--steps", "2", "-o", folder + "/out", "--retry-failed") == 3)
+        #expect(lines("out") == 5)
+    }
+
+    @Test func anotherRunsFolderAndBadInputAreRefused() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let out = folder + "/out"
+        #expect(try run("generate", "--adapter", "flowers", "--total", "1", "--steps", "2", "-o", out) == 0)
+        #expect(try run("generate", "--adapter", "flowers", "--total", "2", "--steps", "2", "-o", out) == 2)
+        #expect(try run("generate", "--adapter", "flowers", "--total", "1", "--steps", "2", "--shard", "3/2", "-o", out) == 2)
+        #expect(try run("generate", "--adapter", "flowrs", "--total", "1", "-o", out) == 4)
+        try "{\"modle\": \"flowers\"}\n".write(toFile: folder + "/bad.jsonl", atomically: true, encoding: .utf8)
+        #expect(try run("generate", folder + "/bad.jsonl", "-o", folder + "/bad") == 2)
+        let lost = try start("generate", ["--adapter", "flowers", "--total", "1", "-o", out, "--socket", folder + "/none.sock"])
+        lost.waitUntilExit()
+        #expect(lost.terminationStatus == 14)
+    }
+}

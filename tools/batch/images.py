@@ -1,0 +1,101 @@
+"""What is to be made: every image of a run as one request body, in the order of its global index."""
+
+import csv
+import json
+import random
+import sys
+from dataclasses import dataclass
+
+
+class Wrong(Exception):
+    """Bad input, said so that it can be put right."""
+
+
+@dataclass
+class Image:
+    """Image `index` of the whole run, whatever the shard."""
+
+    index: int
+    id: str
+    body: dict
+
+
+NUMBERS = {"n": int, "seed": int, "index_offset": int, "steps": int, "guidance_scale": float, "deadline_ms": int}
+FIELDS = set(NUMBERS) | {"id", "model", "class", "prompt", "sampler", "guidance", "user"}
+
+
+def defaults(options) -> dict:
+    given = {"steps": options.steps, "sampler": options.sampler, "guidance_scale": options.guidance_scale}
+    return {key: value for key, value in given.items() if value is not None} | ({"metadata": False} if options.no_metadata else {})
+
+
+def images_of_file(path: str, options) -> list[Image]:
+    """Every request of a file, `n` images each."""
+    if path == "-":
+        requests = jsonl(sys.stdin, "standard input")
+    else:
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                requests = list(table(file, path) if path.endswith(".csv") else jsonl(file, path))
+        except FileNotFoundError:
+            raise Wrong(f"there is no file '{path}'") from None
+    images: list[Image] = []
+    for where, request in requests:
+        unknown = sorted(set(request) - FIELDS)
+        if unknown:
+            raise Wrong(f"{where}: there is no field '{unknown[0]}'; known are {', '.join(sorted(FIELDS))}")
+        if not request.get("model"):
+            raise Wrong(f"{where}: 'model' is missing: the domain to sample")
+        count, id = request.pop("n", 1), str(request.pop("id", ""))
+        if not isinstance(count, int) or count < 1:
+            raise Wrong(f"{where}: 'n' is a whole number from 1, not {count!r}")
+        for k in range(count):
+            index = len(images)
+            body = defaults(options) | request | {"n": 1}
+            # With a seed of its own a request counts its images; without, the run's seed and the global index tell them apart.
+            body["index_offset"] = request.get("index_offset", 0) + k if "seed" in request else index
+            body.setdefault("seed", options.seed)
+            images.append(Image(index, id or str(where).split()[-1], body))
+    if not images:
+        raise Wrong(f"'{path}' holds no request")
+    return images
+
+
+def jsonl(lines, name: str):
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            request = json.loads(line)
+        except ValueError as error:
+            raise Wrong(f"{name} line {number}: not JSON: {error}") from None
+        if not isinstance(request, dict):
+            raise Wrong(f"{name} line {number}: an object is wanted, such as {{\"model\": \"flowers\", \"class\": \"rose\"}}")
+        yield f"{name} line {number}", request
+
+
+def table(file, name: str):
+    for number, row in enumerate(csv.DictReader(file), 2):
+        request = {}
+        for key, text in row.items():
+            if key is None or text in (None, ""):
+                continue
+            try:
+                request[key] = NUMBERS.get(key, str)(text)
+            except ValueError:
+                raise Wrong(f"{name} line {number}: '{key}' is a number, not '{text}'") from None
+        yield f"{name} line {number}", request
+
+
+def images_of_adapter(server, options) -> list[Image]:
+    """`--n-per-class`, or `--total` over the classes in turn or at random."""
+    classes = server.adapter(options.adapter)["classes"]
+    if options.n_per_class and not options.total:
+        chosen = [name for name in classes for _ in range(options.n_per_class)]
+    elif options.total and not options.n_per_class:
+        dice = random.Random(options.seed)
+        chosen = [dice.choice(classes) if options.classes == "random" else classes[k % len(classes)] for k in range(options.total)]
+    else:
+        raise Wrong("--adapter takes one of --n-per-class and --total, from 1")
+    common = defaults(options) | {"model": options.adapter, "n": 1, "seed": options.seed}
+    return [Image(k, name, common | {"class": name, "index_offset": k}) for k, name in enumerate(chosen)]

@@ -1,0 +1,190 @@
+"""The folder of a run: images/, results.jsonl, run.json and samples.npz, always resumable."""
+
+import base64
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+from images import Wrong
+from npz import write_npz
+from server import Refused, Unreachable
+
+LONGEST_WAIT = 60
+
+
+class Run:
+    def __init__(self, folder, images, server, shard: int, shards: int, options):
+        self.folder, self.server, self.options = Path(folder), server, options
+        self.whole = len(images)
+        self.images = [image for image in images if image.index % shards == shard]
+        models = sorted({image.body["model"] for image in images})
+        adapters = {model: server.adapter(model)["digest"] for model in models}
+        for image in self.images:
+            name = image.body["model"]
+            # Bound to the content now: a name that moves during the run moves nothing here.
+            if name != "base" and "@" not in name:
+                image.body["model"] = f"{name}@{adapters[name]}"
+        capabilities = server.capabilities()
+        self.facts = {
+            "images": self.whole, "shard": shard + 1, "shards": shards, "adapters": adapters,
+            "base_digest": capabilities["base_digest"], "build": capabilities["build"],
+            "requests_sha256": hashlib.sha256(json.dumps([i.body | {"model": i.body["model"].split("@")[0]} for i in images], sort_keys=True).encode()).hexdigest(),
+        }
+        self.lock = threading.Lock()
+
+    def path(self, index: int) -> Path:
+        return self.folder / "images" / f"{index:06d}.png"
+
+    def estimate(self) -> str:
+        domains = len(self.facts["adapters"])
+        return f"{len(self.images)} of {self.whole} images in this shard ({self.facts['shard']}/{self.facts['shards']}), {domains} domains, into {self.folder}"
+
+    def open(self):
+        """Makes the folder, or finds it to be of this very run."""
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        file = self.folder / "run.json"
+        if file.exists() and not self.options.force:
+            known = json.loads(file.read_text())
+            for key, value in self.facts.items():
+                if known.get(key) != value:
+                    raise Wrong(f"'{self.folder}' belongs to another run: its {key} is {known.get(key)}, not {value}; give another folder, or --force")
+        replace(file, json.dumps(self.facts, indent=1, sort_keys=True).encode() + b"\n")
+        self.results = recorded(self.folder)
+
+    def is_done(self, image) -> bool:
+        """There, and with the bytes that were recorded; a failed one counts as done until it is asked for again."""
+        result = self.results.get(image.index)
+        if result is None:
+            return False
+        if result.get("error"):
+            return not self.options.retry_failed
+        path = self.path(image.index)
+        return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == result["sha256"]
+
+    def generate(self, is_stopped) -> int:
+        """Makes what is missing. Returns how many images of this shard failed, now or before."""
+        missing = [image for image in self.images if not self.is_done(image)]
+        waiting: queue.SimpleQueue = queue.SimpleQueue()
+        for image in missing:
+            waiting.put(image)
+        self.progress = Progress(len(missing), len(self.images) - len(missing), self.options.json_progress)
+        self.unreachable = None
+        with open(self.folder / "results.jsonl", "a", encoding="utf-8") as log:
+            workers = [threading.Thread(target=self.work, args=(waiting, log, is_stopped)) for _ in range(min(self.options.in_flight, len(missing)))]
+            for worker in workers:
+                worker.start()
+            # Joined in short waits, so that signals are seen.
+            for worker in workers:
+                while worker.is_alive():
+                    worker.join(0.2)
+        self.progress.finish()
+        if self.unreachable:
+            raise self.unreachable
+        return sum(1 for image in self.images if self.results.get(image.index, {}).get("error"))
+
+    def work(self, waiting, log, is_stopped):
+        connection = self.server.connection()
+        while not is_stopped() and not self.unreachable:
+            try:
+                image = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                result = self.make(connection, image, is_stopped)
+            except Unreachable as error:
+                self.unreachable = error
+                return
+            if result is None:
+                return
+            with self.lock:
+                self.results[image.index] = result
+                log.write(json.dumps(result, sort_keys=True) + "\n")
+                log.flush()
+                self.progress.step(bool(result.get("error")))
+
+    def make(self, connection, image, is_stopped) -> dict | None:
+        """One image on disk, and its record; nil where the run was stopped while the line was full."""
+        start = time.monotonic()
+        record = {"id": image.id, "index": image.index, "class": image.body.get("class", image.body.get("prompt"))}
+        while True:
+            try:
+                reply = connection.call("POST", "/v1/images/generations", image.body)
+                break
+            except Refused as error:
+                if error.status not in (429, 503):
+                    return record | {"error": str(error), "status": error.status}
+                if is_stopped():
+                    return None
+                time.sleep(min(error.retry_after or 1, LONGEST_WAIT))
+        item = reply["data"][0]
+        png = base64.b64decode(item["b64_json"])
+        replace(self.path(image.index), png)
+        return record | {
+            "adapter": reply["x_difffit"]["effective_digest"], "class": item["class"], "seed": item["seed"], "index_offset": item["index"],
+            "sha256": hashlib.sha256(png).hexdigest(), "ms": round((time.monotonic() - start) * 1e3),
+        }
+
+    def write_npz(self):
+        indices = [image.index for image in self.images]
+        classes = [self.results[index]["class"] for index in indices]
+        write_npz(self.folder / "samples.npz", [self.path(index) for index in indices], classes)
+
+
+def recorded(folder: Path) -> dict[int, dict]:
+    """The last word on each image; a line cut off by a kill is passed over."""
+    results = {}
+    file = folder / "results.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            result = json.loads(line)
+            results[result["index"]] = result
+        except (ValueError, KeyError):
+            continue
+    return results
+
+
+def replace(path: Path, data: bytes):
+    """Written whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+class Progress:
+    """Images a second and time left: a moving line on a terminal, else a line every five seconds."""
+
+    def __init__(self, total: int, before: int, as_json: bool):
+        self.total, self.before, self.as_json = total, before, as_json
+        self.done = self.failed = 0
+        self.start = self.last = time.monotonic()
+        self.is_terminal = sys.stderr.isatty() and not as_json
+
+    def step(self, failed: bool):
+        self.done += 1
+        self.failed += failed
+        now = time.monotonic()
+        if now - self.last >= (0.2 if self.is_terminal else 5):
+            self.last = now
+            self.show()
+
+    def show(self):
+        rate = self.done / max(time.monotonic() - self.start, 1e-9)
+        left = (self.total - self.done) / max(rate, 1e-9)
+        if self.as_json:
+            text = json.dumps({"done": self.done, "total": self.total, "before": self.before, "failed": self.failed, "images_per_second": round(rate, 3), "seconds_left": round(left)})
+        else:
+            text = f"{self.done}/{self.total} images ({self.before} before), {self.failed} failed, {rate:.2f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
+        print(f"\r\033[K{text}" if self.is_terminal else text, end="" if self.is_terminal else "\n", file=sys.stderr, flush=True)
+
+    def finish(self):
+        self.show()
+        if self.is_terminal:
+            print(file=sys.stderr)
