@@ -23,6 +23,14 @@ package enum GuidanceKind: String, Sendable, CaseIterable {
     case none
 }
 
+/// What a request gets that asks for nothing else, from the command line and from the service alike.
+package enum UsualSampling {
+    package static let steps = 40
+    package static let guidanceScale: Float = 3
+
+    package static func sampler(_ path: DiffusionPath) -> Sampler { path == .linear ? .multistep : .ddim }
+}
+
 /// One image to make.
 package struct ImageOrder: Sendable {
     package var adapter: BoundAdapter

@@ -12,14 +12,13 @@ import TensorMath
 struct SamplingOptions: ParsableArguments {
     @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (linear path).") var sampler: String?
     @Option var steps: Int?
-    @Option(help: "1 is no guidance.") var guidanceScale: Float = 2
+    @Option(help: "1 is no guidance.") var guidanceScale = UsualSampling.guidanceScale
     @Option var seed: UInt64 = 1
 
-    var stepCount: Int { steps ?? 40 }
+    var stepCount: Int { steps ?? UsualSampling.steps }
 
     func chosen(_ convention: DiffusionConvention) throws -> Sampler {
-        let usual: Sampler = convention.path == .linear ? .multistep : .ddim
-        guard let chosen = sampler.map(Sampler.init(rawValue:)) ?? usual else {
+        guard let chosen = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(convention.path) else {
             throw Failure.usage("there is no sampler '\(sampler ?? "")': choose among \(Sampler.of(convention.path).map(\.rawValue).joined(separator: ", "))")
         }
         guard guidanceScale.isFinite, guidanceScale >= 0 else { throw Failure.usage("--guidance-scale is a number from 0, not \(guidanceScale)") }

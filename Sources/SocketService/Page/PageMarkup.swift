@@ -29,7 +29,7 @@ let pageMarkup = #"""
               <button type="button" id="dice" title="A random seed" aria-label="A random seed">&#x2684;</button></span></label>
             <label>Images <input id="n" type="number" min="1" max="64" value="4" required></label>
             <label>Steps <input id="steps" type="number" min="1" max="1000" value="40" required></label>
-            <label>Guidance <input id="guidance_scale" type="number" min="0" max="50" step="any" value="2" required></label>
+            <label>Guidance <input id="guidance_scale" type="number" min="0" max="50" step="any" value="3" required></label>
             <label class="wide">Sampler <select id="sampler"></select></label>
           </div>
           <div class="actions">
