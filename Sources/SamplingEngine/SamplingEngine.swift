@@ -12,6 +12,8 @@ import TensorMath
 package actor SamplingEngine {
     package nonisolated let base: BaseFile
     package nonisolated let convention: DiffusionConvention
+    /// The arithmetic that runs: what was asked for, or what this machine has instead.
+    package nonisolated let precision: Precision
     private nonisolated let executor = ComputeExecutor()
     // The actor holds the executor as long as it lives.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
@@ -36,12 +38,13 @@ package actor SamplingEngine {
         convention = try DiffusionConvention(
             pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
             timeScale: base.card.timeScale)
+        precision = options.precision.fallback.precision
         let rows = max(2, options.rows), bankRows = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset)
     }
 
     /// Whether latents are pictures themselves.

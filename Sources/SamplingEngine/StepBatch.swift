@@ -21,7 +21,7 @@ final class StepBatch {
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
-    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, preset: Preset) throws {
+    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset) throws {
         configuration = base.configuration
         let plane = configuration.inputSize * configuration.inputSize
         let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
@@ -30,7 +30,7 @@ final class StepBatch {
         out = memory.take(rows, outCount)
         installed = [BoundAdapter?](repeating: nil, count: bankRows)
         let bank = TunableBank(base.layout, rows: bankRows, classRows: base.classes.rows)
-        batch = DiTBatch(try DiT(base, preset: preset), bank: bank, rows: rows, pool: pool)
+        batch = DiTBatch(try PackedDiT(base, precision: precision, preset: preset), bank: bank, rows: rows, pool: pool)
     }
 
     /// Values of one latent.
@@ -52,6 +52,18 @@ final class StepBatch {
 
     func read(row: Int) -> TunableVector { batch.bank.read(row: row) }
 
+    /// The rows of the calls after this one, as far as they are known now and worth computing at once.
+    private func rowsAhead(_ images: [RunningImage], _ order: [Int], _ classes: [Int]) -> [ConditionedRow] {
+        let calls = max(1, DiTBatch.rowsAhead / order.count)
+        return (1...calls).flatMap { call in
+            zip(order, classes).compactMap { index, classRow in
+                let (state, bankRow) = (images[index].state, images[index].bankRow)
+                guard state.position + call < state.plan.evaluations else { return nil }
+                return ConditionedRow(time: state.plan.embedderTime(state.position + call), classRow: classRow, bankRow: bankRow)
+            }
+        }
+    }
+
     /// One network call: a row per image, and one more of its null class where it is guided.
     /// - Returns: rows of the call.
     func step(_ images: [RunningImage]) -> Int {
@@ -59,10 +71,10 @@ final class StepBatch {
         let order = Array(images.indices) + guided
         for (row, image) in order.enumerated() { x.row(row).copy(from: images[image].state.latent) }
         let output = out.rows(0..<order.count)
+        let classes = images.map(\.order.classIndex) + guided.map { images[$0].order.adapter.classes.nullClass }
         batch.forward(
             x: x.rows(0..<order.count), times: order.map { images[$0].state.embedderTime },
-            classes: images.map(\.order.classIndex) + guided.map { images[$0].order.adapter.classes.nullClass },
-            bankRows: order.map { images[$0].bankRow }, into: output)
+            classes: classes, bankRows: order.map { images[$0].bankRow }, ahead: { rowsAhead(images, order, classes) }, into: output)
         // DiT guides the first three channels; pixels have no others.
         let values = 3 * configuration.inputSize * configuration.inputSize
         for (extra, image) in guided.enumerated() {

@@ -39,6 +39,7 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -55,7 +56,7 @@ struct Sample: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try reference == "base" ? store.baseFile(base) : store.baseFile(store.lookup(reference).baseDigest)
         let adapter = try AdapterCatalogue(store, base: baseFile).bind(reference).adapter
-        let engine = try SamplingEngine(baseFile, options: .unbounded, pool: ComputePool())
+        let engine = try SamplingEngine(baseFile, options: .unbounded(at: precision.chosen()), pool: ComputePool())
         guard engine.isPixelSpace || file == nil else {
             throw Failure.usage("'\(reference)' makes latents of \(baseFile.configuration.inChannels) channels, not pictures: give --trajectory alone")
         }

@@ -18,6 +18,7 @@ struct Sheet: AsyncParsableCommand {
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -40,7 +41,7 @@ struct Sheet: AsyncParsableCommand {
         let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         // One row of the bank, so that each domain has to be swapped in.
-        var options = EngineOptions.unbounded
+        var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
         let engine = try SamplingEngine(baseFile, options: options, pool: ComputePool())
         let sampler = try sampling.chosen(engine.convention)

@@ -26,7 +26,7 @@ private func golden(_ name: String) -> String {
     }
 
     private func engine(rows: Int = 8, domains: Int = 2, lanes: Int = 2, queue: Int = 1000) throws -> SamplingEngine {
-        var options = EngineOptions.unbounded
+        var options = EngineOptions.unbounded()
         (options.rows, options.domains, options.queueImages) = (rows, domains, queue)
         return try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
     }

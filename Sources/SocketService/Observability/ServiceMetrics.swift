@@ -97,7 +97,8 @@ package final class ServiceMetrics: Sendable {
 
     func showBuild(_ origin: Origin) {
         Meter(
-            label: "difffit_build_info", dimensions: [("version", origin.build), ("base_digest", origin.baseDigest.description)],
+            label: "difffit_build_info",
+            dimensions: [("version", origin.build), ("base_digest", origin.baseDigest.description), ("precision", origin.precision)],
             factory: registry
         ).set(1)
     }

@@ -39,11 +39,14 @@ struct Picture: Sendable {
 package struct Origin: Sendable, Equatable {
     package let baseDigest: Digest
     package let baseName: String
+    /// The arithmetic that made them.
+    package let precision: String
     package let build: String
 
-    package init(baseDigest: Digest, baseName: String, build: String) {
+    package init(baseDigest: Digest, baseName: String, precision: String, build: String) {
         self.baseDigest = baseDigest
         self.baseName = baseName
+        self.precision = precision
         self.build = build
     }
 }
@@ -61,6 +64,7 @@ private struct PictureText: Encodable {
     let steps: Int
     let guidance: String
     let guidanceScale: Float
+    let precision: String
     let build: String
 
     init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
@@ -74,6 +78,7 @@ private struct PictureText: Encodable {
         steps = order.steps
         guidance = order.guidance.rawValue
         guidanceScale = order.guidanceScale
+        precision = origin.precision
         build = origin.build
     }
 
