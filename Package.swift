@@ -1,5 +1,9 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
+
+// oneDNN multiplies at bf16 and int8. Without it the package builds all the same and computes in f32.
+let hasOneDNN = ["/usr/include", "/usr/local/include"].contains { FileManager.default.fileExists(atPath: $0 + "/oneapi/dnnl/dnnl.h") }
 
 let package = Package(
     name: "difffit",
@@ -25,12 +29,15 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .target(
+            name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
+            linkerSettings: hasOneDNN ? [.linkedLibrary("dnnl")] : []),
         // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
         // Level 1
         .target(name: "TensorFiles"),
-        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS"]),
+        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
         .target(name: "ImageFiles", dependencies: ["CSPNG", "CTurboJPEG"]),
 
         // Level 2
