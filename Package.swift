@@ -48,6 +48,7 @@ let package = Package(
         .target(
             name: "AdapterStore",
             dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "AdapterComposer", dependencies: ["AdapterFormat"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
 
         // Level 4
@@ -57,13 +58,13 @@ let package = Package(
             dependencies: ["DiTModel", "Diffusion", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["DiTModel", "Diffusion", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["DiTModel", "Diffusion", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
         // Level 5
         .target(
             name: "SocketService",
             dependencies: [
-                "SamplingEngine", "Diffusion", "AdapterFormat", "AdapterStore", "ImageFiles",
+                "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -90,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
@@ -101,6 +102,7 @@ let package = Package(
         .testTarget(name: "TensorMathTests", dependencies: ["TensorMath", "CKernels"]),
         .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),
         .testTarget(name: "AdapterFormatTests", dependencies: ["AdapterFormat", "TensorFiles"]),
+        .testTarget(name: "AdapterComposerTests", dependencies: ["AdapterComposer", "AdapterFormat"]),
         .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "TensorMath", "TensorFiles"]),
         // Changes a store in a loop until the tests kill it.
         .executableTarget(
@@ -115,7 +117,7 @@ let package = Package(
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
-            dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
+            dependencies: ["SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
         .testTarget(
             name: "SocketServiceTests",
             dependencies: [
