@@ -93,6 +93,9 @@ let package = Package(
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 

@@ -6,13 +6,22 @@ import TensorFiles
 /// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own.
 package enum AdapterFile {
     static let manifestKey = "difffit"
+    static let digestKey = "digest"
+
+    /// What the file says about itself; nil where other software wrote it.
+    package static func manifest(of file: SafetensorsFile) throws -> AdapterManifest? { try BaseFile.metadata(manifestKey, of: file) }
+
+    /// Whether the file names the digest that its content must have, so that a part of it is never taken for the whole.
+    package static func namesItsDigest(_ file: SafetensorsFile) -> Bool { file.metadata[digestKey] != nil }
+
+    package static func read(path: String, base: BaseFile) throws -> Adapter { try read(SafetensorsFile(path: path), base: base) }
 
     /// Binds the file to the base completely, or refuses it by name and shape (law 2).
-    package static func read(path: String, base: BaseFile) throws -> Adapter {
-        let file = try SafetensorsFile(path: path)
+    package static func read(_ file: SafetensorsFile, base: BaseFile) throws -> Adapter {
+        let path = file.path
         let layout = base.layout
         var manifest: AdapterManifest
-        if let stated: AdapterManifest = try BaseFile.metadata(manifestKey, of: file) {
+        if let stated = try self.manifest(of: file) {
             manifest = stated
             guard manifest.layoutDigest == layout.digest else {
                 throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
@@ -26,7 +35,11 @@ package enum AdapterFile {
         let vector = try vector(file, manifest.trainableSet, base)
         let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
         manifest.classes = classes.names
-        return Adapter(manifest: manifest, vector: vector, classes: classes)
+        let adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
+        if let named = file.metadata[digestKey], named != adapter.digest.description {
+            throw AdapterFormatError.otherContent(file: path, digest: adapter.digest.short, named: String(named.prefix(12)))
+        }
+        return adapter
     }
 
     private static func vector(_ file: SafetensorsFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
@@ -88,6 +101,7 @@ package enum AdapterFile {
         }
         let table = adapter.classes
         tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [table.rows, table.width], table.values, as: type))
-        try SafetensorsWriter.write(tensors, metadata: [manifestKey: try sortedJSON(adapter.manifest), "format": "pt"], to: path)
+        let metadata = [manifestKey: try sortedJSON(adapter.manifest), digestKey: adapter.digest.description, "format": "pt"]
+        try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 }

@@ -8,8 +8,11 @@ package struct SafetensorsFile: Sendable {
     package let entries: [TensorEntry]
     private let indexByName: [String: Int]
 
-    package init(path: String) throws(TensorFileError) {
-        file = try MappedFile(path: path)
+    package init(path: String) throws(TensorFileError) { try self.init(MappedFile(path: path)) }
+
+    package init(_ file: MappedFile) throws(TensorFileError) {
+        self.file = file
+        let path = file.path
         guard file.count >= 8 else { throw .tooShort(path: path, bytes: file.count) }
         let length = file.bytes(0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard length <= UInt64(min(SafetensorsHeader.longest, file.count - 8)) else {

@@ -14,10 +14,13 @@ enum Failure: Error, CustomStringConvertible {
     case usage(String)
     case notFound(String)
     case interrupted(String)
+    case unreachable(String)
+    /// A server answered with an error.
+    case refused(String, status: Int, code: String)
 
     var description: String {
         switch self {
-        case .usage(let text), .notFound(let text), .interrupted(let text): text
+        case .usage(let text), .notFound(let text), .interrupted(let text), .unreachable(let text), .refused(let text, _, _): text
         }
     }
 
@@ -27,7 +30,10 @@ enum Failure: Error, CustomStringConvertible {
         case Failure.usage: 2
         case Failure.notFound: 4
         case Failure.interrupted: 130
+        case Failure.unreachable: 14
+        case Failure.refused(_, let status, let code): code == "class_not_found" ? 4 : [400: 2, 404: 4, 409: 4, 413: 2][status] ?? 1
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
+        case AdapterFormatError.otherContent: 6
         case is AdapterFormatError, is DiTModelError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
         case ImageFileError.notWritable: 12

@@ -37,6 +37,7 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "Tensors in place of random numbers: latents (n, C, S, S), and noise (network calls, n, C, S, S) where there is any.")
     var noise: String?
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
+    @Option(help: "The Unix socket of a running adapterd, which then samples instead of this process.") var socket: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var location: StoreLocation
@@ -52,6 +53,7 @@ struct Sample: AsyncParsableCommand {
     func run() async throws {
         guard (1...4096).contains(n), (1...64).contains(enlarge) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
         guard file != nil || trajectory != nil else { throw Failure.usage("give --output for a picture, --trajectory for the latents, or both") }
+        if let socket { return try await run(through: ServerSocket(path: socket)) }
         let store = try location.open()
         let baseFile = try reference == "base" ? store.baseFile(base) : store.baseFile(store.lookup(reference).baseDigest)
         let adapter = try AdapterCatalogue(store, base: baseFile).bind(reference).adapter
@@ -63,15 +65,21 @@ struct Sample: AsyncParsableCommand {
         let request = try request(adapter, sampler, shape: baseFile.configuration)
         let result = try await engine.sample(request)
         let seconds = result.times.sample / .seconds(1)
-        if let file {
-            let text = "\(reference)@\(adapter.digest) class=\(className ?? "*") n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) guidance=\(sampling.guidanceScale)"
-            try contactSheet(result.images.map { $0.picture.enlarged(by: enlarge) }, columns: min(n, 8)).writePNG(to: file, text: [("difffit", text)])
-        }
+        if let file { try write(result.images.map(\.picture), digest: adapter.digest.description, sampler: sampler.rawValue, to: file) }
         if let trajectory { try write(result.latents, to: trajectory, shape: baseFile.configuration) }
-        let files = [file, trajectory].compactMap { $0 }
-        let report = Result(files: files, digest: adapter.digest.description, images: n, secondsPerImage: seconds / Double(n))
+        try report([file, trajectory].compactMap { $0 }, digest: adapter.digest.description, seconds: seconds)
+    }
+
+    /// All pictures as one PNG file that says how they were made.
+    func write(_ pictures: [RGBImage], digest: String, sampler: String, to file: String) throws {
+        let text = "\(reference)@\(digest) class=\(className ?? "*") n=\(n) seed=\(sampling.seed) sampler=\(sampler) steps=\(sampling.stepCount) guidance=\(sampling.guidanceScale)"
+        try contactSheet(pictures.map { $0.enlarged(by: enlarge) }, columns: min(n, 8)).writePNG(to: file, text: [("difffit", text)])
+    }
+
+    func report(_ files: [String], digest: String, seconds: Double) throws {
+        let report = Result(files: files, digest: digest, images: n, secondsPerImage: seconds / Double(n))
         try output.report("sample", report) {
-            "\(n) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(adapter.digest.short)"
+            "\(n) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(digest.prefix(12))"
         }
     }
 

@@ -24,4 +24,5 @@ struct Flags: ParsableArguments {
     @Option(help: "Images of one request.") var maxImages: Int?
     @Option(help: "Steps of one image.") var maxSteps: Int?
     @Option(help: "Jobs that have not ended.") var maxJobs: Int?
+    @Option(help: "This server's name among several behind one proxy; every job's id then carries it.") var replica: String?
 }

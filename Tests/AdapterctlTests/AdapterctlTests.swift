@@ -3,7 +3,7 @@ import TensorFiles
 import Testing
 
 /// The real program, as a user runs it.
-private struct Program {
+struct Program {
     let folder: String
 
     init() throws {
@@ -17,9 +17,28 @@ private struct Program {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
     }
 
+    /// One run under way.
+    struct Run {
+        fileprivate let process: Process
+        fileprivate let out, errors: String
+
+        var isRunning: Bool { process.isRunning }
+        func interrupt() { process.interrupt() }
+        func kill() { if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) } }
+
+        func end() throws -> (code: Int32, out: String, errors: String) {
+            process.waitUntilExit()
+            return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        }
+    }
+
     /// Runs to the end; input is empty.
     @discardableResult
-    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) {
+    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
+
+    func run(_ arguments: [String]) throws -> (code: Int32, out: String, errors: String) { try start(arguments).end() }
+
+    func start(_ arguments: [String]) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
@@ -34,8 +53,7 @@ private struct Program {
         process.standardOutput = FileHandle(forWritingAtPath: out)
         process.standardError = FileHandle(forWritingAtPath: errors)
         try process.run()
-        process.waitUntilExit()
-        return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        return Run(process: process, out: out, errors: errors)
     }
 }
 
