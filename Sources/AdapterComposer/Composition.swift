@@ -10,7 +10,7 @@ extension CanonicalSum {
         if parts.isEmpty { return base.adapter }
         if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
         let (vector, null) = values(over: base)
-        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: text) }
+        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let ingredients = ingredients
         let classes: ClassTable
         if let labelsFrom {
