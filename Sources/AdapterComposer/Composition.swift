@@ -30,6 +30,9 @@ extension CanonicalSum {
         return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
     }
 
+    /// The summed vector alone.
+    package func vector(over base: ComposingBase) -> [Float] { values(over: base).vector }
+
     /// The summed vector and null row.
     fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {
         let sources = parts.map { $0.source.values(over: base) }
