@@ -29,7 +29,7 @@ package struct CanonicalRecipe: Sendable, Hashable {
 
     /// The one vector that it is, where it is one.
     package func oneVector() throws(ComposerError) -> CanonicalSum {
-        guard stages.count == 1, stages[0].parts.count == 1 else { throw .notOneVector(recipe: text) }
+        guard stages.count == 1, stages[0].parts.count == 1 else { throw .notOneVector(recipe: label) }
         return stages[0].parts[0].sum
     }
 

@@ -10,7 +10,7 @@ extension CanonicalSum {
         if parts.isEmpty { return base.adapter }
         if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
         let (vector, null) = values(over: base)
-        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: text) }
+        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let ingredients = ingredients
         let classes: ClassTable
         if let labelsFrom {
@@ -29,6 +29,9 @@ extension CanonicalSum {
         manifest.recipe = text
         return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
     }
+
+    /// The summed vector alone.
+    package func vector(over base: ComposingBase) -> [Float] { values(over: base).vector }
 
     /// The summed vector and null row.
     fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {

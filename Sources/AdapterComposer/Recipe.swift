@@ -70,6 +70,22 @@ package struct Recipe: Sendable, Hashable {
 }
 
 extension Recipe {
+    /// The terms, where it is one vector.
+    package var sum: Sum? {
+        guard stages.count == 1, case .values(let terms) = stages[0].mix else { return nil }
+        return terms
+    }
+
+    /// A point on the line from one vector (share 0) to another (1). Both keep their classes at either end.
+    /// - Precondition: both are one vector.
+    package static func between(_ from: Recipe, _ to: Recipe, _ share: Double) -> Recipe {
+        guard let one = from.sum, let other = to.sum else { preconditionFailure("a morph between recipes that are no vectors") }
+        let terms = [
+            Term(weight: 1 - share, factor: .sum(one), blocks: nil, position: 0), Term(weight: share, factor: .sum(other), blocks: nil, position: 0),
+        ]
+        return Recipe(stages: [Stage(start: 0, mix: .values(terms))])
+    }
+
     /// Every vector so much of its way from the base: 0 is the base, 1 the recipe itself.
     package func scaled(by strength: Double) -> Recipe {
         guard strength != 1 else { return self }

@@ -7,6 +7,12 @@ package struct RecipeError: Error, Sendable, Hashable, CustomStringConvertible {
     package let position: Int
     package let reason: String
 
+    package init(text: String, position: Int, reason: String) {
+        self.text = text
+        self.position = position
+        self.reason = reason
+    }
+
     /// One line.
     package var line: String { "the recipe cannot be read at character \(position + 1): \(reason)" }
 

@@ -1,6 +1,8 @@
 import AdapterFormat
 
 extension Recipe {
+    package static let largestWeight = 1000.0
+
     /// Reads a recipe by the grammar above.
     package init(_ text: String) throws(RecipeError) {
         var parser = RecipeParser(text)
@@ -31,7 +33,6 @@ extension Recipe {
 
 /// Recursive descent over the characters; every fault is thrown with its place.
 private struct RecipeParser {
-    private static let largestWeight = 1000.0
     private static let deepest = 16
     private static let mostTerms = 1024
 
@@ -103,7 +104,7 @@ private struct RecipeParser {
                 let hint = first.contains("-") ? "; a name may hold '-', so put a space before a minus sign" : ""
                 throw fault("'\(first)' is no number, and only a number stands before '*'\(hint)", start)
             }
-            guard value <= Self.largestWeight else { throw fault("a weight is at most \(shortest(Self.largestWeight))", start) }
+            guard value <= Recipe.largestWeight else { throw fault("a weight is at most \(shortest(Recipe.largestWeight))", start) }
             weight *= value
         } else {
             position = start
