@@ -6,6 +6,7 @@ import DiTModel
 import Diffusion
 import Foundation
 import ImageFiles
+import LatentCodec
 import SamplingEngine
 import TensorFiles
 
@@ -34,7 +35,7 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
-        case is SamplingEngineError: 7
+        case is SamplingEngineError, is LatentCodecError: 7
         default: 1
         }
     }
@@ -63,7 +64,7 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError:
             exitCode(error)
         default: nil
         }

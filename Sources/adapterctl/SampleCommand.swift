@@ -32,13 +32,15 @@ struct Sample: AsyncParsableCommand {
     @Argument(help: "A domain in the store, or base.") var reference: String
     @Option(name: .customLong("class"), help: "A class of the domain (default: all in turn).") var className: String?
     @Option(help: "Images.") var n = 8
-    @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 4
+    @Option(help: "Pixels of the file for one pixel of the image (default: 4 for small images, else 1).") var enlarge: Int?
     @Option(help: "The base, where the store has several and the domain is base.") var base: String?
     @Option(help: "Tensors in place of random numbers: latents (n, C, S, S), and noise (network calls, n, C, S, S) where there is any.")
     var noise: String?
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
+    @Option(help: "A safetensors file to write: the finished latents (n, C, S, S).") var latents: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -47,29 +49,36 @@ struct Sample: AsyncParsableCommand {
         let digest: String
         let images: Int
         let secondsPerImage: Double
+        let decodeSecondsPerImage: Double
     }
 
     func run() async throws {
-        guard (1...4096).contains(n), (1...64).contains(enlarge) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
-        guard file != nil || trajectory != nil else { throw Failure.usage("give --output for a picture, --trajectory for the latents, or both") }
+        guard (1...4096).contains(n), (1...64).contains(enlarge ?? 1) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
+        guard file != nil || latents != nil || trajectory != nil else {
+            throw Failure.usage("give --output for a picture, --latents for the latents, --trajectory for all of them on the way, or several")
+        }
         let store = try location.open()
         let baseFile = try reference == "base" ? store.baseFile(base) : store.baseFile(store.lookup(reference).baseDigest)
         let adapter = try AdapterCatalogue(store, base: baseFile).bind(reference).adapter
-        let engine = try SamplingEngine(baseFile, options: .unbounded, pool: ComputePool())
-        guard engine.isPixelSpace || file == nil else {
-            throw Failure.usage("'\(reference)' makes latents of \(baseFile.configuration.inChannels) channels, not pictures: give --trajectory alone")
-        }
+        let engine = try codec.engine(baseFile, store)
         let sampler = try sampling.chosen(engine.convention)
         let request = try request(adapter, sampler, shape: baseFile.configuration)
         let result = try await engine.sample(request)
         let seconds = result.times.sample / .seconds(1)
         if let file {
             let text = "\(reference)@\(adapter.digest) class=\(className ?? "*") n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) guidance=\(sampling.guidanceScale)"
-            try contactSheet(result.images.map { $0.picture.enlarged(by: enlarge) }, columns: min(n, 8)).writePNG(to: file, text: [("difffit", text)])
+            let factor = enlarge ?? max(1, min(4, 128 / (engine.pictureSide ?? 128)))
+            try contactSheet(result.images.compactMap { $0.picture?.enlarged(by: factor) }, columns: min(n, 8)).writePNG(to: file, text: [("difffit", text)])
         }
-        if let trajectory { try write(result.latents, to: trajectory, shape: baseFile.configuration) }
-        let files = [file, trajectory].compactMap { $0 }
-        let report = Result(files: files, digest: adapter.digest.description, images: n, secondsPerImage: seconds / Double(n))
+        if let latents { try write([result.images.map(\.latent)], to: latents, shape: baseFile.configuration) }
+        if let trajectory {
+            let calls = result.latents.first?.count ?? 0
+            try write((0..<calls).map { call in result.latents.map { $0[call] } }, isSequence: true, to: trajectory, shape: baseFile.configuration)
+        }
+        let files = [file, latents, trajectory].compactMap { $0 }
+        let report = Result(
+            files: files, digest: adapter.digest.description, images: n, secondsPerImage: seconds / Double(n),
+            decodeSecondsPerImage: result.times.decode / .seconds(1) / Double(n))
         try output.report("sample", report) {
             "\(n) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(adapter.digest.short)"
         }
@@ -85,6 +94,7 @@ struct Sample: AsyncParsableCommand {
         }
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
+        request.latentsOnly = file == nil
         return request
     }
 
@@ -106,11 +116,10 @@ struct Sample: AsyncParsableCommand {
         }
     }
 
-    private func write(_ latents: [[[Float]]], to path: String, shape: DiTConfiguration) throws {
-        let calls = latents.first?.count ?? 0
-        let values = (0..<calls).flatMap { call in latents.flatMap { $0[call] } }
-        try SafetensorsWriter.write(
-            [OutgoingTensor("latents", shape: [calls, n, shape.inChannels, shape.inputSize, shape.inputSize], values)], to: path)
+    /// Writes latents of one network call after the other, (n, C, S, S) each.
+    private func write(_ calls: [[[Float]]], isSequence: Bool = false, to path: String, shape: DiTConfiguration) throws {
+        let sides = (isSequence ? [calls.count] : []) + [n, shape.inChannels, shape.inputSize, shape.inputSize]
+        try SafetensorsWriter.write([OutgoingTensor("latents", shape: sides, calls.flatMap { $0.flatMap { $0 } })], to: path)
     }
 }
 
