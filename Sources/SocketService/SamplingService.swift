@@ -35,7 +35,7 @@ package struct SamplingService: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        offer = Offer(side: engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, build: build)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)
     }

@@ -7,6 +7,7 @@ import DiTModel
 import Diffusion
 import Foundation
 import ImageFiles
+import LatentCodec
 import SamplingEngine
 import TensorFiles
 
@@ -41,7 +42,7 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
-        case is SamplingEngineError: 7
+        case is SamplingEngineError, is LatentCodecError: 7
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
@@ -74,8 +75,7 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError,
-            is RecipeError, is ComposerError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
         }

@@ -39,8 +39,8 @@ extension Sample {
     }
 
     func run(through server: ServerSocket) async throws {
-        guard noise == nil, trajectory == nil, base == nil, morph == nil else {
-            throw Failure.usage("--noise, --trajectory, --base and --morph are for sampling in this process, without --socket")
+        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil else {
+            throw Failure.usage("--noise, --trajectory, --latents, --base and --morph are for sampling in this process, without --socket")
         }
         let parsed = try oneRecipe(), text = recipe ?? ""
         let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
@@ -51,7 +51,10 @@ extension Sample {
         let pictures = try made.map { try RGBImage(Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data(), named: "the server's reply") }
         let digest = made.first?.xDifffit.effectiveDigest ?? ""
         if let file { try write(pictures, of: text, digest: digest, sampler: sampling.sampler ?? capabilities.defaults.sampler, to: file) }
-        try report([file].compactMap { $0 }, recipe: text, digest: digest, images: n, seconds: seconds)
+        try report(
+            Result(
+                files: [file].compactMap { $0 }, recipe: text, digest: digest, images: n, secondsPerImage: seconds / Double(n),
+                decodeSecondsPerImage: nil))
     }
 
     /// As the server takes them: a name, or `class:` and a number.

@@ -64,7 +64,7 @@ struct Sheet: AsyncParsableCommand {
                     guidance: guidance)
             }
             let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
-            strips.append(contactSheet(sampled.images.map { $0.picture.enlarged(by: enlarge) }, columns: orders.count))
+            strips.append(contactSheet(sampled.images.compactMap { $0.picture?.enlarged(by: enlarge) }, columns: orders.count))
             classNames.append(names)
             rows.append(
                 Row(
