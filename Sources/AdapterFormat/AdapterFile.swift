@@ -3,13 +3,14 @@ import TensorFiles
 
 /// An adapter as a file: safetensors with absolute values under the reference's names, the manifest in the metadata.
 ///
-/// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own.
+/// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own. Checkpoints
+/// of public ports are read too, in any container.
 package enum AdapterFile {
     static let manifestKey = "difffit"
 
     /// Binds the file to the base completely, or refuses it by name and shape (law 2).
     package static func read(path: String, base: BaseFile) throws -> Adapter {
-        let file = try SafetensorsFile(path: path)
+        let file = try tunablePart(of: TensorFile(path: path), base: base)
         let layout = base.layout
         var manifest: AdapterManifest
         if let stated: AdapterManifest = try BaseFile.metadata(manifestKey, of: file) {
@@ -17,9 +18,10 @@ package enum AdapterFile {
             guard manifest.layoutDigest == layout.digest else {
                 throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
             }
-            guard manifest.baseDigest == base.digest else {
+            guard manifest.baseDigest == base.digest || manifest.baseDigest == base.card.roundedFrom else {
                 throw AdapterFormatError.otherBase(file: path, base: manifest.baseDigest.short, expected: base.digest.short)
             }
+            manifest.baseDigest = base.digest
         } else {
             manifest = try foreignManifest(file, base)
         }
@@ -29,7 +31,7 @@ package enum AdapterFile {
         return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 
-    private static func vector(_ file: SafetensorsFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
+    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
         var values = base.vector.values
         var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: base.layout).map { ($0.name, $0) })
         for entry in file.entries where entry.name != TunableLayout.classTableName {
@@ -47,7 +49,7 @@ package enum AdapterFile {
         return TunableVector(values, layout: base.layout)
     }
 
-    private static func classTable(_ file: SafetensorsFile, names: [String], width: Int) throws -> ClassTable {
+    private static func classTable(_ file: TensorFile, names: [String], width: Int) throws -> ClassTable {
         let name = TunableLayout.classTableName
         guard let entry = file[name] else {
             throw AdapterFormatError.missingTensor(file: file.path, name: name, shape: [names.count + 1, width])
@@ -58,14 +60,14 @@ package enum AdapterFile {
         return ClassTable(names: names, values: try finite(file, name))
     }
 
-    private static func finite(_ file: SafetensorsFile, _ name: String) throws -> [Float] {
+    private static func finite(_ file: TensorFile, _ name: String) throws -> [Float] {
         let values = try file.floats(name)
         guard values.allSatisfy(\.isFinite) else { throw AdapterFormatError.notFinite(file: file.path, name: name) }
         return values
     }
 
     /// The manifest of a file that other software wrote: the trainable set is told from the tensors that are there.
-    private static func foreignManifest(_ file: SafetensorsFile, _ base: BaseFile) throws -> AdapterManifest {
+    private static func foreignManifest(_ file: TensorFile, _ base: BaseFile) throws -> AdapterManifest {
         let hasNorms = base.layout.tensors.contains { $0.kind == .normWeight && file[$0.name] != nil }
         let depth = base.layout.tensors.filter { $0.kind == .gamma && file[$0.name] != nil }.compactMap(\.block).max().map { $0 + 1 } ?? 0
         let set = TrainableSet(hasNorms ? .difffit : depth > 0 ? .difffitA : .bitfit, gammaDepth: depth)

@@ -29,7 +29,7 @@ package actor SamplingEngine {
     /// Seconds of one row of a network call, a moving mean.
     private var rowSeconds = 0.0
 
-    package init(_ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset = .original) throws {
+    package init(_ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil) throws {
         self.base = base
         self.options = options
         let configuration = base.configuration
@@ -41,7 +41,7 @@ package actor SamplingEngine {
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset ?? Preset(base.card))
     }
 
     /// Whether latents are pictures themselves.

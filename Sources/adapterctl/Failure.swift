@@ -28,7 +28,7 @@ enum Failure: Error, CustomStringConvertible {
         case Failure.notFound: 4
         case Failure.interrupted: 130
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
-        case is AdapterFormatError, is DiTModelError: 7
+        case is AdapterFormatError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
         case ImageFileError.notWritable: 12
         case TensorFileError.unwritable: 12
@@ -62,7 +62,7 @@ enum Failure: Error, CustomStringConvertible {
 
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
-        case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
+        case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
             is ImageFileError, is Refusal, is SamplingEngineError:
             exitCode(error)
         default: nil

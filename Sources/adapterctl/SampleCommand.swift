@@ -89,7 +89,7 @@ struct Sample: AsyncParsableCommand {
     }
 
     private func givenNoise(_ path: String, _ shape: DiTConfiguration) throws -> [GivenNoise] {
-        let tensors = try SafetensorsFile(path: path)
+        let tensors = try TensorFile(path: path)
         let image = [shape.inChannels, shape.inputSize, shape.inputSize], count = image.reduce(1, *)
         let starts = try tensors.floats("latents"), startShape = try tensors.entry("latents").shape
         guard startShape == [n] + image else { throw Failure.usage("'latents' in '\(path)' has shape \(startShape); wanted is \([n] + image)") }
@@ -116,7 +116,7 @@ struct Sample: AsyncParsableCommand {
 
 /// The row of a class, by name or number; a wrong one is answered with the right ones.
 func classIndex(_ text: String, in classes: ClassTable) throws -> Int {
-    if let index = classes.names.firstIndex(of: text) { return index }
+    if let index = classes.index(of: text) { return index }
     if let index = Int(text), (0..<classes.rows).contains(index) { return index }
     let near = nearestNames(to: text, among: classes.names)
     throw Failure.notFound("there is no class '\(text)'; \(near.isEmpty ? "there are \(classes.names.joined(separator: ", "))" : "did you mean \(near.joined(separator: ", "))?")")

@@ -111,7 +111,7 @@ extension GenerationBody {
                 name: "class", wanted: "give a class in 'class' or 'prompt', such as \(adapter.classes.names.first ?? "class:0")")
         }
         let text = try short(name, field, limits)
-        if let index = adapter.classes.names.firstIndex(of: text) { return index }
+        if let index = adapter.classes.index(of: text) { return index }
         if text.hasPrefix("class:"), let index = Int(text.dropFirst("class:".count)), adapter.classes.names.indices.contains(index) {
             return index
         }
