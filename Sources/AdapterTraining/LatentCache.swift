@@ -64,7 +64,7 @@ package struct LatentCache {
     /// nil where the file is not there, or holds fewer orientations than are wanted.
     private func read(_ path: String, _ table: LatentTable) throws -> [LatentPosterior]? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
-        let file = try SafetensorsFile(path: path)
+        let file = try TensorFile(path: path)
         let mean = try file.floats("mean"), logVariance = try file.floats("logvar")
         guard mean.count == logVariance.count, mean.count >= table.orientations * table.count else { return nil }
         return (0..<table.orientations).map { orientation in

@@ -34,7 +34,7 @@ struct CodecFields: Decodable {
     }
 
     /// From the file's own metadata, else from the `config.json` beside it, else nothing.
-    init(_ file: SafetensorsFile) throws {
+    init(_ file: TensorFile) throws {
         let beside = URL(filePath: file.path).deletingLastPathComponent().appending(path: "config.json")
         guard let text = file.metadata["config"].map({ Data($0.utf8) }) ?? (try? Data(contentsOf: beside)) else { return }
         do {

@@ -3,13 +3,13 @@ import TensorFiles
 /// The tensors of an autoencoder under diffusers' present names, whatever names the file uses: diffusers' old ones for the
 /// attention, or CompVis' own with or without `first_stage_model.`, where the decoder's levels run the other way.
 struct CodecTensors: Sendable {
-    let file: SafetensorsFile
+    let file: TensorFile
     /// Levels of the decoder.
     private let levels: Int
     private let prefix: String
     private let isCompVis: Bool
 
-    init(_ file: SafetensorsFile) throws(LatentCodecError) {
+    init(_ file: TensorFile) throws(LatentCodecError) {
         self.file = file
         let end = "decoder.conv_in.weight"
         guard let name = file.entries.map(\.name).first(where: { $0 == end || $0.hasSuffix("." + end) }) else {

@@ -4,21 +4,21 @@ import TensorFiles
 ///
 /// It only knows the file. `LatentDecoder` and `LatentEncoder` hold the packed weights and the memory for images of one size.
 package struct LatentCodec: Sendable {
-    package let file: SafetensorsFile
+    package let file: TensorFile
     package let configuration: CodecConfiguration
     let tensors: CodecTensors
 
     /// - Parameter file: safetensors in diffusers' names, old or new, or CompVis' names. Where neither its metadata's `config` nor a
     ///   `config.json` beside it says otherwise, 32 norm groups and a scaling factor of 0.18215.
     /// - Throws: `TensorFileError`, `LatentCodecError`.
-    package init(file: SafetensorsFile) throws {
+    package init(file: TensorFile) throws {
         self.file = file
         tensors = try CodecTensors(file)
         configuration = try CodecConfiguration(tensors, CodecFields(file))
         try tensors.check(configuration)
     }
 
-    package init(path: String) throws { try self.init(file: SafetensorsFile(path: path)) }
+    package init(path: String) throws { try self.init(file: TensorFile(path: path)) }
 
     /// Whether the file has an encoder; some hold the decoder alone.
     package var hasEncoder: Bool { tensors.hasEncoder }

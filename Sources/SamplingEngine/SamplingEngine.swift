@@ -35,12 +35,14 @@ package actor SamplingEngine {
     private var rowSeconds = 0.0
 
     /// - Parameters:
+    ///   - preset: nil takes what the base's card says.
     ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
     ///   - decoding: how its convolutions are computed.
     package init(
-        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset = .original,
+        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
         codec: LatentCodec? = nil, decoding: ConvolutionKind = .best(for: .float32)
     ) throws {
+        let preset = preset ?? Preset(base.card)
         self.base = base
         self.options = options
         let configuration = base.configuration

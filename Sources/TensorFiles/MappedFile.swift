@@ -1,6 +1,6 @@
 import Foundation
 
-/// A file mapped read-only: the fence of this room, the one place that touches raw memory of files.
+/// A file mapped read-only: the fence of this room, the one place that touches raw memory.
 ///
 /// A mapped file that another process shortens raises SIGBUS on access; the store therefore only maps files that it wrote
 /// itself under a content digest and never changes.
@@ -10,7 +10,8 @@ import Foundation
     private nonisolated(unsafe) let base: UnsafeRawPointer
 
     package init(path: String) throws(TensorFileError) {
-        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        // A pipe would wait for its other end; it is refused below.
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw .unreadable(path: path, reason: unsafe String(cString: strerror(errno))) }
         defer { close(descriptor) }
         var status = stat()
@@ -67,12 +68,25 @@ import Foundation
         return unsafe Array(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
     }
 
-    /// The elements of a range, each made from `size` little-endian bytes by `convert`.
-    func elements<Stored: BitwiseCopyable, Element>(_ range: Range<Int>, of type: Stored.Type, convert: (Stored) -> Element) -> [Element] {
-        precondition(range.lowerBound >= 0 && range.upperBound <= count)
-        let size = MemoryLayout<Stored>.size
-        return (0..<range.count / size).map { index in
-            convert(unsafe (base + range.lowerBound + index * size).loadUnaligned(as: Stored.self))
+    /// The file from its beginning, a MiB at a time.
+    package var pieces: some Sequence<[UInt8]> {
+        stride(from: 0, to: count, by: 1 << 20).lazy.map { self.bytes($0..<min(self.count, $0 + 1 << 20)) }
+    }
+
+    /// A little-endian number; it must lie within the file.
+    func number<Number: FixedWidthInteger & BitwiseCopyable>(_ type: Number.Type, at offset: Int) -> Number {
+        precondition(offset >= 0 && offset <= count - MemoryLayout<Number>.size)
+        return Number(littleEndian: unsafe (base + offset).loadUnaligned(as: Number.self))
+    }
+
+    /// Appends `total` elements, the first at byte `start`, each `step` bytes after the one before; all must lie within the file.
+    func append<Stored: BitwiseCopyable, Element>(
+        _ total: Int, from start: Int, step: Int, to values: inout [Element], convert: (Stored) -> Element
+    ) {
+        guard total > 0 else { return }
+        precondition(start >= 0 && step >= 0 && start + (total - 1) * step + MemoryLayout<Stored>.size <= count)
+        for index in 0..<total {
+            values.append(convert(unsafe (base + start + index * step).loadUnaligned(as: Stored.self)))
         }
     }
 
@@ -81,4 +95,9 @@ import Foundation
         precondition(range.lowerBound >= 0 && range.upperBound <= count)
         return unsafe base + range.lowerBound
     }
+}
+
+/// The bytes of numbers as this machine holds them, which is little-endian wherever this package runs.
+func bytes(of values: [some BitwiseCopyable]) -> [UInt8] {
+    unsafe values.withUnsafeBytes { unsafe [UInt8]($0) }
 }

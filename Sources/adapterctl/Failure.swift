@@ -36,7 +36,7 @@ enum Failure: Error, CustomStringConvertible {
         case Failure.refused(_, let status, let code): code == "class_not_found" ? 4 : [400: 2, 404: 4, 409: 4, 413: 2][status] ?? 1
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
         case AdapterFormatError.otherContent: 6
-        case is AdapterFormatError, is DiTModelError: 7
+        case is AdapterFormatError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
         case ImageFileError.notWritable: 12
         case TensorFileError.unwritable: 12
@@ -74,7 +74,7 @@ enum Failure: Error, CustomStringConvertible {
 
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
-        case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
+        case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
             is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError:
             exitCode(error)
         default: nil

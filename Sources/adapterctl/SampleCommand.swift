@@ -125,7 +125,7 @@ struct Sample: AsyncParsableCommand {
     }
 
     private func givenNoise(_ path: String, _ shape: DiTConfiguration) throws -> [GivenNoise] {
-        let tensors = try SafetensorsFile(path: path)
+        let tensors = try TensorFile(path: path)
         let image = [shape.inChannels, shape.inputSize, shape.inputSize], count = image.reduce(1, *)
         let starts = try tensors.floats("latents"), startShape = try tensors.entry("latents").shape
         guard startShape == [n] + image else { throw Failure.usage("'latents' in '\(path)' has shape \(startShape); wanted is \([n] + image)") }

@@ -49,7 +49,7 @@ struct SharedFolder {
         if file == "base.safetensors" { return row(.passed, nil, nil, "the name is the base's: adapterctl base import") }
         let path = folder + "/" + file
         do {
-            let content = try SafetensorsFile(MappedFile(copying: path, limit: Self.largestFile))
+            let content = try TensorFile(MappedFile(copying: path, limit: Self.largestFile))
             let stated = try AdapterFile.manifest(of: content)
             if !AdapterFile.namesItsDigest(content), let age = age(path), age < Self.settledAfter {
                 return row(.unsettled, nil, nil, "it changed a moment ago and does not name its digest; it is taken once it has lain still for \(Int(Self.settledAfter)) s")

@@ -82,7 +82,7 @@ struct Program {
 
         let exported = program.folder + "/out.safetensors"
         #expect(try program.run("export", "flowers", "-o", exported).code == 0)
-        let (a, b) = (try SafetensorsFile(path: adapter), try SafetensorsFile(path: exported))
+        let (a, b) = (try TensorFile(path: adapter), try TensorFile(path: exported))
         #expect(Set(a.entries.map(\.name)) == Set(b.entries.map(\.name)))
         for entry in a.entries { #expect(try a.floats(entry.name) == b.floats(entry.name)) }
 
@@ -112,7 +112,7 @@ struct Program {
         let result = try program.run(
             "forward", "--base-file", Program.golden(name), "--input", Program.golden(name + "-forward"), "--output", output, "--blocks")
         #expect(result.code == 0, "\(result.errors)")
-        let (got, recorded) = (try SafetensorsFile(path: output), try SafetensorsFile(path: Program.golden(name + "-forward")))
+        let (got, recorded) = (try TensorFile(path: output), try TensorFile(path: Program.golden(name + "-forward")))
         #expect(got.entries.count >= 5)
         for entry in got.entries {
             let (a, b) = (try got.floats(entry.name), try recorded.floats(entry.name))

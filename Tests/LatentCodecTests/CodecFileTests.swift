@@ -18,7 +18,7 @@ import Testing
     private func rewritten(
         _ name: String, metadata: [String: String]? = nil, _ change: (String, [Int]) -> (String, [Int])?
     ) throws -> String {
-        let file = try SafetensorsFile(path: GoldenPassTests.path("vae-small"))
+        let file = try TensorFile(path: GoldenPassTests.path("vae-small"))
         let tensors = try file.entries.compactMap { entry in
             try change(entry.name, entry.shape).map { OutgoingTensor($0.0, shape: $0.1, try file.floats(entry.name)) }
         }
@@ -75,7 +75,7 @@ import Testing
         #expect(throws: LatentCodecError.missingTensor(file: missing, name: name, shape: [16, 16, 3, 3])) { try LatentCodec(path: missing) }
         let wrong = try rewritten("wrong.safetensors") { ($0, $0 == name ? [16, 48, 3, 1] : $1) }
         #expect(throws: LatentCodecError.wrongShape(file: wrong, name: name, shape: [16, 48, 3, 1], expected: [16, 16, 3, 3])) { try LatentCodec(path: wrong) }
-        let file = try SafetensorsFile(path: GoldenPassTests.path("vae-small"))
+        let file = try TensorFile(path: GoldenPassTests.path("vae-small"))
         let extra = folder.appending(path: "extra.safetensors").path
         let tensors = try file.entries.map { OutgoingTensor($0.name, shape: $0.shape, try file.floats($0.name)) }
         try SafetensorsWriter.write(

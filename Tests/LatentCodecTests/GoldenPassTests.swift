@@ -72,7 +72,7 @@ import Testing
     func largerRecordedModelAgrees() throws {
         let folder = ProcessInfo.processInfo.environment["DIFFFIT_GOLDENS"] ?? ""
         let codec = try LatentCodec(path: folder + "/dit-tiny-diffusers/vae/diffusion_pytorch_model.safetensors")
-        let recorded = try SafetensorsFile(path: folder + "/vae-tiny.safetensors")
+        let recorded = try TensorFile(path: folder + "/vae-tiny.safetensors")
         let pool = ComputePool(lanes: 2)
         for kind in Self.kinds {
             for (latentName, imageName) in [("latent", "image"), ("latent_5x7", "image_5x7")] {
