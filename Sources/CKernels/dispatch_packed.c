@@ -2,7 +2,6 @@
 #include "dispatch.h"
 
 #define DECLARE(level) \
-  void ck_f32_to_bf16_##level(uint16_t *out, const float *x, size_t count); \
   void ck_norm_modulate_bf16_##level(uint16_t *out, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps); \
   void ck_norm_modulate_u8_##level(uint8_t *out, float *row_step, int32_t *row_zero, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps, float *line); \
   void ck_quantise_rows_##level(uint8_t *out, float *row_step, int32_t *row_zero, const uint16_t *x, size_t rows, size_t n, float *line); \
@@ -15,7 +14,6 @@
   void ck_attention_bf16_##level(uint16_t *out, size_t out_stride, const uint16_t *q, const uint16_t *k, const uint16_t *v, size_t stride, size_t tokens, size_t head, float scale, void *scratch);
 LEVELS(DECLARE)
 
-void ck_f32_to_bf16(uint16_t *out, const float *x, size_t count) { DISPATCH(ck_f32_to_bf16, out, x, count) }
 void ck_norm_modulate_bf16(uint16_t *out, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps) { DISPATCH(ck_norm_modulate_bf16, out, x, scale, shift, rows, n, eps) }
 void ck_norm_modulate_u8(uint8_t *out, float *row_step, int32_t *row_zero, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps, float *line) { DISPATCH(ck_norm_modulate_u8, out, row_step, row_zero, x, scale, shift, rows, n, eps, line) }
 void ck_quantise_rows(uint8_t *out, float *row_step, int32_t *row_zero, const uint16_t *x, size_t rows, size_t n, float *line) { DISPATCH(ck_quantise_rows, out, row_step, row_zero, x, rows, n, line) }

@@ -3,5 +3,6 @@
 #define LEVEL avx2
 #include "kernels.inc"
 #include "packed.inc"
+#include "image.inc"
 #pragma clang attribute pop
 #endif

@@ -3,5 +3,6 @@
 #define LEVEL avx512
 #include "kernels.inc"
 #include "packed.inc"
+#include "image.inc"
 #pragma clang attribute pop
 #endif

@@ -7,6 +7,7 @@
 #define NATIVE_BF16
 #include "kernels.inc"
 #include "packed.inc"
+#include "image.inc"
 #include "attention_bf16.inc"
 #pragma clang attribute pop
 #endif

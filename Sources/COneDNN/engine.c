@@ -101,6 +101,20 @@ dnnl_primitive_attr_t od_attributes(void) {
   return attributes;
 }
 
+dnnl_status_t od_add_to_output(dnnl_primitive_attr_t attributes) {
+  dnnl_post_ops_t after;
+  dnnl_status_t status = dnnl_post_ops_create(&after);
+  if (status != dnnl_success) return status;
+#if DNNL_VERSION_MAJOR >= 3
+  status = dnnl_post_ops_append_sum(after, 1, 0, dnnl_data_type_undef);
+#else
+  status = dnnl_post_ops_append_sum(after, 1);
+#endif
+  if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, after);
+  dnnl_post_ops_destroy(after);
+  return status;
+}
+
 // Each thread keeps a stream and, for every primitive it has run, the handles that carry the addresses: a handle may not be
 // shared, and after a thread's first run of a primitive nothing is allocated here any more. Numbers are not used twice; the handles
 // of a primitive that is gone stay until the thread ends.

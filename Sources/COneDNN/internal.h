@@ -55,6 +55,8 @@ static inline od_layout od_as_layout(const od_description *description) { return
 
 /// Attributes with scratch memory left to the caller.
 dnnl_primitive_attr_t od_attributes(void);
+/// Has the primitive add to what its output holds.
+dnnl_status_t od_add_to_output(dnnl_primitive_attr_t attributes);
 
 /// Makes the primitive of a descriptor, which it takes over; arguments are added with `od_add_argument`.
 bool od_executable_create(od_executable *out, dnnl_primitive_desc_t descriptor, const char *what);

@@ -21,20 +21,7 @@ static od_layout packed_layout(const od_product *product) { return product->exec
 static dnnl_status_t describe_product(dnnl_primitive_desc_t *out, od_layout x, od_layout w, od_layout result, bool adding) {
   dnnl_primitive_attr_t attributes = od_attributes();
   if (!attributes) return dnnl_out_of_memory;
-  dnnl_status_t status = dnnl_success;
-  if (adding) {
-    dnnl_post_ops_t after;
-    status = dnnl_post_ops_create(&after);
-    if (status == dnnl_success) {
-#if DNNL_VERSION_MAJOR >= 3
-      status = dnnl_post_ops_append_sum(after, 1, 0, dnnl_data_type_undef);
-#else
-      status = dnnl_post_ops_append_sum(after, 1);
-#endif
-      if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, after);
-      dnnl_post_ops_destroy(after);
-    }
-  }
+  dnnl_status_t status = adding ? od_add_to_output(attributes) : dnnl_success;
 #if DNNL_VERSION_MAJOR >= 3
   if (status == dnnl_success) status = dnnl_matmul_primitive_desc_create(out, od_engine(), x, w, NULL, result, attributes);
 #else

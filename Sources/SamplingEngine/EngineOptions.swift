@@ -21,7 +21,9 @@ package struct EngineOptions: Sendable {
     package init() {}
 
     /// No line to speak of: one process samples for itself.
-    package static func unbounded(at precision: Precision = .f32) -> EngineOptions {
+    package static var unbounded: EngineOptions { unbounded(at: .f32) }
+
+    package static func unbounded(at precision: Precision) -> EngineOptions {
         var options = EngineOptions()
         options.precision = precision
         (options.queueImages, options.clientShare, options.largestCost) = (.max, .max, .max)

@@ -76,7 +76,7 @@ extension AdapterStore {
     func baseFile(_ digest: Digest) throws -> BaseFile {
         let entry = try base(digest)
         let card = try? JSONDecoder().decode(BaseCard.self, from: entry.card)
-        return try BaseFile(path: entry.path, heads: card?.heads, digest: digest)
+        return try BaseFile(path: entry.path, card: card, digest: digest)
     }
 }
 

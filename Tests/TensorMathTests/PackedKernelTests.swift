@@ -24,7 +24,7 @@ import Testing
             let expected: [UInt16] = [0x3f80, 0x3f80, 0x3f82, 0xbf80, 0x7f80, 0x7f80, 0, 0x8000, 0] + [UInt16](repeating: 0x3dcd, count: 20)
             for level in [CK_SCALAR, CK_AVX2, CK_AVX512, CK_AVX512_BF16] where ck_set_level(level) == level {
                 var halves = [UInt16](repeating: 1, count: given.count)
-                ck_f32_to_bf16(&halves, given, given.count)
+                ck_round_bf16(&halves, given, given.count)
                 #expect(halves[8] & 0x7fff > 0x7f80)
                 halves[8] = 0
                 #expect(halves == expected, "level \(level.rawValue)")
@@ -40,7 +40,7 @@ import Testing
         x[5] = 0
         var halves = [UInt16](repeating: 0, count: x.count), bytes = [UInt8](repeating: 0, count: x.count)
         var step = [Float](repeating: 0, count: rows), zero = [Int32](repeating: 0, count: rows), line = [Float](repeating: 0, count: n)
-        ck_f32_to_bf16(&halves, x, x.count)
+        ck_round_bf16(&halves, x, x.count)
         ck_quantise_rows(&bytes, &step, &zero, halves, rows, n, &line)
         for r in 0..<rows {
             for j in 0..<n {
@@ -73,8 +73,8 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
     var out = [Float](repeating: 0, count: rows * n), halves = [UInt16](repeating: 0, count: rows * n)
     var bytes = [UInt8](repeating: 0, count: rows * n), step = [Float](repeating: 0, count: rows), zero = [Int32](repeating: 0, count: rows)
     var line = [Float](repeating: 0, count: n)
-    ck_f32_to_bf16(&halves, x, rows * n)
-    results.append(("f32_to_bf16", 0, floats(halves)))
+    ck_round_bf16(&halves, x, rows * n)
+    results.append(("round_bf16", 0, floats(halves)))
     ck_quantise_rows(&bytes, &step, &zero, halves, rows, n, &line)
     results.append(("quantise_rows", 1, bytes.map(Float.init)))
     results.append(("quantise_rows' steps", 1e-6, step + zero.map(Float.init)))
@@ -117,7 +117,7 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
     }
     for (tokens, head) in [(16, 16), (19, 5), (37, 72), (64, 80)] {
         var values = [UInt16](repeating: 0, count: tokens * 3 * head), attended = [UInt16](repeating: 0, count: tokens * head)
-        ck_f32_to_bf16(&values, noise(7, values.count), values.count)
+        ck_round_bf16(&values, noise(7, values.count), values.count)
         let scratch = UnsafeMutableRawPointer.allocate(byteCount: ck_attention_scratch(tokens, head), alignment: 64)
         values.withUnsafeBufferPointer { q in
             ck_attention_bf16(

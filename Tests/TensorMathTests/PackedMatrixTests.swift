@@ -62,6 +62,7 @@ import Testing
             try PackedMatrix(w, form: $0.operand(isMLPOutput: false), with: Packer(tileRows: 16))
         }
         // Other tests map and unmap meanwhile, nothing of this size.
-        #expect(try readOnlyBytes() - before >= matrices.reduce(0) { $0 + $1.bytes } * 9 / 10)
+        let after = try readOnlyBytes()
+        #expect(after - before >= matrices.reduce(0) { $0 + $1.bytes } * 9 / 10)
     }
 }

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CKernelsImages.h"
+
 typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_AVX512_BF16 = 3 } ck_level;
 
 /// The best level of this processor.
@@ -138,7 +140,6 @@ void ck_quantise_weights(int8_t *out, float *step, int32_t *sum, const float *w,
 // Conversion and noise ----------------------------------------------------------------------------------------------
 
 void ck_bf16_to_f32(float *out, const uint16_t *x, size_t count);
-void ck_f32_to_bf16(uint16_t *out, const float *x, size_t count);
 
 /// Four words of Philox 4x32-10 for one counter and key.
 void ck_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);

@@ -42,4 +42,6 @@ size_t od_product_scratch_bytes(const od_product *product);
 bool od_product_pack(const od_product *product, void *packed, const void *w);
 bool od_product_run(const od_product *product, const void *x, const void *packed, void *out, void *scratch);
 
+#include "COneDNNConvolution.h"
+
 #endif
