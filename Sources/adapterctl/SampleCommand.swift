@@ -29,7 +29,7 @@ struct SamplingOptions: ParsableArguments {
 struct Sample: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Sample images of one domain.", discussion: "Example: adapterctl sample flowers --class rose --n 8 --seed 1 -o roses.png")
-    @Argument(help: "A domain in the store, or base.") var reference: String
+    @Argument(help: "A domain in the store, or base.", completion: .adapterNames) var reference: String
     @Option(name: .customLong("class"), help: "A class of the domain (default: all in turn).") var className: String?
     @Option(help: "Images.") var n = 8
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 4
