@@ -65,7 +65,9 @@ extension AdapterStore {
             let copy = try AdapterStore.open(at: building, options: options)
             let bases = try copy.listBases().map(\.digest)
             for digest in bases where placed[digest] == nil { placed[digest] = try place(digest, in: building, copyingBases) }
-            for digest in placed.keys where !bases.contains(digest) { try? FileManager.default.removeItem(atPath: copy.basePath(digest)) }
+            for digest in placed.keys where !bases.contains(digest) {
+                try? FileManager.default.removeItem(atPath: "\(building)/bases/\(digest).safetensors")
+            }
             guard bases.allSatisfy({ placed[$0] != nil }) else { continue }
             let statistics = try copy.statistics()
             return SnapshotReport(
@@ -75,22 +77,30 @@ extension AdapterStore {
         throw .system(path: destination, reason: "bases came and went faster than they could be copied")
     }
 
-    /// - Returns: whether the file is shared with the source; nil where its base has been removed meanwhile.
+    /// A base's file, and that of its autoencoder.
+    /// - Returns: whether they are shared with the source; nil where the base has been removed meanwhile.
     private func place(_ digest: Digest, in building: String, _ copying: Bool) throws(StoreError) -> Bool? {
-        let target = "\(building)/bases/\(digest).safetensors"
-        // There from an earlier try.
-        try? FileManager.default.removeItem(atPath: target)
         do throws(StoreError) {
-            let source = try base(digest).path
-            if !copying, try FileCalls.link(source, to: target) { return true }
-            var file = try ImportedFile(copying: source, into: building + "/bases")
-            guard file.digest == digest else { throw .digestMismatch(item: "base file '\(source)'", expected: digest, found: file.digest) }
-            try file.place(at: target, in: building + "/bases")
-            return false
+            let entry = try base(digest)
+            var isShared = try place(entry.path, digest, in: building, copying)
+            if let vae = entry.vae { isShared = try place(vae.path, vae.digest, in: building, copying) && isShared }
+            return isShared
         } catch {
             do throws(StoreError) { _ = try base(digest) } catch { if case .baseNotFound = error { return nil } }
             throw error
         }
+    }
+
+    /// - Returns: whether the file is shared with the source.
+    private func place(_ source: String, _ digest: Digest, in building: String, _ copying: Bool) throws(StoreError) -> Bool {
+        let target = "\(building)/bases/\(URL(filePath: source).lastPathComponent)"
+        // There from an earlier try, or another base's.
+        try? FileManager.default.removeItem(atPath: target)
+        if !copying, try FileCalls.link(source, to: target) { return true }
+        var file = try ImportedFile(copying: source, into: building + "/bases")
+        guard file.digest == digest else { throw .digestMismatch(item: "base file '\(source)'", expected: digest, found: file.digest) }
+        try file.place(at: target, in: building + "/bases")
+        return false
     }
 
     private func copyDataFile(to path: String) throws(StoreError) {

@@ -21,7 +21,7 @@ struct Sample: AsyncParsableCommand {
             A class is rose, flowers/rose, class:3, null, or a blend 0.5*flowers/rose+0.5*art/portrait; with commas there can be one
             for each domain of a schedule or a score, and a domain without one runs with its null class.
             """)
-    @Argument(help: "A domain in the store, base, or a recipe.") var recipe: String?
+    @Argument(help: "A domain in the store, base, or a recipe.", completion: .adapterNames) var recipe: String?
     @Option(name: .customLong("class"), help: "A class of the domain (default: all in turn).") var className: String?
     @Option(help: "How far from the base: 0 is the base, 1 the domain itself.") var strength = 1.0
     @Option(help: "Take the class names of this one of a recipe's adapters alone.") var labelsFrom: String?

@@ -1,4 +1,3 @@
-import AdapterComposer
 import Foundation
 import ImageFiles
 import SamplingEngine
@@ -26,13 +25,6 @@ extension Sample {
     }
 
     private struct Listed: Decodable { let classes: [String] }
-    private struct Models: Decodable {
-        struct Model: Decodable {
-            let id: String
-            let classes: [String]
-        }
-        let data: [Model]
-    }
     private struct Capabilities: Decodable {
         struct Defaults: Decodable { let sampler: String }
         let defaults: Defaults
@@ -42,9 +34,10 @@ extension Sample {
         guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil else {
             throw Failure.usage("--noise, --trajectory, --latents, --base and --morph are for sampling in this process, without --socket")
         }
-        let parsed = try oneRecipe(), text = recipe ?? ""
+        _ = try oneRecipe()
+        let text = recipe ?? ""
         let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
-        let classes = try await classes(server, of: parsed)
+        let classes = try await classes(server, of: text)
         let start = ContinuousClock.now
         let made = try await generate(server, text, classes)
         let seconds = (ContinuousClock.now - start) / .seconds(1)
@@ -58,17 +51,10 @@ extension Sample {
     }
 
     /// As the server takes them: a name, or `class:` and a number.
-    private func classes(_ server: ServerSocket, of recipe: Recipe) async throws -> [String] {
+    private func classes(_ server: ServerSocket, of recipe: String) async throws -> [String] {
         if let className { return [Int(className).map { "class:\($0)" } ?? className] }
-        if recipe.references.isEmpty {
-            let models: Models = try await server.ask(.GET, "/v1/models")
-            return (0..<max(models.data.first { $0.id == "base" }?.classes.count ?? 0, 1)).map { "class:\($0)" }
-        }
-        guard recipe.references.count == 1, let reference = recipe.references.first else {
-            throw Failure.usage("a recipe of several adapters needs --class with --socket, as in --class \(recipe.references.first ?? "")/rose")
-        }
-        let adapter: Listed = try await server.ask(.GET, "/v1/adapters/\(reference.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? reference)")
-        return (0..<max(adapter.classes.count, 1)).map { "class:\($0)" }
+        let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(recipe.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? recipe)")
+        return listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }
     }
 
     /// One request an image, so that images of different classes share a batch; a few at a time, as the queue is not ours alone.

@@ -51,7 +51,7 @@ struct List: ParsableCommand {
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show one adapter's manifest.", discussion: "Example: adapterctl show flowers")
-    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 

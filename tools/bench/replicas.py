@@ -118,7 +118,7 @@ class Proxy:
 
 class Client(http.client.HTTPSConnection):
     def __init__(self, context):
-        super().__init__("127.0.0.1", PORT, timeout=120, context=context)
+        super().__init__("127.0.0.1", PORT, timeout=600, context=context)
 
     def call(self, method: str, path: str, body: dict | None = None, token: str = TOKEN) -> tuple[int, bytes]:
         self.request(method, path, json.dumps(body) if body is not None else None, {"authorization": f"Bearer {token}"})
@@ -143,7 +143,7 @@ class Load:
     """A closed loop: each client sends its next request when the last is answered. Every image must be its twin."""
 
     def __init__(self, proxy: Proxy, source: Adapterd, clients: int, steps: int):
-        self.proxy, self.clients, self.lock = proxy, clients, threading.Lock()
+        self.proxy, self.clients, self.lock, self.notes = proxy, clients, threading.Lock(), []
         self.orders = [{"model": domain, "class": "class:0", "seed": 1, "index_offset": k, "steps": steps} for domain in DOMAINS for k in range(4)]
         connection = source.connection()
         self.twins = [self.hash(connection.call("POST", "/v1/images/generations", order)[2]) for order in self.orders]
@@ -186,12 +186,12 @@ class Load:
                 thread.join()
         wall = time.monotonic() - start
         times = sorted(end - begin for begin, end in self.ends)
-        line = f"| {name} | {len(times) / wall:.2f} | {times[len(times) // 2]:.2f} | {times[int(0.99 * len(times))]:.2f} | {len(self.faults)} |"
+        print(f"| {name} | {len(times) / wall:.2f} | {times[len(times) // 2]:.2f} | {times[int(0.99 * len(times))]:.2f} | {len(self.faults)} |", flush=True)
         if moment:
             hit = [end - begin for begin, end in self.ends if begin <= moment <= end]
             around = [sum(moment + s <= end < moment + s + 1 for _, end in self.ends) for s in (-1, 0, 1)]
-            line += f" of {len(hit)} requests in flight then, the slowest took {max(hit):.2f} s; images in the second before, that second, the next: {around}"
-        print(line, flush=True)
+            self.notes.append(f"{name}: of {len(hit)} requests in flight then the slowest took {max(hit):.2f} s; "
+                              f"images in the second before, in that second and in the next: {around}")
         if self.faults:
             raise SystemExit(f"{name}: {len(self.faults)} of {len(self.ends)} requests failed, the first with {self.faults[0]}")
 
@@ -324,6 +324,7 @@ def measure(options, isolated: bool):
             load.during("each drained and started again in turn", lambda: drain_each(replicas, proxy))
             if isolated:
                 load.during("one host's cable pulled", lambda: vanish(replicas[2], proxy, options.seconds))
+            print("\n".join(["", *load.notes]))
             jobs_find_their_replica(proxy)
             events_are_not_held_back(proxy)
             leaving_frees_the_slot(proxy, replicas)
