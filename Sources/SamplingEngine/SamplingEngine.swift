@@ -58,10 +58,11 @@ package actor SamplingEngine {
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
         batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset)
-        pictureMaker = try PictureMaker(
+        let maker = try PictureMaker(
             channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
             decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
-        pictureSide = pictureMaker?.side
+        pictureSide = maker?.side
+        pictureMaker = maker
     }
 
     /// Whether latents are pictures themselves.
