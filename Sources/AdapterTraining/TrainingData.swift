@@ -15,6 +15,8 @@ package struct TrainingData: Sendable {
     package let summary: String
     /// RGB bytes, image after image.
     private let pixels: [UInt8]
+    /// The images as the network of a latent base sees them, in the same order; nil where it sees pixels.
+    package internal(set) var latents: LatentTable?
 
     /// - Precondition: every image is `size` pixels square; `images` and `labels` are of one length.
     package init(classNames: [String], size: Int, images: [RGBImage], labels: [Int], summary: String) {

@@ -36,7 +36,7 @@ package final class TrainingRun {
     ) {
         let isFull = set.method == .full
         let classes = data.classNames.count
-        let size = 3 * data.size * data.size
+        let size = data.valueCount
         self.settings = settings
         self.set = set
         self.objective = objective
@@ -68,7 +68,7 @@ package final class TrainingRun {
             draw.dropsLabel(rate: settings.labelDropout) ? data.classNames.count : data.labels[item]
         }
         pool.forEach(settings.batch) { image in
-            data.copy(items[image], flipped: settings.flips && draws[image].flips, into: x0.row(image))
+            data.draw(items[image], flipped: settings.flips && draws[image].flips, draws[image], into: x0.row(image))
             draws[image].noise.normals(into: noise.row(image))
             x0.row(image).withSpan { x0 in
                 noise.row(image).withSpan { noise in

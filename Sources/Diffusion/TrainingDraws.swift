@@ -16,6 +16,9 @@ package struct TrainingDraws: Sendable {
         noise = NoiseStream(seed: seed, stream: 1 << 63 | UInt64(step) << 24 | UInt64(image))
     }
 
+    /// Standard normals for a sample of the image's posterior: numbers of their own, past all others.
+    package func posteriorNoise(into x: Matrix) { noise.normals(into: x, from: 1 << 41) }
+
     var timeUniform: Float { noise.uniform(Self.singles) }
     var timeNormal: Float { noise.normal(Self.singles) }
 

@@ -132,6 +132,7 @@ struct Train: ParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The adapter file to write.") var file: String
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under NAME.") var add = false
+    @OptionGroup var latents: LatentOptions
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -145,9 +146,12 @@ struct Train: ParsableCommand {
         let depth = base.configuration.depth
         guard (0...depth).contains(gammaDepth ?? 0) else { throw Failure.usage("--gamma-depth is between 0 and \(depth)") }
         let set = gammaDepth.map { TrainableSet(method, gammaDepth: $0) } ?? TrainableSet(method, base.configuration)
-        let data = try loadData(data, size: base.configuration.inputSize, perClass: perClass, seed: settings.seed)
+        let pool = ComputePool()
+        let data = try latents.loadData(
+            data, for: base, in: baseFile == nil ? location.open() : nil, perClass: perClass, seed: settings.seed, mirrored: settings.flip,
+            pool: pool)
         let model = try DiT(base)
-        let run = try TrainingRun.adapter(settings.settings(learningRate: 5e-3), set, base: base, model: model, data: data, pool: ComputePool())
+        let run = try TrainingRun.adapter(settings.settings(learningRate: 5e-3), set, base: base, model: model, data: data, pool: pool)
         try settings.follow(run, checkpoint: file + ".checkpoint")
         var adapter = run.adapter(name: name, base: base, created: nil)
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }

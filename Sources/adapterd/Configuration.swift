@@ -11,7 +11,7 @@ struct Configuration {
     let store: String
     let base: String?
     let vae: String?
-    let preset: Preset
+    let preset: Preset?
     let socket: String
     let port: Int?
     let tokenFile: String?
@@ -28,7 +28,7 @@ struct Configuration {
         self.store = store
         base = reader.text("base", flags.base, default: nil)
         vae = reader.text("vae", flags.vae, default: nil)
-        preset = try reader.choice("preset", flags.preset, default: .original)
+        preset = try reader.choice("preset", flags.preset)
         socket = reader.text("socket", flags.socket, default: Self.defaultSocket(environment, store: store)) ?? ""
         port = try reader.number("port", flags.port, default: nil, in: 0...65535)
         tokenFile = reader.text("token-file", flags.tokenFile, default: nil)

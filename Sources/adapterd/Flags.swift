@@ -5,7 +5,7 @@ struct Flags: ParsableArguments {
     @Option(help: "The store's folder (else the user's data folder).") var store: String?
     @Option(help: "The base, by name or digest, where the store has several.") var base: String?
     @Option(help: "The autoencoder of a base that makes latents (else the one imported with the base).") var vae: String?
-    @Option(help: "original or diffusers: whose function of the same weights.") var preset: String?
+    @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
     @Option(help: "The Unix socket to listen on (else under $XDG_RUNTIME_DIR, else in the store).") var socket: String?
     @Option(help: "Also listen on this port of 127.0.0.1; 0 takes a free one. Needs --token-file.") var port: Int?
     @Option(help: "A file with the secret that calls over TCP must show; only you may read it.") var tokenFile: String?

@@ -48,7 +48,14 @@ struct SettingsReader {
     mutating func choice<Value: CaseIterable & RawRepresentable<String>>(
         _ flag: String, _ given: String?, default fallback: Value
     ) throws(ConfigurationError) -> Value {
-        let text = text(flag, given, default: fallback.rawValue) ?? fallback.rawValue
+        try choice(flag, given, or: fallback.rawValue) ?? fallback
+    }
+
+    /// nil where nothing was given.
+    mutating func choice<Value: CaseIterable & RawRepresentable<String>>(
+        _ flag: String, _ given: String?, or fallback: String? = nil
+    ) throws(ConfigurationError) -> Value? {
+        guard let text = text(flag, given, default: fallback) else { return nil }
         guard let value = Value(rawValue: text) else {
             throw .badValue(flag: flag, value: text, wanted: "one of " + Value.allCases.map(\.rawValue).joined(separator: ", "))
         }

@@ -1,5 +1,7 @@
 import AdapterFormat
 import AdapterTraining
+import DiTModel
+import Diffusion
 import Foundation
 import ImageFiles
 import LatentCodec
@@ -12,9 +14,10 @@ import Testing
     private let pool = ComputePool(lanes: 2)
     private let codec: LatentCodec
 
-    init() throws {
-        codec = try LatentCodec(
-            path: URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/vae-small.safetensors").path)
+    init() throws { codec = try LatentCodec(path: Self.golden("vae-small")) }
+
+    private static func golden(_ name: String) -> String {
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
     }
 
     /// Pictures of 16 pixels that are no mirror images of themselves.
@@ -77,6 +80,35 @@ import Testing
         // Another autoencoder has latents of its own.
         _ = try take([0, 1], mirrored: true, digest: "other")
         #expect(encoded == 2)
+    }
+
+    /// A run on a latent base takes a fresh sample of each posterior at every step, and the same ones when it is run again.
+    @Test func aRunLearnsFreshSamples() throws {
+        let base = try BaseFile(path: Self.golden("dit-tiny"))
+        let images = (0..<4).map { number -> RGBImage in
+            let pixels: [UInt8] = (0..<3072).map { at in
+                let value: Int = at * (number + 3) + at / 96
+                return UInt8(value % 256)
+            }
+            return RGBImage(width: 32, height: 32, pixels: pixels)
+        }
+        let pictures = TrainingData(classNames: ["a", "b"], size: 32, images: images, labels: [0, 1, 0, 1], summary: "test")
+        let data = pictures.seen(through: try cache().posteriors(of: pictures, mirrored: true, pool: pool))
+        #expect(data.valueCount == 4 * 8 * 8)
+        let x = Memory(capacity: 1024).take(256)
+        let samples = (0..<3).map { step in
+            data.draw(0, flipped: false, TrainingDraws(seed: 1, step: step % 2, image: 0), into: x)
+            return x.array
+        }
+        #expect(samples[0] != samples[1] && samples[0] == samples[2])
+        var settings = TrainingSettings(steps: 3, batch: 4, seed: 1, learningRate: 1e-3)
+        settings.flips = true
+        let losses = try (0..<2).map { _ in
+            let run = try TrainingRun.adapter(
+                settings, TrainableSet(.difffit, base.configuration), base: base, model: try DiT(base), data: data, pool: pool)
+            return try (0..<3).map { _ in try run.advance() }
+        }
+        #expect(losses[0] == losses[1] && losses[0].allSatisfy { $0.isFinite && $0 > 0 })
     }
 
     @Test func aDamagedFileIsNamed() throws {

@@ -1,0 +1,50 @@
+import AdapterFormat
+import AdapterStore
+import AdapterTraining
+import ArgumentParser
+import Foundation
+import LatentCodec
+import SamplingEngine
+import TensorFiles
+import TensorMath
+
+/// Training pictures of a base that learns latents.
+struct LatentOptions: ParsableArguments {
+    @Option(help: "The autoencoder (VAE) of a base that learns latents, where the store has none or another is wanted.") var vae: String?
+    @Option(help: "Where encoded images are kept (else difffit/latents in the user's cache folder).") var latentCache: String?
+
+    /// Training images as the base learns them: pixels, or posteriors of its autoencoder, encoded once and kept.
+    /// - Parameters:
+    ///   - store: where the base came from; nil for a base file.
+    ///   - mirrored: whether the run flips images.
+    func loadData(
+        _ text: String, for base: BaseFile, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, pool: ComputePool
+    ) throws -> TrainingData {
+        let c = base.configuration
+        guard let codec = try vae.map({ try LatentCodec(fileOrFolder: $0) }) ?? store?.codec(nil, for: base.digest) else {
+            guard c.inChannels == 3 else {
+                throw Failure.usage("this base learns latents of \(c.inChannels) channels, not pictures: give its autoencoder with --vae")
+            }
+            return try adapterctl.loadData(text, size: c.inputSize, perClass: perClass, seed: seed)
+        }
+        guard codec.configuration.latentChannels == c.inChannels else {
+            throw SamplingEngineError.otherCodec(
+                file: codec.file.path, channels: codec.configuration.latentChannels, wanted: c.inChannels)
+        }
+        let data = try adapterctl.loadData(text, size: c.inputSize * codec.configuration.downsampling, perClass: perClass, seed: seed)
+        let cache = try LatentCache(folder: folder, codec: codec, digest: Digest(of: AutoencoderFile(path: codec.file.path).encoding.pieces))
+        var encoded = 0
+        let latents = try cache.posteriors(of: data, mirrored: mirrored, pool: pool) { done, count in
+            encoded = count
+            if count > 0, count.isMultiple(of: 100) { note("encoded \(count) images, \(done) of \(data.count) are ready") }
+        }
+        note("\(data.count) images as latents, \(encoded) of them encoded now, kept in \(folder)")
+        return data.seen(through: latents)
+    }
+
+    private var folder: String {
+        if let latentCache { return latentCache }
+        let caches = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
+        return (caches ?? NSHomeDirectory() + "/.cache") + "/difffit/latents"
+    }
+}
