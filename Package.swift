@@ -117,7 +117,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
-        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
 )
