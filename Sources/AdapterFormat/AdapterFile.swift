@@ -7,13 +7,23 @@ import TensorFiles
 /// of public ports are read too, in any container.
 package enum AdapterFile {
     static let manifestKey = "difffit"
+    static let digestKey = "digest"
+
+    /// What the file says about itself; nil where other software wrote it.
+    package static func manifest(of file: TensorFile) throws -> AdapterManifest? { try BaseFile.metadata(manifestKey, of: file) }
+
+    /// Whether the file names the digest that its content must have, so that a part of it is never taken for the whole.
+    package static func namesItsDigest(_ file: TensorFile) -> Bool { file.metadata[digestKey] != nil }
+
+    package static func read(path: String, base: BaseFile) throws -> Adapter { try read(TensorFile(path: path), base: base) }
 
     /// Binds the file to the base completely, or refuses it by name and shape (law 2).
-    package static func read(path: String, base: BaseFile) throws -> Adapter {
-        let file = try tunablePart(of: TensorFile(path: path), base: base)
+    package static func read(_ file: TensorFile, base: BaseFile) throws -> Adapter {
+        let path = file.path
+        let file = try tunablePart(of: file, base: base)
         let layout = base.layout
         var manifest: AdapterManifest
-        if let stated: AdapterManifest = try BaseFile.metadata(manifestKey, of: file) {
+        if let stated = try self.manifest(of: file) {
             manifest = stated
             guard manifest.layoutDigest == layout.digest else {
                 throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
@@ -28,7 +38,11 @@ package enum AdapterFile {
         let vector = try vector(file, manifest.trainableSet, base)
         let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
         manifest.classes = classes.names
-        return Adapter(manifest: manifest, vector: vector, classes: classes)
+        let adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
+        if let named = file.metadata[digestKey], named != adapter.digest.description {
+            throw AdapterFormatError.otherContent(file: path, digest: adapter.digest.short, named: String(named.prefix(12)))
+        }
+        return adapter
     }
 
     private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
@@ -90,6 +104,7 @@ package enum AdapterFile {
         }
         let table = adapter.classes
         tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [table.rows, table.width], table.values, as: type))
-        try SafetensorsWriter.write(tensors, metadata: [manifestKey: try sortedJSON(adapter.manifest), "format": "pt"], to: path)
+        let metadata = [manifestKey: try sortedJSON(adapter.manifest), digestKey: adapter.digest.description, "format": "pt"]
+        try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 }

@@ -16,6 +16,7 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
     case otherMatrix(file: String, name: String, base: String)
     case otherBase(file: String, base: String, expected: String)
     case otherLayout(file: String, layout: String, expected: String)
+    case otherContent(file: String, digest: String, named: String)
     case noTrainableSet(file: String, missing: String)
     case badName(String)
     case badReference(String)
@@ -41,6 +42,7 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
             "the frozen matrix '\(name)' in '\(file)' is not that of the base \(base): the file belongs to another base"
         case .otherBase(let file, let base, let expected): "'\(file)' was trained on the base \(base), not on \(expected)"
         case .otherLayout(let file, let layout, let expected): "'\(file)' is for the layout \(layout), not \(expected)"
+        case .otherContent(let file, let digest, let named): "the content of '\(file)' has the digest \(digest), not \(named) as the file says: it is damaged"
         case .noTrainableSet(let file, let missing): "the tensors of '\(file)' are no trainable set: '\(missing)' is missing"
         case .badName(let name):
             "'\(name)' is no adapter name: 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first, and not 'base'"

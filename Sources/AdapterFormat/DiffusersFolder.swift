@@ -31,12 +31,12 @@ package struct DiffusersFolder: Sendable {
         self.card = card
     }
 
-    static func isFolder(_ path: String) -> Bool {
+    package static func isFolder(_ path: String) -> Bool {
         (try? URL(filePath: path).resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory ?? false
     }
 
     /// The file of weights in a component's folder: safetensors before `.bin`, whole before sharded.
-    static func weights(in folder: String) throws(TensorFileError) -> String {
+    package static func weights(in folder: String) throws(TensorFileError) -> String {
         let stem = folder + "/diffusion_pytorch_model"
         let names = [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".fp16.safetensors", ".fp16.bin"].map { stem + $0 }
         guard let found = names.first(where: { FileManager.default.fileExists(atPath: $0) }) else {

@@ -94,12 +94,12 @@ package final class AdapterStore: Sendable {
         }
     }
 
-    private static func absolute(_ path: String) throws(StoreError) -> String {
+    static func absolute(_ path: String) throws(StoreError) -> String {
         guard !path.isEmpty, !path.utf8.contains(0) else { throw .badFile(path: path, reason: "is not a path") }
         return URL(filePath: path).standardizedFileURL.path(percentEncoded: false).droppingLastSlash
     }
 
-    private static func makeFolder(_ path: String) throws(StoreError) {
+    static func makeFolder(_ path: String) throws(StoreError) {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch let error as CocoaError where error.code == .fileWriteNoPermission {

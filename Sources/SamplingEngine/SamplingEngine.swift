@@ -2,6 +2,7 @@ import AdapterFormat
 import DiTModel
 import Diffusion
 import ImageFiles
+import LatentCodec
 import TensorMath
 
 /// Requests become batches become steps: the only owner of the model, the bank and the latents.
@@ -12,15 +13,19 @@ import TensorMath
 package actor SamplingEngine {
     package nonisolated let base: BaseFile
     package nonisolated let convention: DiffusionConvention
+    /// Side of its pictures in pixels; nil where it makes latents and has no autoencoder for them.
+    package nonisolated let pictureSide: Int?
     private nonisolated let executor = ComputeExecutor()
     // The actor holds the executor as long as it lives.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     private let options: EngineOptions
     private let batch: StepBatch
+    private let pictureMaker: PictureMaker?
     private var scheduler: Scheduler
     private var requests: [RequestID: RunningRequest] = [:]
     private var images: [RunningImage] = []
+    private var pendingPictures: [PendingPicture] = []
     private var isStepping = false
     private var waitingForIdle: [CheckedContinuation<Void, Never>] = []
     private var lastID: UInt64 = 0
@@ -29,7 +34,15 @@ package actor SamplingEngine {
     /// Seconds of one row of a network call, a moving mean.
     private var rowSeconds = 0.0
 
-    package init(_ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil) throws {
+    /// - Parameters:
+    ///   - preset: nil takes what the base's card says.
+    ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
+    ///   - decoding: how its convolutions are computed.
+    package init(
+        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
+        codec: LatentCodec? = nil, decoding: ConvolutionKind = .best(for: .float32)
+    ) throws {
+        let preset = preset ?? Preset(base.card)
         self.base = base
         self.options = options
         let configuration = base.configuration
@@ -41,7 +54,10 @@ package actor SamplingEngine {
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset ?? Preset(base.card))
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
+        pictureMaker = try PictureMaker(
+            channels: configuration.inChannels, size: configuration.inputSize, codec: codec, decoding, preset: preset, pool: pool)
+        pictureSide = pictureMaker?.side
     }
 
     /// Whether latents are pictures themselves.
@@ -54,10 +70,11 @@ package actor SamplingEngine {
         try check(request)
         lastID += 1
         let id = RequestID(number: lastID)
-        let cost = request.images.reduce(0) { $0 + $1.rows } * plan.evaluations
+        let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
+        let cost = walks.reduce(0) { $0 + $1.cost }
         let admission = scheduler.admit(
             Scheduler.Entry(
-                id: id, client: request.client, images: request.images.map { ($0.adapter.digest, $0.rows) }, cost: cost,
+                id: id, client: request.client, images: walks.map { ($0.adapters(from: 0), $0.rows(from: 0)) }, cost: cost,
                 deadline: request.deadline))
         guard case .accepted(let position) = admission else { throw refusal(admission, request, cost: cost) }
         let (events, continuation) = AsyncStream.makeStream(of: SamplingEvent.self)
@@ -65,14 +82,15 @@ package actor SamplingEngine {
             guard case .cancelled = reason, let self else { return }
             Task { await self.cancel(id) }
         }
-        requests[id] = RunningRequest(request, plan: plan, events: continuation)
+        requests[id] = RunningRequest(request, plan: plan, walks: walks, events: continuation)
         wake()
         return SamplingTicket(id: id, position: position, events: events)
     }
 
     /// Takes a request out at the next border; one that is done already is left alone.
     package func cancel(_ id: RequestID) {
-        if scheduler.cancel(id) { end(id, with: .failed(.cancelled)) }
+        _ = scheduler.cancel(id)
+        end(id, with: .failed(.cancelled))
     }
 
     /// Images ahead in the line; nil once nothing of the request waits.
@@ -89,9 +107,11 @@ package actor SamplingEngine {
     /// Admits nothing more and returns when all that was admitted has ended.
     package func drain() async {
         scheduler.drain()
-        guard !scheduler.isIdle else { return }
+        guard !isIdle else { return }
         await withCheckedContinuation { waitingForIdle.append($0) }
     }
+
+    private var isIdle: Bool { scheduler.isIdle && pendingPictures.isEmpty }
 
     private func wake() {
         guard !isStepping else { return }
@@ -103,8 +123,9 @@ package actor SamplingEngine {
     private func step() {
         for action in scheduler.border(now: .now) { perform(action) }
         guard !images.isEmpty else {
+            guard pendingPictures.isEmpty else { return goOn() }
             isStepping = false
-            if scheduler.isIdle {
+            if isIdle {
                 for waiter in waitingForIdle { waiter.resume() }
                 waitingForIdle = []
             }
@@ -113,17 +134,47 @@ package actor SamplingEngine {
         let start = ContinuousClock.now
         let rows = batch.step(images)
         record(.now - start, rows: rows)
-        for image in images { report(image, rows: rows) }
+        for image in images {
+            report(image, rows: rows)
+            giveBack(image)
+        }
         let done = images.filter(\.state.isFinished)
         images.removeAll(where: \.state.isFinished)
         for image in done { finish(image) }
-        Task { step() }
+        goOn()
+    }
+
+    /// The next job: a picture where any waits, then a step again, so that neither holds up the other for long.
+    private func goOn() {
+        Task {
+            makePictures()
+            step()
+        }
+    }
+
+    /// Makes the first of the pictures that wait, or all of them where that costs nothing.
+    private func makePictures() {
+        while !pendingPictures.isEmpty {
+            let pending = pendingPictures.removeFirst()
+            deliver(pending)
+            if pictureMaker?.decodes == true { break }
+        }
+    }
+
+    private func deliver(_ pending: PendingPicture) {
+        guard let request = requests[pending.request]?.request else { return }
+        if let deadline = request.deadline, deadline <= .now { return end(pending.request, with: .failed(.deadlinePassed)) }
+        let start = ContinuousClock.now
+        let picture = request.latentsOnly ? nil : pictureMaker?.picture(pending.latent)
+        requests[pending.request]?.deliver(pending, picture, took: .now - start)
+        if case .image(_, isLast: true) = pending.kind { end(pending.request, with: .finished(requests[pending.request]?.times ?? RequestTimes())) }
     }
 
     private func perform(_ action: Scheduler.Action) {
         switch action {
         case .install(let digest, let row, let id):
-            guard let adapter = requests[id]?.request.images.first(where: { $0.adapter.digest == digest })?.adapter else {
+            let held = requests[id]?.request.images.lazy.flatMap(\.adapters).first { $0.key == digest }
+            guard let adapter = held ?? (digest == base.digest ? BoundAdapter(base) : nil) else {
                 preconditionFailure("request \(id) has no adapter \(digest)")
             }
             let start = ContinuousClock.now
@@ -131,8 +182,8 @@ package actor SamplingEngine {
             let swap = ContinuousClock.now - start
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
-        case .start(let id, let row):
-            guard let image = requests[id.request]?.start(id, bankRow: row, count: batch.latentCount) else {
+        case .start(let id, let rows):
+            guard let image = requests[id.request]?.start(id, bankRows: rows, count: batch.latentCount) else {
                 preconditionFailure("request \(id.request) is not here")
             }
             images.append(image)
@@ -149,17 +200,31 @@ package actor SamplingEngine {
     }
 
     private func report(_ image: RunningImage, rows: Int) {
-        requests[image.id.request]?.report(image, rows: rows, size: base.configuration.inputSize)
+        for number in requests[image.id.request]?.report(image, rows: rows) ?? [] {
+            pendingPictures.append(
+                PendingPicture(
+                    request: image.id.request, image: image.id.image, kind: .preview(number: number), latent: image.state.predictedData.array))
+        }
+    }
+
+    /// What no later call of the image needs is free for others at the next border.
+    private func giveBack(_ image: RunningImage) {
+        let position = image.state.position
+        guard image.walk.mayGiveBack(at: position) else { return }
+        let rows = image.walk.adapters(from: position).compactMap { image.bankRows[$0] }
+        scheduler.keep(image.id, bankRows: rows, rows: image.walk.rows(from: position))
     }
 
     private func finish(_ image: RunningImage) {
-        requests[image.id.request]?.finish(image, size: base.configuration.inputSize)
-        guard scheduler.finish(image.id), let request = requests[image.id.request] else { return }
-        end(image.id.request, with: .finished(request.timesAtEnd))
+        pendingPictures.append(
+            PendingPicture(
+                request: image.id.request, image: image.id.image,
+                kind: .image(digest: image.order.stages[0].parts[0].adapter.digest, isLast: scheduler.finish(image.id)), latent: image.state.latent.array))
     }
 
     private func end(_ id: RequestID, with event: SamplingEvent) {
         images.removeAll { $0.id.request == id }
+        pendingPictures.removeAll { $0.request == id }
         guard let request = requests.removeValue(forKey: id) else { return }
         request.events.yield(event)
         request.events.finish()
@@ -167,13 +232,16 @@ package actor SamplingEngine {
 
     private func check(_ request: SamplingRequest) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
+        guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
         for order in request.images {
-            let adapter = order.adapter
-            guard adapter.vector.values.count == base.layout.count else {
-                throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
-            }
-            guard (0..<adapter.classes.rows).contains(order.classIndex) else {
-                throw .noSuchClass(index: order.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
+            for part in order.stages.flatMap(\.parts) {
+                let adapter = part.adapter
+                guard adapter.vector.values.count == base.layout.count else {
+                    throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
+                }
+                guard (0..<adapter.classes.rows).contains(part.classIndex) else {
+                    throw .noSuchClass(index: part.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
+                }
             }
             for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != batch.latentCount {
                 throw .wrongNoise(values: values.count, wanted: batch.latentCount)
@@ -190,6 +258,8 @@ package actor SamplingEngine {
         case .clientShareFull: return .clientShareFull(retryAfterSeconds: wait)
         case .tooLarge(let limit): return .tooLarge(cost: cost, limit: limit)
         case .tooManyImages(let limit): return .tooManyImages(count: request.images.count, limit: limit)
+        case .tooManyRows(let rows, let limit): return .tooManyRows(rows: rows, limit: limit)
+        case .tooManyAdapters(let count, let limit): return .tooManyAdapters(count: count, limit: limit)
         case .draining, .accepted: return .draining
         }
     }
@@ -198,10 +268,15 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
+    case otherCodec(file: String, channels: Int, wanted: Int)
+    case noManifest(adapter: String)
 
     package var description: String {
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .otherCodec(let file, let channels, let wanted):
+            "the autoencoder '\(file)' decodes latents of \(channels) channels to pictures; this base makes latents of \(wanted)"
+        case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }
 }

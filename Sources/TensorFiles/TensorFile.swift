@@ -72,6 +72,3 @@ package struct TensorFile: Sendable {
         }
     }
 }
-
-/// The name under which code of other rooms still opens safetensors.
-package typealias SafetensorsFile = TensorFile

@@ -28,6 +28,13 @@ struct StoreLocation: ParsableArguments {
     }
 }
 
+extension CompletionKind {
+    /// The names in the store, looked up whenever the shell asks.
+    static var adapterNames: CompletionKind {
+        .custom { _, _, _ in ((try? StoreLocation.parse([]).open().list()) ?? []).compactMap(\.name) }
+    }
+}
+
 extension Adapter {
     /// An adapter as the store gave it back.
     init(_ stored: StoredAdapter) throws {

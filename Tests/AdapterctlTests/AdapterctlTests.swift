@@ -17,12 +17,31 @@ struct Program {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
     }
 
+    /// One run under way.
+    struct Run {
+        fileprivate let process: Process
+        fileprivate let out, errors: String
+
+        var isRunning: Bool { process.isRunning }
+        func interrupt() { process.interrupt() }
+        func kill() { if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) } }
+
+        func end() throws -> (code: Int32, out: String, errors: String) {
+            process.waitUntilExit()
+            return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        }
+    }
+
     /// Runs to the end; input is empty.
     @discardableResult
     func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
 
     /// - Parameter memory: most bytes of the program's own writable memory, files that it maps not counted.
     func run(_ arguments: [String], memory: Int? = nil) throws -> (code: Int32, out: String, errors: String) {
+        try start(arguments, memory: memory).end()
+    }
+
+    func start(_ arguments: [String], memory: Int? = nil) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
@@ -42,8 +61,7 @@ struct Program {
         process.standardOutput = FileHandle(forWritingAtPath: out)
         process.standardError = FileHandle(forWritingAtPath: errors)
         try process.run()
-        process.waitUntilExit()
-        return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        return Run(process: process, out: out, errors: errors)
     }
 }
 

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Foundation
@@ -10,24 +11,38 @@ extension SamplingService {
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {
-        let base = ModelsReply.Model(
-            id: "base", digest: origin.baseDigest.description, parent: nil, created: 0, classes: engine.base.classes.names)
-        return Response(json: ModelsReply(data: [base] + (try entries()).map { ModelsReply.Model($0, parent: origin.baseName) }))
+        Response(json: ModelsReply(data: [baseModel] + (try entries()).map { ModelsReply.Model($0, parent: origin.baseName) }))
+    }
+
+    /// `GET /v1/models/{ref}`: one line of the list.
+    func model(_ call: Call) throws(ServiceError) -> Response {
+        if call.reference == "base" { return Response(json: baseModel) }
+        return Response(json: ModelsReply.Model(try entry(call), parent: origin.baseName))
+    }
+
+    private var baseModel: ModelsReply.Model {
+        ModelsReply.Model(id: "base", digest: origin.baseDigest.description, parent: nil, created: 0, classes: engine.base.classes.names)
     }
 
     /// `GET /v1/adapters`
     func adapters() throws(ServiceError) -> Response { Response(json: AdaptersReply(adapters: try entries().map(AdapterReply.init))) }
 
     /// `GET /v1/adapters/{ref}`
-    func adapter(_ call: Call) throws(ServiceError) -> Response {
-        // Decoded once, then read as a name or a digest and nothing else.
-        let reference = call.parameters.get("ref").flatMap(\.removingPercentEncoding) ?? ""
+    func adapter(_ call: Call) throws(ServiceError) -> Response { Response(json: AdapterReply(try entry(call))) }
+
+    private func entry(_ call: Call) throws(ServiceError) -> AdapterEntry {
         do {
-            _ = try AdapterReference(reference)
-            return Response(json: AdapterReply(try catalogue.store.lookup(reference)))
+            _ = try AdapterReference(call.reference)
+            return try catalogue.store.lookup(call.reference)
         } catch {
             throw ServiceError(binding: error)
         }
+    }
+
+    /// `GET /v1/recipes/{recipe}`: how a recipe is understood, its adapters and classes, without sampling.
+    func recipe(_ call: Call) throws(ServiceError) -> Response {
+        let text = call.parameters.get("recipe").flatMap(\.removingPercentEncoding) ?? ""
+        return Response(json: RecipeReply(try bind(Recipe(model: text, limits: offer.limits), strength: 1, labelsFrom: nil)))
     }
 
     private func entries() throws(ServiceError) -> [AdapterEntry] {
@@ -39,13 +54,19 @@ extension SamplingService {
     }
 }
 
+extension Call {
+    /// Decoded once, then read as a name or a digest and nothing else.
+    fileprivate var reference: String { parameters.get("ref").flatMap(\.removingPercentEncoding) ?? "" }
+}
+
 private struct Capabilities: Encodable {
     let build: String
     let base: String
     let baseDigest: String
     let size: String
     let samplers: [String]
-    let guidance = ["cfg", "none"]
+    let guidance = GuidanceKind.allCases.map(\.rawValue)
+    let merges = ["ties", "dare", "majority"]
     let defaults: Defaults
     let limits: RequestLimits
 
