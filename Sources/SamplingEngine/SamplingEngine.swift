@@ -51,7 +51,8 @@ package actor SamplingEngine {
         convention = try DiffusionConvention(
             pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
             timeScale: base.card.timeScale)
-        precision = options.precision.fallback.precision
+        let precision = options.precision.fallback.precision
+        self.precision = precision
         let rows = max(2, options.rows), bankRows = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(

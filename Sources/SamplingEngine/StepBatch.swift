@@ -63,7 +63,7 @@ final class StepBatch {
     /// One network call for every image at its own place on its way.
     /// - Returns: rows of the call.
     func step(_ images: [RunningImage]) -> Int {
-        let rows = images.map { rows(of: $0, at: $0.call) }
+        let rows = images.map { self.rows(of: $0, at: $0.call) }
         let all = rows.flatMap { $0 }
         var next = 0
         for (image, own) in zip(images, rows) {
