@@ -63,8 +63,12 @@ extension AdapterStore {
             for base in try listBases() { placed[base.digest] = try place(base.digest, in: building, copyingBases) }
             try copyDataFile(to: building + "/data.mdb")
             let copy = try AdapterStore.open(at: building, options: options)
-            let bases = try copy.listBases().map(\.digest)
-            for digest in bases where placed[digest] == nil { placed[digest] = try place(digest, in: building, copyingBases) }
+            let entries = try copy.listBases()
+            let bases = entries.map(\.digest)
+            // Bases, and autoencoders of bases, that came while the others were placed.
+            for entry in entries where placed[entry.digest] == nil || entry.vae.map({ !FileManager.default.fileExists(atPath: $0.path) }) ?? false {
+                placed[entry.digest] = try place(entry.digest, in: building, copyingBases)
+            }
             for digest in placed.keys where !bases.contains(digest) {
                 try? FileManager.default.removeItem(atPath: "\(building)/bases/\(digest).safetensors")
             }

@@ -13,6 +13,8 @@ import TensorMath
 package actor SamplingEngine {
     package nonisolated let base: BaseFile
     package nonisolated let convention: DiffusionConvention
+    /// The arithmetic that runs: what was asked for, or what this machine has instead.
+    package nonisolated let precision: Precision
     /// Side of its pictures in pixels; nil where it makes latents and has no autoencoder for them.
     package nonisolated let pictureSide: Int?
     private nonisolated let executor = ComputeExecutor()
@@ -37,10 +39,10 @@ package actor SamplingEngine {
     /// - Parameters:
     ///   - preset: nil takes what the base's card says.
     ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
-    ///   - decoding: how its convolutions are computed.
+    ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
         _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
-        codec: LatentCodec? = nil, decoding: ConvolutionKind = .best(for: .float32)
+        codec: LatentCodec? = nil, decoding: ConvolutionKind? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)
         self.base = base
@@ -49,15 +51,19 @@ package actor SamplingEngine {
         convention = try DiffusionConvention(
             pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
             timeScale: base.card.timeScale)
+        let precision = options.precision.fallback.precision
+        self.precision = precision
         let rows = max(2, options.rows), bankRows = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
-        pictureMaker = try PictureMaker(
-            channels: configuration.inChannels, size: configuration.inputSize, codec: codec, decoding, preset: preset, pool: pool)
-        pictureSide = pictureMaker?.side
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset)
+        let maker = try PictureMaker(
+            channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
+            decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
+        pictureSide = maker?.side
+        pictureMaker = maker
     }
 
     /// Whether latents are pictures themselves.

@@ -36,7 +36,7 @@ package struct SamplingService: Sendable {
         self.logger = logger
         self.options = options
         offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
-        origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, build: build)
+        origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)
     }
 

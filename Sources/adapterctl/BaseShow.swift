@@ -72,7 +72,7 @@ struct LoadReport: Encodable {
 
     init(_ base: BaseFile, since start: ContinuousClock.Instant) throws {
         let before = Self.resident()
-        let model = try DiT(base)
+        let model = try PackedDiT(base)
         seconds = (ContinuousClock.now - start) / .seconds(1)
         ownBytes = max(0, Self.resident().own - before.own)
         _ = model.goldenValues(base.vector, base.classes, layout: base.layout)

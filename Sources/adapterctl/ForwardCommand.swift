@@ -20,6 +20,7 @@ struct Forward: ParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
     @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
     @Flag(help: "Write every block's output too.") var blocks = false
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -57,18 +58,13 @@ struct Forward: ParsableCommand {
         let c = base.configuration, n = labels.count
         let bank = TunableBank(base.layout, rows: 1, classRows: classes.rows)
         bank.install(vector, classes, row: 0)
-        let model = try DiT(base, preset: preset)
-        let tunables = [Tunables](repeating: bank.rows[0], count: n)
-        let conditioning = ConditioningState(c, rows: n)
-        Conditioning.forward(conditioning, times: times, classes: labels, tunables: tunables, weights: model.weights, preset: preset)
-        let outCount = n * c.outChannels * c.inputSize * c.inputSize
-        let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(outCount))
-        let x = memory.take(n, values.count / n), out = memory.take(n, outCount / n)
+        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset)
+        let outCount = c.outChannels * c.inputSize * c.inputSize
+        let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(n * outCount))
+        let x = memory.take(n, values.count / n), out = memory.take(n, outCount)
         x.copy(from: values)
         var stages: [[Float]] = []
-        model.forward(
-            Pass(c, images: n, preset: preset), x: x, conditioning: conditioning, tunables: tunables[...], into: out,
-            onStage: { if blocks { stages.append($0.array) } })
+        model.forward(x: x, times: times, classes: labels, tunables: bank.rows[0], into: out, onStage: blocks ? { stages.append($0) } : nil)
         var tensors = [OutgoingTensor("out", shape: [n, c.outChannels, c.inputSize, c.inputSize], out.array)]
         for (index, stage) in stages.enumerated() {
             tensors.append(OutgoingTensor(index == 0 ? "tokens" : "block.\(index - 1)", shape: [n, c.tokens, c.hiddenSize], stage))

@@ -38,6 +38,7 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "The Unix socket of a running adapterd, which then samples instead of this process.") var socket: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -63,7 +64,7 @@ struct Sample: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try store.baseFile(of: whole, base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let engine = try codec.engine(baseFile, store)
+        let engine = try codec.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
         let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
@@ -101,7 +102,7 @@ struct Sample: AsyncParsableCommand {
     }
 
     private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [ImageOrder] {
-        let classes = className.map { [$0] } ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
+        let classes = classes ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
         let stages = try classes.map { try bound.choosing(class: $0, strength: strength).stages }
         let given = try noise.map { try givenNoise($0, shape) }
         let guidance = try sampling.imageGuidance()
@@ -110,6 +111,9 @@ struct Sample: AsyncParsableCommand {
                 stages: stages[index % stages.count], seed: sampling.seed, index: UInt64(index), guidance: guidance, given: given?[index])
         }
     }
+
+    /// What was asked for; a bare number stands for `class:` and it.
+    var classes: [String]? { className.map { [Int($0) == nil ? $0 : "class:\($0)"] } }
 
     /// All pictures as one PNG file that says how they were made.
     func write(_ pictures: [RGBImage], of what: String, digest: String, sampler: String, to path: String) throws {

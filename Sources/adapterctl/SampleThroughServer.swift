@@ -24,7 +24,10 @@ extension Sample {
         let xDifffit: Account
     }
 
-    private struct Listed: Decodable { let classes: [String] }
+    private struct Listed: Decodable {
+        let recipe: String
+        let classes: [String]
+    }
     private struct Capabilities: Decodable {
         struct Defaults: Decodable { let sampler: String }
         let defaults: Defaults
@@ -37,24 +40,17 @@ extension Sample {
         _ = try oneRecipe()
         let text = recipe ?? ""
         let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
-        let classes = try await classes(server, of: text)
+        let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text)")
         let start = ContinuousClock.now
-        let made = try await generate(server, text, classes)
+        let made = try await generate(server, text, classes ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let pictures = try made.map { try RGBImage(Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data(), named: "the server's reply") }
         let digest = made.first?.xDifffit.effectiveDigest ?? ""
-        if let file { try write(pictures, of: text, digest: digest, sampler: sampling.sampler ?? capabilities.defaults.sampler, to: file) }
+        if let file { try write(pictures, of: listed.recipe, digest: digest, sampler: sampling.sampler ?? capabilities.defaults.sampler, to: file) }
         try report(
             Result(
-                files: [file].compactMap { $0 }, recipe: text, digest: digest, images: n, secondsPerImage: seconds / Double(n),
+                files: [file].compactMap { $0 }, recipe: listed.recipe, digest: digest, images: n, secondsPerImage: seconds / Double(n),
                 decodeSecondsPerImage: nil))
-    }
-
-    /// As the server takes them: a name, or `class:` and a number.
-    private func classes(_ server: ServerSocket, of recipe: String) async throws -> [String] {
-        if let className { return [Int(className).map { "class:\($0)" } ?? className] }
-        let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(recipe.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? recipe)")
-        return listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }
     }
 
     /// One request an image, so that images of different classes share a batch; a few at a time, as the queue is not ours alone.

@@ -18,7 +18,7 @@ struct SharedFolder {
     private struct Base {
         let file: BaseFile
         let values: BaseValues
-        let model: DiT
+        let model: PackedDiT
     }
 
     /// An adapter of DiT-XL/2 with 10,000 classes has 50 MB.
@@ -65,7 +65,7 @@ struct SharedFolder {
             // What is known already needs no proof, and a damaged frame of it is written anew.
             if try !store.names(of: digest).contains(name) {
                 let golden = base.model.goldenValues(adapter.vector, adapter.classes, layout: base.file.layout)
-                if let recorded = adapter.manifest.golden, !DiT.agree(golden, recorded) {
+                if let recorded = adapter.manifest.golden, !PackedDiT.agree(golden, recorded) {
                     return row(.refused, name, digest, "the network does not give what its manifest records: it is damaged, or only half there")
                 }
                 adapter.manifest.golden = adapter.manifest.golden ?? golden
@@ -106,7 +106,7 @@ struct SharedFolder {
         }
         if let known = bases[digest] { return known }
         let file = try store.baseFile(digest)
-        let base = try Base(file: file, values: file.values(), model: DiT(file))
+        let base = try Base(file: file, values: file.values(), model: PackedDiT(file))
         bases[digest] = base
         return base
     }

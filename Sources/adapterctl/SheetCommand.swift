@@ -22,6 +22,7 @@ struct Sheet: AsyncParsableCommand {
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -46,7 +47,7 @@ struct Sheet: AsyncParsableCommand {
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         if let cross { return try await crossed(references, at: weights(cross), catalogue) }
         // One row of the bank, so that each domain has to be swapped in.
-        var options = EngineOptions.unbounded
+        var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
         let engine = try codec.engine(baseFile, store, options: options)
         let sampler = try sampling.chosen(engine.convention)

@@ -114,11 +114,11 @@ struct Verify: ParsableCommand {
     private func repeatGoldenCalls(_ store: AdapterStore, _ known: [Digest: BaseValues], _ report: inout VerifyReport) throws {
         for (digest, values) in known.sorted(by: { $0.key < $1.key }) {
             let base = try store.baseFile(digest)
-            let model = try DiT(base)
+            let model = try PackedDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
                 guard let recorded = entry.decodedManifest?.golden else { continue }
                 let adapter = try store.load(entry.digest, over: values)
-                let isSame = DiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                let isSame = PackedDiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(
                         subject: .adapter(entry.digest),

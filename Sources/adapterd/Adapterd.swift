@@ -64,6 +64,7 @@ struct Adapterd: AsyncParsableCommand {
         var engineOptions = configuration.engine
         engineOptions.onStep = { metrics.count($0) }
         engineOptions.onSwap = { metrics.count(swap: $0) }
+        if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
         let engine = try SamplingEngine(
             base, options: engineOptions, pool: ComputePool(lanes: configuration.threads), preset: configuration.preset,
             codec: store.codec(configuration.vae, for: base.digest))
@@ -75,7 +76,7 @@ struct Adapterd: AsyncParsableCommand {
         let service = SamplingService(
             engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)
-        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)"])
+        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
 
         var group = ServiceGroupConfiguration(
             services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)

@@ -55,6 +55,7 @@ struct Configuration {
         engine.queueImages = try reader.number("queue", flags.queue, default: engine.queueImages, in: 1...1_000_000) ?? 1
         engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
         engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
+        engine.precision = try reader.choice("precision", flags.precision, default: .f32)
         self.engine = engine
         let cores = ComputePool.processorCount
         threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores

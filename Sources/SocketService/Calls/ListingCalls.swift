@@ -64,6 +64,8 @@ private struct Capabilities: Encodable {
     let base: String
     let baseDigest: String
     let size: String
+    /// The arithmetic of the network: f32, bf16, int8 or int8-careful.
+    let precision: String
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
     let merges = ["ties", "dare", "majority"]
@@ -81,6 +83,7 @@ private struct Capabilities: Encodable {
         base = origin.baseName
         baseDigest = origin.baseDigest.description
         size = offer.size
+        precision = origin.precision
         samplers = offer.samplers.map(\.rawValue)
         defaults = Defaults(sampler: offer.sampler.rawValue, steps: offer.steps, guidanceScale: offer.guidanceScale)
         limits = offer.limits

@@ -332,6 +332,22 @@ import Testing
         }
     }
 
+    /// 14. Store hygiene: orphans, no prune, no machine output. All of it beside a running server.
+    @Test func orphansStayInTheStore() throws {
+        try with(Server()) { server in
+            #expect(try server.adapterctl("remove", "birds", "--yes") == 0)
+            let before = try server.answer("prune", "--dry-run", "--json")
+            let pruned = try server.answer("prune", "--json")
+            #expect(before.text == pruned.text && pruned.text.contains(#""adapters":[""#))
+            #expect(try server.answer("prune", "--json").text.contains(#""adapters":[],"bytes":0,"files":[]"#))
+            for verb in [["list"], ["status"], ["verify"], ["show", "flowers"], ["base", "list"], ["add", "flowers", Server.shipped("flowers")], ["show", "birds"]] {
+                let object = try JSONSerialization.jsonObject(with: Data(try server.answer(verb + ["--json"]).text.utf8)) as? [String: Any]
+                #expect(object?["schema_version"] as? Int == 1 && (object?["data"] != nil) == (verb != ["show", "birds"]), "\(verb)")
+            }
+            #expect(try server.generate(rose).status == 200 && server.adapterctl("verify", "--golden") == 0)
+        }
+    }
+
     /// 15. Images cannot be traced to their settings, or leak settings.
     @Test func imagesCannotBeTraced() throws {
         try onShared { server in

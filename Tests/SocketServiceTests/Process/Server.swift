@@ -143,7 +143,9 @@ final class Server: Sendable {
     func adapterctl(_ arguments: [String]) throws -> Int32 { try Self.adapterctl(folder, arguments) }
 
     /// The same, with what it printed.
-    func answer(_ arguments: String...) throws -> (code: Int32, text: String) {
+    func answer(_ arguments: String...) throws -> (code: Int32, text: String) { try answer(arguments) }
+
+    func answer(_ arguments: [String]) throws -> (code: Int32, text: String) {
         let pipe = Pipe()
         let code = try Self.adapterctl(folder, arguments, output: pipe)
         return (code, String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self))
