@@ -49,6 +49,8 @@ let package = Package(
             name: "AdapterTraining",
             dependencies: ["DiTModel", "Diffusion", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
+            name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
+        .target(
             name: "SamplingEngine",
             dependencies: ["DiTModel", "Diffusion", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
@@ -83,7 +85,7 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
+                "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles", "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
@@ -106,6 +108,8 @@ let package = Package(
         .testTarget(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+        .testTarget(
+            name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),

@@ -4,6 +4,7 @@ import AdapterTraining
 import ArgumentParser
 import DiTModel
 import Diffusion
+import Evaluation
 import Foundation
 import ImageFiles
 import SamplingEngine
@@ -35,6 +36,8 @@ enum Failure: Error, CustomStringConvertible {
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
         case is SamplingEngineError: 7
+        case EvaluationError.reportForm, EvaluationError.tooLarge: 2
+        case EvaluationError.notWritable: 12
         default: 1
         }
     }
@@ -63,7 +66,7 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is EvaluationError:
             exitCode(error)
         default: nil
         }
