@@ -41,6 +41,7 @@ let package = Package(
         .target(
             name: "AdapterStore",
             dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "AdapterComposer", dependencies: ["AdapterFormat"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
 
         // Level 4
@@ -52,13 +53,13 @@ let package = Package(
             name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["DiTModel", "Diffusion", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["DiTModel", "Diffusion", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
         // Level 5
         .target(
             name: "SocketService",
             dependencies: [
-                "SamplingEngine", "Diffusion", "AdapterFormat", "AdapterStore", "ImageFiles",
+                "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -85,7 +86,8 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles", "SamplingEngine",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
+                "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
@@ -96,6 +98,7 @@ let package = Package(
         .testTarget(name: "TensorMathTests", dependencies: ["TensorMath", "CKernels"]),
         .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),
         .testTarget(name: "AdapterFormatTests", dependencies: ["AdapterFormat", "TensorFiles"]),
+        .testTarget(name: "AdapterComposerTests", dependencies: ["AdapterComposer", "AdapterFormat"]),
         .testTarget(name: "DiffusionTests", dependencies: ["Diffusion", "TensorMath", "TensorFiles"]),
         // Changes a store in a loop until the tests kill it.
         .executableTarget(
@@ -112,7 +115,7 @@ let package = Package(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
-            dependencies: ["SamplingEngine", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
+            dependencies: ["SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
         .testTarget(
             name: "SocketServiceTests",
             dependencies: [

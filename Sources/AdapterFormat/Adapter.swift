@@ -90,11 +90,14 @@ package struct Adapter: Sendable, Hashable {
 }
 
 /// float32 little-endian.
-func littleEndianBytes(_ values: [Float]) -> Data {
-    var data = Data(capacity: values.count * 4)
-    for value in values {
+func littleEndianBytes(_ values: [Float]) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: values.count * 4)
+    for (index, value) in values.enumerated() {
         let bits = value.bitPattern
-        data.append(contentsOf: [UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8), UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24)])
+        bytes[4 * index] = UInt8(truncatingIfNeeded: bits)
+        bytes[4 * index + 1] = UInt8(truncatingIfNeeded: bits >> 8)
+        bytes[4 * index + 2] = UInt8(truncatingIfNeeded: bits >> 16)
+        bytes[4 * index + 3] = UInt8(truncatingIfNeeded: bits >> 24)
     }
-    return data
+    return bytes
 }

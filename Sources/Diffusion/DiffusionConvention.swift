@@ -20,6 +20,14 @@ package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
         }
     }
 
+    /// Weight of the noise in x_t at time t: 1 - t, or sqrt(1 - abar_t).
+    func noiseLevel(_ t: Double) -> Double {
+        switch self {
+        case .linearVP: (1 - VPSchedule.training.alphasCumprod[min(max(Int(t.rounded()), 0), VPSchedule.trainingSteps - 1)]).squareRoot()
+        case .linear: 1 - t
+        }
+    }
+
     /// What the timestep embedder takes for one unit of t, where the base's card says nothing else.
     package var defaultTimeScale: Double {
         switch self {

@@ -13,4 +13,15 @@ package enum Guidance {
             }
         }
     }
+
+    /// The weighted sum of predictions, written over the first of them.
+    package static func mix(_ predictions: [(weight: Float, output: Matrix)]) {
+        guard let first = predictions.first, predictions.count > 1 else { return }
+        first.output.withMutableSpan { sum in
+            for i in sum.indices { sum[i] *= first.weight }
+            for (weight, output) in predictions.dropFirst() {
+                output.withSpan { values in for i in sum.indices { sum[i] += weight * values[i] } }
+            }
+        }
+    }
 }

@@ -36,6 +36,12 @@ package struct SamplingPlan: Sendable {
     /// Network calls for one image.
     package var evaluations: Int { rules.count }
 
+    /// Whole steps behind network call `index`.
+    package func stepsDone(before index: Int) -> Int { index * steps / evaluations }
+
+    /// Weight of the noise in x_t at network call `index`: 0 (data) to 1 (noise) on either path.
+    package func noiseLevel(_ index: Int) -> Double { convention.path.noiseLevel(rules[index].time) }
+
     /// What the timestep embedder takes at network call `index`.
     package func embedderTime(_ index: Int) -> Float { convention.embedderTime(rules[index].time) }
 }

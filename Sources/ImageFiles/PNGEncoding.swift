@@ -37,9 +37,15 @@ extension RGBImage {
 
     /// Writes the PNG file whole or not at all.
     package func writePNG(to path: String, text: [(key: String, value: String)] = []) throws(ImageFileError) {
-        let data = try png(text: text)
+        try png(text: text).writeWhole(to: path)
+    }
+}
+
+extension Data {
+    /// Writes a picture's file whole or not at all.
+    package func writeWhole(to path: String) throws(ImageFileError) {
         do {
-            try data.write(to: URL(filePath: path), options: .atomic)
+            try write(to: URL(filePath: path), options: .atomic)
         } catch {
             let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
             throw .notWritable(path: path, reason: (system ?? error as NSError).localizedDescription)

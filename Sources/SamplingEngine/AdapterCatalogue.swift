@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Foundation
@@ -16,6 +17,7 @@ package final class AdapterCatalogue: Sendable {
     package let store: AdapterStore
     package let base: BaseFile
     private let values: BaseValues
+    private let composing: ComposingBase
     private let budget: Int
     private let state = Mutex(State())
 
@@ -23,9 +25,16 @@ package final class AdapterCatalogue: Sendable {
         var generation: UInt64?
         /// What references stood for at that generation.
         var digests: [String: (name: String, digest: Digest)] = [:]
-        var resident: [Digest: (adapter: BoundAdapter, lastUse: UInt64)] = [:]
+        var resident: [Digest: Resident] = [:]
         var bytes = 0
         var tick: UInt64 = 0
+    }
+
+    private struct Resident {
+        let adapter: BoundAdapter
+        /// As stored; nil for one that was composed here.
+        let manifest: Data?
+        var lastUse: UInt64
     }
 
     /// - Parameter budget: bytes of vectors and class tables that stay resident; the longest unused go first.
@@ -34,28 +43,71 @@ package final class AdapterCatalogue: Sendable {
         self.base = base
         self.budget = budget
         values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
+        composing = ComposingBase(base)
     }
 
     /// The adapter behind `base`, a name, a digest or its first digits, or `name@digest`, whole and immutable.
     /// - Throws: `StoreError`, and `SamplingEngineError.otherBase`.
     package func bind(_ reference: String) throws -> Binding {
-        if reference == "base" {
-            let adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes)
-            return Binding(adapter: adapter, load: .zero, wasResident: true)
-        }
+        if reference == "base" { return Binding(adapter: BoundAdapter(base), load: .zero, wasResident: true) }
+        return try held(reference).binding
+    }
+
+    private func held(_ reference: String) throws -> (binding: Binding, manifest: Data?) {
         let (name, digest) = try resolve(reference)
-        if let adapter = resident(digest) { return Binding(adapter: adapter.named(name), load: .zero, wasResident: true) }
+        if let found = resident(digest) { return (Binding(adapter: found.adapter.named(name), load: .zero, wasResident: true), found.manifest) }
         let start = ContinuousClock.now
         let stored = try store.load(digest, over: values)
         let adapter = BoundAdapter(name: name, digest: digest, vector: stored.vector, classes: stored.classes)
-        keep(adapter)
-        return Binding(adapter: adapter, load: .now - start, wasResident: false)
+        keep(adapter, under: digest, manifest: stored.manifest)
+        return (Binding(adapter: adapter, load: .now - start, wasResident: false), stored.manifest)
+    }
+
+    /// A recipe with its adapters read and composed; what was composed stays resident under the digest of its canonical text.
+    /// - Parameters:
+    ///   - strength: how far each vector goes from the base.
+    ///   - labelsFrom: the adapter whose class names are taken, where there are several.
+    /// - Throws: `StoreError`, `SamplingEngineError`, `ComposerError`.
+    package func bind(_ recipe: Recipe, strength: Double = 1, labelsFrom: String? = nil) throws -> BoundRecipe {
+        if let only = recipe.only, strength == 1, labelsFrom == nil {
+            let binding = try bind(only)
+            return BoundRecipe(binding, null: composing.classes.row(composing.classes.nullClass))
+        }
+        var load = Duration.zero
+        let canonical = try CanonicalRecipe(recipe.scaled(by: strength), over: composing) { reference in
+            let (binding, manifest) = try held(reference)
+            load += binding.load
+            return try Ingredient(binding.adapter, manifest: manifest)
+        }
+        var compose = Duration.zero
+        let stages = try canonical.stages.map { stage in
+            BoundRecipe.Stage(
+                start: stage.start,
+                parts: try stage.parts.map { part in
+                    BoundRecipe.Part(weight: part.weight, adapter: try adapter(part.sum, labelsFrom: labelsFrom, time: &compose))
+                })
+        }
+        return BoundRecipe(
+            canonical, stages, labelsFrom: labelsFrom, load: load, compose: compose, null: composing.classes.row(composing.classes.nullClass))
+    }
+
+    private func adapter(_ sum: CanonicalSum, labelsFrom: String?, time: inout Duration) throws -> BoundAdapter {
+        if let only = sum.only, labelsFrom == nil { return try bind(only.digest.description).adapter.named(only.name) }
+        if sum.parts.isEmpty, labelsFrom == nil { return BoundAdapter(base) }
+        let key = Digest(of: Data("\(sum.text) \(labelsFrom ?? "")".utf8))
+        if let found = resident(key) { return found.adapter }
+        let start = ContinuousClock.now
+        let composed = try sum.adapter(over: composing, labelsFrom: labelsFrom)
+        let adapter = BoundAdapter(name: sum.label, digest: composed.digest, vector: composed.vector, classes: composed.classes)
+        time += .now - start
+        keep(adapter, under: key, manifest: nil)
+        return adapter
     }
 
     /// The store's adapters of this base, by name.
     package func list() throws -> [AdapterEntry] { try store.list().filter { $0.baseDigest == base.digest } }
 
-    package var residentDigests: Set<Digest> { state.withLock { Set($0.resident.keys) } }
+    package var residentDigests: Set<Digest> { state.withLock { Set($0.resident.filter { $0.value.manifest != nil }.keys) } }
     package var residentBytes: Int { state.withLock { $0.bytes } }
 
     private func resolve(_ reference: String) throws -> (name: String, digest: Digest) {
@@ -80,19 +132,19 @@ package final class AdapterCatalogue: Sendable {
         return found
     }
 
-    private func resident(_ digest: Digest) -> BoundAdapter? {
+    private func resident(_ key: Digest) -> Resident? {
         state.withLock { state in
             state.tick += 1
-            state.resident[digest]?.lastUse = state.tick
-            return state.resident[digest]?.adapter
+            state.resident[key]?.lastUse = state.tick
+            return state.resident[key]
         }
     }
 
-    private func keep(_ adapter: BoundAdapter) {
+    private func keep(_ adapter: BoundAdapter, under key: Digest, manifest: Data?) {
         state.withLock { state in
-            guard state.resident[adapter.digest] == nil else { return }
+            guard state.resident[key] == nil else { return }
             state.tick += 1
-            state.resident[adapter.digest] = (adapter, state.tick)
+            state.resident[key] = Resident(adapter: adapter, manifest: manifest, lastUse: state.tick)
             state.bytes += adapter.bytes
             while state.bytes > budget, let oldest = state.resident.min(by: { $0.value.lastUse < $1.value.lastUse }) {
                 state.resident[oldest.key] = nil
@@ -102,8 +154,13 @@ package final class AdapterCatalogue: Sendable {
     }
 }
 
-extension BoundAdapter {
-    var bytes: Int { (vector.values.count + classes.values.count) * MemoryLayout<Float>.size }
-
-    fileprivate func named(_ name: String) -> BoundAdapter { BoundAdapter(name: name, digest: digest, vector: vector, classes: classes) }
+extension Ingredient {
+    /// - Throws: `SamplingEngineError.noManifest` where the stored one can not be read.
+    fileprivate init(_ adapter: BoundAdapter, manifest: Data?) throws {
+        guard let manifest, let decoded = try? JSONDecoder().decode(AdapterManifest.self, from: manifest) else {
+            throw SamplingEngineError.noManifest(adapter: adapter.name)
+        }
+        self.init(
+            name: adapter.name, digest: adapter.digest, adapter: Adapter(manifest: decoded, vector: adapter.vector, classes: adapter.classes))
+    }
 }

@@ -6,15 +6,18 @@ import TensorMath
 struct RunningRequest {
     let request: SamplingRequest
     let plan: SamplingPlan
+    /// Per image, what each of its calls needs.
+    let walks: [ImageWalk]
     let events: AsyncStream<SamplingEvent>.Continuation
     var times = RequestTimes()
     private let admitted = ContinuousClock.now
     private var started: ContinuousClock.Instant?
     private var callsDone = 0
 
-    init(_ request: SamplingRequest, plan: SamplingPlan, events: AsyncStream<SamplingEvent>.Continuation) {
+    init(_ request: SamplingRequest, plan: SamplingPlan, walks: [ImageWalk], events: AsyncStream<SamplingEvent>.Continuation) {
         self.request = request
         self.plan = plan
+        self.walks = walks
         self.events = events
     }
 
@@ -24,7 +27,7 @@ struct RunningRequest {
         return times
     }
 
-    mutating func start(_ id: Scheduler.ImageID, bankRow: Int, count: Int) -> RunningImage {
+    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], count: Int) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
             started = now
@@ -43,7 +46,9 @@ struct RunningRequest {
                 return noise
             }
         }
-        return RunningImage(id: id, order: order, bankRow: bankRow, state: state, stepNoise: stepNoise)
+        let walk = walks[id.image]
+        let rows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), bankRows))
+        return RunningImage(id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise)
     }
 
     /// Tells of one network call of one image.
@@ -65,7 +70,7 @@ struct RunningRequest {
         let latent = image.state.latent.array
         let picture = RGBImage(latent: latent, size: size)
         times.decode += .now - start
-        events.yield(.image(image.id.image, FinishedImage(picture: picture, latent: latent, digest: image.order.adapter.digest)))
+        events.yield(.image(image.id.image, FinishedImage(picture: picture, latent: latent, digest: image.order.stages[0].parts[0].adapter.digest)))
     }
 }
 

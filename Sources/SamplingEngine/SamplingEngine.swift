@@ -54,10 +54,11 @@ package actor SamplingEngine {
         try check(request)
         lastID += 1
         let id = RequestID(number: lastID)
-        let cost = request.images.reduce(0) { $0 + $1.rows } * plan.evaluations
+        let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
+        let cost = walks.reduce(0) { $0 + $1.cost }
         let admission = scheduler.admit(
             Scheduler.Entry(
-                id: id, client: request.client, images: request.images.map { ($0.adapter.digest, $0.rows) }, cost: cost,
+                id: id, client: request.client, images: walks.map { ($0.adapters(from: 0), $0.rows(from: 0)) }, cost: cost,
                 deadline: request.deadline))
         guard case .accepted(let position) = admission else { throw refusal(admission, request, cost: cost) }
         let (events, continuation) = AsyncStream.makeStream(of: SamplingEvent.self)
@@ -65,7 +66,7 @@ package actor SamplingEngine {
             guard case .cancelled = reason, let self else { return }
             Task { await self.cancel(id) }
         }
-        requests[id] = RunningRequest(request, plan: plan, events: continuation)
+        requests[id] = RunningRequest(request, plan: plan, walks: walks, events: continuation)
         wake()
         return SamplingTicket(id: id, position: position, events: events)
     }
@@ -113,7 +114,10 @@ package actor SamplingEngine {
         let start = ContinuousClock.now
         let rows = batch.step(images)
         record(.now - start, rows: rows)
-        for image in images { report(image, rows: rows) }
+        for image in images {
+            report(image, rows: rows)
+            giveBack(image)
+        }
         let done = images.filter(\.state.isFinished)
         images.removeAll(where: \.state.isFinished)
         for image in done { finish(image) }
@@ -123,7 +127,8 @@ package actor SamplingEngine {
     private func perform(_ action: Scheduler.Action) {
         switch action {
         case .install(let digest, let row, let id):
-            guard let adapter = requests[id]?.request.images.first(where: { $0.adapter.digest == digest })?.adapter else {
+            let held = requests[id]?.request.images.lazy.flatMap(\.adapters).first { $0.key == digest }
+            guard let adapter = held ?? (digest == base.digest ? BoundAdapter(base) : nil) else {
                 preconditionFailure("request \(id) has no adapter \(digest)")
             }
             let start = ContinuousClock.now
@@ -131,8 +136,8 @@ package actor SamplingEngine {
             let swap = ContinuousClock.now - start
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
-        case .start(let id, let row):
-            guard let image = requests[id.request]?.start(id, bankRow: row, count: batch.latentCount) else {
+        case .start(let id, let rows):
+            guard let image = requests[id.request]?.start(id, bankRows: rows, count: batch.latentCount) else {
                 preconditionFailure("request \(id.request) is not here")
             }
             images.append(image)
@@ -152,6 +157,14 @@ package actor SamplingEngine {
         requests[image.id.request]?.report(image, rows: rows, size: base.configuration.inputSize)
     }
 
+    /// What no later call of the image needs is free for others at the next border.
+    private func giveBack(_ image: RunningImage) {
+        let position = image.state.position
+        guard image.walk.mayGiveBack(at: position) else { return }
+        let rows = image.walk.adapters(from: position).compactMap { image.bankRows[$0] }
+        scheduler.keep(image.id, bankRows: rows, rows: image.walk.rows(from: position))
+    }
+
     private func finish(_ image: RunningImage) {
         requests[image.id.request]?.finish(image, size: base.configuration.inputSize)
         guard scheduler.finish(image.id), let request = requests[image.id.request] else { return }
@@ -168,12 +181,14 @@ package actor SamplingEngine {
     private func check(_ request: SamplingRequest) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
         for order in request.images {
-            let adapter = order.adapter
-            guard adapter.vector.values.count == base.layout.count else {
-                throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
-            }
-            guard (0..<adapter.classes.rows).contains(order.classIndex) else {
-                throw .noSuchClass(index: order.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
+            for part in order.stages.flatMap(\.parts) {
+                let adapter = part.adapter
+                guard adapter.vector.values.count == base.layout.count else {
+                    throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
+                }
+                guard (0..<adapter.classes.rows).contains(part.classIndex) else {
+                    throw .noSuchClass(index: part.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
+                }
             }
             for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != batch.latentCount {
                 throw .wrongNoise(values: values.count, wanted: batch.latentCount)
@@ -190,6 +205,8 @@ package actor SamplingEngine {
         case .clientShareFull: return .clientShareFull(retryAfterSeconds: wait)
         case .tooLarge(let limit): return .tooLarge(cost: cost, limit: limit)
         case .tooManyImages(let limit): return .tooManyImages(count: request.images.count, limit: limit)
+        case .tooManyRows(let rows, let limit): return .tooManyRows(rows: rows, limit: limit)
+        case .tooManyAdapters(let count, let limit): return .tooManyAdapters(count: count, limit: limit)
         case .draining, .accepted: return .draining
         }
     }
@@ -198,10 +215,12 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
+    case noManifest(adapter: String)
 
     package var description: String {
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }
 }

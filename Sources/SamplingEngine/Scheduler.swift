@@ -3,8 +3,9 @@ import AdapterFormat
 /// Who runs next, and where: admission, the line, the batch and the bank's rows, as plain decisions.
 ///
 /// The line is served in turns: the client that has waited longest since its last image goes first, within a client the domain
-/// that has, within a domain the oldest request. Nobody is overtaken: where the first in line does not fit, nobody starts until
-/// it does, which is after a bounded number of steps, since every running image ends. It knows no tensors, tasks or clocks.
+/// (an image's first adapter) that has, within a domain the oldest request. Nobody is overtaken: where the first in line does not fit, nobody starts until
+/// it does, which is after a bounded number of steps, since every running image ends and none takes more than it began with.
+/// It knows no tensors, tasks or clocks.
 struct Scheduler {
     struct Limits {
         /// Rows of one network call, at least 2.
@@ -23,7 +24,8 @@ struct Scheduler {
     struct Entry {
         let id: RequestID
         let client: String
-        let images: [(adapter: Digest, rows: Int)]
+        /// Per image the adapters it runs under, each once, at least one, and the rows of its largest network call.
+        let images: [(adapters: [Digest], rows: Int)]
         /// Network rows over all images and calls.
         let cost: Int
         let deadline: ContinuousClock.Instant?
@@ -44,12 +46,15 @@ struct Scheduler {
         case accepted(position: Int)
         case queueFull, clientShareFull, draining
         case tooLarge(limit: Int), tooManyImages(limit: Int)
+        /// One image would never fit.
+        case tooManyRows(Int, limit: Int), tooManyAdapters(Int, limit: Int)
     }
 
     enum Action: Equatable {
         /// The hot swap: the bank's row is overwritten before the image that needs it starts.
         case install(Digest, row: Int, for: RequestID)
-        case start(ImageID, row: Int)
+        /// With the bank's rows of its adapters, in their order.
+        case start(ImageID, rows: [Int])
         /// The deadline has passed; waiting and running images of the request are gone.
         case expire(RequestID)
     }
@@ -69,7 +74,7 @@ struct Scheduler {
     let limits: Limits
     private(set) var isDraining = false
     private var entries: [RequestID: Entry] = [:]
-    private var active: [ImageID: (bankRow: Int, rows: Int)] = [:]
+    private var active: [ImageID: (bankRows: [Int], rows: Int)] = [:]
     private var bank: [BankRow]
     /// When each party with waiting images arrived or was last served.
     private var turns: [Party: UInt64] = [:]
@@ -95,6 +100,8 @@ struct Scheduler {
         if entry.images.count > min(limits.queueImages, limits.clientShare) {
             return .tooManyImages(limit: min(limits.queueImages, limits.clientShare))
         }
+        if let rows = entry.images.map(\.rows).max(), rows > limits.rows { return .tooManyRows(rows, limit: limits.rows) }
+        if let count = entry.images.map(\.adapters.count).max(), count > limits.bankRows { return .tooManyAdapters(count, limit: limits.bankRows) }
         let ahead = waitingImages
         if ahead + entry.images.count > limits.queueImages { return .queueFull }
         let own = entries.values.reduce(0) { $0 + ($1.client == entry.client ? $1.waiting : 0) }
@@ -142,20 +149,30 @@ struct Scheduler {
         var free = limits.rows - activeRows
         while let entry = first(), entry.images[entry.started].rows <= free {
             let wanted = entry.images[entry.started]
-            guard let row = bankRow(wanted.adapter) else { break }
-            if bank[row].digest != wanted.adapter {
-                bank[row].digest = wanted.adapter
-                actions.append(.install(wanted.adapter, row: row, for: entry.id))
+            guard let rows = bankRows(wanted.adapters) else { break }
+            for (row, adapter) in zip(rows, wanted.adapters) {
+                if bank[row].digest != adapter {
+                    bank[row].digest = adapter
+                    actions.append(.install(adapter, row: row, for: entry.id))
+                }
+                bank[row].users += 1
+                bank[row].lastUse = nextTick()
             }
             let image = ImageID(request: entry.id, image: entry.started)
-            bank[row].users += 1
-            bank[row].lastUse = nextTick()
-            active[image] = (row, wanted.rows)
+            active[image] = (rows, wanted.rows)
             free -= wanted.rows
-            actions.append(.start(image, row: row))
+            actions.append(.start(image, rows: rows))
             serve(entry)
         }
         return actions
+    }
+
+    /// A running image needs less than it holds: from now on only these of its bank's rows, and so many network rows.
+    mutating func keep(_ image: ImageID, bankRows kept: [Int], rows: Int) {
+        guard let place = active[image] else { return }
+        precondition(rows <= place.rows && Set(kept).isSubset(of: place.bankRows), "an image can not take more than it holds")
+        for row in place.bankRows where !kept.contains(row) { bank[row].users -= 1 }
+        active[image] = (kept, rows)
     }
 
     /// The request whose next image is first in line.
@@ -164,38 +181,45 @@ struct Scheduler {
     }
 
     private func rank(_ entry: Entry) -> (UInt64, UInt64, UInt64) {
-        let domain = Party(client: entry.client, domain: entry.images[entry.started].adapter)
+        let domain = Party(client: entry.client, domain: entry.images[entry.started].adapters[0])
         return (turns[Party(client: entry.client)] ?? 0, turns[domain] ?? 0, entry.id.number)
     }
 
     private mutating func serve(_ entry: Entry) {
-        let served = entry.images[entry.started].adapter
+        let served = entry.images[entry.started].adapters[0]
         entries[entry.id]?.started += 1
         turns[Party(client: entry.client)] = nextTick()
         turns[Party(client: entry.client, domain: served)] = nextTick()
         forgetTurns(entry)
     }
 
-    /// The row that holds the adapter; else the longest unused of the free ones; nil where running images use them all.
-    private func bankRow(_ adapter: Digest) -> Int? {
-        if let row = bank.firstIndex(where: { $0.digest == adapter }) { return row }
-        return bank.indices.filter { bank[$0].users == 0 }.min { bank[$0].lastUse < bank[$1].lastUse }
+    /// Per adapter the row that holds it, else the longest unused of the free ones; nil where running images leave too few.
+    private func bankRows(_ adapters: [Digest]) -> [Int]? {
+        let held = adapters.map { adapter in bank.firstIndex { $0.digest == adapter } }
+        let free = bank.indices.filter { bank[$0].users == 0 && !held.contains($0) }.sorted { bank[$0].lastUse < bank[$1].lastUse }
+        var next = free.makeIterator()
+        var rows: [Int] = []
+        for row in held {
+            guard let row = row ?? next.next() else { return nil }
+            rows.append(row)
+        }
+        return rows
     }
 
     private mutating func release(_ image: ImageID) {
         guard let place = active.removeValue(forKey: image) else { return }
-        bank[place.bankRow].users -= 1
+        for row in place.bankRows { bank[row].users -= 1 }
     }
 
     private func parties(_ entry: Entry) -> Set<Party> {
-        Set([Party(client: entry.client)] + entry.images[entry.started...].map { Party(client: entry.client, domain: $0.adapter) })
+        Set([Party(client: entry.client)] + entry.images[entry.started...].map { Party(client: entry.client, domain: $0.adapters[0]) })
     }
 
     /// Forgets the turns of a client, or of its domains, that nothing waits for.
     private mutating func forgetTurns(_ entry: Entry) {
         let own = entries.values.filter { $0.client == entry.client && $0.waiting > 0 }
         let kept = own.reduce(into: Set<Party>()) { $0.formUnion(parties($1)) }
-        let known = Set([Party(client: entry.client)] + entry.images.map { Party(client: entry.client, domain: $0.adapter) })
+        let known = Set([Party(client: entry.client)] + entry.images.map { Party(client: entry.client, domain: $0.adapters[0]) })
         for party in known.subtracting(kept) { turns[party] = nil }
     }
 

@@ -7,10 +7,14 @@ import TensorMath
 struct RunningImage {
     let id: Scheduler.ImageID
     let order: ImageOrder
-    let bankRow: Int
+    let walk: ImageWalk
+    /// The bank's rows by what they hold.
+    let bankRows: [Digest: Int]
     let state: SamplerState
     /// Noise per network call, where it was given.
     let stepNoise: [Matrix]
+
+    var call: ImageWalk.Call { walk.calls[state.position] }
 }
 
 /// The memory of the batch, and the one network call that moves every image in it by a step.
@@ -18,11 +22,13 @@ final class StepBatch {
     private let batch: DiTBatch
     private let configuration: DiTConfiguration
     private let x, out: Matrix
+    private let base: BoundAdapter
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
     init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, preset: Preset) throws {
         configuration = base.configuration
+        self.base = BoundAdapter(base)
         let plane = configuration.inputSize * configuration.inputSize
         let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
         let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
@@ -52,28 +58,67 @@ final class StepBatch {
 
     func read(row: Int) -> TunableVector { batch.bank.read(row: row) }
 
-    /// One network call: a row per image, and one more of its null class where it is guided.
+    /// One network call for every image at its own place on its way.
     /// - Returns: rows of the call.
     func step(_ images: [RunningImage]) -> Int {
-        let guided = images.indices.filter { images[$0].order.isGuided }
-        let order = Array(images.indices) + guided
-        for (row, image) in order.enumerated() { x.row(row).copy(from: images[image].state.latent) }
-        let output = out.rows(0..<order.count)
+        let rows = images.map(rows(of:))
+        let all = rows.flatMap { $0 }
+        var next = 0
+        for (image, own) in zip(images, rows) {
+            for _ in own {
+                x.row(next).copy(from: image.state.latent)
+                next += 1
+            }
+        }
         batch.forward(
-            x: x.rows(0..<order.count), times: order.map { images[$0].state.embedderTime },
-            classes: images.map(\.order.classIndex) + guided.map { images[$0].order.adapter.classes.nullClass },
-            bankRows: order.map { images[$0].bankRow }, into: output)
-        // DiT guides the first three channels; pixels have no others.
-        let values = 3 * configuration.inputSize * configuration.inputSize
-        for (extra, image) in guided.enumerated() {
-            Guidance.apply(
-                scale: images[image].order.guidanceScale, guided: values, conditional: output.row(image),
-                unconditional: output.row(images.count + extra))
-        }
-        for (row, image) in images.enumerated() {
+            x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
+            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), into: out.rows(0..<all.count))
+        next = 0
+        for (image, own) in zip(images, rows) {
+            let outputs = own.indices.map { out.row(next + $0) }
+            combine(outputs, of: image)
             let noise = image.stepNoise.isEmpty ? nil : image.stepNoise[image.state.position]
-            image.state.advance(output.row(row), noise: noise)
+            image.state.advance(outputs[0], noise: noise)
+            next += own.count
         }
-        return order.count
+        return all.count
     }
+
+    /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
+    private func rows(of image: RunningImage) -> [(bankRow: Int, classIndex: Int)] {
+        let parts = image.order.stages[image.call.stage].parts
+        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (bankRow: Int, classIndex: Int) {
+            guard let bankRow = image.bankRows[adapter.key] else { preconditionFailure("no row of the bank holds \(adapter.key)") }
+            return (bankRow, classIndex)
+        }
+        let conditional = parts.map { row($0.adapter, $0.classIndex) }
+        guard image.call.isGuided else { return conditional }
+        if image.order.guidance.kind == .domain { return conditional + [row(base, base.classes.nullClass)] }
+        return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
+    }
+
+    /// Guides and adds the outputs of one image's rows; the result lies in the first.
+    private func combine(_ outputs: [Matrix], of image: RunningImage) {
+        let parts = image.order.stages[image.call.stage].parts
+        let predictions = zip(parts, outputs).map { (weight: $0.weight, output: $1) }
+        // DiT guides the first three channels; pixels have no others.
+        let guided = 3 * configuration.inputSize * configuration.inputSize
+        let scale = image.order.guidance.scale
+        switch image.call.isGuided ? image.order.guidance.kind : .none {
+        case .none: Guidance.mix(predictions)
+        case .cfg:
+            for part in parts.indices {
+                Guidance.apply(scale: scale, guided: guided, conditional: outputs[part], unconditional: outputs[parts.count + part])
+            }
+            Guidance.mix(predictions)
+        case .domain:
+            Guidance.mix(predictions)
+            Guidance.apply(scale: scale, guided: guided, conditional: outputs[0], unconditional: outputs[parts.count])
+        }
+    }
+}
+
+extension BoundAdapter {
+    /// The base as an adapter of itself.
+    init(_ base: BaseFile) { self.init(name: "base", digest: base.digest, vector: base.vector, classes: base.classes) }
 }

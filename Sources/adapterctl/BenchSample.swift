@@ -33,10 +33,12 @@ struct BenchSample: AsyncParsableCommand {
         guard let first = adapters.first else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         let engine = try SamplingEngine(baseFile, options: .unbounded, pool: ComputePool())
         let sampler = try sampling.chosen(engine.convention)
+        let guidance = try sampling.imageGuidance()
         func sample(_ adapters: [BoundAdapter]) async throws {
             let images = (0..<n).map {
                 ImageOrder(
-                    adapter: adapters[$0 % adapters.count], classIndex: 0, seed: sampling.seed, index: UInt64($0), guidanceScale: sampling.guidanceScale)
+                    stages: [.init(parts: [.init(adapter: adapters[$0 % adapters.count], classIndex: 0)])], seed: sampling.seed, index: UInt64($0),
+                    guidance: guidance)
             }
             _ = try await engine.sample(SamplingRequest(client: "bench", images: images, sampler: sampler, steps: sampling.stepCount))
         }

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import AdapterTraining
@@ -38,6 +39,10 @@ enum Failure: Error, CustomStringConvertible {
         case is SamplingEngineError: 7
         case EvaluationError.reportForm, EvaluationError.tooLarge: 2
         case EvaluationError.notWritable: 12
+        case is RecipeError: 2
+        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
+        case ComposerError.unknownClass, ComposerError.noLabels: 4
+        case is ComposerError: 2
         default: 1
         }
     }
@@ -66,7 +71,8 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError, is EvaluationError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is EvaluationError,
+            is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
         }

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
@@ -8,32 +9,28 @@ import SamplingEngine
 import TensorFiles
 import TensorMath
 
-/// How images are sampled.
-struct SamplingOptions: ParsableArguments {
-    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (linear path).") var sampler: String?
-    @Option var steps: Int?
-    @Option(help: "1 is no guidance.") var guidanceScale = UsualSampling.guidanceScale
-    @Option var seed: UInt64 = 1
-
-    var stepCount: Int { steps ?? UsualSampling.steps }
-
-    func chosen(_ convention: DiffusionConvention) throws -> Sampler {
-        guard let chosen = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(convention.path) else {
-            throw Failure.usage("there is no sampler '\(sampler ?? "")': choose among \(Sampler.of(convention.path).map(\.rawValue).joined(separator: ", "))")
-        }
-        guard guidanceScale.isFinite, guidanceScale >= 0 else { throw Failure.usage("--guidance-scale is a number from 0, not \(guidanceScale)") }
-        return chosen
-    }
-}
-
 struct Sample: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Sample images of one domain.", discussion: "Example: adapterctl sample flowers --class rose --n 8 --seed 1 -o roses.png")
-    @Argument(help: "A domain in the store, or base.") var reference: String
+        abstract: "Sample images of one domain, or of a recipe of several.",
+        discussion: """
+            Examples: adapterctl sample flowers --class rose --n 8 --seed 1 -o roses.png
+                      adapterctl sample '0.7*flowers+0.3*art' --class flowers/rose --n 8 -o garden.png
+                      adapterctl sample --morph flowers..art --class rose..portrait --frames 9 --n 4 -o morph.png
+
+            \(recipeHelp)
+            A class is rose, flowers/rose, class:3, null, or a blend 0.5*flowers/rose+0.5*art/portrait; with commas there can be one
+            for each domain of a schedule or a score, and a domain without one runs with its null class.
+            """)
+    @Argument(help: "A domain in the store, base, or a recipe.") var recipe: String?
     @Option(name: .customLong("class"), help: "A class of the domain (default: all in turn).") var className: String?
+    @Option(help: "How far from the base: 0 is the base, 1 the domain itself.") var strength = 1.0
+    @Option(help: "Take the class names of this one of a recipe's adapters alone.") var labelsFrom: String?
+    @Option(help: "A..B in place of a recipe: frames from one to the other, in one batch; --n is the rows of different seeds.") var morph: String?
+    @Option(help: "Frames of a morph.") var frames = 9
+    @Flag(help: "Write a morph as an animated PNG, there and back.") var animated = false
     @Option(help: "Images.") var n = 8
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 4
-    @Option(help: "The base, where the store has several and the domain is base.") var base: String?
+    @Option(help: "The base, where the store has several and the recipe names no adapter.") var base: String?
     @Option(help: "Tensors in place of random numbers: latents (n, C, S, S), and noise (network calls, n, C, S, S) where there is any.")
     var noise: String?
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
@@ -44,6 +41,7 @@ struct Sample: AsyncParsableCommand {
 
     struct Result: Encodable {
         let files: [String]
+        let recipe: String
         let digest: String
         let images: Int
         let secondsPerImage: Double
@@ -52,40 +50,58 @@ struct Sample: AsyncParsableCommand {
     func run() async throws {
         guard (1...4096).contains(n), (1...64).contains(enlarge) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
         guard file != nil || trajectory != nil else { throw Failure.usage("give --output for a picture, --trajectory for the latents, or both") }
+        let ends = try morphEnds()
+        let whole = try ends.map { Recipe.between($0.from, $0.to, 0.5) } ?? oneRecipe()
         let store = try location.open()
-        let baseFile = try reference == "base" ? store.baseFile(base) : store.baseFile(store.lookup(reference).baseDigest)
-        let adapter = try AdapterCatalogue(store, base: baseFile).bind(reference).adapter
+        let baseFile = try store.baseFile(of: whole, base)
+        let catalogue = try AdapterCatalogue(store, base: baseFile)
         let engine = try SamplingEngine(baseFile, options: .unbounded, pool: ComputePool())
         guard engine.isPixelSpace || file == nil else {
-            throw Failure.usage("'\(reference)' makes latents of \(baseFile.configuration.inChannels) channels, not pictures: give --trajectory alone")
+            throw Failure.usage("this base makes latents of \(baseFile.configuration.inChannels) channels, not pictures: give --trajectory alone")
         }
         let sampler = try sampling.chosen(engine.convention)
-        let request = try request(adapter, sampler, shape: baseFile.configuration)
+        let strength = try checkedStrength(strength)
+        let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
+        let images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, baseFile.configuration)
+        var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
+        request.traces = trajectory != nil
         let result = try await engine.sample(request)
-        let seconds = result.times.sample / .seconds(1)
-        if let file {
-            let text = "\(reference)@\(adapter.digest) class=\(className ?? "*") n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) guidance=\(sampling.guidanceScale)"
-            try contactSheet(result.images.map { $0.picture.enlarged(by: enlarge) }, columns: min(n, 8)).writePNG(to: file, text: [("difffit", text)])
-        }
+        if let file { try write(result.images.map { $0.picture.enlarged(by: enlarge) }, to: file, bound, sampler) }
         if let trajectory { try write(result.latents, to: trajectory, shape: baseFile.configuration) }
         let files = [file, trajectory].compactMap { $0 }
-        let report = Result(files: files, digest: adapter.digest.description, images: n, secondsPerImage: seconds / Double(n))
+        let report = Result(
+            files: files, recipe: bound.text, digest: bound.digest.description, images: images.count,
+            secondsPerImage: result.times.sample / .seconds(1) / Double(images.count))
         try output.report("sample", report) {
-            "\(n) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(adapter.digest.short)"
+            "\(images.count) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(bound.digest.short)"
         }
     }
 
-    private func request(_ adapter: BoundAdapter, _ sampler: Sampler, shape: DiTConfiguration) throws -> SamplingRequest {
-        let classes = try className.map { [try classIndex($0, in: adapter.classes)] } ?? Array(0..<max(adapter.classes.names.count, 1))
+    private func oneRecipe() throws -> Recipe {
+        guard let recipe else { throw Failure.usage("give a domain or a recipe, or --morph A..B") }
+        return try Recipe(recipe)
+    }
+
+    private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [ImageOrder] {
+        let classes = className.map { [$0] } ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
+        let stages = try classes.map { try bound.choosing(class: $0, strength: strength).stages }
         let given = try noise.map { try givenNoise($0, shape) }
-        let images = (0..<n).map { index in
+        let guidance = try sampling.imageGuidance()
+        return (0..<n).map { index in
             ImageOrder(
-                adapter: adapter, classIndex: classes[index % classes.count], seed: sampling.seed, index: UInt64(index),
-                guidanceScale: sampling.guidanceScale, given: given?[index])
+                stages: stages[index % stages.count], seed: sampling.seed, index: UInt64(index), guidance: guidance, given: given?[index])
         }
-        var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
-        request.traces = trajectory != nil
-        return request
+    }
+
+    private func write(_ pictures: [RGBImage], to path: String, _ bound: BoundRecipe, _ sampler: Sampler) throws {
+        let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
+        let text =
+            "\(what) \(bound.digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) \(sampling.guidanceText)"
+        guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: [("difffit", text)]) }
+        guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: [("difffit", text)]) }
+        let there = (0..<frames).map { frame in contactSheet((0..<n).map { pictures[$0 * frames + frame] }, columns: min(n, 8)) }
+        let back = there.dropFirst().dropLast().reversed()
+        try AnimatedPNG.data(there + back, milliseconds: 120, text: [("difffit", text)]).writeWhole(to: path)
     }
 
     private func givenNoise(_ path: String, _ shape: DiTConfiguration) throws -> [GivenNoise] {
@@ -110,16 +126,56 @@ struct Sample: AsyncParsableCommand {
         let calls = latents.first?.count ?? 0
         let values = (0..<calls).flatMap { call in latents.flatMap { $0[call] } }
         try SafetensorsWriter.write(
-            [OutgoingTensor("latents", shape: [calls, n, shape.inChannels, shape.inputSize, shape.inputSize], values)], to: path)
+            [OutgoingTensor("latents", shape: [calls, latents.count, shape.inChannels, shape.inputSize, shape.inputSize], values)], to: path)
     }
 }
 
-/// The row of a class, by name or number; a wrong one is answered with the right ones.
-func classIndex(_ text: String, in classes: ClassTable) throws -> Int {
-    if let index = classes.names.firstIndex(of: text) { return index }
-    if let index = Int(text), (0..<classes.rows).contains(index) { return index }
-    let near = nearestNames(to: text, among: classes.names)
-    throw Failure.notFound("there is no class '\(text)'; \(near.isEmpty ? "there are \(classes.names.joined(separator: ", "))" : "did you mean \(near.joined(separator: ", "))?")")
+// MARK: Morphs
+
+extension Sample {
+    private func morphEnds() throws -> (from: Recipe, to: Recipe)? {
+        guard let morph else {
+            if animated { throw Failure.usage("--animated writes a morph: give --morph A..B") }
+            return nil
+        }
+        guard recipe == nil else { throw Failure.usage("give a recipe or --morph, not both") }
+        guard noise == nil else { throw Failure.usage("--noise gives each image its own start; a morph's frames share theirs") }
+        guard (2...64).contains(frames) else { throw Failure.usage("--frames is between 2 and 64") }
+        guard let dots = morph.range(of: ".."), dots.lowerBound > morph.startIndex, dots.upperBound < morph.endIndex else {
+            throw Failure.usage("--morph takes two recipes with two dots between, as in flowers..art; not '\(morph)'")
+        }
+        let ends = (from: try Recipe(String(morph[..<dots.lowerBound])), to: try Recipe(String(morph[dots.upperBound...])))
+        for (end, text) in [(ends.from, morph[..<dots.lowerBound]), (ends.to, morph[dots.upperBound...])] where end.sum == nil {
+            throw Failure.usage("'\(text)' changes over the steps or adds predictions; a morph is between two vectors")
+        }
+        return ends
+    }
+
+    /// Row by row one seed, in each the frames from one end to the other. Classes cross over as the values do.
+    private func morphImages(_ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ strength: Double) throws -> [ImageOrder] {
+        let guidance = try sampling.imageGuidance()
+        let first = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
+        let classes = className.map { name in
+            name.range(of: "..").map { [String(name[..<$0.lowerBound]), String(name[$0.upperBound...])] } ?? [name, name]
+        }
+        let (from, to) = try classes.map { ($0[0], $0[1]) } ?? (first(ends.from), first(ends.to))
+        let stages = try (0..<frames).map { frame in
+            let share = Double(frame) / Double(frames - 1)
+            let bound = try catalogue.bind(.between(ends.from, ends.to, share), strength: strength, labelsFrom: labelsFrom)
+            let blend = from == to ? from : "\(1 - share)*\(try full(from, ends.from, catalogue, half))+\(share)*\(try full(to, ends.to, catalogue, half))"
+            return try bound.choosing(class: blend, strength: strength).stages
+        }
+        return (0..<n).flatMap { row in
+            stages.map { ImageOrder(stages: $0, seed: sampling.seed, index: UInt64(row), guidance: guidance) }
+        }
+    }
+
+    /// A class of one end as the united table names it.
+    private func full(_ name: String, _ end: Recipe, _ catalogue: AdapterCatalogue, _ half: BoundRecipe) throws -> String {
+        guard labelsFrom == nil, !half.classNames.contains(name), let adapter = try catalogue.bind(end).adapter, half.classNames.contains("\(adapter.name)/\(name)")
+        else { return name }
+        return "\(adapter.name)/\(name)"
+    }
 }
 
 /// Images in rows with a thin gap.

@@ -10,10 +10,15 @@ import TensorMath
 /// Every domain of the store on one page, from one process and one base, with a hot swap between domains.
 struct Sheet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Sample every domain onto one sheet and time the swaps.", discussion: "Example: adapterctl sheet -o out/domains.png")
+        abstract: "Sample every domain onto one sheet and time the swaps.",
+        discussion: """
+            Examples: adapterctl sheet -o out/domains.png
+                      adapterctl sheet --cross 0,0.25,0.5,0.75,1 -o out/crossed.png   (each pair of domains, from one to the other)
+            """)
     @Option(help: "Images per class.") var perClass = 2
     @Option(help: "Only these, with commas between; base is the frozen base with no adapter.") var domains: String?
     @Option(help: "At most so many classes of each.") var classes = 16
+    @Option(help: "Cross each pair of domains at these weights of the second, with commas between.") var cross: String?
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 2
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
@@ -39,11 +44,13 @@ struct Sheet: AsyncParsableCommand {
         let catalogue = try AdapterCatalogue(store, base: baseFile)
         let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
+        if let cross { return try await crossed(references, at: weights(cross), catalogue) }
         // One row of the bank, so that each domain has to be swapped in.
         var options = EngineOptions.unbounded
         options.domains = 1
         let engine = try SamplingEngine(baseFile, options: options, pool: ComputePool())
         let sampler = try sampling.chosen(engine.convention)
+        let guidance = try sampling.imageGuidance()
         var rows: [Row] = []
         var strips: [RGBImage] = []
         var classNames: [[String]] = []
@@ -53,7 +60,8 @@ struct Sheet: AsyncParsableCommand {
             let names = Array(adapter.classes.names.prefix(classes))
             let orders = (0..<(names.count * perClass)).map { index in
                 ImageOrder(
-                    adapter: adapter, classIndex: index / perClass, seed: sampling.seed, index: UInt64(index), guidanceScale: sampling.guidanceScale)
+                    stages: [.init(parts: [.init(adapter: adapter, classIndex: index / perClass)])], seed: sampling.seed, index: UInt64(index),
+                    guidance: guidance)
             }
             let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
             strips.append(contactSheet(sampled.images.map { $0.picture.enlarged(by: enlarge) }, columns: orders.count))

@@ -178,7 +178,7 @@ private func golden(_ name: String) -> String {
         await #expect(throws: Refusal.noImages) { try await engine.submit(request([])) }
         await #expect(throws: Refusal.tooManyImages(count: 3, limit: 2)) { try await engine.submit(request((0..<3).map(order))) }
         var wrong = order(0)
-        wrong.classIndex = 6
+        wrong.stages[0].parts[0].classIndex = 6
         await #expect(throws: Refusal.noSuchClass(index: 6, adapter: "domain-0", classes: 5)) { try await engine.submit(request([wrong])) }
         await #expect(throws: DiffusionError.self) { try await engine.submit(request([order(0)], sampler: .euler)) }
     }

@@ -9,7 +9,15 @@ private func digest(_ domain: Int) -> Digest { Digest(of: Data("domain \(domain)
 private func entry(
     _ number: UInt64, client: String = "a", domains: [Int], rows: Int = 2, cost: Int = 1, deadline: ContinuousClock.Instant? = nil
 ) -> Scheduler.Entry {
-    Scheduler.Entry(id: RequestID(number: number), client: client, images: domains.map { (digest($0), rows) }, cost: cost, deadline: deadline)
+    several(number, client: client, domains: domains.map { [$0] }, rows: rows, cost: cost, deadline: deadline)
+}
+
+/// Images of several adapters each.
+private func several(
+    _ number: UInt64, client: String = "a", domains: [[Int]], rows: Int = 2, cost: Int = 1, deadline: ContinuousClock.Instant? = nil
+) -> Scheduler.Entry {
+    Scheduler.Entry(
+        id: RequestID(number: number), client: client, images: domains.map { ($0.map(digest), rows) }, cost: cost, deadline: deadline)
 }
 
 private func scheduler(rows: Int = 4, bankRows: Int = 2, queue: Int = 10, share: Int = 10, cost: Int = 1000) -> Scheduler {
@@ -43,7 +51,7 @@ extension Scheduler.Action {
         #expect(first.count == 3 && first[0] == .install(digest(0), row: 0, for: RequestID(number: 1)))
         for image in first.compactMap(\.started) { _ = line.finish(image) }
         _ = line.admit(entry(2, domains: [0]))
-        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), row: 0)])
+        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), rows: [0])])
     }
 
     @Test func anUnguidedImageTakesOneRow() {
@@ -64,6 +72,34 @@ extension Scheduler.Action {
         #expect(running.map(\.request.number) == [1])
         _ = line.finish(running[0])
         #expect(line.border(now: now).first == .install(digest(1), row: 0, for: RequestID(number: 2)))
+    }
+
+    /// An image of two adapters takes both rows at once, or waits for both.
+    @Test func allAdaptersOfAnImageComeTogether() {
+        var line = scheduler(rows: 8, bankRows: 3)
+        _ = line.admit(several(1, domains: [[0, 1]]))
+        _ = line.admit(several(2, client: "b", domains: [[1, 2]]))
+        _ = line.admit(several(3, client: "c", domains: [[3, 2]]))
+        let actions = line.border(now: now)
+        let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
+        #expect(
+            actions == [
+                .install(digest(0), row: 0, for: RequestID(number: 1)), .install(digest(1), row: 1, for: RequestID(number: 1)), .start(one, rows: [0, 1]),
+                .install(digest(2), row: 2, for: RequestID(number: 2)), .start(two, rows: [1, 2]),
+            ])
+        // The first gives its first row back on its way; that is enough for the third.
+        line.keep(one, bankRows: [1], rows: 1)
+        #expect(line.activeRows == 3)
+        let third = Scheduler.ImageID(request: RequestID(number: 3), image: 0)
+        #expect(line.border(now: now) == [.install(digest(3), row: 0, for: RequestID(number: 3)), .start(third, rows: [0, 2])])
+        #expect(line.activeAdapters == 3)
+    }
+
+    @Test func anImageThatCanNeverFitIsRefused() {
+        var line = scheduler(rows: 4, bankRows: 2)
+        #expect(line.admit(several(1, domains: [[0], [0, 1, 2]])) == .tooManyAdapters(3, limit: 2))
+        #expect(line.admit(several(2, domains: [[0]], rows: 5)) == .tooManyRows(5, limit: 4))
+        #expect(line.isIdle)
     }
 
     @Test func clientsAndDomainsTakeTurns() {
@@ -105,9 +141,9 @@ private struct History {
     private var next: UInt64 = 1
     /// What the bank's rows hold, by the installs seen.
     private var bank: [Int: Digest] = [:]
-    /// Running images: row, network rows, steps left.
-    private var running: [Scheduler.ImageID: (row: Int, rows: Int, left: Int)] = [:]
-    private var requests: [UInt64: (client: String, images: [Digest], rows: Int, deadline: ContinuousClock.Instant?)] = [:]
+    /// Running images: the bank's rows, network rows, steps left.
+    private var running: [Scheduler.ImageID: (bankRows: [Int], rows: Int, left: Int)] = [:]
+    private var requests: [UInt64: (client: String, images: [[Digest]], rows: Int, deadline: ContinuousClock.Instant?)] = [:]
     private var waiting: [Scheduler.ImageID] = []
     private var ended: Set<Scheduler.ImageID> = []
     /// Images of others started since a client with waiting images was last served.
@@ -129,13 +165,19 @@ private struct History {
 
     private mutating func admit() {
         let client = clients[dice.below(4)]
-        let images = (0..<(1 + dice.below(4))).map { _ in dice.below(6) }
+        // Up to three different adapters an image: stages of a schedule, or the base beside the domain.
+        let images = (0..<(1 + dice.below(4))).map { _ in
+            (0..<(1 + dice.below(min(3, line.limits.bankRows)))).reduce(into: [Int]()) { domains, _ in
+                let domain = dice.below(6)
+                if !domains.contains(domain) { domains.append(domain) }
+            }
+        }
         let deadline = dice.below(5) == 0 ? now + .seconds(dice.below(20)) : nil
         let rows = 1 + dice.below(2)
-        let request = entry(next, client: client, domains: images, rows: rows, deadline: deadline)
+        let request = several(next, client: client, domains: images, rows: rows, deadline: deadline)
         guard case .accepted = line.admit(request) else { return }
         if !waiting.contains(where: { requests[$0.request.number]?.client == client }) { passed[client] = 0 }
-        requests[next] = (client, images.map(digest), rows, deadline)
+        requests[next] = (client, images.map { $0.map(digest) }, rows, deadline)
         waiting += images.indices.map { Scheduler.ImageID(request: request.id, image: $0) }
         next += 1
         #expect(waiting.count == line.waitingImages && waiting.count <= 12)
@@ -164,9 +206,9 @@ private struct History {
                 #expect(requests[id.number]?.deadline.map { $0 <= now } == true)
                 end(id.number)
             case .install(let digest, let row, _):
-                #expect(!running.values.contains { $0.row == row }, "a row in use was overwritten")
+                #expect(!running.values.contains { $0.bankRows.contains(row) }, "a row in use was overwritten")
                 bank[row] = digest
-            case .start(let image, let row): start(image, row: row)
+            case .start(let image, let rows): start(image, bankRows: rows)
             }
         }
         #expect(running.values.reduce(0) { $0 + $1.rows } <= line.limits.rows && line.activeRows == running.values.reduce(0) { $0 + $1.rows })
@@ -174,6 +216,7 @@ private struct History {
         for (image, place) in running {
             guard place.left == 1 else {
                 running[image]?.left -= 1
+                if dice.below(4) == 0 { giveBack(image) }
                 continue
             }
             running[image] = nil
@@ -182,14 +225,25 @@ private struct History {
         }
     }
 
-    private mutating func start(_ image: Scheduler.ImageID, row: Int) {
+    /// An image that needs less from here on.
+    private mutating func giveBack(_ image: Scheduler.ImageID) {
+        guard let place = running[image] else { return }
+        let kept = Array(place.bankRows.suffix(max(1, dice.below(place.bankRows.count + 1))))
+        let rows = 1 + dice.below(place.rows)
+        line.keep(image, bankRows: kept, rows: rows)
+        running[image] = (kept, rows, place.left)
+        #expect(line.activeRows == running.values.reduce(0) { $0 + $1.rows })
+        #expect(line.activeAdapters == Set(running.values.flatMap(\.bankRows)).count)
+    }
+
+    private mutating func start(_ image: Scheduler.ImageID, bankRows: [Int]) {
         guard let request = requests[image.request.number], let index = waiting.firstIndex(of: image) else {
             Issue.record("image \(image) was started and is not waiting")
             return
         }
         waiting.remove(at: index)
-        #expect(bank[row] == request.images[image.image], "the row holds another adapter")
-        running[image] = (row, request.rows, 1 + dice.below(9))
+        #expect(bankRows.map { bank[$0] } == request.images[image.image], "the rows hold other adapters")
+        running[image] = (bankRows, request.rows, 1 + dice.below(9))
         passed[request.client] = 0
         let present = Set(waiting.compactMap { requests[$0.request.number]?.client })
         for client in present where client != request.client {

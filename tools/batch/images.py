@@ -20,12 +20,23 @@ class Image:
     body: dict
 
 
-NUMBERS = {"n": int, "seed": int, "index_offset": int, "steps": int, "guidance_scale": float, "deadline_ms": int}
-FIELDS = set(NUMBERS) | {"id", "model", "class", "prompt", "sampler", "guidance", "user"}
+def interval(text: str) -> list[float]:
+    """Two noise levels, as a table has them: 0.2 0.8."""
+    low, high = text.replace(",", " ").split()
+    return [float(low), float(high)]
+
+
+READERS = {
+    "n": int, "seed": int, "index_offset": int, "steps": int, "guidance_scale": float, "guidance_interval": interval, "strength": float,
+    "deadline_ms": int,
+}
+# What a table can not hold stands in JSONL alone.
+FIELDS = set(READERS) | {"id", "model", "adapters", "schedule", "class", "prompt", "sampler", "guidance", "labels_from", "cache", "user"}
 
 
 def defaults(options) -> dict:
-    given = {"steps": options.steps, "sampler": options.sampler, "guidance_scale": options.guidance_scale}
+    names = ["steps", "sampler", "guidance", "guidance_scale", "strength", "cache"]
+    given = {name: getattr(options, name) for name in names}
     return {key: value for key, value in given.items() if value is not None} | ({"metadata": False} if options.no_metadata else {})
 
 
@@ -44,8 +55,7 @@ def images_of_file(path: str, options) -> list[Image]:
         unknown = sorted(set(request) - FIELDS)
         if unknown:
             raise Wrong(f"{where}: there is no field '{unknown[0]}'; known are {', '.join(sorted(FIELDS))}")
-        if not request.get("model"):
-            raise Wrong(f"{where}: 'model' is missing: the domain to sample")
+        request = with_recipe(where, request)
         count, id = request.pop("n", 1), str(request.pop("id", ""))
         if not isinstance(count, int) or count < 1:
             raise Wrong(f"{where}: 'n' is a whole number from 1, not {count!r}")
@@ -59,6 +69,28 @@ def images_of_file(path: str, options) -> list[Image]:
     if not images:
         raise Wrong(f"'{path}' holds no request")
     return images
+
+
+def with_recipe(where: str, request: dict) -> dict:
+    """The request with its `adapters` or `schedule` written as one recipe in `model`."""
+    forms = [name for name in ("model", "adapters", "schedule") if request.get(name) is not None]
+    if len(forms) != 1:
+        raise Wrong(f"{where}: 'model' is missing: the domain or recipe to sample" if not forms else f"{where}: give one of {', '.join(forms)}")
+    try:
+        if forms == ["adapters"]:
+            terms = [f"{float(part.get('weight', 1))!r}*{part['name']}" for part in request["adapters"]]
+            return {key: value for key, value in request.items() if key != "adapters"} | {"model": "+".join(terms) or "base"}
+        if forms == ["schedule"]:
+            shares, recipes = zip(*request["schedule"])
+            if abs(sum(shares) - 1) > 1e-6:
+                raise Wrong(f"{where}: the fractions of 'schedule' add up to {sum(shares)}, not to 1")
+            starts = [sum(shares[: k + 1]) for k in range(len(shares) - 1)]
+            return {key: value for key, value in request.items() if key != "schedule"} | {
+                "model": recipes[0] + "".join(f">{start!r}>{recipe}" for start, recipe in zip(starts, recipes[1:]))}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        example = '[{"name": "flowers", "weight": 0.7}]' if forms == ["adapters"] else '[[0.6, "flowers"], [0.4, "art"]]'
+        raise Wrong(f"{where}: '{forms[0]}' reads {example}") from None
+    return request
 
 
 def jsonl(lines, name: str):
@@ -81,15 +113,15 @@ def table(file, name: str):
             if key is None or text in (None, ""):
                 continue
             try:
-                request[key] = NUMBERS.get(key, str)(text)
+                request[key] = READERS.get(key, str)(text)
             except ValueError:
-                raise Wrong(f"{name} line {number}: '{key}' is a number, not '{text}'") from None
+                raise Wrong(f"{name} line {number}: '{key}' is {'two noise levels, 0.2 0.8' if key == 'guidance_interval' else 'a number'}, not '{text}'") from None
         yield f"{name} line {number}", request
 
 
 def images_of_adapter(server, options) -> list[Image]:
     """`--n-per-class`, or `--total` over the classes in turn or at random."""
-    classes = server.adapter(options.adapter)["classes"]
+    classes = server.recipe(options.adapter)["classes"]
     if options.n_per_class and not options.total:
         chosen = [name for name in classes for _ in range(options.n_per_class)]
     elif options.total and not options.n_per_class:

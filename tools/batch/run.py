@@ -23,17 +23,16 @@ class Run:
         self.whole = len(images)
         self.images = [image for image in images if image.index % shards == shard]
         models = sorted({image.body["model"] for image in images})
-        adapters = {model: server.adapter(model)["digest"] for model in models}
+        # Hashed as asked for, before names give way to digests.
+        requests = hashlib.sha256(json.dumps([image.body for image in images], sort_keys=True).encode()).hexdigest()
+        recipes = {model: server.recipe(model) for model in models}
         for image in self.images:
-            name = image.body["model"]
             # Bound to the content now: a name that moves during the run moves nothing here.
-            if name != "base" and "@" not in name:
-                image.body["model"] = f"{name}@{adapters[name]}"
+            image.body["model"] = recipes[image.body["model"]]["recipe"]
         capabilities = server.capabilities()
         self.facts = {
-            "images": self.whole, "shard": shard + 1, "shards": shards, "adapters": adapters,
-            "base_digest": capabilities["base_digest"], "build": capabilities["build"],
-            "requests_sha256": hashlib.sha256(json.dumps([i.body | {"model": i.body["model"].split("@")[0]} for i in images], sort_keys=True).encode()).hexdigest(),
+            "images": self.whole, "shard": shard + 1, "shards": shards, "adapters": {model: recipe["digest"] for model, recipe in recipes.items()},
+            "base_digest": capabilities["base_digest"], "build": capabilities["build"], "requests_sha256": requests,
         }
         self.lock = threading.Lock()
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 
 class Unreachable(Exception):
@@ -58,8 +59,9 @@ class Server:
     def connection(self) -> Connection:
         return Connection(self.path)
 
-    def adapter(self, reference: str) -> dict:
-        return self.connection().call("GET", f"/v1/adapters/{reference}")
+    def recipe(self, text: str) -> dict:
+        """A name or a recipe as the server understands it now, with full digests."""
+        return self.connection().call("GET", f"/v1/recipes/{quote(text, safe='')}")
 
     def capabilities(self) -> dict:
         return self.connection().call("GET", "/v1/capabilities")

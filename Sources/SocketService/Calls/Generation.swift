@@ -85,7 +85,7 @@ final class Generation: Sendable {
             logger.info(
                 "sampled",
                 metadata: [
-                    "adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "class": "\(order.className)",
+                    "adapter": "\(order.recipe.label)", "digest": "\(order.recipe.digest)", "class": "\(order.className)",
                     "n": "\(order.count)", "steps": "\(order.steps)", "seed": "\(order.seed)", "queue_ms": "\(account.queueMs)",
                     "swap_us": "\(account.swapUs)", "sample_ms": "\(account.sampleMs)", "decode_ms": "\(account.decodeMs)",
                 ])
@@ -102,7 +102,7 @@ final class Generation: Sendable {
     private func note(_ error: ServiceError) -> ServiceError {
         metrics.count(ended: order, error, hadStarted: startedAt.withLock { $0 } != nil)
         logger.info(
-            "not sampled", metadata: ["adapter": "\(order.adapter.name)", "digest": "\(order.adapter.digest)", "reason": "\(error)"])
+            "not sampled", metadata: ["adapter": "\(order.recipe.label)", "digest": "\(order.recipe.digest)", "reason": "\(error)"])
         return error
     }
 }

@@ -58,9 +58,7 @@ extension GenerationOrder {
     /// What the engine is asked for.
     func request(client: String, now: ContinuousClock.Instant) -> SamplingRequest {
         let images = (0..<count).map { position in
-            ImageOrder(
-                adapter: adapter, classIndex: classIndex, seed: seed, index: indexOffset + UInt64(position), guidanceScale: guidanceScale,
-                guidance: guidance)
+            ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: guidance)
         }
         return SamplingRequest(
             client: client, images: images, sampler: sampler, steps: steps, deadline: deadlineMs.map { now + .milliseconds($0) },

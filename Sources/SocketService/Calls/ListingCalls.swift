@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Foundation
@@ -30,6 +31,12 @@ extension SamplingService {
         }
     }
 
+    /// `GET /v1/recipes/{recipe}`: how a recipe is understood, its adapters and classes, without sampling.
+    func recipe(_ call: Call) throws(ServiceError) -> Response {
+        let text = call.parameters.get("recipe").flatMap(\.removingPercentEncoding) ?? ""
+        return Response(json: RecipeReply(try bind(Recipe(model: text, limits: offer.limits), strength: 1, labelsFrom: nil)))
+    }
+
     private func entries() throws(ServiceError) -> [AdapterEntry] {
         do {
             return try catalogue.list()
@@ -45,7 +52,8 @@ private struct Capabilities: Encodable {
     let baseDigest: String
     let size: String
     let samplers: [String]
-    let guidance = ["cfg", "none"]
+    let guidance = GuidanceKind.allCases.map(\.rawValue)
+    let merges = ["ties", "dare", "majority"]
     let defaults: Defaults
     let limits: RequestLimits
 

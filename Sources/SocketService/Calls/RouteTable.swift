@@ -25,6 +25,7 @@ package struct Route: Sendable {
         Route(method: .get, path: "/v1/models", access: .client) { service, _ throws(ServiceError) in try service.models() },
         Route(method: .get, path: "/v1/adapters", access: .client) { service, _ throws(ServiceError) in try service.adapters() },
         Route(method: .get, path: "/v1/adapters/:ref", access: .client) { service, call throws(ServiceError) in try service.adapter(call) },
+        Route(method: .get, path: "/v1/recipes/:recipe", access: .client) { service, call throws(ServiceError) in try service.recipe(call) },
         Route(method: .post, path: "/v1/images/generations", access: .client) { service, call throws(ServiceError) in
             try await service.generate(call)
         },

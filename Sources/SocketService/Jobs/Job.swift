@@ -85,8 +85,8 @@ struct JobReply: Encodable, Sendable {
         status = job.status
         createdAt = job.createdAt
         queuePosition = job.status == .queued ? position : nil
-        model = job.order.adapter.name
-        digest = job.order.adapter.digest.description
+        model = job.order.recipe.label
+        digest = job.order.recipe.digest.description
         `class` = job.order.className
         n = job.order.count
         seed = job.order.seed

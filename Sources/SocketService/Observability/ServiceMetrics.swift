@@ -12,7 +12,7 @@ package final class ServiceMetrics: Sendable {
     private static let labelLimit = 256
 
     /// What the engine reports from its own thread; looked up once.
-    private let step, swap, load: Timer
+    private let step, swap, load, compose: Timer
     private let rows, adapters: Recorder
 
     package init(registry: PrometheusRegistry) {
@@ -20,6 +20,7 @@ package final class ServiceMetrics: Sendable {
         step = Timer(label: "difffit_step_seconds", dimensions: [], factory: registry)
         swap = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "resident")], factory: registry)
         load = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "store")], factory: registry)
+        compose = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "compose")], factory: registry)
         rows = Recorder(label: "difffit_batch_rows", dimensions: [], aggregate: true, factory: registry)
         adapters = Recorder(label: "difffit_batch_distinct_adapters", dimensions: [], aggregate: true, factory: registry)
     }
@@ -37,8 +38,11 @@ package final class ServiceMetrics: Sendable {
     /// One adapter read from the store.
     func count(load duration: Duration) { load.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
 
+    /// One recipe composed.
+    func count(compose duration: Duration) { compose.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
+
     func count(finished order: GenerationOrder, _ times: RequestTimes) {
-        requests(order.adapter.name, "finished").increment()
+        requests(order.metricsLabel, "finished").increment()
         time("difffit_queue_seconds", times.queue)
         time("difffit_sample_seconds", times.sample)
         time("difffit_decode_seconds", times.decode)
@@ -48,7 +52,7 @@ package final class ServiceMetrics: Sendable {
 
     /// - Parameter hadStarted: whether it was in the batch already, or still in the line.
     func count(ended order: GenerationOrder, _ error: ServiceError, hadStarted: Bool) {
-        requests(order.adapter.name, error.reply.code).increment()
+        requests(order.metricsLabel, error.reply.code).increment()
         guard error == .cancelled else { return }
         Counter(label: "difffit_cancelled_total", dimensions: [("stage", hadStarted ? "running" : "queued")], factory: registry).increment()
     }
@@ -109,7 +113,7 @@ package final class ServiceMetrics: Sendable {
         "difffit_batch_rows": "Rows of each network call.",
         "difffit_batch_distinct_adapters": "Different adapters in each network call.",
         "difffit_step_seconds": "Time of each network call.",
-        "difffit_swap_seconds": "Hot swaps: overwriting a bank's row (resident), and reading from the store before that (store).",
+        "difffit_swap_seconds": "Hot swaps: overwriting a bank's row (resident), and before that reading from the store (store) and composing (compose).",
         "difffit_resident_bytes": "Bytes of the adapters in memory.",
         "difffit_bank_bytes": "Bytes of the bank.",
         "difffit_store_version": "The store's generation, raised by every change.",

@@ -22,14 +22,24 @@ let pageMarkup = #"""
         </form>
         <form id="form" hidden>
           <div class="fields">
-            <label class="wide">Domain <select id="model"></select></label>
-            <label class="wide">Class <select id="class"></select></label>
+            <label class="wide">Domain <select id="domain"></select></label>
+            <label class="wide" title="Weighted domains, blocks (flowers@0-3+art@4-7), a schedule (flowers&gt;0.6&gt;art) or added predictions (score(...))">Recipe
+              <input id="recipe" placeholder="or several: 0.7*flowers+0.3*art" autocomplete="off" spellcheck="false" maxlength="4096"></label>
+            <label class="wide">Class <select id="known"></select></label>
+            <label class="wide" id="blend_field" hidden title="One class, a blend, or with commas one for each domain">Class or blend
+              <input id="blend" list="classes" placeholder="0.5*flowers/rose+0.5*art/portrait" autocomplete="off" spellcheck="false" maxlength="4096">
+              <datalist id="classes"></datalist></label>
             <label>Seed
               <span class="pair"><input id="seed" inputmode="numeric" pattern="[0-9]{1,20}" placeholder="random" autocomplete="off">
               <button type="button" id="dice" title="A random seed" aria-label="A random seed">&#x2684;</button></span></label>
             <label>Images <input id="n" type="number" min="1" max="64" value="4" required></label>
             <label>Steps <input id="steps" type="number" min="1" max="1000" value="40" required></label>
             <label>Guidance <input id="guidance_scale" type="number" min="0" max="50" step="any" value="3" required></label>
+            <label title="Against the domain's own null class, the frozen base's, or not at all">Guided by <select id="guidance"></select></label>
+            <label title="Guided between these noise levels: 0 is data, 1 is noise">From noise
+              <span class="pair"><input id="noise_low" type="number" min="0" max="1" step="any" value="0" required>
+              <input id="noise_high" type="number" min="0" max="1" step="any" value="1" required></span></label>
+            <label title="0 is the frozen base, 1 the domain itself">Strength <input id="strength" type="number" min="-10" max="10" step="any" value="1" required></label>
             <label class="wide">Sampler <select id="sampler"></select></label>
           </div>
           <div class="actions">

@@ -1,7 +1,9 @@
 let pageScript = #"""
     "use strict";
     const $ = (id) => document.getElementById(id);
-    const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "sampler"];
+    const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler"];
+    const isRecipe = () => $("recipe").value.trim() !== "";
+    const chosenModel = () => isRecipe() ? $("recipe").value.trim() : $("domain").value;
     let models = [], running = null, offset = 0;
 
     // The token stays in this tab; a link never carries it.
@@ -35,14 +37,31 @@ let pageScript = #"""
     }
 
     function showClasses(chosen) {
-      const model = models.find((m) => m.id === $("model").value);
-      fill($("class"), model ? model.classes : [], chosen, (name) => name.replaceAll("_", " "));
+      const model = models.find((m) => m.id === $("domain").value);
+      fill($("known"), model ? model.classes : [], chosen, (name) => name.replaceAll("_", " "));
+    }
+
+    // The server reads the recipe: its classes become the suggestions, its complaint the message.
+    async function showRecipe(chosen) {
+      $("blend_field").hidden = !isRecipe();
+      $("known").parentNode.hidden = isRecipe();
+      if (!isRecipe()) return;
+      try {
+        const reply = await (await call("/v1/recipes/" + encodeURIComponent(chosenModel()))).json();
+        $("classes").replaceChildren(...reply.classes.map((name) => new Option(name)));
+        if (chosen || !$("blend").value) $("blend").value = chosen || reply.classes[0] || "null";
+        say("");
+      } catch (error) {
+        complain(error);
+      }
     }
 
     // The list is live: an adapter added meanwhile is there when the list is opened.
     async function refresh(chosen = {}) {
       const list = (await (await call("/v1/models")).json()).data.filter((m) => m.classes.length);
-      const wanted = chosen.model || $("model").value;
+      const isOne = !chosen.model || /^[a-z0-9._-]+(@[0-9a-f]{4,})?$/.test(chosen.model);
+      $("recipe").value = isOne ? (chosen.model ? "" : $("recipe").value) : chosen.model;
+      const wanted = (isOne && chosen.model) || $("domain").value;
       const [name, digest] = (wanted || "").split("@");
       models = list.filter((m) => m.id !== "base").concat(list.filter((m) => m.id === "base"));
       // A pinned reference shows as itself, with the classes of the name if they still are the same adapter's.
@@ -51,8 +70,9 @@ let pageScript = #"""
         if (pinned) models.unshift({ id: wanted, digest: pinned.digest, classes: pinned.classes });
       }
       const ids = models.map((m) => m.id);
-      fill($("model"), ids, ids.includes(wanted) ? wanted : ids.includes(name) ? name : ids[0], (id) => id.replace(/@(.{8}).*/, " @ $1"));
-      showClasses(chosen.class || $("class").value);
+      fill($("domain"), ids, ids.includes(wanted) ? wanted : ids.includes(name) ? name : ids[0], (id) => id.replace(/@(.{8}).*/, " @ $1"));
+      showClasses(chosen.class || $("known").value);
+      await showRecipe(chosen.class);
     }
 
     async function begin() {
@@ -60,16 +80,19 @@ let pageScript = #"""
       const offer = await (await call("/v1/capabilities")).json();
       $("door").hidden = true;
       $("form").hidden = false;
+      say("");
       $("about").textContent = "base " + offer.base + " " + offer.base_digest.slice(0, 12) + ", " + offer.size.replace("x", " × ") + " pixels";
       $("n").max = offer.limits.images;
       $("steps").max = offer.limits.steps;
       fill($("sampler"), offer.samplers, offer.defaults.sampler);
+      fill($("guidance"), offer.guidance, "cfg");
       $("steps").value = offer.defaults.steps;
       $("guidance_scale").value = offer.defaults.guidance_scale;
       await refresh(link);
       for (const name of names.slice(2)) if (link[name]) $(name).value = link[name];
+      const ends = (link.guidance_interval || "0,1").split(",");
+      [$("noise_low").value, $("noise_high").value] = ends;
       offset = /^[0-9]{1,15}$/.test(link.index || "") ? Number(link.index) : 0;
-      say("");
       if (link.model && link.seed) sample();
     }
 
@@ -100,7 +123,7 @@ let pageScript = #"""
       alone.title = "Makes this image again";
       alone.dataset.index = event.index;
       link.textContent = "PNG";
-      link.download = [order.model.split("@")[0], event.class, event.seed, event.index].join("-") + ".png";
+      link.download = [order.model.replace(/@[0-9a-f]{4,}/g, "").replace(/[^a-z0-9._+-]/g, "_").slice(0, 60), event.class.replaceAll("/", "_"), event.seed, event.index].join("-") + ".png";
       link.href = "data:image/png;base64," + event.b64_json;
       link.title = "sha256 " + event.sha256;
       target.caption.append(alone, link);
@@ -109,8 +132,8 @@ let pageScript = #"""
     function account(x, order) {
       const time = (ms) => ms >= 1000 ? (ms / 1000).toFixed(2) + " s" : ms.toFixed(1) + " ms";
       const rows = [
-        ["adapter", x.adapters.map((a) => a.name).join(", ")], ["digest", x.effective_digest, "mono"], ["base", x.base_digest, "mono"],
-        ["seed", String(order.seed)], ["queue", time(x.queue_ms)], ["swap", x.swap_us ? x.swap_us.toFixed(1) + " µs" : "none, it was in place"], ["sample", time(x.sample_ms)],
+        [x.adapters.length > 1 ? "adapters" : "adapter", x.adapters.map(share).join(", ") || "base"], ["digest", x.effective_digest, "mono"], ["base", x.base_digest, "mono"],
+        ["seed", String(order.seed)], ...(x.compose_ms ? [["compose", time(x.compose_ms)]] : []), ["queue", time(x.queue_ms)], ["swap", x.swap_us ? x.swap_us.toFixed(1) + " µs" : "none, it was in place"], ["sample", time(x.sample_ms)],
         ["decode", time(x.decode_ms)], ["steps", x.steps + ", up to " + x.batch_rows + " rows a step"],
       ];
       $("times").replaceChildren(...rows.flatMap(([name, value, kind]) => {
@@ -120,14 +143,18 @@ let pageScript = #"""
         if (kind) dd.className = kind;
         return [dt, dd];
       }));
-      const pinned = order.model === "base" ? "base" : x.adapters[0].name + "@" + x.effective_digest;
-      const link = { ...order, model: pinned, index: order.index_offset };
+      const link = { ...order, model: x.recipe, index: order.index_offset };
       for (const name of ["stream", "partial_images", "index_offset"]) delete link[name];
       $("again").href = "#" + new URLSearchParams(link);
       for (const alone of document.querySelectorAll("a[data-index]")) {
         alone.href = "#" + new URLSearchParams({ ...link, n: 1, index: alone.dataset.index });
       }
       $("facts").hidden = false;
+    }
+
+    function share(a) {
+      const where = (a.blocks ? " in blocks " + a.blocks.join("-") : "") + (a.from ? " from " + a.from + " of the steps" : "");
+      return (a.weight === 1 ? "" : a.weight + " × ") + a.name + where;
     }
 
     // Server-sent events over fetch: EventSource can neither post nor carry a token.
@@ -153,8 +180,9 @@ let pageScript = #"""
       running = new AbortController();
       const seed = $("seed").value || String(crypto.getRandomValues(new Uint32Array(1))[0]);
       const order = {
-        model: $("model").value, class: $("class").value, n: Number($("n").value), steps: Number($("steps").value),
-        guidance_scale: Number($("guidance_scale").value), sampler: $("sampler").value, seed: seed, index_offset: offset,
+        model: chosenModel(), class: isRecipe() ? $("blend").value : $("known").value, n: Number($("n").value), steps: Number($("steps").value),
+        guidance_scale: Number($("guidance_scale").value), guidance: $("guidance").value,
+        guidance_interval: [Number($("noise_low").value), Number($("noise_high").value)], strength: Number($("strength").value), sampler: $("sampler").value, seed: seed, index_offset: offset,
         stream: true, partial_images: 3,
       };
       $("pictures").replaceChildren();
@@ -196,8 +224,9 @@ let pageScript = #"""
     $("form").addEventListener("submit", (event) => { event.preventDefault(); sample(); });
     $("stop").addEventListener("click", () => running?.abort());
     $("dice").addEventListener("click", () => { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; });
-    $("model").addEventListener("change", () => showClasses());
-    $("model").addEventListener("pointerdown", () => refresh().catch(() => {}));
+    $("domain").addEventListener("change", () => showClasses());
+    $("recipe").addEventListener("change", () => showRecipe());
+    $("domain").addEventListener("pointerdown", () => refresh().catch(() => {}));
     $("copy").addEventListener("click", async () => {
       await navigator.clipboard.writeText($("again").href).then(() => say("Copied."), () => say($("again").href));
     });

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Diffusion
@@ -11,6 +12,7 @@ extension ServiceError {
         case Refusal.clientShareFull(let seconds): self = .clientShareFull(retryAfter: seconds)
         case Refusal.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
         case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit) images fit into the queue")
+        case Refusal.tooManyRows, Refusal.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
         case Refusal.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")
         default: self = .failed("\(error)")
@@ -30,23 +32,25 @@ extension ServiceError {
         case StoreError.badName, StoreError.ambiguous, StoreError.incompatible: self = .badReference("\(error)")
         case is AdapterFormatError: self = .badReference("\(error).")
         case is SamplingEngineError: self = .badReference("\(error).")
+        case ComposerError.noLabels: self = .badField(name: "labels_from", reason: "\(error)")
+        case is ComposerError: self = .badField(name: "model", reason: "\(error)")
         default: self = .storeUnreadable("\(error)")
         }
     }
 }
 
 extension SamplingService {
-    /// The adapter behind a reference, as it is now: a later change of the store does not touch it (law 3).
-    func bind(_ reference: String) throws(ServiceError) -> BoundAdapter {
+    /// A recipe with its adapters as they are now: a later change of the store does not touch them (law 3). Nothing but names and
+    /// digests reaches the store (law 8): the recipe's grammar has no others.
+    func bind(_ recipe: Recipe, strength: Double, labelsFrom: String?) throws(ServiceError) -> BoundRecipe {
         do {
-            // Read here as well, so that nothing but a name or a digest ever reaches the store (law 8).
-            if reference != "base" { _ = try AdapterReference(reference) }
-            let binding = try catalogue.bind(reference)
-            if !binding.wasResident { metrics.count(load: binding.load) }
-            return binding.adapter
+            let bound = try catalogue.bind(recipe, strength: strength, labelsFrom: labelsFrom)
+            if bound.load > .zero { metrics.count(load: bound.load) }
+            if bound.compose > .zero { metrics.count(compose: bound.compose) }
+            return bound
         } catch {
             metrics.count(storeFault: error)
-            if case .notFound = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
+            if case .notFound(let reference, _) = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
                 throw .digestMismatch(
                     "The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
             }

@@ -39,12 +39,27 @@ struct Account: Encodable, Sendable {
         let name: String
         let digest: String
         let weight: Double
+        /// Where it has that weight, if not everywhere: first and last block, and the fraction of the steps from which on.
+        let blocks: [Int]?
+        let from: Double?
+
+        init(_ share: BoundRecipe.Share) {
+            name = share.name
+            digest = share.digest.description
+            weight = share.weight
+            blocks = share.blocks.map { [$0.lowerBound, $0.upperBound] }
+            from = share.start > 0 ? share.start : nil
+        }
     }
 
     let adapters: [Part]
+    /// The canonical recipe: sent as `model` it makes the same again.
+    let recipe: String
+    let strength: Double
     let effectiveDigest: String
     let baseDigest: String
     let build: String
+    let composeMs: Double
     let queueMs: Double
     let swapUs: Double
     let sampleMs: Double
@@ -53,11 +68,13 @@ struct Account: Encodable, Sendable {
     let batchRows: Int
 
     init(_ order: GenerationOrder, _ times: RequestTimes, _ origin: Origin) {
-        let digest = order.adapter.digest.description
-        adapters = [Part(name: order.adapter.name, digest: digest, weight: 1)]
-        effectiveDigest = digest
+        adapters = order.recipe.shares.map(Part.init)
+        recipe = order.recipe.text
+        strength = order.strength
+        effectiveDigest = order.recipe.digest.description
         baseDigest = origin.baseDigest.description
         build = origin.build
+        composeMs = order.recipe.compose.milliseconds
         queueMs = times.queue.milliseconds
         swapUs = times.swap.milliseconds * 1000
         sampleMs = times.sample.milliseconds

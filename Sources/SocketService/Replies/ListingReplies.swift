@@ -1,6 +1,7 @@
 import AdapterFormat
 import AdapterStore
 import Foundation
+import SamplingEngine
 
 /// OpenAI's list of models, with what a client of ours wants beside it.
 struct ModelsReply: Encodable, Sendable {
@@ -77,6 +78,23 @@ struct AdapterReply: Encodable, Sendable {
                 data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate,
                 loss: facts.loss)
         }
+    }
+}
+
+/// What a recipe makes.
+struct RecipeReply: Encodable, Sendable {
+    let recipe: String
+    let label: String
+    let digest: String
+    let adapters: [Account.Part]
+    let classes: [String]
+
+    init(_ recipe: BoundRecipe) {
+        self.recipe = recipe.text
+        label = recipe.label
+        digest = recipe.digest.description
+        adapters = recipe.shares.map(Account.Part.init)
+        classes = recipe.classNames
     }
 }
 

@@ -53,6 +53,8 @@ package struct Origin: Sendable, Equatable {
 private struct PictureText: Encodable {
     let adapter: String
     let digest: String
+    let recipe: String
+    let strength: Double
     let baseDigest: String
     let `class`: String
     let seed: UInt64
@@ -61,19 +63,23 @@ private struct PictureText: Encodable {
     let steps: Int
     let guidance: String
     let guidanceScale: Float
+    let guidanceInterval: [Double]
     let build: String
 
     init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
-        adapter = order.adapter.name
-        digest = order.adapter.digest.description
+        adapter = order.recipe.label
+        digest = order.recipe.digest.description
+        recipe = order.recipe.text
+        strength = order.strength
         baseDigest = origin.baseDigest.description
         `class` = order.className
         seed = order.seed
         self.index = index
         sampler = order.sampler.rawValue
         steps = order.steps
-        guidance = order.guidance.rawValue
-        guidanceScale = order.guidanceScale
+        guidance = order.guidance.kind.rawValue
+        guidanceScale = order.guidance.scale
+        guidanceInterval = [order.guidance.interval.lowerBound, order.guidance.interval.upperBound]
         build = origin.build
     }
 

@@ -19,7 +19,22 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
         }
     }
 
+    /// One pair of the list form of a schedule: the fraction of the steps, and the recipe that it runs.
+    package struct ScheduledRecipe: Decodable, Sendable, Equatable {
+        package var share: Double
+        package var recipe: String
+
+        package init(from decoder: any Decoder) throws {
+            var pair = try decoder.unkeyedContainer()
+            share = try pair.decode(Double.self)
+            recipe = try pair.decode(String.self)
+            guard pair.isAtEnd else { throw ServiceError.badField(name: "schedule", reason: "each entry is a fraction of the steps and a recipe") }
+        }
+    }
+
     package var model: String?
+    package var schedule: [ScheduledRecipe]?
+    package var strength: Double?
     package var prompt: String?
     package var className: String?
     package var n: Int?
@@ -42,7 +57,7 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package var metadata: Bool?
 
     enum Field: String, CodingKey, CaseIterable {
-        case model, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
+        case model, schedule, strength, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
         case className = "class"
         case responseFormat = "response_format"
         case outputFormat = "output_format"
@@ -57,6 +72,8 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package init(from decoder: any Decoder) throws {
         let values = try decoder.known(Field.self)
         model = try values.value(String.self, .model)
+        schedule = try values.value([ScheduledRecipe].self, .schedule)
+        strength = try values.value(Double.self, .strength)
         prompt = try values.value(String.self, .prompt)
         className = try values.value(String.self, .className)
         n = try values.value(Int.self, .n)

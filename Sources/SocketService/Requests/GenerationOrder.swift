@@ -1,19 +1,22 @@
+import AdapterComposer
 import AdapterFormat
 import Diffusion
 import SamplingEngine
 
-/// A request whose every field is settled and whose adapter is bound: from here on nothing about it can change (law 3).
+/// A request whose every field is settled and whose adapters are bound: from here on nothing about it can change (law 3).
 package struct GenerationOrder: Sendable {
-    package let adapter: BoundAdapter
+    package let recipe: BoundRecipe
+    /// The recipe with the class chosen.
+    package let stages: [ImageOrder.Stage]
+    /// The class as it was understood.
     package let className: String
-    package let classIndex: Int
+    package let strength: Double
     package let count: Int
     package let seed: UInt64
     package let indexOffset: UInt64
     package let sampler: Sampler
     package let steps: Int
-    package let guidance: GuidanceKind
-    package let guidanceScale: Float
+    package let guidance: ImageGuidance
     package let partialImages: Int
     package let deadlineMs: Int?
     package let user: String?
@@ -23,50 +26,57 @@ package struct GenerationOrder: Sendable {
     /// Settles a body against what the server offers.
     /// - Parameters:
     ///   - seed: taken where the body has none.
-    ///   - bind: the catalogue's: throws where there is no such adapter.
+    ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
-        _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64, bind: (String) throws(ServiceError) -> BoundAdapter
+        _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64,
+        bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe
     ) throws(ServiceError) {
         try body.refuseWhatIsNotOffered(offer)
         let limits = offer.limits
         count = try within(1...limits.images, body.n ?? 1, "n")
         steps = try within(1...limits.steps, body.steps ?? offer.steps, "steps")
         partialImages = try within(0...limits.partialImages, body.partialImages ?? 0, "partial_images")
-        guidanceScale = try within(0...limits.guidanceScale, body.guidanceScale ?? offer.guidanceScale, "guidance_scale")
+        strength = try within(-limits.strength...limits.strength, body.strength ?? 1, "strength")
         deadlineMs = try body.deadlineMs.map { milliseconds throws(ServiceError) in
             try within(1...limits.deadlineMs, milliseconds, "deadline_ms")
         }
         indexOffset = try within(0...(UInt64.max >> 1), body.indexOffset ?? 0, "index_offset")
         self.seed = body.seed ?? seed()
         sampler = try body.chosenSampler(offer)
-        guidance = try body.chosenGuidance()
+        guidance = try body.chosenGuidance(offer)
         user = try body.user.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = body.stream ?? false
         hasMetadata = body.metadata ?? true
-        adapter = try bind(short(body.reference(), "model", limits))
-        classIndex = try body.chosenClass(of: adapter, limits)
-        className = adapter.classes.names[classIndex]
+        recipe = try bind(body.recipe(limits), strength, body.labelsFrom)
+        (stages, className) = try body.chosenClass(of: recipe, strength: strength, limits)
     }
+
+    /// As metrics count it: a name of the store, or one word for all recipes.
+    var metricsLabel: String { recipe.label == "base" || AdapterName.isValid(recipe.label) ? recipe.label : "recipe" }
 }
 
 extension GenerationBody {
-    /// The one adapter that is meant. Several with weights come with recipes.
-    func reference() throws(ServiceError) -> String {
-        guard let adapters else {
-            guard let model, !model.isEmpty else {
-                throw .missingField(name: "model", wanted: "give an adapter's name, its digest, name@digest, or base")
+    /// What `model`, `adapters` or `schedule` asks for; one of them.
+    func recipe(_ limits: RequestLimits) throws(ServiceError) -> Recipe {
+        let given = [("model", model != nil), ("adapters", adapters != nil), ("schedule", schedule != nil)].filter(\.1).map(\.0)
+        if given.count > 1 { throw .badField(name: given[1], reason: "the request also has '\(given[0])'; give one of them") }
+        do throws(RecipeError) {
+            if let adapters {
+                // An empty list always means the base alone.
+                let terms = adapters.isEmpty ? ["base"] : try adapters.map { adapter throws(RecipeError) in try adapter.term }
+                return try Recipe(terms.joined(separator: "+"))
             }
-            guard !model.contains(where: { "*+".contains($0) }) else {
-                throw .notOffered(field: "model", what: "recipes of several adapters")
+            if let schedule {
+                for entry in schedule where entry.recipe.utf8.count > limits.recipeBytes { throw RecipeError(text: "", position: 0, reason: "it is too long") }
+                return try Recipe(shares: schedule.map { ($0.share, $0.recipe) })
             }
-            return model
+        } catch {
+            throw .badField(name: given[0], reason: error.line)
         }
-        guard model == nil else { throw .badField(name: "adapters", reason: "the request also has 'model'; give one of them") }
-        guard adapters.count <= 1 else { throw .notOffered(field: "adapters", what: "several adapters for one image") }
-        // An empty list always means the base alone.
-        guard let only = adapters.first else { return "base" }
-        guard (only.weight ?? 1) == 1 else { throw .notOffered(field: "adapters", what: "a weight other than 1") }
-        return only.name
+        guard let model, !model.isEmpty else {
+            throw .missingField(name: "model", wanted: "give an adapter's name, its digest, name@digest, a recipe such as 0.7*one+0.3*other, or base")
+        }
+        return try Recipe(model: model, limits: limits)
     }
 
     func refuseWhatIsNotOffered(_ offer: Offer) throws(ServiceError) {
@@ -79,8 +89,6 @@ extension GenerationBody {
                 reason: "pictures come in the reply itself, as b64_json; this server keeps no files and has no URLs")
         }
         if let outputFormat, outputFormat != "png" { throw .badField(name: "output_format", reason: "pictures are png") }
-        if guidanceInterval != nil { throw .notOffered(field: "guidance_interval", what: "guidance over a part of the steps") }
-        if labelsFrom != nil { throw .notOffered(field: "labels_from", what: "class names of another adapter, which recipes need") }
     }
 
     func chosenSampler(_ offer: Offer) throws(ServiceError) -> Sampler {
@@ -91,34 +99,64 @@ extension GenerationBody {
         return known
     }
 
-    func chosenGuidance() throws(ServiceError) -> GuidanceKind {
-        switch guidance {
-        case nil, "cfg": return .cfg
-        case "none": return .none
-        case "domain": throw .notOffered(field: "guidance", what: "guidance by domain; cfg and none work")
-        default: throw .badField(name: "guidance", reason: "it is one of cfg, none")
+    func chosenGuidance(_ offer: Offer) throws(ServiceError) -> ImageGuidance {
+        let scale = try within(0...offer.limits.guidanceScale, guidanceScale ?? offer.guidanceScale, "guidance_scale")
+        guard let kind = guidance.map(GuidanceKind.init(rawValue:)) ?? .cfg else {
+            throw .badField(name: "guidance", reason: "it is one of \(GuidanceKind.allCases.map(\.rawValue).joined(separator: ", "))")
         }
+        guard let ends = guidanceInterval else { return ImageGuidance(kind, scale: scale) }
+        guard ends.count == 2, 0 <= ends[0], ends[0] <= ends[1], ends[1] <= 1 else {
+            throw .badField(name: "guidance_interval", reason: "it is two noise levels from 0 (data) to 1 (noise), the lower first")
+        }
+        return ImageGuidance(kind, scale: scale, interval: ends[0]...ends[1])
     }
 
-    /// The class by its name, or by its number as `class:3`.
-    func chosenClass(of adapter: BoundAdapter, _ limits: RequestLimits) throws(ServiceError) -> Int {
+    /// The class or blend that `class` or `prompt` asks for.
+    func chosenClass(
+        of recipe: BoundRecipe, strength: Double, _ limits: RequestLimits
+    ) throws(ServiceError) -> (stages: [ImageOrder.Stage], className: String) {
         let field = className == nil ? "prompt" : "class"
         if let className, let prompt, !prompt.isEmpty, prompt != className {
             throw .badField(name: "prompt", reason: "it names another class than 'class' does; give one of them")
         }
-        guard let name = className ?? prompt, !name.isEmpty else {
-            throw .missingField(
-                name: "class", wanted: "give a class in 'class' or 'prompt', such as \(adapter.classes.names.first ?? "class:0")")
+        let names = recipe.classNames
+        guard let text = className ?? prompt, !text.isEmpty else {
+            throw .missingField(name: "class", wanted: "give a class in 'class' or 'prompt', such as \(names.first ?? "null")")
         }
-        let text = try short(name, field, limits)
-        if let index = adapter.classes.names.firstIndex(of: text) { return index }
-        if text.hasPrefix("class:"), let index = Int(text.dropFirst("class:".count)), adapter.classes.names.indices.contains(index) {
-            return index
+        guard text.utf8.count <= limits.recipeBytes else { throw .badField(name: field, reason: "it is longer than \(limits.recipeBytes) bytes") }
+        do throws(ComposerError) {
+            return try recipe.choosing(class: text, strength: strength)
+        } catch {
+            guard case .unknownClass(let unknown, _) = error else { throw .badField(name: field, reason: "\(error)") }
+            throw .unknownClass(
+                name: String(unknown.prefix(64)), adapter: recipe.label, nearest: nearestNames(to: unknown, among: names),
+                some: names.count > 12 ? names.prefix(12) + ["others"] : names)
         }
-        let names = adapter.classes.names
-        throw .unknownClass(
-            name: String(text.prefix(64)), adapter: adapter.name, nearest: nearestNames(to: text, among: names),
-            some: names.count > 12 ? names.prefix(12) + ["others"] : names)
+    }
+}
+
+extension Recipe {
+    init(model: String, limits: RequestLimits) throws(ServiceError) {
+        guard model.utf8.count <= limits.recipeBytes else { throw .badField(name: "model", reason: "it is longer than \(limits.recipeBytes) bytes") }
+        do {
+            try self.init(model)
+        } catch {
+            throw .badReference("\(error.line.prefix(1).uppercased())\(error.line.dropFirst()).")
+        }
+    }
+}
+
+extension GenerationBody.WeightedAdapter {
+    /// As a term of a recipe.
+    fileprivate var term: String {
+        get throws(RecipeError) {
+            guard (try? AdapterReference(name)) != nil || name == "base" else {
+                throw RecipeError(text: name, position: 0, reason: "'\(name.prefix(64))' is no adapter's name or digest")
+            }
+            let weight = weight ?? 1
+            guard abs(weight) <= Recipe.largestWeight else { throw RecipeError(text: name, position: 0, reason: "the weight of '\(name)' is at most \(Recipe.largestWeight)") }
+            return (weight < 0 ? "-" : "") + "\(abs(weight))*\(name)"
+        }
     }
 }
 

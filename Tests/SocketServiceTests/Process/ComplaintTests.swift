@@ -117,22 +117,77 @@ import Testing
         }
     }
 
-    /// 8. Several adapters with weights: until they come, a clear refusal and never a silent first one.
+    /// 8. Several adapters with weights, per request, and the mathematics right.
     @Test func severalAdaptersPerRequest() throws {
         try onShared { server in
-            let single = try server.generate(#"{"adapters":[{"name":"flowers","weight":1}],"class":"rose","seed":5,"steps":3}"#)
-            #expect(try single.hashes == server.generate(rose).hashes)
-            for body in [
-                #"{"adapters":[{"name":"flowers"},{"name":"birds"}],"class":"rose"}"#,
-                #"{"adapters":[{"name":"flowers","weight":0.5}],"class":"rose"}"#,
-                #"{"model":"0.7*flowers+0.3*birds","class":"rose"}"#, #"{"model":"flowers","class":"rose","labels_from":"flowers"}"#,
-                #"{"model":"flowers","class":"rose","guidance":"domain"}"#,
-                #"{"model":"flowers","class":"rose","guidance_interval":[0,0.5]}"#,
-            ] {
-                let reply = try server.generate(body)
-                #expect(reply.status == 400 && reply.code == "not_offered", "\(body)")
+            func sample(_ what: String, _ name: String = "flowers/rose") throws -> Reply {
+                try server.generate(#"{\#(what),"class":"\#(name)","seed":5,"steps":3}"#)
             }
-            #expect(try server.generate(#"{"model":"flowers","adapters":[],"class":"rose"}"#).code == "invalid_value")
+            let single = try sample(#""adapters":[{"name":"flowers","weight":1}]"#, "rose")
+            #expect(try single.hashes == server.generate(rose).hashes)
+            // One meaning, however it is written.
+            let mixed = try sample(#""model":"0.7*flowers+0.3*birds","metadata":false"#)
+            #expect(mixed.status == 200 && mixed.hashes != single.hashes)
+            let x = try #require(mixed.json["x_difffit"] as? [String: Any])
+            let parts = try #require(x["adapters"] as? [[String: Any]])
+            #expect(Set(parts.compactMap { $0["name"] as? String }) == ["flowers", "birds"] && parts.compactMap { $0["weight"] as? Double }.reduce(0, +) == 1)
+            let recipe = try #require(x["recipe"] as? String)
+            for same in [
+                #""model":"\#(recipe)""#, #""model":" .3*birds + 7e-1*flowers ""#, #""adapters":[{"name":"birds","weight":0.3},{"name":"flowers","weight":0.7}]"#,
+                #""schedule":[[0.5,"0.7*flowers+0.3*birds"],[0.5,"0.3*birds+0.7*flowers"]]"#,
+            ] {
+                #expect(try sample(same + #","metadata":false"#).hashes == mixed.hashes, "\(same)")
+            }
+            // Composing in the store gives what the request gives.
+            #expect(try server.adapterctl("compose", "both", "0.7*flowers+0.3*birds") == 0)
+            #expect(try server.get("/v1/adapters/both").json["digest"] as? String == x["effective_digest"] as? String)
+            #expect(try sample(#""model":"both","metadata":false"#).hashes == mixed.hashes)
+            #expect(try server.adapterctl("remove", "both", "--yes") == 0)
+            let understood = try server.get("/v1/recipes/0.7*flowers%2B0.3*birds").json
+            #expect(understood["recipe"] as? String == recipe && (understood["classes"] as? [String])?.contains("birds/owl") == true)
+            #expect(try server.get("/metrics").text.contains(#"difffit_swap_seconds_count{kind="compose"}"#))
+        }
+    }
+
+    /// 8b. What is wrong with a recipe is said at its place; guidance and strength too.
+    @Test func aWrongRecipeIsShown() throws {
+        try onShared { server in
+            for (body, code, words) in [
+                (#""model":"flowers+*birds""#, "bad_reference", "character 9"), (#""model":"flowers-0.3*birds""#, "bad_reference", "space before a minus"),
+                (#""model":"flowers@0-9""#, "invalid_value", "no block 9"), (#""model":"score(flowers+birds)""#, "invalid_value", "add up to 2"),
+                (#""model":"flowers+nobody""#, "adapter_not_found", "nobody"), (#""model":"flowers","adapters":[]"#, "invalid_value", "one of them"),
+                (#""schedule":[[0.5,"flowers"]]"#, "invalid_value", "0.5"), (#""schedule":[["flowers"]]"#, "invalid_value", "schedule"),
+                (#""adapters":[{"name":"../x"}]"#, "invalid_value", "no adapter"), (#""model":"flowers","labels_from":"birds""#, "invalid_value", "flowers"),
+                (#""model":"flowers","strength":11"#, "invalid_value", "strength"), (#""model":"flowers","guidance_interval":[1,0]"#, "invalid_value", "lower first"),
+                (#""model":"flowers","guidance":"dogma""#, "invalid_value", "cfg, domain, none"),
+            ] {
+                let reply = try server.generate(#"{\#(body),"class":"rose","steps":2}"#)
+                #expect(reply.code == code && reply.text.contains(words), "\(body): \(reply.text)")
+            }
+            #expect(try server.generate(#"{"model":"flowers+birds","class":"ouwl","steps":2}"#).code == "class_not_found")
+        }
+    }
+
+    /// 8c. Every kind of guidance, strength and class runs, each is another picture, and strength 0 is the base's.
+    @Test func guidanceStrengthAndClassesAreFields() throws {
+        try onShared { server in
+            func hashes(_ fields: String) throws -> [String] {
+                let reply = try server.generate(#"{"seed":5,"steps":3,"metadata":false,\#(fields)}"#)
+                #expect(reply.status == 200, "\(fields): \(reply.text)")
+                return reply.hashes
+            }
+            let kinds = [
+                #""model":"flowers","class":"rose""#, #""model":"flowers","class":"rose","guidance":"domain""#,
+                #""model":"flowers","class":"rose","guidance":"none""#, #""model":"flowers","class":"rose","guidance_interval":[0.2,0.8]"#,
+                #""model":"flowers","class":"rose","strength":0.5"#, #""model":"flowers","class":"0.5*rose+0.5*daisy""#,
+                #""model":"flowers>0.5>birds","class":"rose,owl""#, #""model":"score(0.5*flowers+0.5*birds)","class":"rose,owl""#,
+                #""model":"flowers+birds","class":"0.5*rose+0.5*owl","guidance":"domain","guidance_interval":[0.1,1]"#,
+            ]
+            #expect(Set(try kinds.flatMap { kind throws in try hashes(kind) }).count == kinds.count)
+            let (none, base) = (try hashes(#""model":"flowers","class":"rose","strength":0"#), try hashes(#""model":"base","class":"null""#))
+            #expect(none == base)
+            let (full, whole) = (try hashes(kinds[0] + #","strength":1"#), try hashes(#""model":"flowers@0-3+flowers@4-7","class":"class:0""#))
+            #expect(full == whole)
         }
     }
 

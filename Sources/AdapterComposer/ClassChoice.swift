@@ -1,0 +1,103 @@
+import AdapterFormat
+import Foundation
+
+/// A class as a request asks for it: a row of a table, or a blend of rows, which is made only on demand.
+package struct ClassChoice: Sendable, Hashable {
+    /// Rows with weights, at least one.
+    package let rows: [(weight: Double, row: Int)]
+
+    package static func == (a: ClassChoice, b: ClassChoice) -> Bool { a.rows.elementsEqual(b.rows) { $0 == $1 } }
+    package func hash(into hasher: inout Hasher) { for (weight, row) in rows { hasher.combine(weight); hasher.combine(row) } }
+
+    /// Reads `rose`, `flowers/rose`, `class:3`, `null`, or a blend: `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank
+    /// beside a sign or a star can be blended as `class:3`.
+    /// - Parameter domain: the name of an adapter whose classes have no domain in their names.
+    package init(_ text: String, in classes: ClassTable, domain: String) throws(ComposerError) {
+        if let row = try Self.row(text, classes, domain) {
+            rows = [(1, row)]
+            return
+        }
+        let terms = Self.terms(text)
+        guard terms.count > 1 || terms.first?.weight != nil else { throw .unknownClass(text: text, among: classes.names) }
+        var weights: [Int: [Double]] = [:]
+        for term in terms {
+            guard let row = try Self.row(term.name, classes, domain) else { throw .unknownClass(text: term.name, among: classes.names) }
+            guard let weight = term.weight.map(Double.init) ?? 1, weight.isFinite, abs(weight) <= 1000 else {
+                throw .badClassWeight(text: text, part: term.weight ?? "")
+            }
+            weights[row, default: []].append(term.isNegative ? -weight : weight)
+        }
+        rows = weights.sorted { $0.key < $1.key }.map { ($0.value.sorted().reduce(0, +), $0.key) }
+    }
+
+    private init(rows: [(weight: Double, row: Int)]) { self.rows = rows }
+
+    /// The null class.
+    package static func null(of classes: ClassTable) -> ClassChoice { ClassChoice(rows: [(1, classes.nullClass)]) }
+
+    /// The same class so much closer to the base's null class.
+    package func scaled(by strength: Double) -> ClassChoice {
+        strength == 1 ? self : ClassChoice(rows: rows.map { ($0.weight * strength, $0.row) })
+    }
+
+    /// The one row that it is, where it is one in full.
+    package var onlyRow: Int? { rows.count == 1 && rows[0].weight == 1 ? rows[0].row : nil }
+
+    package func text(in classes: ClassTable) -> String {
+        let name = { (row: Int) in row < classes.names.count ? classes.names[row] : "null" }
+        if let onlyRow { return name(onlyRow) }
+        return rows.map { "\(shortest($0.weight))*\(name($0.row))" }.joined(separator: "+")
+    }
+
+    /// The row that the network takes: the base's null row and the weighted differences from it.
+    package func values(in classes: ClassTable, null: ArraySlice<Float>) -> [Float] {
+        var values = Array(null)
+        let sources = rows.map { ($0.weight, Array(classes.row($0.row))) }
+        addDifferences(sources, to: &values, values.indices)
+        return values
+    }
+
+    /// The one row of that name; nil where there is none.
+    private static func row(_ text: String, _ classes: ClassTable, _ domain: String) throws(ComposerError) -> Int? {
+        if let row = classes.names.firstIndex(of: text) { return row }
+        let short = classes.names.indices.filter { classes.names[$0].hasSuffix("/\(text)") }
+        if short.count > 1 { throw .ambiguousClass(text: text, matches: short.map { classes.names[$0] }) }
+        if let row = short.first { return row }
+        if text.hasPrefix(domain + "/"), let row = classes.names.firstIndex(of: String(text.dropFirst(domain.count + 1))) { return row }
+        if text.hasPrefix("class:"), let row = Int(text.dropFirst("class:".count)), classes.names.indices.contains(row) { return row }
+        return text == "null" ? classes.nullClass : nil
+    }
+
+    private struct Term {
+        var isNegative = false
+        var weight: String?
+        var name = ""
+    }
+
+    /// Cut at signs that stand at the front or follow a name; a minus inside a name needs a blank before it to be one.
+    private static func terms(_ text: String) -> [Term] {
+        var terms = [Term()]
+        var piece = ""
+        func close() {
+            terms[terms.count - 1].name = piece.trimmingCharacters(in: .whitespaces)
+            piece = ""
+        }
+        for character in text {
+            let isFirst = piece.trimmingCharacters(in: .whitespaces).isEmpty && terms[terms.count - 1].weight == nil
+            if character == "+" || (character == "-" && (piece.isEmpty || piece.last == " ")) {
+                if !isFirst {
+                    close()
+                    terms.append(Term())
+                }
+                if character == "-" { terms[terms.count - 1].isNegative.toggle() }
+            } else if character == "*", terms[terms.count - 1].weight == nil {
+                terms[terms.count - 1].weight = piece.trimmingCharacters(in: .whitespaces)
+                piece = ""
+            } else {
+                piece.append(character)
+            }
+        }
+        close()
+        return terms
+    }
+}

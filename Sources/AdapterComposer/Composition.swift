@@ -1,0 +1,104 @@
+import AdapterFormat
+
+extension CanonicalSum {
+    /// The vector and the class table that the sum stands for, as an adapter with its parents and its recipe.
+    ///
+    /// A block in which one source has the weight 1 and no other any takes that source's values to the last bit; elsewhere the
+    /// differences against the base are summed in double precision in the order of the sources' digests.
+    /// - Parameter labelsFrom: name or digest of the one adapter whose class table is taken, under its own class names.
+    package func adapter(over base: ComposingBase, labelsFrom: String? = nil) throws(ComposerError) -> Adapter {
+        if parts.isEmpty { return base.adapter }
+        if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
+        let (vector, null) = values(over: base)
+        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
+        let ingredients = ingredients
+        let classes: ClassTable
+        if let labelsFrom {
+            guard let chosen = ingredients.first(where: { $0.isNamed(labelsFrom) }) else {
+                throw .noLabels(name: labelsFrom, among: ingredients.map(\.name))
+            }
+            classes = chosen.adapter.classes
+        } else {
+            classes = united(ingredients, null: null)
+        }
+        let manifests = ingredients.map(\.adapter.manifest)
+        var manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layoutDigest, trainableSet: TrainableSet(uniting: manifests.map(\.trainableSet)),
+            classes: classes.names, prediction: base.prediction, path: base.path)
+        manifest.parents = ingredients.map(\.digest)
+        manifest.recipe = text
+        return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
+    }
+
+    /// The summed vector alone.
+    package func vector(over base: ComposingBase) -> [Float] { values(over: base).vector }
+
+    /// The summed vector and null row.
+    fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {
+        let sources = parts.map { $0.source.values(over: base) }
+        var vector = base.vector.values
+        // Neighbouring blocks with the same weights are one range.
+        var first = 0
+        while first < base.depth {
+            var last = first
+            while last + 1 < base.depth, parts.allSatisfy({ $0.weights[last + 1] == $0.weights[first] }) { last += 1 }
+            let range = base.range(ofBlock: first).lowerBound..<base.range(ofBlock: last).upperBound
+            addDifferences(zip(parts, sources).map { ($0.weights[first], $1.vector) }, to: &vector, range)
+            first = last + 1
+        }
+        // The class embedding enters before the blocks, and so goes with the first.
+        var null = Array(base.nullRow)
+        addDifferences(zip(parts, sources).map { ($0.weights[0], $1.null) }, to: &null, null.indices)
+        return (vector, null)
+    }
+}
+
+extension CanonicalSum.Source {
+    /// Absolute values.
+    fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {
+        switch self {
+        case .adapter(let ingredient):
+            let classes = ingredient.adapter.classes
+            return (ingredient.adapter.vector.values, Array(classes.row(classes.nullClass)))
+        case .merge(let rule, let arguments):
+            let merged = arguments.map { ($0.weight, $0.sum.values(over: base)) }
+            let vector = rule.merge(
+                merged.map { MergeArgument(share: $0, values: $1.vector) }, keys: arguments.map(\.sum.digest), base: base.vector.values,
+                kinds: base.layout.kindRanges)
+            // Rows of class tables are never thinned out: the null row is the plain mean.
+            let null = MergeRule.mean(merged.map { MergeArgument(share: $0, values: $1.null) }, base: Array(base.nullRow))
+            return (vector, null)
+        }
+    }
+}
+
+/// The classes of several domains by (domain, class), never averaged; a single domain keeps its plain names.
+private func united(_ ingredients: [Ingredient], null: [Float]) -> ClassTable {
+    let names = Dictionary(grouping: ingredients, by: \.name)
+    var classes: [String] = []
+    var values: [Float] = []
+    for ingredient in ingredients.sorted(by: { ($0.name, $0.digest) < ($1.name, $1.digest) }) {
+        let table = ingredient.adapter.classes
+        let domain = (names[ingredient.name]?.count ?? 0) > 1 ? "\(ingredient.name)@\(ingredient.digest.short)" : ingredient.name
+        classes += ingredients.count == 1 ? table.names : table.names.map { "\(domain)/\($0)" }
+        values += table.values.dropLast(table.width)
+    }
+    return ClassTable(names: classes, values: values + null)
+}
+
+extension Ingredient {
+    fileprivate func isNamed(_ reference: String) -> Bool {
+        name == reference || "\(name)@\(digest)".hasPrefix(reference) && reference.contains("@")
+            || (reference.utf8.count >= 4 && digest.description.hasPrefix(reference))
+    }
+}
+
+extension TrainableSet {
+    /// The smallest set that holds all of these.
+    init(uniting sets: [TrainableSet]) {
+        let order: [Method] = [.bitfit, .difffitA, .difffit, .full]
+        let method = order.last { method in sets.contains { $0.method == method } } ?? .bitfit
+        self.init(method, gammaDepth: sets.map(\.gammaDepth).max() ?? 0)
+    }
+}
+

@@ -1,0 +1,77 @@
+import AdapterFormat
+
+/// A recipe that cannot be read, and where.
+package struct RecipeError: Error, Sendable, Hashable, CustomStringConvertible {
+    package let text: String
+    /// Characters before the fault.
+    package let position: Int
+    package let reason: String
+
+    package init(text: String, position: Int, reason: String) {
+        self.text = text
+        self.position = position
+        self.reason = reason
+    }
+
+    /// One line.
+    package var line: String { "the recipe cannot be read at character \(position + 1): \(reason)" }
+
+    /// The line, and below it the recipe with a mark under the fault.
+    package var description: String {
+        let before = 40
+        let start = max(0, position - before)
+        let shown = text.dropFirst(start).prefix(2 * before)
+        let dots = start > 0 ? "..." : ""
+        return "\(line)\n  \(dots)\(shown)\n  \(String(repeating: " ", count: dots.count + position - start))^"
+    }
+}
+
+/// What keeps adapters from being composed.
+package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
+    case otherBase(name: String, base: Digest, wanted: Digest)
+    case otherLayout(name: String, values: Int, wanted: Int)
+    case otherKind(name: String, kind: String)
+    case noSuchBlock(block: Int, depth: Int)
+    case scoreWeights(sum: Double)
+    case notFinite(recipe: String)
+    case notOneVector(recipe: String)
+    case noLabels(name: String, among: [String])
+    case unknownClass(text: String, among: [String])
+    case ambiguousClass(text: String, matches: [String])
+    case badClassWeight(text: String, part: String)
+    case otherClasses(name: String, classes: [String], wanted: [String])
+    case nothingToMerge
+    case badCount(name: String, count: Double)
+    case badSparsity(Double)
+
+    package var description: String {
+        switch self {
+        case .otherBase(let name, let base, let wanted): "'\(name)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values) values; this base takes \(wanted)"
+        case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' can be composed"
+        case .noSuchBlock(let block, let depth): "there is no block \(block): this base has the blocks 0 to \(depth - 1)"
+        case .scoreWeights(let sum):
+            "the weights in score(...) add up to \(shortest(sum)); predictions are averaged, so they must add up to 1"
+        case .notFinite(let recipe): "'\(recipe.prefix(200))' makes values that are not finite numbers; take smaller weights"
+        case .notOneVector(let recipe):
+            "'\(recipe.prefix(200))' changes over the steps or adds predictions: it is no single adapter and can only be sampled"
+        case .noLabels(let name, let among):
+            "the class names cannot come from '\(name)', which the recipe does not hold: it holds \(among.joined(separator: ", "))"
+        case .unknownClass(let text, let among):
+            "there is no class '\(text)'; " + Self.suggestion(nearestNames(to: text, among: among), among)
+        case .ambiguousClass(let text, let matches): "the class '\(text)' could be \(matches.joined(separator: " or "))"
+        case .badClassWeight(let text, let part): "'\(part)' in the class '\(text)' is no number; a blend reads 0.5*one+0.5*other"
+        case .otherClasses(let name, let classes, let wanted):
+            "'\(name)' has the classes \(classes.joined(separator: ", ")), not \(wanted.joined(separator: ", ")); sites of one domain share theirs"
+        case .nothingToMerge: "a merge needs at least one adapter"
+        case .badCount(let name, let count): "'\(name)' was given \(shortest(count)) samples; a count is above 0"
+        case .badSparsity(let share): "a sparsity is from 0 to below 1, not \(shortest(share))"
+        }
+    }
+
+    private static func suggestion(_ near: [String], _ all: [String]) -> String {
+        near.isEmpty
+            ? "there are \(all.prefix(12).joined(separator: ", "))\(all.count > 12 ? " and \(all.count - 12) others" : "")"
+            : "did you mean \(near.joined(separator: ", "))?"
+    }
+}

@@ -1,0 +1,127 @@
+import AdapterComposer
+import AdapterFormat
+import Foundation
+
+/// A recipe with every adapter of it composed and held, as a request takes it from admission on (law 3).
+package struct BoundRecipe: Sendable {
+    package struct Part: Sendable {
+        package let weight: Double
+        package let adapter: BoundAdapter
+    }
+
+    package struct Stage: Sendable {
+        package let start: Double
+        package let parts: [Part]
+    }
+
+    /// One of the adapters that it is made of, as a reply names it.
+    package struct Share: Sendable, Hashable {
+        package let name: String
+        package let digest: Digest
+        package let weight: Double
+        /// The blocks it has that weight in, where not in all.
+        package let blocks: ClosedRange<Int>?
+        /// Fraction of the steps from which on.
+        package let start: Double
+    }
+
+    /// The canonical text: a recipe of full digests.
+    package let text: String
+    /// As a person reads it, without digests.
+    package let label: String
+    package let stages: [Stage]
+    package let shares: [Share]
+    /// What ran: of one vector its content's digest, else that of the canonical text.
+    package let digest: Digest
+    /// Reading adapters from the store, and composing; zero where all was resident.
+    package let load, compose: Duration
+    let nullRow: ArraySlice<Float>
+
+    /// One adapter as it is.
+    init(_ binding: AdapterCatalogue.Binding, null: ArraySlice<Float>) {
+        let adapter = binding.adapter
+        text = adapter.name == "base" ? "base" : AdapterName.isValid(adapter.name) ? "\(adapter.name)@\(adapter.digest)" : "\(adapter.digest)"
+        label = adapter.name
+        stages = [Stage(start: 0, parts: [Part(weight: 1, adapter: adapter)])]
+        shares = [Share(name: adapter.name, digest: adapter.digest, weight: 1, blocks: nil, start: 0)]
+        digest = adapter.digest
+        load = binding.load
+        compose = .zero
+        nullRow = null
+    }
+
+    init(_ recipe: CanonicalRecipe, _ stages: [Stage], labelsFrom: String?, load: Duration, compose: Duration, null: ArraySlice<Float>) {
+        text = recipe.text
+        label = recipe.label
+        self.stages = stages
+        shares = recipe.stages.flatMap { stage in
+            stage.parts.flatMap { part in
+                part.sum.shares.map {
+                    Share(name: $0.ingredient.name, digest: $0.ingredient.digest, weight: part.weight * $0.weight, blocks: $0.blocks, start: stage.start)
+                }
+            }
+        }
+        let isOne = stages.count == 1 && stages[0].parts.count == 1
+        digest = isOne ? stages[0].parts[0].adapter.digest : Digest(of: Data("\(recipe.text) \(labelsFrom ?? "")".utf8))
+        self.load = load
+        self.compose = compose
+        nullRow = null
+    }
+
+    /// The only adapter, where it is one vector over all steps.
+    package var adapter: BoundAdapter? { stages.count == 1 && stages[0].parts.count == 1 ? stages[0].parts[0].adapter : nil }
+
+    /// Names of all classes that can be asked for, each once.
+    package var classNames: [String] {
+        var seen: Set<String> = []
+        return stages.flatMap { $0.parts.flatMap(\.adapter.classes.names) }.filter { seen.insert($0).inserted }
+    }
+
+    /// The recipe with a class, ready for an image: `rose`, `flowers/rose`, `class:3`, a blend `0.5*rose+0.5*lily`, or several with
+    /// commas, of which each vector takes the one that its own table has, and otherwise its null class.
+    /// - Parameter strength: draws the class towards the null class, as `Recipe.scaled` does the values.
+    /// - Returns: the stages of an image, and the class as it was understood.
+    package func choosing(class text: String, strength: Double = 1) throws(ComposerError) -> (stages: [ImageOrder.Stage], className: String) {
+        let several = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+        var used: Set<String> = []
+        var names: [String] = []
+        var chosen: [ImageOrder.Stage] = []
+        for stage in stages {
+            var parts: [ImageOrder.Part] = []
+            for part in stage.parts {
+                let classes = part.adapter.classes
+                var choice = try find([text] + several, in: part.adapter, used: &used)
+                if let choice { names.append(choice.text(in: classes)) }
+                // Without any, the vector of a recipe of several runs with its null class.
+                choice = choice?.scaled(by: strength)
+                parts.append(order(part, choice ?? .null(of: classes)))
+            }
+            chosen.append(ImageOrder.Stage(start: stage.start, parts: parts))
+        }
+        if !used.contains(text), let missing = several.first(where: { !used.contains($0) }) ?? (several.isEmpty ? text : nil) {
+            throw .unknownClass(text: missing, among: classNames)
+        }
+        return (chosen, names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }.joined(separator: ","))
+    }
+
+    /// The first of the texts that the adapter's table knows.
+    private func find(_ texts: [String], in adapter: BoundAdapter, used: inout Set<String>) throws(ComposerError) -> ClassChoice? {
+        for text in texts {
+            do throws(ComposerError) {
+                let choice = try ClassChoice(text, in: adapter.classes, domain: adapter.name)
+                used.insert(text)
+                return choice
+            } catch {
+                guard case .unknownClass = error else { throw error }
+            }
+        }
+        return nil
+    }
+
+    private func order(_ part: Part, _ choice: ClassChoice) -> ImageOrder.Part {
+        let weight = Float(part.weight), classes = part.adapter.classes
+        if let row = choice.onlyRow { return ImageOrder.Part(adapter: part.adapter, classIndex: row, weight: weight) }
+        let blended = part.adapter.adding(class: choice.text(in: classes), choice.values(in: classes, null: nullRow))
+        return ImageOrder.Part(adapter: blended, classIndex: classes.names.count, weight: weight)
+    }
+}

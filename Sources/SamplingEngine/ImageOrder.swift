@@ -1,0 +1,122 @@
+import AdapterFormat
+import Foundation
+
+/// An adapter as a request holds it from admission on (law 3): immutable, whatever happens to its name meanwhile.
+package struct BoundAdapter: Sendable {
+    package let name: String
+    package let digest: Digest
+    package let vector: TunableVector
+    package let classes: ClassTable
+    /// What a row of the bank is known by: the digest, or where a class was blended in for one request, that class too.
+    let key: Digest
+
+    package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable) {
+        self.init(name: name, digest: digest, vector: vector, classes: classes, key: digest)
+    }
+
+    private init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, key: Digest) {
+        self.name = name
+        self.digest = digest
+        self.vector = vector
+        self.classes = classes
+        self.key = key
+    }
+
+    /// The same with one more class, which stands last.
+    func adding(class name: String, _ row: [Float]) -> BoundAdapter {
+        let values = classes.values.dropLast(classes.width) + row + classes.values.suffix(classes.width)
+        return BoundAdapter(
+            name: self.name, digest: digest, vector: vector, classes: ClassTable(names: classes.names + [name], values: Array(values)),
+            key: Digest(of: Data("\(digest) \(name)".utf8)))
+    }
+
+    func named(_ name: String) -> BoundAdapter { BoundAdapter(name: name, digest: digest, vector: vector, classes: classes, key: key) }
+
+    var bytes: Int { (vector.values.count + classes.values.count) * MemoryLayout<Float>.size }
+}
+
+package enum GuidanceKind: String, Sendable, CaseIterable {
+    /// Against the domain's own null class.
+    case cfg
+    /// Against the frozen base's null class, which the bank holds as one more row (Domain Guidance, arXiv 2504.01521).
+    case domain
+    case none
+}
+
+/// How strongly an image is drawn to its class, and where on its way.
+package struct ImageGuidance: Sendable, Hashable {
+    package var kind: GuidanceKind
+    /// 1 is no guidance.
+    package var scale: Float
+    /// Noise levels, 0 (data) to 1 (noise), between which it is guided; elsewhere it costs no rows (arXiv 2404.07724).
+    package var interval: ClosedRange<Double>
+
+    package init(_ kind: GuidanceKind = .cfg, scale: Float, interval: ClosedRange<Double> = 0...1) {
+        self.kind = kind
+        self.scale = scale
+        self.interval = interval
+    }
+
+    func acts(at noiseLevel: Double) -> Bool { kind != .none && scale != 1 && interval.contains(noiseLevel) }
+}
+
+/// One image to make.
+package struct ImageOrder: Sendable {
+    /// One prediction of the network.
+    package struct Part: Sendable {
+        package var adapter: BoundAdapter
+        /// Row of the adapter's class table.
+        package var classIndex: Int
+        /// Its share of the sum of predictions.
+        package var weight: Float
+
+        package init(adapter: BoundAdapter, classIndex: Int, weight: Float = 1) {
+            self.adapter = adapter
+            self.classIndex = classIndex
+            self.weight = weight
+        }
+    }
+
+    package struct Stage: Sendable {
+        /// Fraction of the steps after which it begins.
+        package var start: Double
+        /// One, or several whose predictions are added.
+        package var parts: [Part]
+
+        package init(start: Double = 0, parts: [Part]) {
+            self.start = start
+            self.parts = parts
+        }
+    }
+
+    /// In order, the first from 0; the adapter changes between steps.
+    package var stages: [Stage]
+    package var seed: UInt64
+    /// Image k of its request: with the seed, all that its random numbers depend on (law 6).
+    package var index: UInt64
+    package var guidance: ImageGuidance
+    /// Noise to use in place of the image's own.
+    package var given: GivenNoise?
+
+    package init(stages: [Stage], seed: UInt64, index: UInt64, guidance: ImageGuidance, given: GivenNoise? = nil) {
+        precondition(stages.first?.start == 0 && stages.allSatisfy { !$0.parts.isEmpty }, "an image without a first stage or a part")
+        self.stages = stages
+        self.seed = seed
+        self.index = index
+        self.guidance = guidance
+        self.given = given
+    }
+
+    /// An image of one adapter.
+    package init(
+        adapter: BoundAdapter, classIndex: Int, seed: UInt64, index: UInt64, guidanceScale: Float, guidance: GuidanceKind = .cfg,
+        given: GivenNoise? = nil
+    ) {
+        self.init(
+            stages: [Stage(parts: [Part(adapter: adapter, classIndex: classIndex)])], seed: seed, index: index,
+            guidance: ImageGuidance(guidance, scale: guidanceScale), given: given)
+    }
+
+    /// Every adapter of its stages.
+    var adapters: [BoundAdapter] { stages.flatMap { $0.parts.map(\.adapter) } }
+}

@@ -1,0 +1,31 @@
+/// Why a request was not admitted. Nothing of it was done.
+package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
+    case queueFull(retryAfterSeconds: Int)
+    case clientShareFull(retryAfterSeconds: Int)
+    case tooLarge(cost: Int, limit: Int)
+    case tooManyImages(count: Int, limit: Int)
+    case noImages
+    case draining
+    case noSuchClass(index: Int, adapter: String, classes: Int)
+    case otherLayout(adapter: String, values: Int, wanted: Int)
+    case wrongNoise(values: Int, wanted: Int)
+    case tooManyRows(rows: Int, limit: Int)
+    case tooManyAdapters(count: Int, limit: Int)
+
+    package var description: String {
+        switch self {
+        case .queueFull(let seconds): "the line is full; try again in about \(seconds) s"
+        case .clientShareFull(let seconds): "this client's share of the line is full; try again in about \(seconds) s"
+        case .tooLarge(let cost, let limit): "images x network calls x rows make \(cost); \(limit) are allowed for one request"
+        case .tooManyImages(let count, let limit): "\(count) images in one request; \(limit) are allowed"
+        case .noImages: "a request needs at least one image"
+        case .draining: "the server is shutting down"
+        case .noSuchClass(let index, let adapter, let classes): "'\(adapter)' has \(classes) classes, none with the number \(index)"
+        case .otherLayout(let adapter, let values, let wanted): "'\(adapter)' has \(values) values; this base takes \(wanted)"
+        case .wrongNoise(let values, let wanted): "noise of \(values) values was given for an image of \(wanted)"
+        case .tooManyRows(let rows, let limit):
+            "one image takes \(rows) rows of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
+        case .tooManyAdapters(let count, let limit): "one image takes \(count) vectors over its steps; \(limit) are held at a time"
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import ArgumentParser
+import Diffusion
+import SamplingEngine
+
+/// How images are sampled.
+struct SamplingOptions: ParsableArguments {
+    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (linear path).") var sampler: String?
+    @Option var steps: Int?
+    @Option(help: "1 is no guidance.") var guidanceScale = UsualSampling.guidanceScale
+    @Option(help: "cfg (against the domain's null class), domain (against the frozen base's) or none.") var guidance = "cfg"
+    @Option(help: "Noise levels between which images are guided, from 0 (data) to 1 (noise), as in 0.1,0.8. The other steps cost one row.")
+    var guidanceInterval: String?
+    @Option var seed: UInt64 = 1
+
+    var stepCount: Int { steps ?? UsualSampling.steps }
+
+    func chosen(_ convention: DiffusionConvention) throws -> Sampler {
+        guard let chosen = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(convention.path) else {
+            throw Failure.usage("there is no sampler '\(sampler ?? "")': choose among \(Sampler.of(convention.path).map(\.rawValue).joined(separator: ", "))")
+        }
+        return chosen
+    }
+
+    func imageGuidance() throws -> ImageGuidance {
+        guard guidanceScale.isFinite, guidanceScale >= 0 else { throw Failure.usage("--guidance-scale is a number from 0, not \(guidanceScale)") }
+        guard let kind = GuidanceKind(rawValue: guidance) else {
+            throw Failure.usage("--guidance is \(GuidanceKind.allCases.map(\.rawValue).joined(separator: ", ")), not '\(guidance)'")
+        }
+        guard let guidanceInterval else { return ImageGuidance(kind, scale: guidanceScale) }
+        let ends = guidanceInterval.split(separator: ",").map { Double($0) }
+        guard ends.count == 2, let low = ends[0], let high = ends[1], 0 <= low, low <= high, high <= 1 else {
+            throw Failure.usage("--guidance-interval takes two noise levels from 0 to 1, the lower first, as in 0.1,0.8; not '\(guidanceInterval)'")
+        }
+        return ImageGuidance(kind, scale: guidanceScale, interval: low...high)
+    }
+
+    /// As a picture's text names it.
+    var guidanceText: String { "guidance=\(guidance) \(guidanceScale)" + (guidanceInterval.map { " in \($0)" } ?? "") }
+}
