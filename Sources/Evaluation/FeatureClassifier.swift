@@ -16,7 +16,7 @@ package struct FeatureClassifier: Sendable {
     /// - Parameters:
     ///   - features: (n, D).
     ///   - labels: the class of each row, from 0.
-    package init(features: Matrix, labels: [Int], classes: Int, steps: Int = 400) {
+    package init(features: Matrix, labels: [Int], classes: Int, steps: Int = 800) {
         precondition(features.rows == labels.count && labels.allSatisfy { (0..<classes).contains($0) })
         let statistics = ColumnStatistics(features)
         self.classes = classes
@@ -36,7 +36,7 @@ package struct FeatureClassifier: Sendable {
             gradient.withMutableSpan { for i in $0.indices { $0[i] /= Float(labels.count) } }
             add(weights, scaledBy: Self.penalty, to: gradient)
             let fall = 0.5 * (1 + cos(.pi * Double(step) / Double(steps)))
-            adamW(weights, m: m, v: v, g: gradient, step: step + 1, AdamWSettings(learningRate: Float(0.1 * fall)))
+            adamW(weights, m: m, v: v, g: gradient, step: step + 1, AdamWSettings(learningRate: Float(0.3 * fall), beta2: 0.99))
         }
         self.weights = weights
     }

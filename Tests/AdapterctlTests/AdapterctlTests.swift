@@ -3,7 +3,7 @@ import TensorFiles
 import Testing
 
 /// The real program, as a user runs it.
-private struct Program {
+struct Program {
     let folder: String
 
     init() throws {
@@ -19,7 +19,9 @@ private struct Program {
 
     /// Runs to the end; input is empty.
     @discardableResult
-    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) {
+    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
+
+    func run(_ arguments: [String]) throws -> (code: Int32, out: String, errors: String) {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")

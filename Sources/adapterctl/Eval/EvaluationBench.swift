@@ -33,14 +33,14 @@ struct EvaluationBench {
         var group = EvaluatedGroup(real)
         let heldOut = counts.heldOut > 0 ? real.latents(.heldOut, counts.heldOut, pool: pool) : nil
         for subject in subjects {
-            var evaluated = EvaluatedSubject(subject, of: real.classNames)
-            if let heldOut {
+            var evaluated = EvaluatedSubject(subject, real)
+            if let heldOut, let adapter = subject.adapter {
                 note("\(subject.reference): denoising error of \(heldOut.count) held-out images")
-                evaluated.heldOut = try denoisingError(subject, heldOut, real.classNames)
+                evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real)
             }
             for setting in counts.n > 0 ? settings : [] {
                 note("\(subject.reference), \(setting.name): \(counts.n) images")
-                evaluated.samples.append(try await sample(subject, setting, real.classNames))
+                evaluated.samples.append(try await sample(subject, setting, real))
             }
             group.subjects.append(evaluated)
         }
@@ -49,10 +49,10 @@ struct EvaluationBench {
         return group
     }
 
-    private func denoisingError(_ subject: EvaluationSubject, _ images: LabelledLatents, _ classNames: [String]) throws -> DenoisingError {
-        let rows = subject.rows(of: classNames), adapter = subject.adapter
+    private func denoisingError(_ adapter: BoundAdapter, of subject: EvaluationSubject, _ images: LabelledLatents, _ real: RealImages) throws -> DenoisingError {
+        let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
         var images = images
-        images.labels = images.labels.map { rows[$0] ?? adapter.classes.nullClass }
+        images.labels = images.labels.map { rows[$0] }
         let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
         bank.install(adapter.vector, adapter.classes, row: 0)
         return DenoisingError.measure(
@@ -61,20 +61,17 @@ struct EvaluationBench {
     }
 
     /// Images of the classes that the real ones have, in turn; of all its own where it has none of them.
-    private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ classNames: [String]) async throws -> EvaluatedSample {
-        let shared = zip(subject.rows(of: classNames), classNames).compactMap { row, name in row.map { (row: $0, name: name) } }
-        let own = subject.adapter.classes.names.indices.map { (row: $0, name: String?.none) }
-        let classes = shared.isEmpty ? own.isEmpty ? [(row: 0, name: nil)] : own : shared.map { ($0.row, $0.name) }
+    private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ real: RealImages) async throws -> EvaluatedSample {
+        let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain).map { (name: name, stages: $0) } }
+        let classes = try shared.isEmpty ? subject.ownStages() : shared.map(\.stages)
         let orders = (0..<counts.n).map { index in
-            ImageOrder(
-                adapter: subject.adapter, classIndex: classes[index % classes.count].row, seed: seed, index: UInt64(index),
-                guidanceScale: setting.scale, guidance: setting.guidanceKind)
+            ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: setting.guidance)
         }
         let engine = try SamplingEngine(subject.base, options: .unbounded, pool: pool)
         let result = try await engine.sample(
             SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
         let pictures = result.images.map(\.picture)
-        let latents = LabelledLatents(labels: orders.map(\.classIndex), size: features.imageCount, pool: pool) { pictures[$0].copy(into: $1) }
+        let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { pictures[$0].copy(into: $1) }
         return EvaluatedSample(
             setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
             features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.n))
@@ -82,24 +79,24 @@ struct EvaluationBench {
 
     /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
     private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
-        note("\(real.source): features of \(counts.reference) real images, and the classifier")
+        note("\(real.source): \(counts.reference) real images\(counts.lessons > 0 ? ", and the classifier's" : "")")
         let reference = cache.measure(real.latents(.reference, counts.reference, pool: pool))
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
-        let classifier = try classifier(with: real)
+        let classifier = counts.lessons > 0 ? try classifier(with: real) : nil
         let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
         var figures = FrechetFigure.measure(
             reference: reference, samples: sampled + (second.map { [$0] } ?? []), bootstrap: bootstrap, pool: pool)
         if let second {
             group.floor = figures.removeLast()
             let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
-            group.classifierOnReal = classifier.agreement(second, domain: real.domain, classes: classes, bootstrap: bootstrap)
+            group.classifierOnReal = classifier?.agreement(second, domain: real.domain, classes: classes, bootstrap: bootstrap)
         }
         group.referenceImages = reference.rows
         for index in group.subjects.indices {
             for position in group.subjects[index].samples.indices {
                 let sample = group.subjects[index].samples[position]
                 group.subjects[index].samples[position].frechet = figures.removeFirst()
-                group.subjects[index].samples[position].agreement = classifier.agreement(
+                group.subjects[index].samples[position].agreement = classifier?.agreement(
                     sample.features, domain: real.domain, classes: sample.classes, bootstrap: bootstrap)
                 if position > 0 {
                     group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
@@ -114,7 +111,7 @@ struct EvaluationBench {
         let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
         var rows: [Matrix] = [], labels: [(domain: Int, class: Int)] = []
         for (index, domain) in domains.enumerated() {
-            let images = domain.latents(.lesson, 60 * domain.classNames.count, pool: pool)
+            let images = domain.latents(.lesson, counts.lessons * domain.classNames.count, pool: pool)
             rows.append(cache.measure(images))
             labels += images.labels.map { (index, $0) }
         }

@@ -28,10 +28,10 @@ struct EvaluatedSubject: Encodable {
     var heldOutChange: Estimate?
     var samples: [EvaluatedSample] = []
 
-    init(_ subject: EvaluationSubject, of classNames: [String]) {
+    init(_ subject: EvaluationSubject, _ real: RealImages) {
         reference = subject.reference
-        digest = subject.adapter.digest.description
-        classesShared = subject.rows(of: classNames).compactMap { $0 }.count
+        digest = subject.digest.description
+        classesShared = real.classNames.count { subject.stages(ofClass: $0, domain: real.domain) != nil }
     }
 }
 
@@ -105,7 +105,9 @@ struct EvaluationResult: Encodable {
             let references = Set(groups.map(\.referenceImages)).sorted().map(String.init).joined(separator: " or ")
             notes.append(
                 "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features); \(images) images against \(references) real ones. Not the FID.")
-            notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
+            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
+                notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
+            }
         }
         if heldOutImages > 0 {
             notes.append("Held-out error: unweighted training objective, \(heldOutImages) images at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
