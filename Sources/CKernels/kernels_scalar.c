@@ -1,2 +1,3 @@
 #define LEVEL scalar
 #include "kernels.inc"
+#include "image.inc"

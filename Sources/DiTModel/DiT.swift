@@ -21,7 +21,7 @@ package struct DiT: Sendable {
         positions = memory.take(configuration.tokens, D)
         ones = memory.take(D)
         zeros = memory.take(D)
-        positions.copy(from: Patches.positions(configuration))
+        positions.copy(from: configuration.positions)
         ones.fill(1)
         memory.seal()
     }

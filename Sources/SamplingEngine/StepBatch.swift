@@ -22,12 +22,14 @@ final class StepBatch {
     private let batch: DiTBatch
     private let configuration: DiTConfiguration
     private let x, out: Matrix
+    private let guidedChannels: Int
     private let base: BoundAdapter
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
     init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, preset: Preset) throws {
         configuration = base.configuration
+        guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
         let plane = configuration.inputSize * configuration.inputSize
         let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
@@ -101,8 +103,7 @@ final class StepBatch {
     private func combine(_ outputs: [Matrix], of image: RunningImage) {
         let parts = image.order.stages[image.call.stage].parts
         let predictions = zip(parts, outputs).map { (weight: $0.weight, output: $1) }
-        // DiT guides the first three channels; pixels have no others.
-        let guided = 3 * configuration.inputSize * configuration.inputSize
+        let guided = guidedChannels * configuration.inputSize * configuration.inputSize
         let scale = image.order.guidance.scale
         switch image.call.isGuided ? image.order.guidance.kind : .none {
         case .none: Guidance.mix(predictions)

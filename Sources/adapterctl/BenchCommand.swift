@@ -6,7 +6,11 @@ import TensorMath
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Time one part of the program on this machine.", subcommands: [BenchForward.self, BenchSwap.self, BenchSample.self, BenchCompose.self, BenchTrain.self, BenchStore.self])
+        abstract: "Time one part of the program on this machine.",
+        subcommands: [
+            BenchForward.self, BenchSwap.self, BenchSample.self, BenchCompose.self, BenchTrain.self, BenchStore.self, BenchDecode.self,
+            BenchFiles.self,
+        ])
 }
 
 /// Medians and percentiles of repeated work, with what ran it.

@@ -18,15 +18,13 @@ struct Forward: ParsableCommand {
     @Option(help: "Attention heads, where the base file does not say.") var heads: Int?
     @Option(help: "Tensors x (n, C, S, S), t (n), y (n).") var input: String
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
-    @Option(help: "original or diffusers.") var preset = "original"
+    @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
     @Flag(help: "Write every block's output too.") var blocks = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        guard let preset = ["original": Preset.original, "diffusers": .diffusers][preset] else {
-            throw Failure.usage("--preset takes original or diffusers, not '\(preset)'")
-        }
+        let named = try preset.map(presetNamed)
         let base = try baseFile.map { try BaseFile(path: $0, heads: heads) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
         if let adapterFile {
@@ -37,8 +35,9 @@ struct Forward: ParsableCommand {
             let stored = try store.load(store.lookup(adapter).digest, over: base.values())
             (vector, classes) = (stored.vector, stored.classes)
         }
+        let preset = named ?? Preset(base.card)
         let c = base.configuration
-        let tensors = try SafetensorsFile(path: input)
+        let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0
         guard shape == [n, c.inChannels, c.inputSize, c.inputSize], (1...4096).contains(n) else {

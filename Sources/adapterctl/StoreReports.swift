@@ -51,7 +51,7 @@ struct List: ParsableCommand {
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show one adapter's manifest.", discussion: "Example: adapterctl show flowers")
-    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -128,8 +128,11 @@ struct Verify: ParsableCommand {
     }
 }
 
-struct Status: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what the store holds.", discussion: "Example: adapterctl status")
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what the store holds, or how a running server is.",
+        discussion: "Example: adapterctl status --socket $XDG_RUNTIME_DIR/difffit/adapterd.sock (1 where it is not ready, 14 where nobody answers)")
+    @Option(help: "The Unix socket of a running adapterd.") var socket: String?
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -139,7 +142,13 @@ struct Status: ParsableCommand {
         let names, adapters, bases, adapterBytes, contentBytes, baseBytes: Int
     }
 
-    func run() throws {
+    func run() async throws {
+        if let socket {
+            let status = try await ServerStatus.of(ServerSocket(path: socket))
+            try output.report("status", status) { status.text }
+            if !status.ready { throw ExitCode(1) }
+            return
+        }
         let store = try location.open()
         let s = try store.statistics()
         let counts = Counts(

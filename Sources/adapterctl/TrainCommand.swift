@@ -57,7 +57,14 @@ enum Interruption {
     private nonisolated(unsafe) static var flag: sig_atomic_t = 0
 
     static func watch() {
-        for number in [SIGINT, SIGTERM] { signal(number) { _ in unsafe Interruption.flag = 1 } }
+        var numbers = sigset_t()
+        unsafe sigemptyset(&numbers)
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { _ in unsafe Interruption.flag = 1 }
+            unsafe sigaddset(&numbers, number)
+        }
+        // A parent may have left them blocked.
+        unsafe pthread_sigmask(SIG_UNBLOCK, &numbers, nil)
     }
 
     static var happened: Bool { unsafe flag != 0 }

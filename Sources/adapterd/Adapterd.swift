@@ -64,7 +64,13 @@ struct Adapterd: AsyncParsableCommand {
         var engineOptions = configuration.engine
         engineOptions.onStep = { metrics.count($0) }
         engineOptions.onSwap = { metrics.count(swap: $0) }
-        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: configuration.threads))
+        let engine = try SamplingEngine(
+            base, options: engineOptions, pool: ComputePool(lanes: configuration.threads), preset: configuration.preset,
+            codec: store.codec(configuration.vae, for: base.digest))
+        guard engine.pictureSide != nil else {
+            throw ConfigurationError.notFound(
+                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels) channels, and the store has no autoencoder for it: give one with --vae")
+        }
         let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes)
         let service = SamplingService(
             engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,

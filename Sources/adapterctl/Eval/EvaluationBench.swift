@@ -70,7 +70,7 @@ struct EvaluationBench {
         let engine = try SamplingEngine(subject.base, options: .unbounded, pool: pool)
         let result = try await engine.sample(
             SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
-        let pictures = result.images.map(\.picture)
+        let pictures = result.images.compactMap(\.picture)
         let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { pictures[$0].copy(into: $1) }
         return EvaluatedSample(
             setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },

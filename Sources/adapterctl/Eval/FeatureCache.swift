@@ -38,7 +38,7 @@ struct FeatureCache {
     }
 
     private func stored(at path: String, rows: Int) -> Matrix? {
-        guard let values = try? SafetensorsFile(path: path).floats("features"), values.count == rows * features.width else { return nil }
+        guard let values = try? TensorFile(path: path).floats("features"), values.count == rows * features.width else { return nil }
         let found = Memory(capacity: Memory.paddedCount(values.count)).take(rows, features.width)
         found.copy(from: values)
         return found

@@ -318,7 +318,7 @@ import Testing
                 return try connection.response().status
             }
             for (method, path) in [
-                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"),
+                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/models/flowers"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"),
                 ("GET", "/v1/capabilities"),
                 ("POST", "/v1/images/generations"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/x"), ("GET", "/v1/jobs/x/events"),
                 ("DELETE", "/v1/jobs/x"),
