@@ -58,6 +58,8 @@ let package = Package(
             name: "AdapterTraining",
             dependencies: ["DiTModel", "Diffusion", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
+            name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
+        .target(
             name: "SamplingEngine",
             dependencies: ["DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
@@ -92,7 +94,8 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "LatentCodec",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
+                "LatentCodec",
                 "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -122,6 +125,8 @@ let package = Package(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "LatentCodec", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
+            name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
+        .testTarget(
             name: "SamplingEngineTests",
             dependencies: [
                 "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "LatentCodec", "TensorMath", "AdapterFormat",
@@ -135,7 +140,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
-        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -134,5 +134,5 @@ final class StepBatch {
 
 extension BoundAdapter {
     /// The base as an adapter of itself.
-    init(_ base: BaseFile) { self.init(name: "base", digest: base.digest, vector: base.vector, classes: base.classes) }
+    package init(_ base: BaseFile) { self.init(name: "base", digest: base.digest, vector: base.vector, classes: base.classes) }
 }

@@ -29,7 +29,7 @@ package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, adding: Bool = f
 }
 
 /// OpenBLAS would start threads of its own beside the pool's.
-private let singleThreadedLibrary: Void = openblas_set_num_threads(1)
+let singleThreadedLibrary: Void = openblas_set_num_threads(1)
 
 /// What the BLAS says of itself: version, build and the kernels it chose, for logs and benchmarks.
 package var blasDescription: String {

@@ -5,6 +5,7 @@ import AdapterTraining
 import ArgumentParser
 import DiTModel
 import Diffusion
+import Evaluation
 import Foundation
 import ImageFiles
 import LatentCodec
@@ -43,6 +44,8 @@ enum Failure: Error, CustomStringConvertible {
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
         case is SamplingEngineError, is LatentCodecError: 7
+        case EvaluationError.reportForm, EvaluationError.tooLarge: 2
+        case EvaluationError.notWritable: 12
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
@@ -75,7 +78,8 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError,
+            is EvaluationError:
             exitCode(error)
         default: nil
         }

@@ -36,9 +36,12 @@ struct Program {
     @discardableResult
     func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
 
-    func run(_ arguments: [String]) throws -> (code: Int32, out: String, errors: String) { try start(arguments).end() }
+    /// - Parameter memory: most bytes of the program's own writable memory, files that it maps not counted.
+    func run(_ arguments: [String], memory: Int? = nil) throws -> (code: Int32, out: String, errors: String) {
+        try start(arguments, memory: memory).end()
+    }
 
-    func start(_ arguments: [String]) throws -> Run {
+    func start(_ arguments: [String], memory: Int? = nil) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
@@ -46,6 +49,11 @@ struct Program {
             process.executableURL = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
         }
         process.arguments = arguments
+        if let memory, let program = process.executableURL {
+            process.executableURL = URL(filePath: "/bin/sh")
+            // OpenBLAS' threads would ask for 128 MB each until they have it.
+            process.arguments = ["-c", "ulimit -d \(memory / 1024); OPENBLAS_NUM_THREADS=1 exec \"$0\" \"$@\"", program.path] + arguments
+        }
         process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")
