@@ -31,16 +31,20 @@ package enum AdapterFile {
             guard manifest.baseDigest == base.digest || manifest.baseDigest == base.card.roundedFrom else {
                 throw AdapterFormatError.otherBase(file: path, base: manifest.baseDigest.short, expected: base.digest.short)
             }
-            manifest.baseDigest = base.digest
         } else {
             manifest = try foreignManifest(file, base)
         }
         let vector = try vector(file, manifest.trainableSet, base)
         let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
         manifest.classes = classes.names
-        let adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
+        var adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
         if let named = file.metadata[digestKey], named != adapter.digest.description {
             throw AdapterFormatError.otherContent(file: path, digest: adapter.digest.short, named: String(named.prefix(12)))
+        }
+        if manifest.baseDigest != base.digest {
+            // The rounded base's from here on, where the recorded call gives other values.
+            adapter.manifest.baseDigest = base.digest
+            adapter.manifest.golden = nil
         }
         return adapter
     }
