@@ -22,7 +22,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / ".build/release/adapterctl"
-# What makes this program's number a ratio, by kind.
 PEERS = ["torch-f32", "torch-bf16", "openvino-f32", "openvino-bf16", "openvino-int8"]
 
 
@@ -132,7 +131,7 @@ class Contender:
         if kind.startswith("ours"):
             precision = kind.removeprefix("ours-")
             verb = ["train", "--batch", str(a.rows)] if step else ["forward", "--rows", str(a.rows)]
-            command = [OURS, "bench", *verb, "--model", a.model, "--pixels", str(a.pixels), "--precision", precision, "--turns"]
+            command = [a.ours, "bench", *verb, "--model", a.model, "--pixels", str(a.pixels), "--precision", precision, "--turns"]
         else:
             command = [sys.executable, __file__, "worker", *common, "--cache", a.cache, "--kind", kind] + (["--step"] if step else [])
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
@@ -186,6 +185,7 @@ def main():
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--only", help="kinds separated by commas, as ours-bf16,torch-bf16")
     parser.add_argument("--cache", default=str(ROOT / ".build/peers"))
+    parser.add_argument("--ours", default=str(OURS), help="the adapterctl to time")
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
