@@ -56,7 +56,9 @@ let package = Package(
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
-            dependencies: ["DiTModel", "Diffusion", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+            dependencies: ["DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+        .target(
+            name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
             dependencies: ["DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
@@ -92,7 +94,7 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "LatentCodec",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles", "LatentCodec",
                 "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -121,6 +123,8 @@ let package = Package(
         .testTarget(
             name: "AdapterTrainingTests",
             dependencies: ["GoldenFiles", "AdapterTraining", "LatentCodec", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+        .testTarget(
+            name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: [

@@ -12,6 +12,14 @@ package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
         }
     }
 
+    /// The time at a share of the path, 0 (t = 0) to 1, as training draws it: whole steps on the VP path.
+    package func time(atShare share: Double) -> Double {
+        switch self {
+        case .linearVP: min(Double(VPSchedule.trainingSteps) - 1, (share * Double(VPSchedule.trainingSteps)).rounded(.down))
+        case .linear: share
+        }
+    }
+
     /// Weight of the noise in x_t at time t: 1 - t, or sqrt(1 - abar_t).
     func noiseLevel(_ t: Double) -> Double {
         switch self {

@@ -1,4 +1,5 @@
 import Foundation
+import TensorMath
 
 /// Loss of one image, before any scale.
 package struct ImageLoss: Sendable, Hashable {
@@ -105,6 +106,24 @@ package struct TrainingObjective: Sendable {
             }
             let mse = Float(sum / Double(count))
             return ImageLoss(mse: mse, vlb: 0, total: weight * mse)
+        }
+    }
+
+    /// `mix` on rows of matrices.
+    package func mix(x0: Matrix, noise: Matrix, t: Double, into xt: Matrix) {
+        x0.withSpan { x0 in noise.withSpan { noise in xt.withMutableSpan { mix(x0: x0, noise: noise, t: t, into: &$0) } } }
+    }
+
+    /// `loss` on rows of matrices.
+    package func loss(output: Matrix, x0: Matrix, noise: Matrix, xt: Matrix, t: Double, scale: Float, gradient: Matrix) -> ImageLoss {
+        output.withSpan { output in
+            x0.withSpan { x0 in
+                noise.withSpan { noise in
+                    xt.withSpan { xt in
+                        gradient.withMutableSpan { loss(output: output, x0: x0, noise: noise, xt: xt, t: t, scale: scale, gradient: &$0) }
+                    }
+                }
+            }
         }
     }
 

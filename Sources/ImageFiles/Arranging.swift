@@ -22,3 +22,26 @@ extension RGBImage {
         }
     }
 }
+
+extension RGBImage {
+    /// The picture of a pixel-space latent (3 S S) in -1...1.
+    package init(latent: [Float], size: Int) {
+        self.init(width: size, height: size)
+        let plane = size * size
+        for index in 0..<plane {
+            for channel in 0..<3 {
+                let value = (latent[channel * plane + index] + 1) * 127.5
+                pixels[index * 3 + channel] = UInt8(min(max(value, 0), 255).rounded(.toNearestOrEven))
+            }
+        }
+    }
+}
+
+/// Images in rows with a thin gap.
+package func contactSheet(_ images: [RGBImage], columns: Int, gap: Int = 2) -> RGBImage {
+    let cell = (images.first?.width ?? 0) + gap
+    let rows = (images.count + columns - 1) / columns
+    var sheet = RGBImage(width: columns * cell - gap, height: rows * cell - gap, filledWith: (24, 24, 28))
+    for (index, image) in images.enumerated() { sheet.draw(image, x: index % columns * cell, y: index / columns * cell) }
+    return sheet
+}

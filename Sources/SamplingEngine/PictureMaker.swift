@@ -35,7 +35,8 @@ struct PictureMaker {
 
     /// - Parameter latent: (C S S).
     func picture(_ latent: [Float]) -> RGBImage {
-        guard let decoder else { return RGBImage(latent, side: side, halvesUp: false) }
+        // Pixels come at the resolution of their adapter.
+        guard let decoder else { return RGBImage(latent, side: Int(Double(latent.count / 3).squareRoot().rounded()), halvesUp: false) }
         // The two implementations differ in where exact halves go (`reference/dit.md` section 7.6).
         return RGBImage(decoder.decode(latent.span), side: side, halvesUp: preset == .original)
     }

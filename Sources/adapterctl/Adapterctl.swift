@@ -9,7 +9,7 @@ struct Adapterctl: AsyncParsableCommand {
         subcommands: [
             Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
             Snapshot.self, Sync.self, Compose.self, Diff.self,
-            Sample.self, Sheet.self, Draw.self, Forward.self, Train.self, Bench.self, Status.self,
+            Sample.self, Sheet.self, Draw.self, Forward.self, Train.self, Eval.self, Bench.self, Status.self,
         ])
 
     static func main() async {

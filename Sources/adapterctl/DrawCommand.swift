@@ -16,10 +16,7 @@ struct Draw: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        guard let domain = SyntheticDomain.named(domain) else {
-            let known = ([SyntheticDomain.base] + SyntheticDomain.downstream).map(\.name).joined(separator: ", ")
-            throw Failure.notFound("there is no synthetic domain '\(domain)': known are \(known)")
-        }
+        let domain = try SyntheticDomain.known(domain)
         guard (1...100).contains(perClass), (8...512).contains(size), (1...64).contains(enlarge) else {
             throw Failure.usage("--per-class is between 1 and 100, --size between 8 and 512, --enlarge between 1 and 64")
         }

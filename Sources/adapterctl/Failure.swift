@@ -5,11 +5,13 @@ import AdapterTraining
 import ArgumentParser
 import DiTModel
 import Diffusion
+import Evaluation
 import Foundation
 import ImageFiles
 import LatentCodec
 import SamplingEngine
 import TensorFiles
+import TensorMath
 
 /// The one table of exit codes, and how an error is shown.
 enum Failure: Error, CustomStringConvertible {
@@ -38,11 +40,14 @@ enum Failure: Error, CustomStringConvertible {
         case AdapterFormatError.otherContent: 6
         case is AdapterFormatError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
-        case ImageFileError.notWritable: 12
+        case ImageFileError.notWritable, TrainingError.unwritable: 12
+        case TrainingError.tokenCut, TrainingError.shards: 2
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
         case is SamplingEngineError, is LatentCodecError: 7
+        case EvaluationError.reportForm, EvaluationError.tooLarge: 2
+        case EvaluationError.notWritable: 12
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
@@ -75,7 +80,8 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is EvaluationError, is ProcessGroup.Failure,
+            is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
         }

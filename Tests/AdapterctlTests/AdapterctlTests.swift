@@ -36,16 +36,21 @@ struct Program {
     @discardableResult
     func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
 
-    func run(_ arguments: [String]) throws -> (code: Int32, out: String, errors: String) { try start(arguments).end() }
+    /// - Parameter launcher: a program and its arguments that start this one.
+    @discardableResult
+    func run(_ arguments: [String], under launcher: [String] = []) throws -> (code: Int32, out: String, errors: String) {
+        try start(arguments, under: launcher).end()
+    }
 
-    func start(_ arguments: [String]) throws -> Run {
+    func start(_ arguments: [String], under launcher: [String] = []) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
-        process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
-        if !FileManager.default.isExecutableFile(atPath: process.executableURL?.path ?? "") {
-            process.executableURL = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
+        var program = Bundle.main.bundleURL.appending(path: "adapterctl")
+        if !FileManager.default.isExecutableFile(atPath: program.path) {
+            program = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
         }
-        process.arguments = arguments
+        process.executableURL = launcher.first.map { URL(filePath: $0) } ?? program
+        process.arguments = launcher.isEmpty ? arguments : launcher.dropFirst() + [program.path] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")

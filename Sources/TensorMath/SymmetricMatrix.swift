@@ -1,0 +1,80 @@
+import COpenBLAS
+
+/// A symmetric matrix in double precision, for statistics: a covariance, its eigenvalues, its square root.
+package struct SymmetricMatrix: Sendable, Equatable {
+    package let order: Int
+    /// `order * order` values, row by row.
+    package let values: [Double]
+
+    /// - Precondition: the values are those of a symmetric matrix.
+    package init(order: Int, values: [Double]) {
+        precondition(values.count == order * order, "\(values.count) values for a matrix of order \(order)")
+        self.order = order
+        self.values = values
+    }
+
+    package subscript(row: Int, column: Int) -> Double { values[row * order + column] }
+
+    package var trace: Double { (0..<order).reduce(0) { $0 + self[$1, $1] } }
+
+    /// X^T X of `rows` rows of `order` values each.
+    package init(gramOf x: [Double], order: Int) {
+        precondition(order > 0 && x.count.isMultiple(of: order), "\(x.count) values in rows of \(order)")
+        var product = [Double](repeating: 0, count: order * order)
+        singleThreadedLibrary
+        unsafe cblas_dsyrk(
+            CblasRowMajor, CblasUpper, CblasTrans, blasint(order), blasint(x.count / order), 1, x, blasint(order), 0, &product, blasint(order))
+        for row in 0..<order {
+            for column in 0..<row { product[row * order + column] = product[column * order + row] }
+        }
+        self.init(order: order, values: product)
+    }
+
+    /// Eigenvalues, the smallest first.
+    package var eigenvalues: [Double] { decomposition(withVectors: false).values }
+
+    /// The symmetric root of a matrix without negative eigenvalues; what rounding made of a zero counts as zero.
+    package var squareRoot: SymmetricMatrix {
+        let (eigenvalues, vectors) = decomposition(withVectors: true)
+        // Row k of `vectors` is eigenvector k; with rows scaled by the fourth root, V^T V is the root.
+        var scaled = vectors
+        for (k, eigenvalue) in eigenvalues.enumerated() {
+            let factor = max(eigenvalue, 0).squareRoot().squareRoot()
+            for column in 0..<order { scaled[k * order + column] *= factor }
+        }
+        return SymmetricMatrix(gramOf: scaled, order: order)
+    }
+
+    /// s self s.
+    package func between(_ s: SymmetricMatrix) -> SymmetricMatrix {
+        precondition(s.order == order, "order \(s.order) around order \(order)")
+        return SymmetricMatrix(order: order, values: s.times(times(s.values)))
+    }
+
+    private func times(_ other: [Double]) -> [Double] {
+        var product = [Double](repeating: 0, count: order * order)
+        let n = blasint(order)
+        singleThreadedLibrary
+        unsafe cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, values, n, other, n, 0, &product, n)
+        return product
+    }
+
+    /// LAPACK's dsyevd. Its column-major eigenvectors are the rows of the array.
+    private func decomposition(withVectors: Bool) -> (values: [Double], vectors: [Double]) {
+        var a = values, w = [Double](repeating: 0, count: order)
+        let (job, half): (CChar, CChar) = (withVectors ? 0x56 : 0x4e, 0x55)  // V or N, U
+        var n = blasint(order), info: blasint = 0
+        // Room that LAPACK's page on dsyevd asks for.
+        var workCount = blasint(withVectors ? 1 + 6 * order + 2 * order * order : 2 * order + 1)
+        var wholeCount = blasint(withVectors ? 3 + 5 * order : 1)
+        var work = [Double](repeating: 0, count: Int(workCount)), whole = [blasint](repeating: 0, count: Int(wholeCount))
+        singleThreadedLibrary
+        unsafe withUnsafePointer(to: job) { job in
+            unsafe withUnsafePointer(to: half) { half in
+                unsafe dsyevd_(job, half, &n, &a, &n, &w, &work, &workCount, &whole, &wholeCount, &info, 1, 1)
+            }
+        }
+        precondition(info == 0, "dsyevd found no eigenvalues of a matrix of order \(order) (info \(info)); are its values finite?")
+        return (w, a)
+    }
+}

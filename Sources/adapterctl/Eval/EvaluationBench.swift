@@ -1,0 +1,126 @@
+import AdapterFormat
+import AdapterTraining
+import DiTModel
+import Diffusion
+import Evaluation
+import Foundation
+import ImageFiles
+import SamplingEngine
+import SyntheticDomains
+import TensorMath
+
+/// What one evaluation holds on to: the frozen base that measures, the pool, and the random numbers.
+struct EvaluationBench {
+    let frozen: BaseFile
+    let convention: DiffusionConvention
+    let features: FrozenFeatures
+    private let counts: EvaluationCounts
+    private let bootstrap: Bootstrap
+    private let seed: UInt64
+    private let cache: FeatureCache
+    private let pool = ComputePool()
+
+    init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
+        (self.frozen, self.counts, self.seed) = (frozen, counts, seed)
+        convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
+        features = FrozenFeatures(try PackedDiT(frozen), base: frozen, convention: convention)
+        bootstrap = Bootstrap(resamples: counts.resamples)
+        cache = FeatureCache(features, base: frozen.digest, isUsed: usesCache, pool: pool)
+    }
+
+    /// Everything about the subjects of one set of real images: all that is compared is compared with the first of them.
+    func evaluate(_ subjects: [EvaluationSubject], _ real: RealImages, _ settings: [SamplingSetting]) async throws -> EvaluatedGroup {
+        var group = EvaluatedGroup(real)
+        let heldOut = counts.heldOut > 0 ? real.latents(.heldOut, counts.heldOut, pool: pool) : nil
+        for subject in subjects {
+            var evaluated = EvaluatedSubject(subject, real)
+            if let heldOut, let adapter = subject.adapter {
+                note("\(subject.reference): denoising error of \(heldOut.count) held-out images")
+                evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real)
+            }
+            for setting in counts.n > 0 ? settings : [] {
+                note("\(subject.reference), \(setting.name): \(counts.n) images")
+                evaluated.samples.append(try await sample(subject, setting, real))
+            }
+            group.subjects.append(evaluated)
+        }
+        group.compareErrors(bootstrap)
+        if counts.n > 0 { try compareSamples(&group, real) }
+        return group
+    }
+
+    private func denoisingError(_ adapter: BoundAdapter, of subject: EvaluationSubject, _ images: LabelledLatents, _ real: RealImages) throws -> DenoisingError {
+        let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
+        var images = images
+        images.labels = images.labels.map { rows[$0] }
+        let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
+        bank.install(adapter.vector, adapter.classes, row: 0)
+        return DenoisingError.measure(
+            try PackedDiT(subject.base).fitting(orRefuse: adapter.grid), tunables: bank.rows[0], objective: try TrainingObjective(subject.base, lossWeighting: "constant"),
+            images: images, bootstrap: bootstrap, pool: pool)
+    }
+
+    /// Images of the classes that the real ones have, in turn; of all its own where it has none of them.
+    private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ real: RealImages) async throws -> EvaluatedSample {
+        let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain).map { (name: name, stages: $0) } }
+        let classes = try shared.isEmpty ? subject.ownStages() : shared.map(\.stages)
+        let orders = (0..<counts.n).map { index in
+            ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: setting.guidance)
+        }
+        let engine = try SamplingEngine(subject.base, options: .unbounded, pool: pool)
+        let result = try await engine.sample(
+            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
+        let pictures = result.images.compactMap(\.picture)
+        let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { pictures[$0].copy(into: $1) }
+        return EvaluatedSample(
+            setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
+            features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.n))
+    }
+
+    /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
+    private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
+        note("\(real.source): \(counts.reference) real images\(counts.lessons > 0 ? ", and the classifier's" : "")")
+        let reference = cache.measure(real.latents(.reference, counts.reference, pool: pool))
+        let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
+        let classifier = counts.lessons > 0 ? try classifier(with: real) : nil
+        let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
+        var figures = FrechetFigure.measure(
+            reference: reference, samples: sampled + (second.map { [$0] } ?? []), bootstrap: bootstrap, pool: pool)
+        if let second {
+            group.floor = figures.removeLast()
+            let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
+            group.classifierOnReal = classifier?.agreement(second, domain: real.domain, classes: classes, bootstrap: bootstrap)
+        }
+        group.referenceImages = reference.rows
+        for index in group.subjects.indices {
+            for position in group.subjects[index].samples.indices {
+                let sample = group.subjects[index].samples[position]
+                group.subjects[index].samples[position].frechet = figures.removeFirst()
+                group.subjects[index].samples[position].agreement = classifier?.agreement(
+                    sample.features, domain: real.domain, classes: sample.classes, bootstrap: bootstrap)
+                if position > 0 {
+                    group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
+                }
+            }
+        }
+    }
+
+    /// Trained on drawn images of the eight domains, and on the folder's where the real images are one.
+    private func classifier(with real: RealImages) throws -> DomainClassifier {
+        let eight = try SyntheticDomain.downstream.map { try RealImages("synthetic:\($0.name)", size: features.imageSize) }
+        let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
+        var rows: [Matrix] = [], labels: [(domain: Int, class: Int)] = []
+        for (index, domain) in domains.enumerated() {
+            let images = domain.latents(.lesson, counts.lessons * domain.classNames.count, pool: pool)
+            rows.append(cache.measure(images))
+            labels += images.labels.map { (index, $0) }
+        }
+        let all = Memory(capacity: Memory.paddedCount(labels.count * features.width)).take(labels.count, features.width)
+        var next = 0
+        for part in rows {
+            all.rows(next..<(next + part.rows)).copy(from: part)
+            next += part.rows
+        }
+        return DomainClassifier(domains.map { DomainClassifier.Domain(name: $0.domain, classes: $0.classNames) }, features: all, labels: labels)
+    }
+}

@@ -1,0 +1,124 @@
+import Evaluation
+import Foundation
+import ImageFiles
+import TensorMath
+
+/// The images of one subject and setting, and what was found about them.
+struct EvaluatedSample: Encodable {
+    let setting: SamplingSetting
+    let pictures: [RGBImage]
+    /// The class that each was asked for; nil where the domain has none of the real images' classes.
+    let classes: [String]?
+    let features: Matrix
+    let secondsPerImage: Double
+    var frechet: FrechetFigure?
+    var agreement: DomainAgreement?
+    /// Against the first setting at equal seeds.
+    var psnr: PairedPSNR?
+
+    enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, psnr }
+}
+
+struct EvaluatedSubject: Encodable {
+    let reference, digest: String
+    /// Classes of the real images that it has; the others were measured and sampled without a class of theirs.
+    let classesShared: Int
+    var heldOut: DenoisingError?
+    /// The held-out error less the first subject's, image by image.
+    var heldOutChange: Estimate?
+    var samples: [EvaluatedSample] = []
+
+    init(_ subject: EvaluationSubject, _ real: RealImages) {
+        reference = subject.reference
+        digest = subject.digest.description
+        classesShared = real.classNames.count { subject.stages(ofClass: $0, domain: real.domain) != nil }
+    }
+}
+
+/// What was measured against one set of real images.
+struct EvaluatedGroup: Encodable {
+    let real: RealImages
+    var subjects: [EvaluatedSubject] = []
+    var referenceImages = 0
+    /// Other real images in place of a sample's, as many: what a perfect sampler would score.
+    var floor: FrechetFigure?
+    /// The classifier on those.
+    var classifierOnReal: DomainAgreement?
+
+    init(_ real: RealImages) { self.real = real }
+
+    mutating func compareErrors(_ bootstrap: Bootstrap) {
+        guard let first = subjects.first?.heldOut else { return }
+        for index in subjects.indices.dropFirst() { subjects[index].heldOutChange = subjects[index].heldOut?.change(from: first, bootstrap: bootstrap) }
+    }
+
+    enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal }
+
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(real.source, forKey: .data)
+        try values.encode(real.classNames, forKey: .classes)
+        try values.encode(subjects, forKey: .subjects)
+        try values.encode(referenceImages, forKey: .referenceImages)
+        try values.encodeIfPresent(floor, forKey: .floor)
+        try values.encodeIfPresent(classifierOnReal, forKey: .classifierOnReal)
+    }
+}
+
+struct EvaluationResult: Encodable {
+    /// What the Fréchet figure's features are.
+    let features: String
+    let images, heldOutImages, resamples: Int
+    let groups: [EvaluatedGroup]
+
+    /// One row per subject and setting, after its headings.
+    var table: [[String]] {
+        let head = ["DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PSNR", "HELD-OUT ERROR", "CHANGE", "S/IMAGE"]
+        let rows = groups.flatMap { group in group.subjects.flatMap { self.rows($0, group) } + floor(group) }
+        let used = head.indices.filter { column in rows.contains { $0[column] != "-" } }
+        return ([head] + rows).map { row in used.map { row[$0] } }
+    }
+
+    private func rows(_ subject: EvaluatedSubject, _ group: EvaluatedGroup) -> [[String]] {
+        let error = [subject.heldOut.map { short($0.mean) }, subject.heldOutChange.map { signed($0) }].map { $0 ?? "-" }
+        guard !subject.samples.isEmpty else { return [[subject.reference, "-", group.real.source] + [String](repeating: "-", count: 5) + error + ["-"]] }
+        return subject.samples.enumerated().map { position, sample in
+            let measured = [
+                sample.frechet.map { short($0.distance) }, sample.frechet?.change.map { signed($0) },
+                sample.agreement.map { percent($0.domain) }, sample.agreement?.class.map { percent($0) }, sample.psnr.map(decibels),
+            ].map { $0 ?? "-" }
+            return [subject.reference, sample.setting.name, group.real.source] + measured
+                + (position == 0 ? error : ["-", "-"]) + [String(format: "%.3f", sample.secondsPerImage)]
+        }
+    }
+
+    private func floor(_ group: EvaluatedGroup) -> [[String]] {
+        guard let floor = group.floor else { return [] }
+        let agreement = [group.classifierOnReal?.domain, group.classifierOnReal?.class].map { $0.map(percent) ?? "-" }
+        return [["real images", "-", group.real.source, short(floor.distance), "-"] + agreement + ["-", "-", "-", "-"]]
+    }
+
+    /// What the table's columns mean.
+    var notes: [String] {
+        var notes: [String] = []
+        if images > 0 {
+            let references = Set(groups.map(\.referenceImages)).sorted().map(String.init).joined(separator: " or ")
+            notes.append(
+                "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features); \(images) images against \(references) real ones. Not the FID.")
+            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
+                notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
+            }
+        }
+        if heldOutImages > 0 {
+            notes.append("Held-out error: unweighted training objective, \(heldOutImages) images at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
+        }
+        notes.append("± is the deviation over \(resamples) bootstrap resamples; a change is against the first row of the same real images, in pairs.")
+        return notes
+    }
+
+    private func short(_ estimate: Estimate) -> String { "\(digits(estimate.value)) ± \(digits(estimate.standardError))" }
+    private func signed(_ estimate: Estimate) -> String { (estimate.value < 0 ? "" : "+") + short(estimate) }
+    private func percent(_ estimate: Estimate) -> String { String(format: "%.1f ± %.1f %%", 100 * estimate.value, 100 * estimate.standardError) }
+    private func decibels(_ psnr: PairedPSNR) -> String { psnr.median.map { String(format: "%.1f dB", $0) } ?? "equal" }
+    private func digits(_ value: Double) -> String { String(format: abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value) }
+}

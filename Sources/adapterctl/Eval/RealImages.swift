@@ -1,0 +1,83 @@
+import AdapterTraining
+import Evaluation
+import Foundation
+import ImageFiles
+import SamplingEngine
+import SyntheticDomains
+import TensorMath
+
+/// The real images of an evaluation: a drawn domain, of which there is no end, or a folder.
+struct RealImages {
+    /// Sets of drawn images that share none with each other nor, lying past the first million of a class, with a training run.
+    enum Part: Int {
+        case heldOut = 1, reference, second, lesson, examination
+    }
+
+    private enum Form {
+        case drawn(SyntheticDomain)
+        case folder(TrainingData)
+    }
+
+    /// As `--data` names it.
+    let source: String
+    /// The domain's name; a folder's is that of its last part.
+    let domain: String
+    let classNames: [String]
+    /// Side of the square images.
+    let size: Int
+    private let form: Form
+    /// What the shipped adapters' training images were drawn with.
+    private static let seed: UInt64 = 1
+
+    init(_ source: String, size: Int) throws {
+        self.source = source
+        self.size = size
+        if source.hasPrefix("synthetic:") {
+            let drawn = try SyntheticDomain.known(String(source.dropFirst("synthetic:".count)))
+            (domain, classNames, form) = (drawn.name, drawn.classes, .drawn(drawn))
+        } else {
+            let folder = try loadData(source, size: size, perClass: 1, seed: 0)
+            (domain, classNames, form) = (URL(filePath: source).lastPathComponent, folder.classNames, .folder(folder))
+        }
+    }
+
+    /// Whether sets beyond the images at hand can be made.
+    var isEndless: Bool {
+        if case .drawn = form { true } else { false }
+    }
+
+    /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part.
+    func latents(_ part: Part, _ count: Int, pool: ComputePool) -> LabelledLatents {
+        let values = 3 * size * size
+        switch form {
+        case .drawn(let domain):
+            let classes = classNames.count
+            return LabelledLatents(labels: (0..<count).map { $0 % classes }, size: values, pool: pool) { index, row in
+                let number = part.rawValue * 1_000_000 + index / classes
+                domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
+            }
+        case .folder(let data):
+            let taken = min(count, data.count)
+            let positions = (0..<taken).map { $0 * data.count / taken }
+            return LabelledLatents(labels: positions.map { data.labels[$0] }, size: values, pool: pool) { index, row in
+                data.copy(positions[index], flipped: false, into: row)
+            }
+        }
+    }
+
+    /// The first images of the reference part, as pictures.
+    func examples(_ count: Int) -> [RGBImage] {
+        let images = latents(.reference, count, pool: ComputePool(lanes: 1)).values
+        return (0..<images.rows).map { RGBImage(latent: images.row($0).array, size: size) }
+    }
+}
+
+extension SyntheticDomain {
+    static func known(_ name: String) throws -> SyntheticDomain {
+        guard let found = named(name) else {
+            let known = ([base] + downstream).map(\.name).joined(separator: ", ")
+            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)")
+        }
+        return found
+    }
+}

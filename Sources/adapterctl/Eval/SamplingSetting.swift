@@ -1,0 +1,68 @@
+import Diffusion
+import Foundation
+import SamplingEngine
+
+/// One way to sample. `--compare` names it as key=value with commas between; what it leaves out is the command line's own.
+struct SamplingSetting {
+    /// As it was asked for; "usual" for the command line's own.
+    let name: String
+    private(set) var guidance: ImageGuidance
+    private(set) var steps: Int
+    private(set) var sampler: Sampler
+
+    init(_ text: String, usual: SamplingOptions, _ convention: DiffusionConvention) throws {
+        name = text.isEmpty ? "usual" : text
+        guidance = try usual.imageGuidance()
+        steps = usual.stepCount
+        sampler = try usual.chosen(convention)
+        for part in text.split(separator: ",") {
+            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
+            guard pair.count == 2 else { throw Failure.usage("--compare takes key=value with commas between, and '\(part)' in '\(text)' is not that") }
+            try set(pair[0], to: pair[1], text)
+        }
+        // Refuses a count of steps or a sampler of another path before anything is measured.
+        _ = try SamplingPlan(sampler, steps: steps, convention)
+    }
+
+    private mutating func set(_ key: String, to value: String, _ text: String) throws {
+        switch key {
+        case "guidance":
+            guard let kind = GuidanceKind(rawValue: value) else { throw wrong(value, key, GuidanceKind.allCases.map(\.rawValue)) }
+            guidance.kind = kind
+        case "scale":
+            guard let number = Float(value), number.isFinite, number >= 0 else { throw Failure.usage("scale in '\(text)' is a number from 0, not '\(value)'") }
+            guidance.scale = number
+        case "interval":
+            let ends = value.components(separatedBy: "..").map { Double($0) }
+            guard ends.count == 2, let low = ends[0], let high = ends[1], 0 <= low, low <= high, high <= 1 else {
+                throw Failure.usage("interval in '\(text)' is two noise levels from 0 to 1, the lower first, as in 0.1..0.8; not '\(value)'")
+            }
+            guidance.interval = low...high
+        case "steps":
+            guard let number = Int(value) else { throw Failure.usage("steps in '\(text)' is a whole number, not '\(value)'") }
+            steps = number
+        case "sampler":
+            guard let found = Sampler(rawValue: value) else { throw wrong(value, key, Sampler.allCases.map(\.rawValue)) }
+            sampler = found
+        default: throw Failure.usage("--compare knows guidance, scale, interval, steps and sampler; '\(key)' in '\(text)' is none of them")
+        }
+    }
+
+    private func wrong(_ value: String, _ key: String, _ right: [String]) -> Failure {
+        .usage("there is no \(key) '\(value)': choose among \(right.joined(separator: ", "))")
+    }
+}
+
+extension SamplingSetting: Encodable {
+    enum CodingKeys: String, CodingKey { case name, guidance, scale, interval, steps, sampler }
+
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(name, forKey: .name)
+        try values.encode(guidance.kind.rawValue, forKey: .guidance)
+        try values.encode(guidance.scale, forKey: .scale)
+        try values.encode([guidance.interval.lowerBound, guidance.interval.upperBound], forKey: .interval)
+        try values.encode(steps, forKey: .steps)
+        try values.encode(sampler, forKey: .sampler)
+    }
+}

@@ -1,0 +1,80 @@
+import Foundation
+import ImageFiles
+import Testing
+
+/// `eval` as a user meets it, on a small random base: what it prints and writes, not how good the base is.
+@Suite(.serialized) struct EvalTests {
+    private static let small = ["--n", "6", "--held-out", "2", "--reference", "12", "--resamples", "4", "--lessons", "1", "--steps", "2", "--no-cache"]
+
+    private func object(_ text: String) throws -> [String: Any] { try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]) }
+
+    @Test func aBaseFileIsMeasuredAtTwoSettingsAndReported() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let (html, png) = (program.folder + "/page.html", program.folder + "/page.png")
+        let arguments =
+            ["eval", "base", "--base-file", Program.golden("dit-pixel"), "--data", "synthetic:flowers", "--json"] + Self.small
+            + ["--compare", "guidance=cfg,scale=3", "--compare", "guidance=none", "--report", html, "--report", png]
+        let first = try program.run(arguments)
+        #expect(first.code == 0, "\(first.errors)")
+        let data = try #require(try object(first.out)["data"] as? [String: Any])
+        #expect((data["features"] as? String)?.contains("block 1 of 3 of the frozen base") == true)
+        let group = try #require((data["groups"] as? [[String: Any]])?.first)
+        #expect(group["data"] as? String == "synthetic:flowers" && group["reference_images"] as? Int == 12 && group["floor"] != nil)
+        let subject = try #require((group["subjects"] as? [[String: Any]])?.first)
+        #expect(((subject["held_out"] as? [String: Any])?["buckets"] as? [Any])?.count == 16)
+        let samples = try #require(subject["samples"] as? [[String: Any]])
+        #expect(samples.count == 2 && samples[0]["psnr"] == nil && samples[1]["psnr"] != nil)
+        for sample in samples {
+            let distance = try #require((sample["frechet"] as? [String: Any])?["distance"] as? [String: Double])
+            #expect(try #require(distance["value"]) > 0 && distance["standard_error"] != nil)
+        }
+        #expect((samples[1]["frechet"] as? [String: Any])?["change"] != nil && samples[1]["agreement"] != nil)
+
+        let page = try String(contentsOfFile: html, encoding: .utf8)
+        #expect(page.contains("Not the FID") && page.components(separatedBy: "data:image/png;base64,").count == 4)
+        #expect(try RGBImage(contentsOf: png).width > 1000)
+
+        func withoutTimes(_ text: String) -> String { text.replacing(/"seconds_per_image":[0-9.e-]+/, with: "") }
+        #expect(withoutTimes(try program.run(arguments).out) == withoutTimes(first.out))
+    }
+
+    @Test func theImagesAreWrittenAsFIDToolsReadThem() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let file = program.folder + "/samples.npz"
+        let result = try program.run(
+            ["eval", "base", "--base-file", Program.golden("dit-pixel"), "--data", "synthetic:flowers", "--npz", file] + Self.small)
+        #expect(result.code == 0 && result.out.contains("written to \(file)") && result.out.contains("FRÉCHET"), "\(result.errors)")
+        let bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
+        #expect(bytes.starts(with: [0x50, 0x4b, 3, 4]) && bytes[30..<41].elementsEqual("arr_0.npy".utf8 + [0x93, 0x4e]))
+        let header = String(decoding: bytes[49..<167], as: UTF8.self)
+        #expect(header.hasPrefix("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 16, 16, 3), }") && header.hasSuffix("\n"))
+        // Local header, name, array, then the directory and its end.
+        #expect(bytes.count == 39 + 128 + 6 * 16 * 16 * 3 + 55 + 22)
+    }
+
+    @Test func everyMistakeHasItsSentenceAndCode() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let base = ["--base-file", Program.golden("dit-pixel")]
+        func fails(_ code: Int32, _ sentence: String, _ arguments: [String]) throws {
+            let result = try program.run(["eval"] + arguments)
+            #expect(result.code == code && result.errors.contains(sentence), "\(arguments): \(result.code) \(result.errors)")
+        }
+        try fails(10, "no adapter store", ["flowers"])
+        try fails(2, "give at least one domain or recipe", [])
+        try fails(2, "name adapters by --adapter-file", ["flowers"] + base)
+        try fails(2, "give --data synthetic:DOMAIN", ["base"] + base)
+        try fails(4, "there is no synthetic domain 'flowrs'", ["base", "--data", "synthetic:flowrs"] + base)
+        try fails(4, "there is no folder", ["base", "--data", program.folder + "/nothing"] + base)
+        let known = ["base", "--data", "synthetic:flowers"] + base
+        try fails(2, "a report ends in .html or .png", known + ["--report", "a.pdf"])
+        try fails(2, "'scael' in 'scael=3' is none of them", known + ["--compare", "scael=3"])
+        try fails(2, "there is no guidance 'fast'", known + ["--compare", "guidance=fast"])
+        try fails(2, "interval in 'interval=2..1' is two noise levels", known + ["--compare", "interval=2..1"])
+        try fails(2, "--n is 0 or between 2 and 50000", known + ["--n", "1"])
+        try fails(2, "images of one domain and one setting", known + ["--compare", "guidance=none", "--compare", "scale=2", "--npz", "x.npz"])
+        try fails(2, "eval measures pictures", ["base", "--base-file", Program.golden("dit-tiny"), "--data", "synthetic:flowers"])
+    }
+}
