@@ -56,7 +56,7 @@ let package = Package(
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
-            dependencies: ["DiTModel", "Diffusion", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+            dependencies: ["DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
             name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(

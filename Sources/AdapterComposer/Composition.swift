@@ -9,9 +9,14 @@ extension CanonicalSum {
     package func adapter(over base: ComposingBase, labelsFrom: String? = nil) throws(ComposerError) -> Adapter {
         if parts.isEmpty { return base.adapter }
         if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
-        let (vector, null) = values(over: base)
-        guard vector.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let ingredients = ingredients
+        if let other = ingredients.first(where: { $0.adapter.manifest.imageGrid != ingredients[0].adapter.manifest.imageGrid }) {
+            throw .mixedResolutions(first: ingredients[0].name, second: other.name)
+        }
+        let pairs = try lowRankVector(over: base)
+        let (sum, null) = values(over: base)
+        let vector = pairs ?? TunableVector(sum, layout: base.layout)
+        guard vector.values.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let classes: ClassTable
         if let labelsFrom {
             guard let chosen = ingredients.first(where: { $0.isNamed(labelsFrom) }) else {
@@ -23,11 +28,14 @@ extension CanonicalSum {
         }
         let manifests = ingredients.map(\.adapter.manifest)
         var manifest = AdapterManifest(
-            name: nil, baseDigest: base.digest, layoutDigest: base.layoutDigest, trainableSet: TrainableSet(uniting: manifests.map(\.trainableSet)),
-            classes: classes.names, prediction: base.prediction, path: base.path)
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.over(vector.lowRank).digest,
+            trainableSet: vector.lowRank == nil ? TrainableSet(uniting: manifests.map(\.trainableSet)) : TrainableSet(.lora, gammaDepth: 0),
+            classes: classes.names, prediction: base.prediction, path: base.path, lowRank: vector.lowRank)
+        manifest.resolution = manifests[0].resolution
+        manifest.positionScale = manifests[0].positionScale
         manifest.parents = ingredients.map(\.digest)
         manifest.recipe = text
-        return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
+        return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 
     /// The summed vector alone.

@@ -54,11 +54,12 @@ package struct ComposingBase: Sendable {
     /// Refuses what cannot be a term over this base.
     package func check(_ ingredient: Ingredient) throws(ComposerError) {
         let (name, manifest) = (ingredient.name, ingredient.adapter.manifest)
-        guard manifest.kind == "difffit" else { throw .otherKind(name: name, kind: manifest.kind) }
+        guard ["difffit", "lora"].contains(manifest.kind) else { throw .otherKind(name: name, kind: manifest.kind) }
         guard manifest.baseDigest == digest else { throw .otherBase(name: name, base: manifest.baseDigest, wanted: digest) }
         let count = ingredient.adapter.vector.values.count
-        guard manifest.layoutDigest == layoutDigest, count == layout.count, ingredient.adapter.classes.width == classes.width else {
-            throw .otherLayout(name: name, values: count, wanted: layout.count)
+        let own = manifest.layout(over: layout)
+        guard manifest.layoutDigest == (manifest.lowRank == nil ? layoutDigest : own.digest), count == own.count, ingredient.adapter.classes.width == classes.width else {
+            throw .otherLayout(name: name, values: count, wanted: own.count)
         }
     }
 

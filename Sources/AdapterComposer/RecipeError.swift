@@ -31,6 +31,10 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(name: String, base: Digest, wanted: Digest)
     case otherLayout(name: String, values: Int, wanted: Int)
     case otherKind(name: String, kind: String)
+    case mixedKinds(lora: String, difffit: String)
+    case mergeOfPairs(name: String)
+    case tooManyRanks(layer: String, rank: Int, limit: Int)
+    case mixedResolutions(first: String, second: String)
     case noSuchBlock(block: Int, depth: Int)
     case scoreWeights(sum: Double)
     case notFinite(recipe: String)
@@ -48,7 +52,13 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .otherBase(let name, let base, let wanted): "'\(name)' belongs to the base \(base.short), not to \(wanted.short)"
         case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values) values; this base takes \(wanted)"
-        case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' can be composed"
+        case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' and 'lora' can be composed"
+        case .mixedKinds(let lora, let difffit):
+            "'\(lora)' holds low-rank pairs and '\(difffit)' biases and scales: adapters are composed within one kind"
+        case .mergeOfPairs(let name): "'\(name)' holds low-rank pairs, whose factors have no signs or shares to merge by: add them with weights"
+        case .tooManyRanks(let layer, let rank, let limit):
+            "the pairs of '\(layer)' add up to rank \(rank), more than the layer's \(limit): compose fewer adapters, or of smaller rank"
+        case .mixedResolutions(let first, let second): "'\(first)' and '\(second)' were trained at different resolutions"
         case .noSuchBlock(let block, let depth): "there is no block \(block): this base has the blocks 0 to \(depth - 1)"
         case .scoreWeights(let sum):
             "the weights in score(...) add up to \(shortest(sum)); predictions are averaged, so they must add up to 1"

@@ -5,15 +5,21 @@ import TensorFiles
 /// What an adapter says about itself. Unknown fields of a later version are passed over.
 package struct AdapterManifest: Sendable, Hashable, Codable {
     package var schemaVersion = 1
-    package var kind = "difffit"
+    /// "difffit" or "lora".
+    package var kind: String
     /// The name it was stored or exported under; a label, not part of its identity.
     package var name: String?
     package var baseDigest: Digest
     package var layoutDigest: Digest
     package var trainableSet: TrainableSet
+    /// The pairs of a LoRA adapter.
+    package var lowRank: LowRank?
     package var classes: [String]
     package var prediction: String
     package var path: String
+    /// Side of its images in pixels or latent pixels, where that is not the base's, and what positions were divided by.
+    package var resolution: Int?
+    package var positionScale: Double?
     package var training: TrainingFacts?
     /// ISO 8601.
     package var created: String?
@@ -25,12 +31,14 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
-        training: TrainingFacts? = nil, created: String? = nil
+        lowRank: LowRank? = nil, training: TrainingFacts? = nil, created: String? = nil
     ) {
+        kind = lowRank == nil ? "difffit" : "lora"
         self.name = name
         self.baseDigest = baseDigest
         self.layoutDigest = layoutDigest
         self.trainableSet = trainableSet
+        self.lowRank = lowRank
         self.classes = classes
         self.prediction = prediction
         self.path = path
@@ -39,11 +47,32 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case kind, name, classes, prediction, path, training, created, parents, recipe, golden
+        case kind, name, classes, prediction, path, training, created, parents, recipe, golden, resolution
+        case lowRank = "low_rank"
+        case positionScale = "position_scale"
         case schemaVersion = "schema_version"
         case baseDigest = "base_digest"
         case layoutDigest = "layout_digest"
         case trainableSet = "trainable_set"
+    }
+}
+
+extension AdapterManifest {
+    /// The table that the adapter's vector is over: the base's own, or that and the low-rank pairs.
+    package func layout(over base: TunableLayout) -> TunableLayout { base.over(lowRank) }
+
+    /// The grid of images that the adapter was trained on, where it is not the base's own.
+    package var imageGrid: ImageGrid? { resolution.map { ImageGrid(size: $0, positionScale: positionScale ?? 1) } }
+}
+
+/// Side of the images, in pixels or latent pixels, and what the positions of their patches are divided by.
+package struct ImageGrid: Sendable, Hashable {
+    package let size: Int
+    package let positionScale: Double
+
+    package init(size: Int, positionScale: Double) {
+        self.size = size
+        self.positionScale = positionScale
     }
 }
 
@@ -61,7 +90,10 @@ package struct Adapter: Sendable, Hashable {
 
     /// The same adapter with every value of its trainable set and class table rounded to bfloat16: half the bytes, and by
     /// its content another adapter. What the set leaves out stays the base's.
-    package func roundedToBFloat16(_ layout: TunableLayout) -> Adapter {
+    ///
+    /// - Parameter base: the base's own table.
+    package func roundedToBFloat16(_ base: TunableLayout) -> Adapter {
+        let layout = manifest.layout(over: base)
         var values = vector.values
         for tensor in manifest.trainableSet.tensors(of: layout) {
             for index in tensor.range { values[index] = BFloat16.rounded(values[index]) }
@@ -71,12 +103,13 @@ package struct Adapter: Sendable, Hashable {
             classes: ClassTable(names: classes.names, values: classes.values.map(BFloat16.rounded)))
     }
 
-    /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, class names and every value. Names, dates and
+    /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, a resolution of its own, class names and every value. Names, dates and
     /// training facts do not change it.
     package var digest: Digest {
         var hash = SHA256()
         let set = manifest.trainableSet
-        let head = [manifest.kind, "\(manifest.baseDigest)", "\(manifest.layoutDigest)", "\(set.method.rawValue):\(set.gammaDepth)"]
+        var head = [manifest.kind, "\(manifest.baseDigest)", "\(manifest.layoutDigest)", "\(set.method.rawValue):\(set.gammaDepth)"]
+        if let resolution = manifest.resolution { head.append("\(resolution):\(manifest.positionScale ?? 1)") }
         for text in head + classes.names {
             // The length first: no two lists of names give one text.
             hash.update(data: Data("\(text.utf8.count):\(text)\n".utf8))

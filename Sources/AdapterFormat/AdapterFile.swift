@@ -21,10 +21,14 @@ package enum AdapterFile {
     package static func read(_ file: TensorFile, base: BaseFile) throws -> Adapter {
         let path = file.path
         let file = try tunablePart(of: file, base: base)
-        let layout = base.layout
+        let layout: TunableLayout
         var manifest: AdapterManifest
         if let stated = try self.manifest(of: file) {
             manifest = stated
+            if let fault = manifest.lowRank?.fault(on: base.configuration) {
+                throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
+            }
+            layout = manifest.layout(over: base.layout)
             guard manifest.layoutDigest == layout.digest else {
                 throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
             }
@@ -33,8 +37,9 @@ package enum AdapterFile {
             }
         } else {
             manifest = try foreignManifest(file, base)
+            layout = manifest.layout(over: base.layout)
         }
-        let vector = try vector(file, manifest.trainableSet, base)
+        let vector = try vector(file, manifest.trainableSet, base, layout)
         let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
         manifest.classes = classes.names
         var adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
@@ -49,9 +54,9 @@ package enum AdapterFile {
         return adapter
     }
 
-    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
-        var values = base.vector.values
-        var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: base.layout).map { ($0.name, $0) })
+    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile, _ layout: TunableLayout) throws -> TunableVector {
+        var values = base.vector.extended(to: layout).values
+        var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: layout).map { ($0.name, $0) })
         for entry in file.entries where entry.name != TunableLayout.classTableName {
             guard let tensor = wanted.removeValue(forKey: entry.name) else {
                 throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
@@ -64,7 +69,7 @@ package enum AdapterFile {
         if let missing = wanted.values.min(by: { $0.range.lowerBound < $1.range.lowerBound }) {
             throw AdapterFormatError.missingTensor(file: file.path, name: missing.name, shape: missing.shape)
         }
-        return TunableVector(values, layout: base.layout)
+        return TunableVector(values, layout: layout)
     }
 
     private static func classTable(_ file: TensorFile, names: [String], width: Int) throws -> ClassTable {
@@ -86,24 +91,44 @@ package enum AdapterFile {
 
     /// The manifest of a file that other software wrote: the trainable set is told from the tensors that are there.
     private static func foreignManifest(_ file: TensorFile, _ base: BaseFile) throws -> AdapterManifest {
+        if let lowRank = pairs(of: file, base.configuration) { return try foreignLoRA(file, base, lowRank) }
         let hasNorms = base.layout.tensors.contains { $0.kind == .normWeight && file[$0.name] != nil }
         let depth = base.layout.tensors.filter { $0.kind == .gamma && file[$0.name] != nil }.compactMap(\.block).max().map { $0 + 1 } ?? 0
         let set = TrainableSet(hasNorms ? .difffit : depth > 0 ? .difffitA : .bitfit, gammaDepth: depth)
         if let missing = set.tensors(of: base.layout).first(where: { file[$0.name] == nil }) {
             throw AdapterFormatError.noTrainableSet(file: file.path, missing: missing.name)
         }
-        guard let rows = file[TunableLayout.classTableName]?.shape.first, rows > 0 else {
-            throw AdapterFormatError.missingTensor(
-                file: file.path, name: TunableLayout.classTableName, shape: [base.configuration.numClasses + 1, base.configuration.hiddenSize])
-        }
         return AdapterManifest(
-            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: (0..<(rows - 1)).map(String.init),
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: try numberedClasses(file, base),
             prediction: base.card.prediction, path: base.card.path)
     }
 
+    private static func numberedClasses(_ file: TensorFile, _ base: BaseFile) throws(AdapterFormatError) -> [String] {
+        guard let rows = file[TunableLayout.classTableName]?.shape.first, rows > 0 else {
+            throw .missingTensor(
+                file: file.path, name: TunableLayout.classTableName, shape: [base.configuration.numClasses + 1, base.configuration.hiddenSize])
+        }
+        return (0..<(rows - 1)).map(String.init)
+    }
+
+    /// Ranks as the shapes of the pairs' first factors give them; alpha, which no shape gives, as the rank.
+    private static func pairs(of file: TensorFile, _ configuration: DiTConfiguration) -> LowRank? {
+        let linears = (0..<configuration.depth).flatMap { block in LowRank.Linear.allCases.map { $0.name(block: block) } }
+        let ranks = linears.compactMap { name in file[LowRank.names(of: name).a]?.shape.first.map { (name, $0) } }
+        return ranks.isEmpty ? nil : LowRank(ranks: Dictionary(uniqueKeysWithValues: ranks), scale: 1)
+    }
+
+    private static func foreignLoRA(_ file: TensorFile, _ base: BaseFile, _ lowRank: LowRank) throws(AdapterFormatError) -> AdapterManifest {
+        AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.adding(lowRank).digest,
+            trainableSet: TrainableSet(.lora, gammaDepth: 0), classes: try numberedClasses(file, base), prediction: base.card.prediction,
+            path: base.card.path, lowRank: lowRank)
+    }
+
     /// The file's bytes go to `path` whole or not at all. `.bf16` loses nothing of an adapter that was rounded before.
-    package static func write(_ adapter: Adapter, layout: TunableLayout, to path: String, as type: ElementType = .f32) throws {
-        var tensors = adapter.manifest.trainableSet.tensors(of: layout).map {
+    /// - Parameter base: the base's own table.
+    package static func write(_ adapter: Adapter, layout base: TunableLayout, to path: String, as type: ElementType = .f32) throws {
+        var tensors = adapter.manifest.trainableSet.tensors(of: adapter.manifest.layout(over: base)).map {
             OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range]), as: type)
         }
         let table = adapter.classes

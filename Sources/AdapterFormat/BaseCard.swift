@@ -11,6 +11,12 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     package var seed: UInt64
     /// Mean training loss over the last tenth of the steps.
     package var loss: Float
+    /// Denoising error on images that were never trained on, where some were held out.
+    package var heldOutError: Float?
+    /// How tokens were routed around middle blocks, where they were.
+    package var tokenCut: String?
+    /// Share of the values that was given back to the base, where some were.
+    package var sparsity: Double?
 
     package init(
         data: String, dataDigest: Digest, images: Int, steps: Int, batch: Int, learningRate: Float, lossWeighting: String, seed: UInt64,
@@ -28,7 +34,9 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case data, images, steps, batch, seed, loss
+        case data, images, steps, batch, seed, loss, sparsity
+        case heldOutError = "held_out_error"
+        case tokenCut = "token_cut"
         case dataDigest = "data_digest"
         case learningRate = "learning_rate"
         case lossWeighting = "loss_weighting"

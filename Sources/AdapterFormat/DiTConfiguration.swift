@@ -70,12 +70,16 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
     }
 
     /// The fixed table of positions (T, D): the column's block first, then the row's, each [sin | cos].
-    package var positions: [Float] {
+    package var positions: [Float] { positions(scale: 1) }
+
+    /// - Parameter scale: every coordinate is divided by it, so that a finer grid spans the range that a base was trained on
+    ///   (`reference/difffit.md` section 8).
+    package func positions(scale: Double) -> [Float] {
         let quarter = hiddenSize / 4
         let frequencies = (0..<quarter).map { pow(10000, -Double($0) / Double(quarter)) }
         // Each coordinate's sines and cosines are the same in every row and column.
         let halves = (0..<gridSize).map { position in
-            frequencies.map { Float(sin(Double(position) * $0)) } + frequencies.map { Float(cos(Double(position) * $0)) }
+            frequencies.map { Float(sin(Double(position) / scale * $0)) } + frequencies.map { Float(cos(Double(position) / scale * $0)) }
         }
         return (0..<gridSize).flatMap { row in (0..<gridSize).flatMap { column in halves[column] + halves[row] } }
     }

@@ -7,6 +7,8 @@ package struct TrainableSet: Sendable, Hashable, Codable {
         case difffitA = "difffit-a"
         /// Biases and class table alone.
         case bitfit
+        /// Low-rank pairs beside the frozen matrices, and the class table.
+        case lora
         /// Every parameter except the fixed position table; the result is a base, not an adapter.
         case full
     }
@@ -27,6 +29,8 @@ package struct TrainableSet: Sendable, Hashable, Codable {
 
     package func contains(_ tensor: TunableTensor) -> Bool {
         switch tensor.kind {
+        case .lowRank: method == .lora
+        case _ where method == .lora: false
         case .bias: true
         case .gamma: tensor.block.map { $0 < gammaDepth } ?? false
         case .normWeight, .normBias: method == .difffit

@@ -10,6 +10,8 @@ package enum TunableKind: String, Codable, Sendable, CaseIterable {
     case normWeight
     /// Affine LayerNorm bias, 0 in the base model.
     case normBias
+    /// A factor of a low-rank pair beside a frozen matrix, absent in the base model (`LowRank`).
+    case lowRank
 }
 
 /// One row of the layout: a tensor under its reference name and where its values lie in a `TunableVector`.
@@ -17,14 +19,15 @@ package struct TunableTensor: Sendable, Hashable {
     package let name: String
     package let kind: TunableKind
     package let range: Range<Int>
+    package let shape: [Int]
     /// Index of the transformer block, nil outside the blocks.
     package let block: Int?
 
     package var count: Int { range.count }
-    package var shape: [Int] { [range.count] }
 }
 
-/// The ordered table of every value that DiffFit may change in one base model: biases, gammas and affine LayerNorm.
+/// The ordered table of every value that an adapter may change in one base model: biases, gammas and affine LayerNorm, and
+/// for a LoRA adapter its low-rank pairs after them.
 ///
 /// The table is the same for every adapter of a base: gammas and norms have their place in each block, and a
 /// `TrainableSet` says which of them an adapter may move. Names and order follow the reference's state dict
@@ -34,6 +37,8 @@ package struct TunableLayout: Sendable, Hashable {
     package let tensors: [TunableTensor]
     /// Values in one vector.
     package let count: Int
+    /// The pairs at the end of the table; nil in the base's own table and DiffFit's.
+    package let lowRank: LowRank?
     private let indexByName: [String: Int]
 
     package init(_ configuration: DiTConfiguration) {
@@ -41,7 +46,7 @@ package struct TunableLayout: Sendable, Hashable {
         var tensors: [TunableTensor] = []
         var end = 0
         func add(_ name: String, _ kind: TunableKind, _ count: Int, block: Int? = nil) {
-            tensors.append(TunableTensor(name: name, kind: kind, range: end..<(end + count), block: block))
+            tensors.append(TunableTensor(name: name, kind: kind, range: end..<(end + count), shape: [count], block: block))
             end += count
         }
         add("x_embedder.proj.bias", .bias, D)
@@ -65,9 +70,14 @@ package struct TunableLayout: Sendable, Hashable {
         }
         add("final_layer.linear.bias", .bias, configuration.patchOutSize)
         add("final_layer.adaLN_modulation.1.bias", .bias, 2 * D)
+        self.init(configuration, tensors, lowRank: nil)
+    }
+
+    init(_ configuration: DiTConfiguration, _ tensors: [TunableTensor], lowRank: LowRank?) {
         self.configuration = configuration
         self.tensors = tensors
-        self.count = end
+        self.count = tensors.last?.range.upperBound ?? 0
+        self.lowRank = lowRank
         self.indexByName = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
     }
 
@@ -75,10 +85,13 @@ package struct TunableLayout: Sendable, Hashable {
 
     package static let classTableName = "y_embedder.embedding_table.weight"
 
-    /// SHA-256 over the names and shapes in order: two bases with one digest accept the same vectors.
+    /// SHA-256 over the names and shapes in order and the pairs' scale: two bases with one digest accept the same vectors.
     package var digest: Digest {
         var hash = SHA256()
-        for tensor in tensors { hash.update(data: Data("\(tensor.name)[\(tensor.count)]\n".utf8)) }
+        for tensor in tensors {
+            hash.update(data: Data("\(tensor.name)[\(tensor.shape.map(String.init).joined(separator: ","))]\n".utf8))
+        }
+        if let lowRank { hash.update(data: Data("scale \(lowRank.scale)\n".utf8)) }
         return Digest(hash.finalize())
     }
 }

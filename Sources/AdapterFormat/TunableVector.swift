@@ -5,11 +5,14 @@ import Foundation
 /// The base model itself is one of these: its own biases, gammas and norm weights 1, norm biases 0.
 package struct TunableVector: Sendable, Hashable {
     package let values: [Float]
+    /// The layout's pairs, which tell this vector from one over another layout of the same base.
+    package let lowRank: LowRank?
 
     /// The values in layout order; the count must be the layout's.
     package init(_ values: [Float], layout: TunableLayout) {
         precondition(values.count == layout.count, "a vector over this layout has \(layout.count) values, not \(values.count)")
         self.values = values
+        lowRank = layout.lowRank
     }
 
     /// Gammas and norm weights 1, everything else 0: the base vector before its biases are read.
@@ -19,6 +22,12 @@ package struct TunableVector: Sendable, Hashable {
             for i in tensor.range { values[i] = 1 }
         }
         return TunableVector(values, layout: layout)
+    }
+
+    /// The same values over a longer table of the same base: pairs that were not there are zero.
+    package func extended(to layout: TunableLayout) -> TunableVector {
+        precondition(values.count <= layout.count, "\(values.count) values do not fit a layout of \(layout.count)")
+        return TunableVector(values + [Float](repeating: 0, count: layout.count - values.count), layout: layout)
     }
 }
 

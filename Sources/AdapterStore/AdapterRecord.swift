@@ -46,3 +46,15 @@ package struct BaseValues: Sendable {
         vectorDigest = Digest(hash.finalize())
     }
 }
+
+extension BaseValues {
+    /// The base's values over the table that a manifest's adapter uses: with low-rank pairs, which are zero in the base, where it
+    /// has them. It is all that the store reads of a manifest.
+    func over(layoutOf manifest: Data) throws(StoreError) -> BaseValues {
+        struct Pairs: Decodable { let low_rank: LowRank? }
+        guard let lowRank = (try? JSONDecoder().decode(Pairs.self, from: manifest))?.low_rank else { return self }
+        if let fault = lowRank.fault(on: layout.configuration) { throw .incompatible("The adapter's manifest cannot be used: \(fault).") }
+        let extended = layout.adding(lowRank)
+        return try BaseValues(digest: digest, layout: extended, vector: vector.extended(to: extended))
+    }
+}

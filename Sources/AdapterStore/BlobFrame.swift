@@ -8,8 +8,9 @@ package enum BlobFrame {
     /// - Parameter level: zstd compression level.
     /// - Throws: `incompatible` where adapter and base do not fit, `notRounded`, `tooLarge`.
     package static func encode(
-        _ adapter: StoredAdapter, over base: BaseValues, _ precision: StoredPrecision, level: Int
+        _ adapter: StoredAdapter, over ownBase: BaseValues, _ precision: StoredPrecision, level: Int
     ) throws(StoreError) -> [UInt8] {
+        let base = try ownBase.over(layoutOf: adapter.manifest)
         try checkFits(adapter, base)
         let names = pack(adapter.classes.names)
         var header = try BlobHeader(adapter, nameBytes: names.count, over: base, precision)
@@ -35,8 +36,9 @@ package enum BlobFrame {
     /// - Parameter digest: the key under which the frame was found.
     /// - Throws: `damaged`, `digestMismatch`, `incompatible` where the frame was made over another base.
     package static func decode(
-        _ frame: [UInt8], digest: Digest, manifest: Data, over base: BaseValues
+        _ frame: [UInt8], digest: Digest, manifest: Data, over ownBase: BaseValues
     ) throws(StoreError) -> StoredAdapter {
+        let base = try ownBase.over(layoutOf: manifest)
         let item = "adapter \(digest.short)"
         func fault(_ reason: String) -> StoreError { .damaged(item: item, reason: reason) }
         let header = try checkedHeader(frame, digest: digest)

@@ -14,13 +14,36 @@ extension TrainingObjective {
 }
 
 extension TrainingRun {
-    /// A run that fine-tunes an adapter on a frozen base. Each class starts at the base's null class, a little apart.
+    /// A run that fine-tunes an adapter on a frozen base, or with the full set a copy of the base itself. Each class starts at the base's null class, a little apart; the first
+    /// factor of a low-rank pair starts at random, the second at zero.
+    ///
+    /// - Parameters:
+    ///   - lowRank: the pairs of a LoRA run.
+    ///   - model: over the base's matrices, at the resolution of the images.
     package static func adapter(
-        _ settings: TrainingSettings, _ set: TrainableSet, base: BaseFile, model: DiT, data: TrainingData, pool: ComputePool
+        _ settings: TrainingSettings, _ set: TrainableSet, lowRank: LowRank? = nil, base: BaseFile, model: DiT, data: TrainingData,
+        pool: ComputePool, processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
+        let c = model.configuration
+        guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else {
+            throw TrainingError.otherSize(images: data.size, network: c.inputSize)
+        }
         let names = data.classNames
-        let values = TrainableValues(base.layout, classes: names.count, withWeights: false)
-        values.vector.copy(from: base.vector.values)
+        let layout = base.layout.over(lowRank)
+        let start = base.vector.extended(to: layout)
+        let values = TrainableValues(layout, classes: names.count, withWeights: set.method == .full)
+        values.vector.copy(from: start.values)
+        var model = model
+        if let weights = values.weights {
+            for (copy, frozen) in zip(weights.all, model.weights.all) { copy.copy(from: frozen) }
+            model = DiT(model.configuration, weights: weights, preset: model.preset, positionScale: model.positionScale)
+        }
+        for (index, tensor) in layout.tensors.enumerated() where tensor.name.hasSuffix(LowRank.names(of: "").a) {
+            let a = values.vector.values(tensor.range)
+            NoiseStream(seed: settings.seed, stream: 7 << 60 | UInt64(index)).normals(into: a)
+            let deviation = 1 / Float(tensor.shape[1]).squareRoot()
+            a.withMutableSpan { for i in $0.indices { $0[i] *= deviation } }
+        }
         let width = base.classes.width
         let null = Array(base.classes.values[(base.classes.nullClass * width)...].prefix(width))
         for row in 0...names.count {
@@ -28,49 +51,60 @@ extension TrainingRun {
             NoiseStream(seed: settings.seed, stream: 1 << 62 | UInt64(row)).normals(into: target)
             target.withMutableSpan { for i in $0.indices { $0[i] = null[i] + (row == names.count ? 0 : 0.02 * $0[i]) } }
         }
-        return TrainingRun(
+        return try TrainingRun(
             settings, set, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), data: data, model: model,
-            values: values, layout: base.layout, pool: pool, startDigest: base.digest)
+            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start), processes: processes)
     }
 
     /// A run that trains a base from nothing.
     package static func base(
-        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ComputePool
+        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ComputePool,
+        processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let layout = TunableLayout(configuration)
         let values = TrainableValues(layout, classes: configuration.numClasses, withWeights: true)
         values.initialise(layout, seed: settings.seed)
         guard let weights = values.weights else { preconditionFailure("full values without weights") }
-        return TrainingRun(
+        return try TrainingRun(
             settings, TrainableSet(.full, configuration), objective: objective, data: data, model: DiT(configuration, weights: weights),
-            values: values, layout: layout, pool: pool, startDigest: layout.digest)
-    }
-
-    /// Mean training loss over the last tenth of the steps done.
-    package var recentLoss: Float {
-        let recent = losses.suffix(max(1, losses.count / 10))
-        return recent.reduce(0, +) / Float(max(recent.count, 1))
+            values: values, layout: layout, pool: pool, start: TrainingStart(digest: layout.digest, vector: .neutral(layout)), processes: processes)
     }
 
     package var facts: TrainingFacts {
-        TrainingFacts(
-            data: data.summary, dataDigest: data.digest, images: data.count, steps: step, batch: settings.batch,
-            learningRate: settings.learningRate, lossWeighting: settings.lossWeighting, seed: settings.seed, loss: recentLoss)
+        var facts = TrainingFacts(
+            data: data.summary, dataDigest: data.digest, images: training.count, steps: step, batch: settings.imagesPerStep,
+            learningRate: settings.learningRate, lossWeighting: settings.lossWeighting, seed: settings.seed, loss: history.recentLoss)
+        if let heldOut, heldOut.bestStep != nil {
+            facts.heldOutError = settings.patience != nil ? heldOut.bestError : history.heldOut.last?.error
+        }
+        if settings.tokenCut != "none" { facts.tokenCut = settings.tokenCut }
+        if settings.sparsity > 0 { facts.sparsity = settings.sparsity }
+        return facts
     }
 
-    /// The averaged values as an adapter of the base. What the set does not move is the base's, bit for bit.
-    package func adapter(name: String, base: BaseFile, created: String?) -> Adapter {
-        let manifest = AdapterManifest(
-            name: name, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: data.classNames,
-            prediction: base.card.prediction, path: base.card.path, training: facts, created: created)
+    /// Values of the run as an adapter of the base. What the set does not move is the base's, bit for bit.
+    /// - Parameter values: nil is the run's result.
+    package func adapter(name: String, base: BaseFile, created: String?, values: TrainableValues? = nil) -> Adapter {
+        let values = values ?? result
+        var manifest = AdapterManifest(
+            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: set, classes: data.classNames,
+            prediction: base.card.prediction, path: base.card.path, lowRank: layout.lowRank, training: facts, created: created)
+        if model.configuration.inputSize != base.configuration.inputSize || model.positionScale != 1 {
+            manifest.resolution = model.configuration.inputSize
+            manifest.positionScale = model.positionScale
+        }
         return Adapter(
-            manifest: manifest, vector: TunableVector(average.vector.array, layout: base.layout),
-            classes: ClassTable(names: data.classNames, values: average.classTable.array))
+            manifest: manifest, vector: TunableVector(values.vector.array, layout: layout),
+            classes: ClassTable(names: data.classNames, values: values.classTable.array))
     }
 
-    /// Writes the averaged values as a base file.
-    package func writeBase(named name: String, configuration: DiTConfiguration, to path: String, as type: StoredWeights) throws {
-        guard let weights = average.weights else { preconditionFailure("only full training makes a base") }
+    /// Writes values of the run as a base file.
+    /// - Parameter values: nil is the run's result.
+    package func writeBase(
+        named name: String, configuration: DiTConfiguration, to path: String, as type: StoredWeights, values: TrainableValues? = nil
+    ) throws {
+        let values = values ?? result
+        guard let weights = values.weights else { preconditionFailure("only full training makes a base") }
         let convention = objective.convention
         let card = BaseCard(
             name: name, prediction: convention.prediction.rawValue, path: convention.path.rawValue, timeScale: convention.timeScale,
@@ -78,8 +112,8 @@ extension TrainingRun {
         let names = Weights.names(configuration)
         let matrices = weights.all
         try BaseFile.write(
-            to: path, configuration, card: card, vector: TunableVector(average.vector.array, layout: TunableLayout(configuration)),
-            classes: ClassTable(names: data.classNames, values: average.classTable.array), as: type == .bf16 ? .bf16 : .f32
+            to: path, configuration, card: card, vector: TunableVector(values.vector.array, layout: TunableLayout(configuration)),
+            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type == .bf16 ? .bf16 : .f32
         ) { name in
             guard let index = names.firstIndex(where: { $0.name == name }) else { preconditionFailure("no matrix \(name)") }
             return matrices[index].array

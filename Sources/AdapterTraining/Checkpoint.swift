@@ -1,4 +1,5 @@
 import AdapterFormat
+import DiTModel
 import Foundation
 import TensorFiles
 import TensorMath
@@ -10,6 +11,11 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case noImages(folder: String, broken: Int)
     case tooFewClasses(folder: String)
     case notFinite(step: Int)
+    case tokenCut(String, depth: Int)
+    case shards(Int, processes: Int)
+    case otherSize(images: Int, network: Int)
+    case unwritable(String)
+    case processesDiffer(step: Int)
 
     package var description: String {
         switch self {
@@ -18,6 +24,11 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .noImages(let folder, let broken): "'\(folder)' holds no usable PNG or JPEG image (\(broken) broken or empty); give one sub-folder per class"
         case .tooFewClasses(let folder): "'\(folder)' has no sub-folders: give one per class, each with PNG or JPEG files"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
+        case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
+        case .shards(let shards, let processes): "\(shards) shards cannot be dealt evenly to \(processes) processes"
+        case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
+        case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
+        case .unwritable(let path): "'\(path)' cannot be written"
         }
     }
 }
@@ -25,16 +36,25 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
 extension TrainingRun {
     /// What must be equal for a checkpoint to go on in this run.
     private func identity() throws -> [String: String] {
-        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": startDigest.description]
+        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.digest) \(layout.digest)"]
+    }
+
+    private var parts: [(name: String, values: TrainableValues)] {
+        [("values", values), ("first_moments", firstMoments), ("second_moments", secondMoments), ("average", average)]
     }
 
     /// Writes the whole state of the run; an interrupted run goes on from here to the same bytes.
     package func save(to path: String) throws {
-        let parts = [("values", values), ("first_moments", firstMoments), ("second_moments", secondMoments), ("average", average)]
-        let tensors = parts.map { OutgoingTensor($0.0, shape: [$0.1.all.count], $0.1.all.array) }
+        var tensors = parts.map { OutgoingTensor($0.name, shape: [$0.values.all.count], $0.values.all.array) }
+        func add(_ name: String, _ values: [Float]) { tensors.append(OutgoingTensor(name, shape: [values.count], values)) }
+        add("losses", history.losses)
+        add("gradient_norms", history.gradientNorms)
+        add("held_out_errors", history.heldOut.map(\.error))
+        if let heldOut { add("best", heldOut.best.all.array) }
+        if let pruning { add("mask", pruning.mask) }
         var metadata = try identity()
         metadata["step"] = String(step)
-        metadata["losses"] = losses.map { String($0) }.joined(separator: ",")
+        metadata["held_out_steps"] = history.heldOut.map { String($0.step) }.joined(separator: ",")
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 
@@ -45,12 +65,17 @@ extension TrainingRun {
             throw TrainingError.otherRun(file: path, what: key)
         }
         guard let step = file.metadata["step"].flatMap({ Int($0) }) else { throw TrainingError.otherRun(file: path, what: "format") }
-        for (name, part) in [("values", values), ("first_moments", firstMoments), ("second_moments", secondMoments), ("average", average)] {
+        for (name, part) in parts {
             let stored = try file.floats(name)
             guard stored.count == part.all.count else { throw TrainingError.otherRun(file: path, what: "shape") }
             part.all.copy(from: stored)
         }
         self.step = step
-        losses = (file.metadata["losses"] ?? "").split(separator: ",").compactMap { Float($0) }
+        history.losses = try file.floats("losses")
+        history.gradientNorms = try file.floats("gradient_norms")
+        let steps = (file.metadata["held_out_steps"] ?? "").split(separator: ",").compactMap { Int($0) }
+        history.heldOut = zip(steps, try file.floats("held_out_errors")).map { TrainingHistory.Look(step: $0, error: $1) }
+        if let heldOut { heldOut.restore(history.heldOut, best: try file.floats("best")) }
+        if let pruning { pruning.restore(try file.floats("mask")) }
     }
 }

@@ -5,8 +5,8 @@ import TensorMath
 
 /// One batch forward and back: loss and gradients of every trainable value, split over the pool by image.
 ///
-/// Each lane takes every lanes-th chunk of the batch through the whole network and keeps gradients of its own, which are
-/// then added in lane order: the same batch on the same number of lanes gives the same bytes.
+/// The batch is dealt in chunks to shards, each of which keeps gradients of its own; these are then added in the order of the
+/// shards. So a batch on the same number of shards gives the same bytes, whatever number of threads or of processes did them.
 package final class GradientStep {
     /// What the objective sees of one image: its index in the batch, the network's output, and where the gradient goes.
     package typealias ImageLoss = @Sendable (_ image: Int, _ output: Matrix, _ gradient: Matrix) -> Void
@@ -14,89 +14,126 @@ package final class GradientStep {
     private let model: DiT
     private let pool: ComputePool
     private let chunk: Int
+    private let shards: Int
+    private let processes: ProcessGroup?
     /// Per lane, a pass for each count of images up to the chunk, all over one memory.
     private let passes: [[Pass]]
     private let conditionings: [ConditioningState]
     private let outputs: [Matrix]
     private let outputGradients: [Matrix]
-    /// Per lane; lane 0 holds the sum after a step.
-    private let laneGradients: [TrainableValues]
-    private let memories: [Memory]
+    /// Of this process's shards; in a run of one process the first holds the sum after a step.
+    private let shardGradients: [TrainableValues]
+    /// Where several processes share a batch: a shard of another one on its way into the sum, and the sum.
+    private let exchange: (visiting: TrainableValues, sum: TrainableValues)?
 
     /// - Parameters:
+    ///   - trainsWeights: whether the matrices have gradients too.
     ///   - chunk: images of one pass; nil chooses enough for full-speed matrix products.
-    package init(_ model: DiT, layout: TunableLayout, classes: Int, trainsWeights: Bool, pool: ComputePool, chunk: Int? = nil) {
+    ///   - shards: of all processes together; nil is one per lane. A multiple of the processes.
+    ///   - processes: those that share the batch.
+    ///   - route: middle blocks that only a part of the tokens goes through.
+    package init(
+        _ model: DiT, layout: TunableLayout, classes: Int, trainsWeights: Bool, pool: ComputePool, chunk: Int? = nil, shards: Int? = nil,
+        processes: ProcessGroup? = nil, route: TokenRoute? = nil
+    ) {
         let configuration = model.configuration
         let images = chunk ?? max(1, 256 / configuration.tokens)
         let outCount = configuration.outChannels * configuration.inputSize * configuration.inputSize
+        let members = processes?.size ?? 1
+        let shards = shards ?? pool.lanes * members
+        precondition(shards % members == 0, "\(shards) shards on \(members) processes")
         self.model = model
         self.pool = pool
         self.chunk = images
-        let lanes = 0..<pool.lanes
-        passes = lanes.map { _ in
-            Pass.views(configuration, upTo: images, history: trainsWeights ? .all : .tunables, preset: model.preset)
-        }
+        self.shards = shards
+        self.processes = processes
+        let lanes = 0..<min(pool.lanes, shards / members)
+        let history: History = trainsWeights || layout.lowRank != nil ? .all : .tunables
+        passes = lanes.map { _ in Pass.views(configuration, upTo: images, history: history, preset: model.preset, route: route) }
         var conditionings: [ConditioningState] = []
         var outputs: [Matrix] = []
         var outputGradients: [Matrix] = []
-        var memories: [Memory] = []
         for _ in lanes {
             conditionings.append(ConditioningState(configuration, rows: images, backward: true))
             let memory = Memory(capacity: 2 * Memory.paddedCount(images * outCount))
             outputs.append(memory.take(images, outCount))
             outputGradients.append(memory.take(images, outCount))
-            memories.append(memory)
         }
         self.conditionings = conditionings
         self.outputs = outputs
         self.outputGradients = outputGradients
-        self.memories = memories
-        laneGradients = lanes.map { _ in TrainableValues(layout, classes: classes, withWeights: trainsWeights) }
+        let values = { TrainableValues(layout, classes: classes, withWeights: trainsWeights) }
+        shardGradients = (0..<(shards / members)).map { _ in values() }
+        exchange = members > 1 ? (values(), values()) : nil
     }
 
-    /// The sum over the batch, after `run`.
-    package var gradients: TrainableValues { laneGradients[0] }
+    /// The sum over the batch, after `run` and `finish`.
+    package var gradients: TrainableValues { exchange?.sum ?? shardGradients[0] }
 
+    /// Takes the images of this process's shards forward and back.
     /// - Parameters:
     ///   - x: (batch, C S S), the noised images.
     ///   - times: t per image, as the embedder takes it.
     ///   - classes: row of the class table per image, labels already dropped.
+    ///   - kept: tokens per image that go through the routed blocks, where there is a route.
+    ///   - adding: to the gradients of the batches before.
     ///   - loss: writes the gradient of one image's loss with respect to its output.
-    package func run(x: Matrix, times: [Float], classes: [Int], tunables: Tunables, loss: ImageLoss) {
+    package func run(
+        x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]] = [], adding: Bool = false, loss: ImageLoss
+    ) {
         let chunks = (x.rows + chunk - 1) / chunk
+        let first = (processes?.rank ?? 0) * shardGradients.count
         pool.run { lane in
-            let gradient = laneGradients[lane]
-            gradient.zero()
-            for index in stride(from: lane, to: chunks, by: pool.lanes) {
-                let images = (index * chunk)..<min(x.rows, (index + 1) * chunk)
-                runChunk(images, lane: lane, x: x, times: times, classes: classes, tunables: tunables, gradient: gradient, loss: loss)
+            guard lane < passes.count else { return }
+            for shard in stride(from: lane, to: shardGradients.count, by: passes.count) {
+                let gradient = shardGradients[shard]
+                if !adding { gradient.zero() }
+                for index in stride(from: first + shard, to: chunks, by: shards) {
+                    let images = (index * chunk)..<min(x.rows, (index + 1) * chunk)
+                    runChunk(
+                        images, lane: lane, x: x, times: times, classes: classes, tunables: tunables, kept: kept, gradient: gradient, loss: loss)
+                }
             }
+        }
+    }
+
+    /// Adds the shards up, in their order.
+    package func finish() {
+        if let processes, let exchange {
+            for shard in 0..<shards {
+                let owner = shard / shardGradients.count
+                let source = owner == processes.rank ? shardGradients[shard % shardGradients.count] : exchange.visiting
+                processes.broadcast(source.all, from: owner)
+                if shard == 0 { exchange.sum.all.copy(from: source.all) } else { add(source.all, to: exchange.sum.all) }
+            }
+            return
         }
         pool.run { lane in
             let range = pool.share(of: gradients.all.count, lane: lane)
-            for other in laneGradients.dropFirst() { add(other.all.values(range), to: gradients.all.values(range)) }
+            for other in shardGradients.dropFirst() { add(other.all.values(range), to: gradients.all.values(range)) }
         }
     }
 
     private func runChunk(
-        _ images: Range<Int>, lane: Int, x: Matrix, times: [Float], classes: [Int], tunables: Tunables, gradient: TrainableValues,
-        loss: ImageLoss
+        _ images: Range<Int>, lane: Int, x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]],
+        gradient: TrainableValues, loss: ImageLoss
     ) {
         let pass = passes[lane][images.count - 1]
         let conditioning = conditionings[lane]
         let labels = Array(classes[images])
+        let kept = kept.isEmpty ? [] : Array(kept[images])
         let domains = [Tunables](repeating: tunables, count: images.count)
         let out = outputs[lane].rows(0..<images.count)
         let dOut = outputGradients[lane].rows(0..<images.count)
         Conditioning.forward(
             conditioning, times: Array(times[images]), classes: labels, tunables: domains, weights: model.weights, preset: model.preset)
-        model.forward(pass, x: x.rows(images), conditioning: conditioning, tunables: tunables, into: out)
+        model.forward(pass, x: x.rows(images), conditioning: conditioning, tunables: tunables, kept: kept, into: out)
         for (i, image) in images.enumerated() { loss(image, out.row(i), dOut.row(i)) }
         model.backward(
-            pass, dOut: dOut, conditioning: conditioning, classes: labels, tunables: tunables, gradients: gradient.tunables,
+            pass, dOut: dOut, conditioning: conditioning, classes: labels, tunables: tunables, kept: kept, gradients: gradient.tunables,
             weightGradients: gradient.weights)
     }
 
     /// Bytes of activations and gradients.
-    package var bytes: Int { passes.reduce(0) { $0 + $1[chunk - 1].bytes } + laneGradients.reduce(0) { $0 + $1.all.count * 4 } }
+    package var bytes: Int { passes.reduce(0) { $0 + $1[chunk - 1].bytes } + shardGradients.reduce(0) { $0 + $1.all.count * 4 } }
 }

@@ -17,6 +17,8 @@ package struct TrainingData: Sendable {
     private let pixels: [UInt8]
     /// The images as the network of a latent base sees them, in the same order; nil where it sees pixels.
     package internal(set) var latents: LatentTable?
+    /// Indices of each class's images, ascending.
+    package let byClass: [[Int]]
 
     /// - Precondition: every image is `size` pixels square; `images` and `labels` are of one length.
     package init(classNames: [String], size: Int, images: [RGBImage], labels: [Int], summary: String) {
@@ -26,6 +28,23 @@ package struct TrainingData: Sendable {
         self.labels = labels
         self.summary = summary
         pixels = images.flatMap(\.pixels)
+        byClass = Self.byClass(labels, classes: classNames.count)
+    }
+
+    /// These images alone, in this order, under the same class names.
+    package init(_ data: TrainingData, images: [Int], summary: String? = nil) {
+        let each = 3 * data.size * data.size
+        classNames = data.classNames
+        size = data.size
+        self.summary = summary ?? data.summary
+        labels = images.map { data.labels[$0] }
+        pixels = images.flatMap { data.pixels[($0 * each)..<(($0 + 1) * each)] }
+        latents = data.latents?.choosing(images)
+        byClass = Self.byClass(labels, classes: classNames.count)
+    }
+
+    private static func byClass(_ labels: [Int], classes: Int) -> [[Int]] {
+        labels.enumerated().reduce(into: [[Int]](repeating: [], count: classes)) { $0[$1.element].append($1.offset) }
     }
 
     package var count: Int { labels.count }

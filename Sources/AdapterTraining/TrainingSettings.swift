@@ -22,6 +22,23 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     /// Whether images are mirrored at random.
     package var flips: Bool = false
     package var lossWeighting: String = "constant"
+    /// Batches whose gradients are added up for one step; memory is needed for one.
+    package var accumulation: Int = 1
+    /// Whether every class is drawn as often as any other, however many images it has.
+    package var balancesClasses: Bool = false
+    /// Parts into which a batch is dealt and whose gradients are added in order: with the batch, all that the order of
+    /// summation depends on. nil is one per compute thread.
+    package var shards: Int?
+    /// Share of each class that is never trained on.
+    package var validationShare: Double = 0
+    /// Steps between two looks at the held-out images.
+    package var validationInterval: Int = 100
+    /// Ends the run after so many looks without a better one.
+    package var patience: Int?
+    /// Routing of tokens around middle blocks (`TokenCut`), "none" or "route:0.3@[2,6]".
+    package var tokenCut: String = "none"
+    /// Share of the values that is the base's again at the end, reached on a cubic schedule over the second half of the run.
+    package var sparsity: Double = 0
 
     package init(steps: Int, batch: Int, seed: UInt64, learningRate: Float) {
         self.steps = steps
@@ -39,7 +56,15 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
         case emaDecay = "ema_decay"
         case labelDropout = "label_dropout"
         case lossWeighting = "loss_weighting"
+        case accumulation, shards, patience, sparsity
+        case balancesClasses = "balance_classes"
+        case validationShare = "validation_share"
+        case validationInterval = "validation_interval"
+        case tokenCut = "token_cut"
     }
+
+    /// Images of one step.
+    package var imagesPerStep: Int { batch * accumulation }
 
     /// AdamW's settings at one step, counted from 0.
     package func optimiser(at step: Int) -> AdamWSettings {

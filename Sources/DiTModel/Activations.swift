@@ -50,9 +50,13 @@ package struct Activations: Sendable {
     let lastScale, lastShift: Matrix  // (images, D)
     let patchesOut: Matrix  // (R, p p Cout)
     let scores: Matrix  // (T, T), attention weights
+    let lowRank: Matrix  // (R, slice of a rank)
+    /// The blocks that only a part of the tokens goes through, and what is kept around them.
+    let route: TokenRoute?
+    let routed: RouteActivations?
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
-    init(_ configuration: DiTConfiguration, images: Int, history: History, take: (Int, Int) -> Matrix) {
+    init(_ configuration: DiTConfiguration, images: Int, history: History, route: TokenRoute?, take: (Int, Int) -> Matrix) {
         let D = configuration.hiddenSize
         let R = images * configuration.tokens
         let keepsInputs = history == .all
@@ -63,25 +67,31 @@ package struct Activations: Sendable {
         let qkv = take(R, 3 * D)
         let attended = take(R, D)
         let activated = take(R, 4 * D)
-        func stats() -> Matrix { take(1, R) }
-        blocks = (0..<configuration.depth).map { _ in
+        func stats(_ rows: Int) -> Matrix { take(1, rows) }
+        blocks = (0..<configuration.depth).map { i in
+            let R = route.map { $0.blocks.contains(i) ? images * $0.kept : R } ?? R
             let vectors = (0..<6).map { _ in take(images, D) }
             return BlockActivations(
-                x: take(R, D), normed1: keepsInputs ? take(R, D) : normed, mean1: stats(), rstd1: stats(),
-                qkvBeforeGamma: take(R, 3 * D), qkv: qkv, attended: keepsInputs ? take(R, D) : attended, projected: take(R, D),
-                x1: take(R, D), normed2: keepsInputs ? take(R, D) : normed, mean2: stats(), rstd2: stats(), hidden: take(R, 4 * D),
-                activated: keepsInputs ? take(R, 4 * D) : activated, mlpOut: take(R, D),
+                x: take(R, D), normed1: keepsInputs ? take(R, D) : normed.rows(0..<R), mean1: stats(R), rstd1: stats(R),
+                qkvBeforeGamma: take(R, 3 * D), qkv: qkv.rows(0..<R), attended: keepsInputs ? take(R, D) : attended.rows(0..<R),
+                projected: take(R, D), x1: take(R, D), normed2: keepsInputs ? take(R, D) : normed.rows(0..<R), mean2: stats(R),
+                rstd2: stats(R), hidden: take(R, 4 * D), activated: keepsInputs ? take(R, 4 * D) : activated.rows(0..<R), mlpOut: take(R, D),
                 scale1: vectors[0], shift1: vectors[1], factor1: vectors[2],
                 scale2: vectors[3], shift2: vectors[4], factor2: vectors[5])
         }
         last = take(R, D)
         lastNormed = normed
-        lastMean = stats()
-        lastRstd = stats()
+        lastMean = stats(R)
+        lastRstd = stats(R)
         lastScale = take(images, D)
         lastShift = take(images, D)
         patchesOut = take(R, configuration.patchOutSize)
         scores = take(configuration.tokens, configuration.tokens)
+        lowRank = take(R, LowRankPair.sliceRank)
+        self.route = route
+        routed = route.map { route in
+            RouteActivations(full: take(R, D), out: take(images * route.kept, D), dx: take(images * route.kept, D))
+        }
     }
 
     func lastLayer(_ image: Int, _ rows: Range<Int>) -> ImageEnds.Last {
@@ -90,8 +100,17 @@ package struct Activations: Sendable {
             rstd: lastRstd.values(rows), patches: patchesOut.rows(rows))
     }
 
-    /// What leaves block i.
-    func output(ofBlock i: Int) -> Matrix { i + 1 < blocks.count ? blocks[i + 1].x : last }
+    /// Where all tokens lie as they enter block i; the tokens of a routed block are gathered from there.
+    func input(ofBlock i: Int) -> Matrix {
+        guard let routed, i == route?.blocks.lowerBound else { return i < blocks.count ? blocks[i].x : last }
+        return routed.full
+    }
+
+    /// Where block i writes.
+    func output(ofBlock i: Int) -> Matrix {
+        guard let routed, i + 1 == route?.blocks.upperBound else { return input(ofBlock: i + 1) }
+        return routed.out
+    }
 }
 
 /// The memory of the way back that is not gradients: one set, shared by all blocks.
@@ -104,7 +123,9 @@ struct BackwardScratch: Sendable {
     let dPatchesOut: Matrix  // (R, p p Cout)
     let dScores: Matrix  // (T, T)
     let dScale, dShift, dFactor: Matrix  // (D)
+}
 
+extension BackwardScratch {
     init(_ configuration: DiTConfiguration, images: Int, take: (Int, Int) -> Matrix) {
         let D = configuration.hiddenSize
         let R = images * configuration.tokens

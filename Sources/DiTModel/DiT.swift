@@ -9,31 +9,53 @@ package struct DiT: Sendable {
     package let configuration: DiTConfiguration
     package let weights: Weights
     package let preset: Preset
+    /// What the coordinates of the positions were divided by.
+    package let positionScale: Double
     private let ends: ImageEnds
 
-    package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original) {
+    package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
         self.configuration = configuration
         self.weights = weights
         self.preset = preset
-        ends = ImageEnds(configuration, weights: weights)
+        self.positionScale = positionScale
+        ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
     }
+
+    /// The same frozen matrices for images of another size: nothing but the positions differs.
+    package func resized(to inputSize: Int, positionScale: Double) -> DiT {
+        var resized = configuration
+        resized.inputSize = inputSize
+        return DiT(resized, weights: weights, preset: preset, positionScale: positionScale)
+    }
+
+    /// The network for an adapter's images.
+    /// - Parameter grid: nil is this network's own.
+    package func fitting(_ grid: ImageGrid?) -> DiT { grid.map { resized(to: $0.size, positionScale: $0.positionScale) } ?? self }
 
     /// Way forward of the pass's images, keeping what the way back needs.
     /// - Parameters:
     ///   - x: (images, C S S).
     ///   - conditioning: a row per image.
     ///   - tunables: the one domain in training.
+    ///   - kept: tokens per image that go through the routed blocks of a pass with a route.
     ///   - out: (images, Cout S S).
-    package func forward(_ pass: Pass, x: Matrix, conditioning: ConditioningState, tunables: Tunables, into out: Matrix) {
+    package func forward(
+        _ pass: Pass, x: Matrix, conditioning: ConditioningState, tunables: Tunables, kept: [[Int]] = [], into out: Matrix
+    ) {
         let a = pass.activations
         for image in 0..<x.rows {
             let rows = pass.shape.rows(ofImage: image)
-            ends.embed(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.blocks[0].x.rows(rows))
+            ends.embed(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
         for i in weights.blocks.indices {
+            if let route = a.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
             TransformerBlock.forward(
-                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning, shape: pass.shape,
-                scores: a.scores, into: a.output(ofBlock: i))
+                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning,
+                shape: pass.shape(ofBlock: i), scores: pass.scores(ofBlock: i), lowRank: a.lowRank, into: a.output(ofBlock: i))
+            if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound {
+                a.input(ofBlock: i + 1).copy(from: routed.full)
+                route.scatter(routed.out, kept, into: a.input(ofBlock: i + 1))
+            }
         }
         for image in 0..<out.rows {
             let rows = pass.shape.rows(ofImage: image)
@@ -49,16 +71,20 @@ package struct DiT: Sendable {
     ///   - classes: as given to the conditioning.
     ///   - tunables: the one domain in training.
     package func backward(
-        _ pass: Pass, dOut: Matrix, conditioning: ConditioningState, classes: [Int], tunables: Tunables, gradients: Tunables,
-        weightGradients: Weights?
+        _ pass: Pass, dOut: Matrix, conditioning: ConditioningState, classes: [Int], tunables: Tunables, kept: [[Int]] = [],
+        gradients: Tunables, weightGradients: Weights?
     ) {
         let (a, s) = (pass.activations, pass.scratch)
         let T = configuration.tokens
         finalLayerBackward(pass, dOut: dOut, conditioning: conditioning, scratch: s, gradients: gradients, weightGradients)
         for i in weights.blocks.indices.reversed() {
+            // A token that passed by has the gradient that it had behind the route.
+            if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound { route.gather(s.dx, kept, into: routed.dx) }
             TransformerBlock.backward(
-                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning, shape: pass.shape,
-                scratch: s, scores: a.scores, gradients: gradients, weightGradients: weightGradients?.blocks[i])
+                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning,
+                shape: pass.shape(ofBlock: i), scratch: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), lowRank: a.lowRank,
+                gradients: gradients, weightGradients: weightGradients?.blocks[i])
+            if let route = a.route, let routed = a.routed, i == route.blocks.lowerBound { route.scatter(routed.dx, kept, into: s.dx) }
         }
         addColumnSums(of: s.dx, to: gradients.xEmbedderBias)
         if let g = weightGradients { multiply(.transposed(s.dx), .plain(a.patches), into: g.xEmbedder, adding: true) }

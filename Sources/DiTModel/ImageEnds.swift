@@ -8,7 +8,7 @@ struct ImageEnds: Sendable {
     private let positions: Matrix  // (T, D)
     private let ones, zeros: Matrix  // (D), the final layer's norm has no affine part
 
-    init(_ configuration: DiTConfiguration, weights: Weights) {
+    init(_ configuration: DiTConfiguration, weights: Weights, positionScale: Double = 1) {
         let D = configuration.hiddenSize
         let memory = Memory(capacity: Memory.paddedCount(configuration.tokens * D) + 2 * Memory.paddedCount(D))
         self.configuration = configuration
@@ -17,7 +17,7 @@ struct ImageEnds: Sendable {
         positions = memory.take(configuration.tokens, D)
         ones = memory.take(D)
         zeros = memory.take(D)
-        positions.copy(from: configuration.positions)
+        positions.copy(from: configuration.positions(scale: positionScale))
         ones.fill(1)
         memory.seal()
     }

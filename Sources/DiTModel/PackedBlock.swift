@@ -2,9 +2,8 @@ import TensorMath
 
 /// One DiT block as sampling runs it: the function of `TransformerBlock.forward` for one image, its four matrices packed.
 ///
-/// Each product's sums are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. That closure is also
-/// the place for what an adapter may add to a linear layer of one image: the sums are there before the bias, the layer's input
-/// beside them, and the packed matrix is not touched.
+/// Each product's sums are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. The low-rank pair that an
+/// adapter may have beside a layer is added to the sums before, in float32; the packed matrix is not touched.
 struct PackedBlock: Sendable {
     let qkv: PackedMatrix  // (3D, D)
     let proj: PackedMatrix  // (D, D)
@@ -16,19 +15,19 @@ struct PackedBlock: Sendable {
         let f = a.folded
         f.fold(t, modulation: modulation)
         norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, team)
-        multiply(a.normed, qkv, a, shape, team) { sums, rows in
+        multiply(a.normed, qkv, t.pairs.qkv, a, shape, team) { sums, rows in
             biasGamma(sums, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
         }
         attend(a, shape, team)
-        multiply(a.projInput, proj, a, shape, team) { sums, rows in
+        multiply(a.projInput, proj, t.pairs.proj, a, shape, team) { sums, rows in
             addResidual(sums, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
         }
         norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, team)
-        multiply(a.normed, fc1, a, shape, team) { sums, rows in
+        multiply(a.normed, fc1, t.pairs.fc1, a, shape, team) { sums, rows in
             biasGelu(sums, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
         }
         quantiseRows(a.activated, into: a.fc2Input, a, shape, team)
-        multiply(a.fc2Input, fc2, a, shape, team) { sums, rows in
+        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, team) { sums, rows in
             addResidual(sums, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
         }
     }
@@ -36,7 +35,7 @@ struct PackedBlock: Sendable {
     /// The four products and nothing else, on whatever the pass holds: what the block's arithmetic alone costs.
     func multiplyAlone(_ a: SamplingPass, shape: BlockShape, team: Team) {
         for (x, w) in [(a.normed, qkv), (a.projInput, proj), (a.normed, fc1), (a.fc2Input, fc2)] {
-            multiply(x, w, a, shape, team) { _, _ in }
+            multiply(x, w, nil, a, shape, team) { _, _ in }
         }
     }
 
@@ -50,12 +49,14 @@ struct PackedBlock: Sendable {
 
     /// The tiles and panels of one product, each followed by its epilogue while the sums are in cache.
     private func multiply(
-        _ x: Operand, _ w: PackedMatrix, _ a: SamplingPass, _ shape: BlockShape, _ team: Team,
+        _ x: Operand, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ team: Team,
         epilogue: (_ sums: Sums, _ rows: Range<Int>) -> Void
     ) {
         team.forEach(shape.tiles.count * w.panels) { unit, lane in
             let rows = shape.tiles.range(unit / w.panels)
-            epilogue(w.multiply(x.rows(rows), panel: unit % w.panels, in: a.lanes[lane].workspace), rows)
+            let scratch = a.lanes[lane]
+            let sums = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
+            epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: sums, scratch: scratch.lowRank) ?? sums, rows)
         }
     }
 

@@ -19,7 +19,7 @@ package struct PackedDiT: Sendable {
     /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order.
     /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
     package init(
-        _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original,
+        _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original, positionScale: Double = 1,
         find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
@@ -46,7 +46,7 @@ package struct PackedDiT: Sendable {
         self.preset = preset
         shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
         workspace = packer.workspace(sumsFor: Array(packed.values))
-        ends = ImageEnds(configuration, weights: weights)
+        ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
     }
 
     /// Whether a name is that of one of a block's four matrices.
@@ -59,11 +59,32 @@ package struct PackedDiT: Sendable {
         isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
     }
 
+    private init(_ model: PackedDiT, _ configuration: DiTConfiguration, _ tiles: Tiles, positionScale: Double) {
+        self.configuration = configuration
+        precision = model.precision
+        preset = model.preset
+        weights = model.weights
+        blocks = model.blocks
+        shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
+        workspace = model.workspace
+        ends = ImageEnds(configuration, weights: model.weights, positionScale: positionScale)
+    }
+
+    /// The same matrices, not copied, for an adapter's images: nothing but positions and the number of tiles differs.
+    /// - Parameter grid: nil is this network's own.
+    /// - Returns: nil where the images' tokens are no whole number of tiles.
+    package func fitting(_ grid: ImageGrid?) -> PackedDiT? {
+        guard let grid else { return self }
+        var resized = configuration
+        resized.inputSize = grid.size
+        return Tiles(tokens: resized.tokens, rows: shape.tiles.rows).map { PackedDiT(self, resized, $0, positionScale: grid.positionScale) }
+    }
+
     /// Packs the matrices of a network in memory.
     package init(_ model: DiT, precision: Precision = .f32) throws {
         let names = Weights.names(model.configuration).map(\.name)
         let matrices = Dictionary(uniqueKeysWithValues: zip(names, model.weights.all))
-        try self.init(model.configuration, precision: precision, preset: model.preset) { name, _, _ in
+        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { name, _, _ in
             guard let matrix = matrices[name] else { preconditionFailure("the network has no matrix \(name)") }
             return matrix
         }

@@ -73,6 +73,7 @@ package struct Tunables: Sendable {
         package let fc1Bias: Matrix  // (4D)
         package let fc2Bias, gamma2: Matrix  // (D)
         package let modulationBias: Matrix  // (6D)
+        package let pairs: LowRankPairs
     }
     package let xEmbedderBias, tEmbedder0Bias, tEmbedder2Bias: Matrix  // (D)
     package let blocks: [Block]
@@ -101,7 +102,8 @@ package struct Tunables: Sendable {
                 norm2Weight: view(b + "norm2.weight"), norm2Bias: view(b + "norm2.bias"),
                 fc1Bias: view(b + "mlp.fc1.bias"),
                 fc2Bias: view(b + "mlp.fc2.bias"), gamma2: view(b + "gamma2"),
-                modulationBias: view(b + "adaLN_modulation.1.bias"))
+                modulationBias: view(b + "adaLN_modulation.1.bias"),
+                pairs: LowRankPairs(layout, block: i, values: values))
         }
         finalLinearBias = view("final_layer.linear.bias")
         finalModulationBias = view("final_layer.adaLN_modulation.1.bias")

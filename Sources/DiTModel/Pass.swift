@@ -6,33 +6,51 @@ package struct Pass: Sendable {
     package let shape: PassShape
     package let activations: Activations
     let scratch: BackwardScratch
+    private let routedShape: PassShape
     private let memory: Memory
 
     /// A pass for each count of images from 1 to `images`, all over the memory of the largest.
-    package static func views(_ configuration: DiTConfiguration, upTo images: Int, history: History, preset: Preset) -> [Pass] {
-        let memory = Memory(capacity: capacity(configuration, images: images, history: history))
+    /// - Parameter route: middle blocks that only a part of the tokens goes through.
+    package static func views(
+        _ configuration: DiTConfiguration, upTo images: Int, history: History, preset: Preset, route: TokenRoute? = nil
+    ) -> [Pass] {
+        let memory = Memory(capacity: capacity(configuration, images: images, history: history, route: route))
         return (1...images).map {
-            Pass(configuration, images: $0, history: history, preset: preset, memory: Memory(sharing: memory))
+            Pass(configuration, images: $0, history: history, preset: preset, route: route, memory: Memory(sharing: memory))
         }
     }
 
-    private init(_ configuration: DiTConfiguration, images: Int, history: History, preset: Preset, memory: Memory) {
-        shape = PassShape(configuration, images: images, preset: preset)
-        activations = Activations(configuration, images: images, history: history, take: memory.take)
+    private init(_ configuration: DiTConfiguration, images: Int, history: History, preset: Preset, route: TokenRoute?, memory: Memory) {
+        let shape = PassShape(configuration, images: images, preset: preset)
+        self.shape = shape
+        routedShape = route.map { shape.keeping(tokens: $0.kept) } ?? shape
+        activations = Activations(configuration, images: images, history: history, route: route, take: memory.take)
         scratch = BackwardScratch(configuration, images: images, take: memory.take)
         self.memory = memory
     }
 
-    private static func capacity(_ configuration: DiTConfiguration, images: Int, history: History) -> Int {
+    private static func capacity(_ configuration: DiTConfiguration, images: Int, history: History, route: TokenRoute?) -> Int {
         var capacity = 0
-        let empty = Memory(capacity: 0).take(0, 0)
+        // Nothing is written: the memory is only as long as the views' bounds ask.
+        let unwritten = Memory(capacity: 0)
         let count = { (rows: Int, columns: Int) -> Matrix in
             capacity += Memory.paddedCount(rows * columns)
-            return empty
+            return Matrix(shapeOnly: rows, columns, of: unwritten)
         }
-        _ = Activations(configuration, images: images, history: history, take: count)
+        _ = Activations(configuration, images: images, history: history, route: route, take: count)
         _ = BackwardScratch(configuration, images: images, take: count)
         return capacity
+    }
+
+    private func isRouted(_ block: Int) -> Bool { activations.route?.blocks.contains(block) ?? false }
+
+    func shape(ofBlock i: Int) -> PassShape { isRouted(i) ? routedShape : shape }
+
+    func scores(ofBlock i: Int) -> Matrix { isRouted(i) ? activations.scores.square(routedShape.tokens) : activations.scores }
+
+    func scratch(ofBlock i: Int) -> BackwardScratch {
+        guard let routed = activations.routed, isRouted(i) else { return scratch }
+        return scratch.routed(dx: routed.dx, tokens: routedShape.tokens)
     }
 
     /// Bytes of the plan.

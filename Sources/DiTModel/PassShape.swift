@@ -8,11 +8,18 @@ package struct PassShape: Sendable {
     let mlpNormEpsilon: Float
 
     init(_ configuration: DiTConfiguration, images: Int, preset: Preset) {
-        self.images = images
-        tokens = configuration.tokens
-        heads = configuration.numHeads
-        mlpNormEpsilon = preset.mlpNormEpsilon
+        self.init(images: images, tokens: configuration.tokens, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
     }
+
+    private init(images: Int, tokens: Int, heads: Int, mlpNormEpsilon: Float) {
+        self.images = images
+        self.tokens = tokens
+        self.heads = heads
+        self.mlpNormEpsilon = mlpNormEpsilon
+    }
+
+    /// The same images with fewer tokens each.
+    func keeping(tokens: Int) -> PassShape { PassShape(images: images, tokens: tokens, heads: heads, mlpNormEpsilon: mlpNormEpsilon) }
 
     func rows(ofImage image: Int) -> Range<Int> { (image * tokens)..<((image + 1) * tokens) }
 }

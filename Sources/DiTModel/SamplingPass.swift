@@ -16,6 +16,13 @@ struct Tiles: Sendable {
         self.rows = rows
     }
 
+    /// The cut into tiles of given height; nil where they do not fill the image.
+    init?(tokens: Int, rows: Int) {
+        guard tokens.isMultiple(of: rows) else { return nil }
+        self.tokens = tokens
+        self.rows = rows
+    }
+
     var count: Int { tokens / rows }
     func range(_ tile: Int) -> Range<Int> { (tile * rows)..<((tile + 1) * rows) }
 
@@ -45,6 +52,8 @@ package struct SamplingPass: Sendable {
         let workspace: ProductWorkspace
         /// The scores of one head, or the scratch of a fused one.
         let attention: Matrix
+        /// For the low-rank pairs of one tile: A x, and x in float32 where the layer reads another form.
+        let lowRank, floats: Matrix
     }
 
     /// - Parameter lanes: threads that may share one image.
@@ -89,7 +98,8 @@ package struct SamplingPass: Sendable {
         self.lanes = (0..<lanes).map { _ in
             Lane(
                 workspace: ProductWorkspace(sums: model.workspace.sums, scratch: model.workspace.scratch, line: 4 * D, take: take),
-                attention: take(1, scores))
+                attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
+                floats: take(1, between == .f32 ? 0 : model.shape.tiles.rows * 4 * D))
         }
     }
 }

@@ -15,7 +15,7 @@ enum TransformerBlock {
     ///   - conditioning: a row per image.
     static func forward(
         _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: Tunables, conditioning: ConditioningState,
-        shape: PassShape, scores: Matrix, into out: Matrix
+        shape: PassShape, scores: Matrix, lowRank: Matrix, into out: Matrix
     ) {
         let t = tunables.blocks[i]
         for image in 0..<shape.images {
@@ -26,12 +26,14 @@ enum TransformerBlock {
                 mean: a.mean1.values(rows), rstd: a.rstd1.values(rows))
         }
         multiply(.plain(a.normed1), .transposed(w.qkv), into: a.qkvBeforeGamma)  // (R, 3D)
+        t.pairs.qkv?.add(a.normed1, to: a.qkvBeforeGamma, scratch: lowRank)
         biasGamma(a.qkvBeforeGamma, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv)
         for unit in 0..<(shape.images * shape.heads) {
             let rows = shape.rows(ofImage: unit / shape.heads)
             Attention.forward(a.qkv.rows(rows), head: unit % shape.heads, heads: shape.heads, scores: scores, into: a.attended.rows(rows))
         }
         multiply(.plain(a.attended), .transposed(w.proj), into: a.projected)  // (R, D)
+        t.pairs.proj?.add(a.attended, to: a.projected, scratch: lowRank)
         for image in 0..<shape.images {
             let rows = shape.rows(ofImage: image)
             residual(a.x.rows(rows), a.projected.rows(rows), bias: t.projBias, gate: a.factor1.row(image), into: a.x1.rows(rows))
@@ -40,8 +42,10 @@ enum TransformerBlock {
                 into: a.normed2.rows(rows), mean: a.mean2.values(rows), rstd: a.rstd2.values(rows))
         }
         multiply(.plain(a.normed2), .transposed(w.fc1), into: a.hidden)  // (R, 4D)
+        t.pairs.fc1?.add(a.normed2, to: a.hidden, scratch: lowRank)
         biasGelu(a.hidden, bias: t.fc1Bias, into: a.activated)
         multiply(.plain(a.activated), .transposed(w.fc2), into: a.mlpOut)  // (R, D)
+        t.pairs.fc2?.add(a.activated, to: a.mlpOut, scratch: lowRank)
         for image in 0..<shape.images {
             let rows = shape.rows(ofImage: image)
             residual(a.x1.rows(rows), a.mlpOut.rows(rows), bias: t.fc2Bias, gate: a.factor2.row(image), into: out.rows(rows))
@@ -54,10 +58,13 @@ enum TransformerBlock {
     ///   - weightGradients: added to; nil leaves the matrices alone.
     static func backward(
         _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: Tunables, conditioning: ConditioningState,
-        shape: PassShape, scratch s: BackwardScratch, scores: Matrix, gradients: Tunables, weightGradients: Weights.Block?
+        shape: PassShape, scratch s: BackwardScratch, scores: Matrix, lowRank: Matrix, gradients: Tunables, weightGradients: Weights.Block?
     ) {
         let t = tunables.blocks[i]
         let g = gradients.blocks[i]
+        func pairBackward(_ pair: LowRankPair?, _ gradient: LowRankPair?, _ dy: Matrix, x: Matrix, dx: Matrix) {
+            if let pair, let gradient { pair.backward(dy, x: x, dx: dx, gradient: gradient, scratch: lowRank) }
+        }
         let images = 0..<shape.images
 
         // MLP branch
@@ -73,10 +80,12 @@ enum TransformerBlock {
         addColumnSums(of: s.dBranch, to: g.fc2Bias)
         if let wg = weightGradients { multiply(.transposed(s.dBranch), .plain(a.activated), into: wg.fc2, adding: true) }
         multiply(.plain(s.dBranch), .plain(w.fc2), into: s.dHidden)  // (R, 4D)
+        pairBackward(t.pairs.fc2, g.pairs.fc2, s.dBranch, x: a.activated, dx: s.dHidden)
         geluBackward(s.dHidden, h: a.hidden, dh: s.dHidden)
         addColumnSums(of: s.dHidden, to: g.fc1Bias)
         if let wg = weightGradients { multiply(.transposed(s.dHidden), .plain(a.normed2), into: wg.fc1, adding: true) }
         multiply(.plain(s.dHidden), .plain(w.fc1), into: s.dNormed)  // (R, D)
+        pairBackward(t.pairs.fc1, g.pairs.fc1, s.dHidden, x: a.normed2, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)
             let m = Modulation(conditioning.block(i).row(image))
@@ -108,6 +117,7 @@ enum TransformerBlock {
         addColumnSums(of: s.dBranch, to: g.projBias)
         if let wg = weightGradients { multiply(.transposed(s.dBranch), .plain(a.attended), into: wg.proj, adding: true) }
         multiply(.plain(s.dBranch), .plain(w.proj), into: s.dNormed)  // (R, D), of the attended values
+        pairBackward(t.pairs.proj, g.pairs.proj, s.dBranch, x: a.attended, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)
             // The scaled q, k, v were scratch; they are formed again from what was kept before the gamma.
@@ -122,6 +132,7 @@ enum TransformerBlock {
         addColumnSums(of: s.dQKV, to: g.qkvBias)
         if let wg = weightGradients { multiply(.transposed(s.dQKV), .plain(a.normed1), into: wg.qkv, adding: true) }
         multiply(.plain(s.dQKV), .plain(w.qkv), into: s.dNormed)  // (R, D)
+        pairBackward(t.pairs.qkv, g.pairs.qkv, s.dQKV, x: a.normed1, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)
             let m = Modulation(conditioning.block(i).row(image))

@@ -52,7 +52,7 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     ///   - buckets: at most 255.
     ///   - seed: of the noise.
     package static func measure(
-        _ model: DiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
+        _ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
         bootstrap: Bootstrap, seed: UInt64 = 0, pool: ComputePool
     ) -> DenoisingError {
         precondition((1...255).contains(buckets) && images.count > 0, "\(buckets) buckets, \(images.count) images")
@@ -72,21 +72,21 @@ package struct DenoisingError: Sendable, Hashable, Codable {
 
 /// The memory of one lane: an image at every timestep of the grid.
 private struct HeldOutImage {
-    private let model: DiT
+    private let model: PackedDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let times: [Double]
     private let conditioning: ConditioningState
-    private let pass: Pass
+    private let pass: SamplingPass
     private let noise, mixed: Matrix  // (C S S)
     private let out, slope: Matrix  // (Cout S S)
 
-    init(_ model: DiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
+    init(_ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
         let c = model.configuration, plane = c.inputSize * c.inputSize
         let (inCount, outCount) = (c.inChannels * plane, c.outChannels * plane)
         (self.model, self.tunables, self.objective, self.times) = (model, tunables, objective, times)
         conditioning = ConditioningState(c, rows: times.count)
-        pass = Pass(c, images: 1, preset: model.preset)
+        pass = SamplingPass(model)
         let memory = Memory(capacity: 2 * Memory.paddedCount(inCount) + 2 * Memory.paddedCount(outCount))
         noise = memory.take(inCount)
         mixed = memory.take(inCount)
@@ -95,13 +95,12 @@ private struct HeldOutImage {
     }
 
     func measure(_ x0: Matrix, label: Int, into errors: Matrix, noiseOf: (_ bucket: Int) -> NoiseStream) {
-        Conditioning.forward(
-            conditioning, times: times.map(objective.embedderTime), classes: times.map { _ in label },
-            tunables: times.map { _ in tunables }, weights: model.weights, preset: model.preset)
+        model.condition(
+            conditioning, times: times.map(objective.embedderTime), classes: times.map { _ in label }, tunables: times.map { _ in tunables })
         for (bucket, t) in times.enumerated() {
             noiseOf(bucket).normals(into: noise)
             objective.mix(x0: x0, noise: noise, t: t, into: mixed)
-            model.forward(pass, x: mixed, conditioning: conditioning, firstRow: bucket, tunables: [tunables][...], into: out)
+            model.forward(pass, x: mixed, conditioning: conditioning, row: bucket, tunables: tunables, into: out)
             errors[0, bucket] =
                 objective.loss(output: out, x0: x0, noise: noise, xt: mixed, t: t, scale: 1, gradient: slope).mse
         }

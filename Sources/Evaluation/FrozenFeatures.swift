@@ -10,7 +10,7 @@ package struct FrozenFeatures: Sendable {
     package let block: Int
     /// t of the base's path.
     package let time: Double
-    private let model: DiT
+    private let model: PackedDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let nullClass: Int
@@ -20,7 +20,7 @@ package struct FrozenFeatures: Sendable {
     /// t on the linear path; on the VP path, the last t at which noise is to data as here, a ninth, at most.
     static let linearTime = 0.9
 
-    package init(_ model: DiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
+    package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
         let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
         bank.install(base.vector, base.classes, row: 0)
         tunables = bank.rows[0]
@@ -53,10 +53,8 @@ package struct FrozenFeatures: Sendable {
         pool.run { lane in
             // Time and class are the same for every image, so one row of conditioning serves them all.
             let conditioning = ConditioningState(c, rows: 1)
-            Conditioning.forward(
-                conditioning, times: [objective.embedderTime(time)], classes: [nullClass], tunables: [tunables], weights: model.weights,
-                preset: model.preset)
-            let pass = Pass(c, images: 1, preset: model.preset)
+            model.condition(conditioning, times: [objective.embedderTime(time)], classes: [nullClass], tunables: [tunables])
+            let pass = SamplingPass(model)
             let memory = Memory(capacity: 2 * Memory.paddedCount(images.columns) + Memory.paddedCount(outCount))
             let noise = memory.take(images.columns), mixed = memory.take(images.columns), out = memory.take(outCount)
             for image in stride(from: lane, to: images.rows, by: pool.lanes) {
@@ -64,7 +62,7 @@ package struct FrozenFeatures: Sendable {
                 objective.mix(x0: images.row(image), noise: noise, t: time, into: mixed)
                 // Stage 0 is what enters block 0.
                 var stage = 0
-                model.forward(pass, x: mixed, conditioning: conditioning, tunables: [tunables][...], into: out) { tokens in
+                model.forward(pass, x: mixed, conditioning: conditioning, row: 0, tunables: tunables, into: out) { tokens in
                     if stage == block + 1 {
                         let pooled = features.row(image)
                         addColumnSums(of: tokens, to: pooled)

@@ -58,7 +58,9 @@ package final class AdapterCatalogue: Sendable {
         if let found = resident(digest) { return (Binding(adapter: found.adapter.named(name), load: .zero, wasResident: true), found.manifest) }
         let start = ContinuousClock.now
         let stored = try store.load(digest, over: values)
-        let adapter = BoundAdapter(name: name, digest: digest, vector: stored.vector, classes: stored.classes)
+        let manifest = try? JSONDecoder().decode(AdapterManifest.self, from: stored.manifest)
+        let adapter = BoundAdapter(
+            name: name, digest: digest, vector: stored.vector, classes: stored.classes, grid: manifest?.imageGrid)
         keep(adapter, under: digest, manifest: stored.manifest)
         return (Binding(adapter: adapter, load: .now - start, wasResident: false), stored.manifest)
     }
@@ -98,7 +100,8 @@ package final class AdapterCatalogue: Sendable {
         if let found = resident(key) { return found.adapter }
         let start = ContinuousClock.now
         let composed = try sum.adapter(over: composing, labelsFrom: labelsFrom)
-        let adapter = BoundAdapter(name: sum.label, digest: composed.digest, vector: composed.vector, classes: composed.classes)
+        let adapter = BoundAdapter(
+            name: sum.label, digest: composed.digest, vector: composed.vector, classes: composed.classes, grid: composed.manifest.imageGrid)
         time += .now - start
         keep(adapter, under: key, manifest: nil)
         return adapter

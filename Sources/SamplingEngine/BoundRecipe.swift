@@ -36,6 +36,8 @@ package struct BoundRecipe: Sendable {
     /// Reading adapters from the store, and composing; zero where all was resident.
     package let load, compose: Duration
     let nullRow: ArraySlice<Float>
+    /// The grid of its images, where it is not the base's own; `SamplingEngine` refuses a recipe of several.
+    package var grid: ImageGrid? { stages[0].parts[0].adapter.grid }
 
     /// One adapter as it is.
     init(_ binding: AdapterCatalogue.Binding, null: ArraySlice<Float>) {

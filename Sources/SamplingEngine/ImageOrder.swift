@@ -7,18 +7,21 @@ package struct BoundAdapter: Sendable {
     package let digest: Digest
     package let vector: TunableVector
     package let classes: ClassTable
+    /// The grid of its images, where it is not the base's own.
+    package let grid: ImageGrid?
     /// What a row of the bank is known by: the digest, or where a class was blended in for one request, that class too.
     let key: Digest
 
-    package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable) {
-        self.init(name: name, digest: digest, vector: vector, classes: classes, key: digest)
+    package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, grid: ImageGrid? = nil) {
+        self.init(name: name, digest: digest, vector: vector, classes: classes, grid: grid, key: digest)
     }
 
-    private init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, key: Digest) {
+    private init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, grid: ImageGrid?, key: Digest) {
         self.name = name
         self.digest = digest
         self.vector = vector
         self.classes = classes
+        self.grid = grid
         self.key = key
     }
 
@@ -27,10 +30,10 @@ package struct BoundAdapter: Sendable {
         let values = classes.values.dropLast(classes.width) + row + classes.values.suffix(classes.width)
         return BoundAdapter(
             name: self.name, digest: digest, vector: vector, classes: ClassTable(names: classes.names + [name], values: Array(values)),
-            key: Digest(of: Data("\(digest) \(name)".utf8)))
+            grid: grid, key: Digest(of: Data("\(digest) \(name)".utf8)))
     }
 
-    func named(_ name: String) -> BoundAdapter { BoundAdapter(name: name, digest: digest, vector: vector, classes: classes, key: key) }
+    func named(_ name: String) -> BoundAdapter { BoundAdapter(name: name, digest: digest, vector: vector, classes: classes, grid: grid, key: key) }
 
     var bytes: Int { (vector.values.count + classes.values.count) * MemoryLayout<Float>.size }
 }
@@ -116,6 +119,9 @@ package struct ImageOrder: Sendable {
             stages: [Stage(parts: [Part(adapter: adapter, classIndex: classIndex)])], seed: seed, index: index,
             guidance: ImageGuidance(guidance, scale: guidanceScale), given: given)
     }
+
+    /// The grid of the image; `SamplingEngine` refuses an order whose adapters differ in it.
+    var grid: ImageGrid? { stages[0].parts[0].adapter.grid }
 
     /// Every adapter of its stages.
     var adapters: [BoundAdapter] { stages.flatMap { $0.parts.map(\.adapter) } }

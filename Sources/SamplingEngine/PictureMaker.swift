@@ -35,7 +35,8 @@ struct PictureMaker {
 
     /// - Parameter latent: (C S S).
     func picture(_ latent: [Float]) -> RGBImage {
-        guard let decoder else { return RGBImage(latent, side: side, halvesUp: false) }
+        // Pixels come at the resolution of their adapter.
+        guard let decoder else { return RGBImage(latent, side: Int(Double(latent.count / 3).squareRoot().rounded()), halvesUp: false) }
         // The two implementations differ in where exact halves go (`reference/dit.md` section 7.6).
         return RGBImage(decoder.decode(latent.span), side: side, halvesUp: preset == .original)
     }
@@ -53,20 +54,4 @@ struct PendingPicture {
     let image: Int
     let kind: Kind
     let latent: [Float]
-}
-
-extension RGBImage {
-    /// A square picture from (3 S S) in -1...1, clamped.
-    /// - Parameter halvesUp: whether a value halfway between two bytes becomes the larger one rather than the even one.
-    package init(_ values: [Float], side: Int, halvesUp: Bool) {
-        self.init(width: side, height: side)
-        let plane = side * side, rule: FloatingPointRoundingRule = halvesUp ? .toNearestOrAwayFromZero : .toNearestOrEven
-        for index in 0..<plane {
-            for channel in 0..<3 {
-                let value = (values[channel * plane + index] + 1) * 127.5
-                // What is not a number becomes 0 too.
-                pixels[index * 3 + channel] = value > 0 ? UInt8(min(value, 255).rounded(rule)) : 0
-            }
-        }
-    }
 }

@@ -12,6 +12,9 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case noCodec(channels: Int)
     case tooManyRows(rows: Int, limit: Int)
     case tooManyAdapters(count: Int, limit: Int)
+    case mixedGrids(first: String, second: String)
+    case gridOfLatents(adapter: String, size: Int)
+    case noNetwork(adapter: String, size: Int)
 
     package var description: String {
         switch self {
@@ -28,6 +31,11 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
             "this base makes latents of \(channels) channels, not pictures: give its autoencoder with --vae, or take the latents with --latents"
         case .tooManyRows(let rows, let limit):
             "one image takes \(rows) rows of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
+        case .gridOfLatents(let adapter, let size):
+            "'\(adapter)' makes latents of \(size)x\(size); pictures are decoded at the base's own size only: ask for latents"
+        case .noNetwork(let adapter, let size):
+            "'\(adapter)' makes images of \(size)x\(size), whose tokens are no whole number of the tiles that this base was packed for: serve it at f32"
+        case .mixedGrids(let first, let second): "'\(first)' and '\(second)' make images of different resolutions; one image has one"
         case .tooManyAdapters(let count, let limit): "one image takes \(count) vectors over its steps; \(limit) are held at a time"
         }
     }

@@ -21,7 +21,7 @@ struct RunningRequest {
         self.events = events
     }
 
-    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], count: Int) -> RunningImage {
+    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], _ batch: StepBatch) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
             started = now
@@ -29,6 +29,7 @@ struct RunningRequest {
             events.yield(.started)
         }
         let order = request.images[id.image]
+        let count = batch.latentCount(order.grid)
         let state = SamplerState(plan, count: count, seed: order.seed, image: order.index)
         var stepNoise: [Matrix] = []
         if let given = order.given {

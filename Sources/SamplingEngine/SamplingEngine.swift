@@ -189,7 +189,7 @@ package actor SamplingEngine {
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
         case .start(let id, let rows):
-            guard let image = requests[id.request]?.start(id, bankRows: rows, count: batch.latentCount) else {
+            guard let image = requests[id.request]?.start(id, bankRows: rows, batch) else {
                 preconditionFailure("request \(id.request) is not here")
             }
             images.append(image)
@@ -242,15 +242,24 @@ package actor SamplingEngine {
         for order in request.images {
             for part in order.stages.flatMap(\.parts) {
                 let adapter = part.adapter
-                guard adapter.vector.values.count == base.layout.count else {
-                    throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: base.layout.count)
+                let wanted = base.layout.over(adapter.vector.lowRank).count
+                guard adapter.vector.values.count == wanted else {
+                    throw .otherLayout(adapter: adapter.name, values: adapter.vector.values.count, wanted: wanted)
                 }
                 guard (0..<adapter.classes.rows).contains(part.classIndex) else {
                     throw .noSuchClass(index: part.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
                 }
             }
-            for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != batch.latentCount {
-                throw .wrongNoise(values: values.count, wanted: batch.latentCount)
+            if let other = order.adapters.first(where: { $0.grid != order.grid }) {
+                throw .mixedGrids(first: order.adapters[0].name, second: other.name)
+            }
+            if let grid = order.grid, pictureMaker?.decodes == true, !request.latentsOnly {
+                throw .gridOfLatents(adapter: order.adapters[0].name, size: grid.size)
+            }
+            guard batch.prepare(order.grid) else { throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid)) }
+            let wanted = batch.latentCount(order.grid)
+            for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != wanted {
+                throw .wrongNoise(values: values.count, wanted: wanted)
             }
         }
     }

@@ -17,52 +17,91 @@ struct RunningImage {
     var call: ImageWalk.Call { walk.calls[state.position] }
 }
 
-/// The memory of the batch, and the one network call that moves every image in it by a step.
+/// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
+/// in it, all over the same matrices and the same bank.
 final class StepBatch {
-    private let batch: DiTBatch
-    private let configuration: DiTConfiguration
-    private let x, out: Matrix
+    /// The network at one resolution.
+    private struct Network {
+        let batch: DiTBatch
+        let x, out: Matrix
+
+        init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ComputePool) {
+            let c = model.configuration
+            let plane = c.inputSize * c.inputSize
+            let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
+            x = memory.take(rows, c.inChannels * plane)
+            out = memory.take(rows, c.outChannels * plane)
+            batch = DiTBatch(model, bank: bank, rows: rows, pool: pool)
+        }
+    }
+
+    /// By grid, nil for the base's own; others are built for the first image that has them.
+    private var networks: [ImageGrid?: Network]
+    private let model: PackedDiT
+    private let pool: ComputePool
+    private let rowCapacity: Int
+    private var bank: TunableBank
     private let guidedChannels: Int
     private let base: BoundAdapter
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
     init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset) throws {
-        configuration = base.configuration
         guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
-        let plane = configuration.inputSize * configuration.inputSize
-        let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
-        let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
-        x = memory.take(rows, inCount)
-        out = memory.take(rows, outCount)
+        rowCapacity = rows
+        self.pool = pool
+        model = try PackedDiT(base, precision: precision, preset: preset)
         installed = [BoundAdapter?](repeating: nil, count: bankRows)
-        let bank = TunableBank(base.layout, rows: bankRows, classRows: base.classes.rows)
-        batch = DiTBatch(try PackedDiT(base, precision: precision, preset: preset), bank: bank, rows: rows, pool: pool)
+        bank = TunableBank(base.layout, rows: bankRows, classRows: base.classes.rows)
+        networks = [nil: Network(model, bank: bank, rows: rows, pool: pool)]
     }
 
+    /// Builds what images of a grid need, over the same matrices.
+    /// - Returns: false where these cannot serve it.
+    func prepare(_ grid: ImageGrid?) -> Bool {
+        if networks[grid] != nil { return true }
+        guard let model = model.fitting(grid) else { return false }
+        networks[grid] = Network(model, bank: bank, rows: rowCapacity, pool: pool)
+        return true
+    }
+
+    private func network(_ grid: ImageGrid?) -> Network {
+        guard let found = networks[grid] else { preconditionFailure("no network was prepared for \(size(grid)) pixels") }
+        return found
+    }
+
+    /// Side of an image.
+    func size(_ grid: ImageGrid?) -> Int { grid?.size ?? model.configuration.inputSize }
     /// Values of one latent.
-    var latentCount: Int { x.columns }
-    var bankBytes: Int { batch.bank.bytes }
+    func latentCount(_ grid: ImageGrid?) -> Int { model.configuration.inChannels * size(grid) * size(grid) }
+    var bankBytes: Int { bank.bytes }
 
     /// The hot swap. A class table larger than any before makes the bank larger first.
     func install(_ adapter: BoundAdapter, row: Int) {
         installed[row] = adapter
-        if adapter.classes.rows > batch.bank.classRows {
-            batch.bank = TunableBank(batch.bank.layout, rows: installed.count, classRows: adapter.classes.rows)
+        if adapter.classes.rows > bank.classRows {
+            bank = TunableBank(bank.layout, rows: installed.count, classRows: adapter.classes.rows)
             for (row, kept) in installed.enumerated() {
-                if let kept { batch.bank.install(kept.vector, kept.classes, row: row) }
+                if let kept { bank.install(kept.vector, kept.classes, row: row) }
             }
+            for network in networks.values { network.batch.bank = bank }
         } else {
-            batch.bank.install(adapter.vector, adapter.classes, row: row)
+            bank.install(adapter.vector, adapter.classes, row: row)
         }
     }
 
-    func read(row: Int) -> TunableVector { batch.bank.read(row: row) }
+    func read(row: Int) -> TunableVector { bank.read(row: row) }
 
     /// One network call for every image at its own place on its way.
-    /// - Returns: rows of the call.
+    /// - Returns: rows of the calls.
     func step(_ images: [RunningImage]) -> Int {
+        let sizes = Dictionary(grouping: images, by: \.order.grid)
+        return sizes.sorted { size($0.key) < size($1.key) }.reduce(0) { $0 + step($1.value, network($1.key)) }
+    }
+
+    private func step(_ images: [RunningImage], _ network: Network) -> Int {
+        let (x, out) = (network.x, network.out)
         let rows = images.map { self.rows(of: $0, at: $0.call) }
         let all = rows.flatMap { $0 }
         var next = 0
@@ -72,7 +111,7 @@ final class StepBatch {
                 next += 1
             }
         }
-        batch.forward(
+        network.batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
             classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), ahead: { rowsAhead(images, atOnce: all.count) },
             into: out.rows(0..<all.count))
@@ -116,7 +155,7 @@ final class StepBatch {
     private func combine(_ outputs: [Matrix], of image: RunningImage) {
         let parts = image.order.stages[image.call.stage].parts
         let predictions = zip(parts, outputs).map { (weight: $0.weight, output: $1) }
-        let guided = guidedChannels * configuration.inputSize * configuration.inputSize
+        let guided = guidedChannels * size(image.order.grid) * size(image.order.grid)
         let scale = image.order.guidance.scale
         switch image.call.isGuided ? image.order.guidance.kind : .none {
         case .none: Guidance.mix(predictions)

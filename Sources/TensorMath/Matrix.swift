@@ -17,11 +17,21 @@
         self.owner = owner
     }
 
+    /// A view of other memory, alive at least as long as another matrix is.
+    init(base: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, keeping other: Matrix) {
+        unsafe self.init(base: base, rows: rows, columns: columns, stride: stride, owner: other.owner)
+    }
+
     /// A read-only view of float32 values that lie elsewhere (a mapped file); writing through it faults.
     @unsafe package init(readOnly address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
         unsafe self.init(
             base: UnsafeMutableRawPointer(mutating: address).assumingMemoryBound(to: Float.self),
             rows: rows, columns: columns, stride: columns, owner: owner)
+    }
+
+    /// A view of which only the shape is used, as when a plan is sized before its memory is taken.
+    package init(shapeOnly rows: Int, _ columns: Int, of memory: Memory) {
+        unsafe self.init(base: memory.base, rows: rows, columns: columns, stride: columns, owner: memory)
     }
 
     package var count: Int { rows * columns }

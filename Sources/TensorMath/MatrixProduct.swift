@@ -17,14 +17,14 @@ package enum Factor {
     fileprivate var columns: Int { isTransposed ? matrix.rows : matrix.columns }
 }
 
-/// c = a b, or c += a b. The library runs on the calling thread alone; `ComputePool` does the splitting.
-package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, adding: Bool = false) {
+/// c = scale a b, or c += scale a b. The library runs on the calling thread alone; `ComputePool` does the splitting.
+package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, scale: Float = 1, adding: Bool = false) {
     precondition(a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
         "\(a.rows) x \(a.columns) times \(b.rows) x \(b.columns) into \(c.rows) x \(c.columns)")
     singleThreadedLibrary
     unsafe cblas_sgemm(
         CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
-        blasint(c.rows), blasint(c.columns), blasint(a.columns), 1, a.matrix.base, blasint(a.matrix.stride),
+        blasint(c.rows), blasint(c.columns), blasint(a.columns), scale, a.matrix.base, blasint(a.matrix.stride),
         b.matrix.base, blasint(b.matrix.stride), adding ? 1 : 0, c.base, blasint(c.stride))
 }
 

@@ -68,6 +68,25 @@ import CKernels
     var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
 }
 
+extension Operand {
+    /// The values as float32: themselves where they are that, else converted into `scratch`, which has room for them.
+    package func floats(in scratch: Matrix) -> Matrix {
+        guard form != .f32 else { return matrix }
+        let out = scratch.values(0..<(rows * columns)).reshaped(rows, columns)
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let at = row * stride + column
+                switch form {
+                case .f32: break
+                case .bf16: unsafe out.base[row * columns + column] = Float(bitPattern: UInt32(halves[at]) << 16)
+                case .u8: unsafe out.base[row * columns + column] = rowStep[row] * Float(Int32(bytes[at]) - rowZero[row])
+                }
+            }
+        }
+        return out
+    }
+}
+
 extension Memory {
     /// The next `rows` x `columns` values of a form, with the rows' steps and zero points where it has them.
     package func take(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Operand {

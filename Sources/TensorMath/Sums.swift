@@ -57,6 +57,32 @@ package func addResidual(_ sums: Sums, bias: Matrix, gate: Matrix, to x: Matrix)
 }
 
 extension Sums {
+    /// The sums plus scale low b^T, in float32: what an adapter adds to a linear layer of one image. The packed matrix is not touched.
+    /// - Parameters:
+    ///   - low: (rows, rank).
+    ///   - b: (all outputs, rank).
+    package func adding(_ low: Matrix, _ b: Matrix, scale: Float) -> Sums {
+        let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self))
+        if unsafe values.row_step != nil { unsafe dequantise(into: floats) }
+        let matrix = unsafe Matrix(base: floats, rows: rows, columns: columns.count, stride: values.stride, keeping: low)
+        multiply(.plain(low), .transposed(b.rows(columns)), into: matrix, scale: scale, adding: true)
+        var values = unsafe values
+        unsafe values.row_step = nil
+        return unsafe Sums(rows: rows, columns: columns, values: values)
+    }
+
+    /// Overwrites whole numbers by the values that they stand for.
+    private func dequantise(into floats: UnsafeMutablePointer<Float>) {
+        let whole = unsafe values.values.assumingMemoryBound(to: Int32.self)
+        for row in 0..<rows {
+            for column in 0..<columns.count {
+                let at = unsafe row * values.stride + column
+                let sum = unsafe whole[at] &- values.row_zero[row] &* values.column_sum[column]
+                unsafe floats[at] = values.row_step[row] * values.column_step[column] * Float(sum)
+            }
+        }
+    }
+
     fileprivate func part(of vector: Matrix) -> Matrix { vector.values(columns) }
     fileprivate func part(of out: Operand) -> Operand {
         precondition(out.rows == rows, "\(rows) rows of sums into \(out.rows)")

@@ -2,6 +2,7 @@ import AdapterFormat
 import AdapterStore
 import AdapterTraining
 import ArgumentParser
+import DiTModel
 import Diffusion
 import Foundation
 import TensorMath
@@ -65,12 +66,22 @@ struct BaseTrain: ParsableCommand {
         guard size % patch == 0, width % heads == 0 else {
             throw Failure.usage("--size must be a multiple of --patch, and --width of --heads")
         }
+        let processes = try ProcessGroup.joined()
         let run = try TrainingRun.base(
             settings.settings(learningRate: 1e-3), configuration,
-            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeighting)), data: data, pool: ComputePool())
-        try settings.follow(run, checkpoint: file + ".checkpoint")
-        try run.writeBase(named: name, configuration: configuration, to: file, as: stored)
-        let digest = try BaseFile(path: file).digest
-        try output.report("base train", ["file": file, "digest": digest.description]) { "base \(digest.short) written to \(file), loss \(run.recentLoss)" }
+            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: ComputePool(), processes: processes)
+        let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
+        func write(_ values: TrainableValues, _ path: String) throws {
+            try run.writeBase(named: name, configuration: configuration, to: path, as: stored, values: values)
+        }
+        try settings.follow(run, folder: settings.folder(for: file, name: name), what: what, keep: write)
+        if run.isFirstProcess {
+            try write(run.result, file)
+            let digest = try BaseFile(path: file).digest
+            try output.report("base train", ["file": file, "digest": digest.description]) {
+                "base \(digest.short) written to \(file), loss \(run.history.recentLoss)"
+            }
+        }
+        processes?.leave()
     }
 }

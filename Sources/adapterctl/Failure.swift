@@ -11,6 +11,7 @@ import ImageFiles
 import LatentCodec
 import SamplingEngine
 import TensorFiles
+import TensorMath
 
 /// The one table of exit codes, and how an error is shown.
 enum Failure: Error, CustomStringConvertible {
@@ -39,7 +40,8 @@ enum Failure: Error, CustomStringConvertible {
         case AdapterFormatError.otherContent: 6
         case is AdapterFormatError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
-        case ImageFileError.notWritable: 12
+        case ImageFileError.notWritable, TrainingError.unwritable: 12
+        case TrainingError.tokenCut, TrainingError.shards: 2
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
@@ -78,8 +80,8 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError,
-            is EvaluationError:
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is EvaluationError, is ProcessGroup.Failure,
+            is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
         }

@@ -28,21 +28,22 @@ struct Forward: ParsableCommand {
         let named = try preset.map(presetNamed)
         let base = try baseFile.map { try BaseFile(path: $0, heads: heads) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
+        var grid: ImageGrid?
         if let adapterFile {
             let adapter = try AdapterFile.read(path: adapterFile, base: base)
-            (vector, classes) = (adapter.vector, adapter.classes)
+            (vector, classes, grid) = (adapter.vector, adapter.classes, adapter.manifest.imageGrid)
         } else if let adapter {
             let store = try location.open()
-            let stored = try store.load(store.lookup(adapter).digest, over: base.values())
-            (vector, classes) = (stored.vector, stored.classes)
+            let stored = try Adapter(store.load(store.lookup(adapter).digest, over: base.values()))
+            (vector, classes, grid) = (stored.vector, stored.classes, stored.manifest.imageGrid)
         }
         let preset = named ?? Preset(base.card)
-        let c = base.configuration
+        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset).fitting(orRefuse: grid), c = model.configuration
         let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0
         guard shape == [n, c.inChannels, c.inputSize, c.inputSize], (1...4096).contains(n) else {
-            throw Failure.usage("'x' has shape \(shape); this base takes [n, \(c.inChannels), \(c.inputSize), \(c.inputSize)]")
+            throw Failure.usage("'x' has shape \(shape); this network takes [n, \(c.inChannels), \(c.inputSize), \(c.inputSize)]")
         }
         let times = try tensors.entry("t").type.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
         let labels = try tensors.integers("y")
@@ -50,15 +51,14 @@ struct Forward: ParsableCommand {
         guard labels.allSatisfy({ (0..<classes.rows).contains($0) }) else {
             throw Failure.usage("'y' lies between 0 and \(classes.rows - 1), the null class")
         }
-        try write(base, preset, vector, classes, x: x, times: times, labels: labels)
+        try write(base, model, vector, classes, x: x, times: times, labels: labels)
         try output.report("forward", ["file": file]) { "\(n) images through \(base.digest.short), written to \(file)" }
     }
 
-    private func write(_ base: BaseFile, _ preset: Preset, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
-        let c = base.configuration, n = labels.count
+    private func write(_ base: BaseFile, _ model: PackedDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
+        let c = model.configuration, n = labels.count
         let bank = TunableBank(base.layout, rows: 1, classRows: classes.rows)
         bank.install(vector, classes, row: 0)
-        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset)
         let outCount = c.outChannels * c.inputSize * c.inputSize
         let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(n * outCount))
         let x = memory.take(n, values.count / n), out = memory.take(n, outCount)

@@ -68,7 +68,9 @@ struct Sample: AsyncParsableCommand {
         let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
-        let images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, baseFile.configuration)
+        var shape = baseFile.configuration
+        shape.inputSize = bound.grid?.size ?? shape.inputSize
+        let images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, shape)
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
         request.latentsOnly = file == nil
@@ -78,10 +80,10 @@ struct Sample: AsyncParsableCommand {
             let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
             try write(result.images.compactMap(\.picture), of: what, digest: digest, sampler: sampler.rawValue, to: file)
         }
-        if let latents { try write([result.images.map(\.latent)], to: latents, shape: baseFile.configuration) }
+        if let latents { try write([result.images.map(\.latent)], to: latents, shape: shape) }
         if let trajectory {
             let calls = result.latents.first?.count ?? 0
-            try write((0..<calls).map { call in result.latents.map { $0[call] } }, isSequence: true, to: trajectory, shape: baseFile.configuration)
+            try write((0..<calls).map { call in result.latents.map { $0[call] } }, isSequence: true, to: trajectory, shape: shape)
         }
         let each = { (time: Duration) in time / .seconds(1) / Double(images.count) }
         try report(
@@ -199,13 +201,4 @@ extension Sample {
         else { return name }
         return "\(adapter.name)/\(name)"
     }
-}
-
-/// Images in rows with a thin gap.
-func contactSheet(_ images: [RGBImage], columns: Int, gap: Int = 2) -> RGBImage {
-    let cell = (images.first?.width ?? 0) + gap
-    let rows = (images.count + columns - 1) / columns
-    var sheet = RGBImage(width: columns * cell - gap, height: rows * cell - gap, filledWith: (24, 24, 28))
-    for (index, image) in images.enumerated() { sheet.draw(image, x: index % columns * cell, y: index / columns * cell) }
-    return sheet
 }

@@ -32,7 +32,8 @@ struct Add: ParsableCommand {
         var adapter = try AdapterFile.read(path: file, base: base)
         adapter.manifest.name = nil
         if adapter.manifest.golden == nil {
-            adapter.manifest.golden = try PackedDiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+            adapter.manifest.golden = try PackedDiT(base).fitting(orRefuse: adapter.manifest.imageGrid).goldenValues(
+                adapter.vector, adapter.classes, layout: base.layout)
         }
         let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision)
         let entry = try store.lookup(name)

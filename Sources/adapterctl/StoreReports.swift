@@ -70,15 +70,25 @@ struct Show: ParsableCommand {
             ]
             if let manifest {
                 rows += [
-                    ["set", "\(manifest.trainableSet.method.rawValue), gammas in \(manifest.trainableSet.gammaDepth) blocks"],
+                    ["set", manifest.setDescription],
                     ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
                 ]
+                if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size) pixels, positions divided by \(grid.positionScale)"]) }
                 if let facts = manifest.training {
                     rows.append(["training", "\(facts.steps) steps of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
                 }
             }
             return table(rows)
         }
+    }
+}
+
+extension AdapterManifest {
+    var setDescription: String {
+        guard let lowRank else { return "\(trainableSet.method.rawValue), gammas in \(trainableSet.gammaDepth) blocks" }
+        let ranks = Set(lowRank.ranks.values).sorted()
+        let span = ranks.count > 1 ? "\(ranks[0]) to \(ranks[ranks.count - 1])" : "\(ranks.first ?? 0)"
+        return "lora, rank \(span) in \(lowRank.ranks.count) layers, scale \(lowRank.scale)"
     }
 }
 
@@ -116,9 +126,10 @@ struct Verify: ParsableCommand {
             let base = try store.baseFile(digest)
             let model = try PackedDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
-                guard let recorded = entry.decodedManifest?.golden else { continue }
+                guard let manifest = entry.decodedManifest, let recorded = manifest.golden else { continue }
                 let adapter = try store.load(entry.digest, over: values)
-                let isSame = PackedDiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                let fitted = try model.fitting(orRefuse: manifest.imageGrid)
+                let isSame = PackedDiT.agree(fitted.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(
                         subject: .adapter(entry.digest),

@@ -3,163 +3,156 @@ import AdapterStore
 import AdapterTraining
 import ArgumentParser
 import DiTModel
-import Diffusion
 import Foundation
-import SyntheticDomains
 import TensorMath
-
-/// How long and how fast a run trains, and how it is watched.
-struct TrainingOptions: ParsableArguments {
-    @Option var steps = 1500
-    @Option var batch = 64
-    @Option var seed: UInt64 = 1
-    @Option(help: "AdamW's largest step (default: 1e-3 for a base, 5e-3 for an adapter).") var learningRate: Float?
-    @Option(help: "constant, min-snr:G or soft-min-snr:G.") var lossWeighting = "constant"
-    @Option(help: "Decay of the moving average that is kept as the result.") var emaDecay = 0.998
-    @Flag(help: "Mirror images at random.") var flip = false
-    @Option(help: "Steps between checkpoints.") var checkpointEvery = 500
-    @Flag(help: "Go on from the checkpoint beside the output, if there is one.") var resume = false
-
-    func settings(learningRate usual: Float) -> TrainingSettings {
-        var settings = TrainingSettings(steps: steps, batch: batch, seed: seed, learningRate: learningRate ?? usual)
-        settings.lossWeighting = lossWeighting
-        settings.emaDecay = emaDecay
-        settings.flips = flip
-        return settings
-    }
-
-    /// Runs to the end: a checkpoint at each interval and on Ctrl-C, progress on standard error.
-    func follow(_ run: TrainingRun, checkpoint: String) throws {
-        guard steps > 0, batch > 0, checkpointEvery > 0 else { throw Failure.usage("--steps, --batch and --checkpoint-every are above 0") }
-        if resume, FileManager.default.fileExists(atPath: checkpoint) {
-            try run.restore(from: checkpoint)
-            note("going on at step \(run.step) of \(steps)")
-        }
-        Interruption.watch()
-        var progress = Progress(total: steps, done: run.step, batch: batch)
-        while run.step < steps {
-            let loss = try run.advance()
-            progress.show(step: run.step, loss: loss)
-            if Interruption.happened {
-                try run.save(to: checkpoint)
-                throw Failure.interrupted("stopped at step \(run.step); go on with --resume")
-            }
-            if run.step % checkpointEvery == 0, run.step < steps { try run.save(to: checkpoint) }
-        }
-        progress.finish()
-        try? FileManager.default.removeItem(atPath: checkpoint)
-    }
-}
-
-/// Ctrl-C and a polite kill, seen at the next step.
-enum Interruption {
-    // Written by the signal handler alone, read by the loop; one aligned word.
-    private nonisolated(unsafe) static var flag: sig_atomic_t = 0
-
-    static func watch() {
-        var numbers = sigset_t()
-        unsafe sigemptyset(&numbers)
-        for number in [SIGINT, SIGTERM] {
-            signal(number) { _ in unsafe Interruption.flag = 1 }
-            unsafe sigaddset(&numbers, number)
-        }
-        // A parent may have left them blocked.
-        unsafe pthread_sigmask(SIG_UNBLOCK, &numbers, nil)
-    }
-
-    static var happened: Bool { unsafe flag != 0 }
-}
-
-/// Loss, images per second and time left: one moving line on a terminal, a line per hundred steps elsewhere.
-struct Progress {
-    private let total, first, batch: Int
-    private let start = ContinuousClock.now
-    private let isTerminal = isatty(STDERR_FILENO) == 1
-    private var sum: Float = 0
-    private var count = 0
-
-    init(total: Int, done: Int, batch: Int) { (self.total, first, self.batch) = (total, done, batch) }
-
-    mutating func show(step: Int, loss: Float) {
-        sum += loss
-        count += 1
-        guard step % (isTerminal ? 10 : 100) == 0 || step == total else { return }
-        let seconds = (ContinuousClock.now - start) / .seconds(1)
-        let rate = Double((step - first) * batch) / max(seconds, 1e-9)
-        let left = Int(Double((total - step) * batch) / max(rate, 1e-9))
-        let line = String(
-            format: "step %d/%d  loss %.4f  %.0f images/s  %d:%02d:%02d left", step, total, sum / Float(count), rate, left / 3600, left / 60 % 60,
-            left % 60)
-        FileHandle.standardError.write(Data((isTerminal ? "\r\u{1B}[K" + line : line + "\n").utf8))
-        (sum, count) = (0, 0)
-    }
-
-    func finish() {
-        if isTerminal { FileHandle.standardError.write(Data("\n".utf8)) }
-    }
-}
-
-/// Training images as the command line names them.
-func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> TrainingData {
-    if text.hasPrefix("synthetic:") {
-        let name = String(text.dropFirst("synthetic:".count))
-        guard let domain = SyntheticDomain.named(name) else {
-            let known = ([SyntheticDomain.base] + SyntheticDomain.downstream).map(\.name).joined(separator: ", ")
-            throw Failure.usage("there is no synthetic domain '\(name)': known are \(known)")
-        }
-        guard (1...100_000).contains(perClass) else { throw Failure.usage("--per-class is between 1 and 100000, not \(perClass)") }
-        let labels = domain.classes.indices.flatMap { [Int](repeating: $0, count: perClass) }
-        let images = labels.enumerated().map { domain.image(class: $1, index: $0 % perClass, size: size, seed: seed) }
-        return TrainingData(classNames: domain.classes, size: size, images: images, labels: labels, summary: text)
-    }
-    let (data, report) = try TrainingData.folder(text, size: size)
-    for broken in report.broken { note("skipped: \(broken)") }
-    if !report.broken.isEmpty { note("\(report.broken.count) files could not be used, \(data.count) could") }
-    return data
-}
 
 struct Train: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Train an adapter of a frozen base.",
-        discussion: "Example: adapterctl train flowers --data synthetic:flowers -o flowers.safetensors")
-    @Argument(help: "The name of the domain.") var name: String
-    @Option(help: "synthetic:DOMAIN, or a folder with one sub-folder per class.") var data: String
+        abstract: "Train adapters of a frozen base.",
+        discussion: """
+            Example: adapterctl train flowers --data synthetic:flowers -o flowers.safetensors
+            Several over one base: adapterctl train art birds --data synthetic:{} -o 'out/{}.safetensors'
+            On several machines: mpirun -n 4 adapterctl train flowers --data synthetic:flowers -o flowers.safetensors
+            """)
+    @Argument(help: "The names of the domains; several are trained one after the other over one base in memory.") var names: [String] = []
+    @Option(help: "synthetic:DOMAIN, or a folder with one sub-folder per class; {} stands for the name.") var data: String?
+    @Option(help: "A file of jobs in place of names: a JSON object a line, {\"name\", \"data\", \"output\"} and, where they differ, \"steps\", \"seed\", \"learning_rate\", \"method\".") var jobs: String?
     @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1000
-    @Option(help: "difffit, difffit-a or bitfit.") var method = "difffit"
-    @Option(help: "Blocks, from the first, whose gammas are trained (default: half).") var gammaDepth: Int?
+    @OptionGroup var method: MethodOptions
     @Option(help: "The base in the store.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The adapter file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write; {} stands for the name.") var file: String?
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
-    @Flag(help: "Add the result to the store under NAME.") var add = false
+    @Flag(help: "Add the result to the store under its name.") var add = false
     @OptionGroup var latents: LatentOptions
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
+    struct Result: Encodable {
+        let name, file, digest, folder: String
+        let trainedValues, steps: Int
+        let loss: Float
+        let heldOutError: Float?
+    }
+
     func run() throws {
-        let name = try AdapterName(name).description
+        let processes = try ProcessGroup.joined()
+        let jobs = try TrainingJob.list(self)
         let base = try baseFile.map { try BaseFile(path: $0) } ?? location.open().baseFile(base)
-        guard let method = TrainableSet.Method(rawValue: method), method != .full else {
-            throw Failure.usage("--method takes difffit, difffit-a or bitfit, not '\(method)'")
-        }
-        let depth = base.configuration.depth
-        guard (0...depth).contains(gammaDepth ?? 0) else { throw Failure.usage("--gamma-depth is between 0 and \(depth)") }
-        let set = gammaDepth.map { TrainableSet(method, gammaDepth: $0) } ?? TrainableSet(method, base.configuration)
+        let model = try method.model(over: base)
         let pool = ComputePool()
-        let data = try latents.loadData(
-            data, for: base, in: baseFile == nil ? location.open() : nil, perClass: perClass, seed: settings.seed, mirrored: settings.flip,
-            pool: pool)
-        let model = try DiT(base)
-        let run = try TrainingRun.adapter(settings.settings(learningRate: 5e-3), set, base: base, model: model, data: data, pool: pool)
-        try settings.follow(run, checkpoint: file + ".checkpoint")
-        var adapter = run.adapter(name: name, base: base, created: nil)
-        if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-        adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
-        try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
-        if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true, precision: adapter.storedPrecision) }
-        try output.report("train", ["file": file, "digest": adapter.digest.description]) {
-            "\(name) \(adapter.digest.short) written to \(file), loss \(run.recentLoss)"
+        let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
+        if processes?.rank ?? 0 == 0 {
+            let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)" }.joined(separator: "\n")
+            if jobs.count == 1, let result = results.first { try output.report("train", result) { text } } else { try output.report("train", results) { text } }
+        }
+        processes?.leave()
+    }
+
+    /// One adapter from its pictures to its file.
+    /// - Returns: nil where an earlier call of a resumed list has made it already.
+    private func train(_ job: TrainingJob, _ base: BaseFile, _ model: DiT, _ pool: ComputePool, _ processes: ProcessGroup?) throws -> Result? {
+        let folder = settings.folder(for: job.output, name: job.name)
+        if settings.resume, jobsAreMany, FileManager.default.fileExists(atPath: job.output), !FileManager.default.fileExists(atPath: RunFolder.checkpoint(in: folder)) {
+            note("\(job.name) is done: \(job.output)")
+            return nil
+        }
+        var data = try latents.loadData(
+            job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
+            seed: job.seed ?? settings.seed, mirrored: settings.flip, pool: pool)
+        data = try method.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
+        let (set, uniform) = try method.set(base.configuration, named: job.method)
+        var wanted = settings.settings(learningRate: job.learningRate ?? 5e-3)
+        wanted.steps = job.steps ?? wanted.steps
+        wanted.seed = job.seed ?? wanted.seed
+        let lowRank = try method.searched(uniform, wanted, base: base, model: model, data: data, pool: pool)
+        let run = try TrainingRun.adapter(
+            wanted, set, lowRank: lowRank, base: base, model: model, data: data, pool: pool, processes: processes)
+        func write(_ values: TrainableValues, _ path: String) throws -> Digest {
+            if set.method == .full {
+                var configuration = model.configuration
+                configuration.numClasses = data.classNames.count
+                try run.writeBase(named: job.name, configuration: configuration, to: path, as: bf16 ? .bf16 : .f32, values: values)
+                return try BaseFile(path: path).digest
+            }
+            var adapter = run.adapter(name: job.name, base: base, created: nil, values: values)
+            if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
+            adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
+            try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
+            if add, path == job.output {
+                _ = try location.open().add(adapter.stored(), as: job.name, over: base.values(), replace: true, precision: adapter.storedPrecision)
+            }
+            return adapter.digest
+        }
+        try settings.follow(run, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
+        guard run.isFirstProcess else { return nil }
+        let digest = try write(run.result, job.output)
+        return Result(
+            name: job.name, file: job.output, digest: digest.description, folder: folder,
+            trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError)
+    }
+
+    private var jobsAreMany: Bool { jobs != nil || names.count > 1 }
+
+    private func what(_ job: TrainingJob, _ base: BaseFile) -> [String: String] {
+        [
+            "name": job.name, "data": job.data, "output": job.output, "base": base.digest.description,
+            "command": CommandLine.arguments.joined(separator: " "),
+        ]
+    }
+}
+
+/// One adapter to train.
+struct TrainingJob: Decodable {
+    let name, data, output: String
+    var steps: Int?
+    var seed: UInt64?
+    var learningRate: Float?
+    var method: String?
+
+    enum CodingKeys: String, CodingKey {
+        case name, data, output, steps, seed, method
+        case learningRate = "learning_rate"
+    }
+
+    /// The jobs of a command line: its names, or the lines of its file.
+    static func list(_ command: Train) throws -> [TrainingJob] {
+        let jobs = try command.jobs.map(read) ?? named(command)
+        for job in jobs {
+            _ = try AdapterName(job.name)
+            guard job.steps ?? 1 > 0 else { throw Failure.usage("job '\(job.name)': steps are above 0") }
+        }
+        for (what, values) in [("name", jobs.map(\.name)), ("output", jobs.map(\.output))] {
+            if let twice = Dictionary(grouping: values, by: { $0 }).filter({ $1.count > 1 }).keys.min() {
+                throw Failure.usage("two jobs have the \(what) '\(twice)'")
+            }
+        }
+        return jobs
+    }
+
+    private static func named(_ command: Train) throws -> [TrainingJob] {
+        guard let first = command.names.first else { throw Failure.usage("give the name of the domain, or --jobs FILE") }
+        guard let data = command.data, let output = command.file else { throw Failure.usage("give --data and -o for '\(first)'") }
+        if command.names.count > 1 {
+            let templates = [("-o", output)] + (command.settings.runFolder.map { [("--run-folder", $0)] } ?? [])
+            for (option, text) in templates where !text.contains("{}") {
+                throw Failure.usage("\(option) needs {} in the place of the name, where there are \(command.names.count) names")
+            }
+        }
+        return command.names.map { TrainingJob(name: $0, data: data.replacing("{}", with: $0), output: output.replacing("{}", with: $0)) }
+    }
+
+    private static func read(_ path: String) throws -> [TrainingJob] {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { throw Failure.notFound("there is no file '\(path)' to read jobs from") }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().filter { !$1.allSatisfy(\.isWhitespace) }
+        guard !lines.isEmpty else { throw Failure.usage("'\(path)' holds no job") }
+        return try lines.map { number, line in
+            do {
+                return try JSONDecoder().decode(TrainingJob.self, from: Data(line.utf8))
+            } catch {
+                throw Failure.usage("line \(number + 1) of '\(path)' is no job: give {\"name\": ..., \"data\": ..., \"output\": ...}")
+            }
         }
     }
 }

@@ -34,6 +34,20 @@ struct Domains {
         return Ingredient(name: name, digest: adapter.digest, adapter: adapter)
     }
 
+    /// A LoRA adapter with random pairs.
+    mutating func add(lora name: String, _ lowRank: LowRank, resolution: Int? = nil) {
+        var dice = Dice(state: UInt64(name.count) + 11)
+        let layout = base.layout.adding(lowRank)
+        let pairs = (base.layout.count..<layout.count).map { _ in dice.normal() }
+        var manifest = AdapterManifest(
+            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: TrainableSet(.lora, gammaDepth: 0), classes: ["rose"],
+            prediction: "x0", path: "linear", lowRank: lowRank)
+        manifest.resolution = resolution
+        let table = ClassTable(names: ["rose"], values: (0..<16).map { _ in dice.normal() })
+        let adapter = Adapter(manifest: manifest, vector: TunableVector(base.vector.values + pairs, layout: layout), classes: table)
+        ingredients[name] = Ingredient(name: name, digest: adapter.digest, adapter: adapter)
+    }
+
     struct Unknown: Error { let reference: String }
 
     func resolve(_ reference: String) throws -> Ingredient {

@@ -102,8 +102,8 @@ import Testing
         var domains = domains
         var dice = Dice(state: 9)
         let other = Domains(depth: 3, names: ["elsewhere"])
-        let strange = domains.random("strange", &dice, kind: "lora")
-        #expect(throws: ComposerError.otherKind(name: "strange", kind: "lora")) {
+        let strange = domains.random("strange", &dice, kind: "speed")
+        #expect(throws: ComposerError.otherKind(name: "strange", kind: "speed")) {
             try CanonicalRecipe(Recipe("strange"), over: domains.base) { _ in strange }
         }
         #expect(throws: ComposerError.self) { try CanonicalRecipe(Recipe("elsewhere+art"), over: domains.base) { try ($0 == "art" ? domains : other).resolve($0) } }

@@ -48,6 +48,7 @@ import Testing
                 }
                 losses[0, k] = loss.total
             }
+            step.finish()
             let loss = losses.array.reduce(0, +) / Float(count)
             #expect(abs(loss - recorded["losses"][number]) < 1e-4 * abs(loss), "step \(number)")
             for range in values.ranges(of: set, in: layout) {

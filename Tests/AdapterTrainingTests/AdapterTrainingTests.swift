@@ -47,6 +47,7 @@ import Testing
             }
             losses[0, k] = loss.total
         }
+        step.finish()
         #expect(relativeError(outs.array, recorded["out"]) < 1e-4)
         #expect(relativeError([losses.array.reduce(0, +) / Float(count)], [recorded["loss"].reduce(0, +) / Float(recorded["loss"].count)]) < 1e-4)
 

@@ -36,24 +36,28 @@ struct Program {
     @discardableResult
     func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
 
-    /// - Parameter memory: most bytes of the program's own writable memory, files that it maps not counted.
-    func run(_ arguments: [String], memory: Int? = nil) throws -> (code: Int32, out: String, errors: String) {
-        try start(arguments, memory: memory).end()
+    /// - Parameters:
+    ///   - launcher: a program and its arguments that start this one.
+    ///   - memory: most bytes of the program's own writable memory, files that it maps not counted.
+    @discardableResult
+    func run(
+        _ arguments: [String], under launcher: [String] = [], memory: Int? = nil
+    ) throws -> (code: Int32, out: String, errors: String) {
+        try start(arguments, under: launcher, memory: memory).end()
     }
 
-    func start(_ arguments: [String], memory: Int? = nil) throws -> Run {
+    func start(_ arguments: [String], under launcher: [String] = [], memory: Int? = nil) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
-        process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
-        if !FileManager.default.isExecutableFile(atPath: process.executableURL?.path ?? "") {
-            process.executableURL = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
+        var program = Bundle.main.bundleURL.appending(path: "adapterctl")
+        if !FileManager.default.isExecutableFile(atPath: program.path) {
+            program = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
         }
-        process.arguments = arguments
-        if let memory, let program = process.executableURL {
-            process.executableURL = URL(filePath: "/bin/sh")
-            // OpenBLAS' threads would ask for 128 MB each until they have it.
-            process.arguments = ["-c", "ulimit -d \(memory / 1024); OPENBLAS_NUM_THREADS=1 exec \"$0\" \"$@\"", program.path] + arguments
-        }
+        // OpenBLAS' threads would ask for 128 MB each until they have it.
+        let limit = memory.map { ["/bin/sh", "-c", "ulimit -d \($0 / 1024); OPENBLAS_NUM_THREADS=1 exec \"$0\" \"$@\""] } ?? []
+        let words = limit + launcher + [program.path] + arguments
+        process.executableURL = URL(filePath: words[0])
+        process.arguments = Array(words.dropFirst())
         process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")

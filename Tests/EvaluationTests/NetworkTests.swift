@@ -11,7 +11,7 @@ import Testing
     private static let shape = GoldenModels.pixel
 
     /// The error of a network whose every output is zero, on constant images of a half.
-    private func errorOfNothing(_ convention: DiffusionConvention, images: Int = 6, seed: UInt64 = 0, lanes: Int = 2) -> DenoisingError {
+    private func errorOfNothing(_ convention: DiffusionConvention, images: Int = 6, seed: UInt64 = 0, lanes: Int = 2) throws -> DenoisingError {
         let (weights, _) = Weights.allocate(Self.shape)
         let layout = TunableLayout(Self.shape)
         let bank = TunableBank(layout, rows: 1, classRows: 6)
@@ -19,12 +19,12 @@ import Testing
         let pool = ComputePool(lanes: lanes)
         let data = LabelledLatents(labels: (0..<images).map { $0 % 6 }, size: 768, pool: pool) { $1.fill(0.5) }
         return DenoisingError.measure(
-            DiT(Self.shape, weights: weights), tunables: bank.rows[0], objective: TrainingObjective(convention), images: data, buckets: 8,
+            try PackedDiT(DiT(Self.shape, weights: weights)), tunables: bank.rows[0], objective: TrainingObjective(convention), images: data, buckets: 8,
             bootstrap: Bootstrap(resamples: 20), seed: seed, pool: pool)
     }
 
     @Test func velocityErrorOfAnX0NetworkInClosedForm() throws {
-        let error = errorOfNothing(try DiffusionConvention(path: .linear, prediction: .x0))
+        let error = try errorOfNothing(try DiffusionConvention(path: .linear, prediction: .x0))
         #expect(error.buckets.map(\.time) == (0..<8).map { (Double($0) + 0.5) / 8 })
         for bucket in error.buckets {
             // (0 - 0.5)^2 over the squared divisor, whatever the noise.
@@ -36,25 +36,25 @@ import Testing
 
     @Test func epsilonErrorIsTheNoisesOwnPower() throws {
         let convention = try DiffusionConvention(path: .linearVP, prediction: .epsilon)
-        let error = errorOfNothing(convention)
+        let error = try errorOfNothing(convention)
         #expect(error.buckets.first?.time == 62 && error.buckets.last?.time == 937)
         // A mean of 768 squares of normals for each of 48: 1 within a few hundredths.
         #expect(abs(error.mean.value - 1) < 0.03 && error.mean.standardError > 0.001 && error.mean.standardError < 0.03)
-        #expect(error == errorOfNothing(convention, lanes: 1))
-        #expect(error != errorOfNothing(convention, seed: 1))
+        #expect(try error == errorOfNothing(convention, lanes: 1))
+        #expect(try error != errorOfNothing(convention, seed: 1))
         #expect(error.change(from: error, bootstrap: Bootstrap()) == Estimate(value: 0, standardError: 0))
     }
 
     @Test func anImageMeetsTheSameNoiseInASmallerSet() throws {
         let convention = try DiffusionConvention(path: .linear, prediction: .velocity)
-        #expect(Array(errorOfNothing(convention).perImage.prefix(3)) == errorOfNothing(convention, images: 3).perImage)
+        #expect(try Array(errorOfNothing(convention).perImage.prefix(3)) == errorOfNothing(convention, images: 3).perImage)
     }
 }
 
 @Suite struct FrozenFeatureTests {
     @Test func featuresAreTheMiddleBlocksTokenMean() throws {
         let base = try BaseFile(path: Goldens.path("dit-pixel"))
-        let model = try DiT(base)
+        let model = try PackedDiT(base)
         let convention = try DiffusionConvention(path: .linear, prediction: .x0)
         let features = FrozenFeatures(model, base: base, convention: convention)
         #expect(features.time == 0.9 && features.block == 0 && features.width == 48)
@@ -70,19 +70,15 @@ import Testing
         let golden = try Golden("dit-pixel")
         let layout = TunableLayout(GoldenModels.pixel)
         let tunables = [Tunables(layout, values: row(golden.vector(layout).values), classTable: golden.matrix(TunableLayout.classTableName, rows: 6))]
-        let conditioning = ConditioningState(GoldenModels.pixel, rows: 1)
-        Conditioning.forward(conditioning, times: [900], classes: [5], tunables: tunables, weights: model.weights, preset: .original)
         var stages: [[Float]] = []
-        model.forward(
-            Pass(GoldenModels.pixel, images: 1), x: mixed, conditioning: conditioning, tunables: tunables[...], into: normals(1, 768, stream: 0)
-        ) { stages.append($0.array) }
+        model.forward(x: mixed, times: [900], classes: [5], tunables: tunables[0], into: normals(1, 768, stream: 0)) { stages.append($0) }
         let mean = (0..<48).map { column in (0..<16).reduce(Float(0)) { $0 + stages[1][$1 * 48 + column] } / 16 }
         #expect(relativeError(measured.row(3).array, mean) < 1e-5)
     }
 
     @Test func theVPPathsTimeIsTheNearestBelowTheSameRatio() throws {
         let base = try BaseFile(path: Goldens.path("dit-pixel"))
-        let features = FrozenFeatures(try DiT(base), base: base, convention: .dit)
+        let features = FrozenFeatures(try PackedDiT(base), base: base, convention: .dit)
         let abar = VPSchedule.training.alphasCumprod, t = Int(features.time)
         #expect((1 - abar[t]) / abar[t] <= 1.0 / 81 && (1 - abar[t + 1]) / abar[t + 1] > 1.0 / 81)
         #expect(features.description.contains("t = \(t)") && features.description.contains("block 1 of 3"))

@@ -11,10 +11,10 @@ extension SamplingService {
         call.connection.whenPeerLeaves { [engine] in
             Task { await engine.cancel(generation.ticket.id) }
         }
-        if order.isStreamed { return stream(generation.follow(), of: call) }
+        if order.isStreamed { return stream(generation.follow(), size: order.size, of: call) }
         defer { call.connection.whenPeerLeaves(nil) }
         do throws(ServiceError) {
-            return Response(json: try await generation.reply(size: offer.size))
+            return Response(json: try await generation.reply(size: order.size))
         } catch {
             throw call.connection.hasLeft ? .clientLeft : error
         }
@@ -39,8 +39,7 @@ extension SamplingService {
     }
 
     /// Server-sent events until the last one, with a comment now and then while nothing happens.
-    func stream(_ events: AsyncStream<GenerationEvent>, of call: Call) -> Response {
-        let size = offer.size
+    func stream(_ events: AsyncStream<GenerationEvent>, size: String, of call: Call) -> Response {
         let interval = options.pingEvery
         let body = ResponseBody { writer in
             defer { call.connection.whenPeerLeaves(nil) }

@@ -10,7 +10,7 @@ extension SamplingService {
         try await jobs.checkRoom()
         let generation = try await submit(order, call)
         let job = try await jobs.start(generation)
-        var response = Response(json: JobReply(job, position: generation.ticket.position, size: offer.size), status: .accepted)
+        var response = Response(json: JobReply(job, position: generation.ticket.position, size: job.order.size), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.id)"
         return response
     }
@@ -22,8 +22,8 @@ extension SamplingService {
 
     /// `GET /v1/jobs/{id}/events`: from the start, however late one comes; leaving does not stop the job.
     func jobEvents(_ call: Call) async throws(ServiceError) -> Response {
-        let events = try await jobs.watch(call.id)
-        return stream(events, of: call)
+        let size = try await jobs.job(call.id).order.size
+        return stream(try await jobs.watch(call.id), size: size, of: call)
     }
 
     /// `DELETE /v1/jobs/{id}`: the engine lets go at its next step.
@@ -35,7 +35,7 @@ extension SamplingService {
 
     private func reply(_ job: Job) async -> JobReply {
         let position = job.status == .queued ? await engine.position(of: job.ticket) : nil
-        return JobReply(job, position: position, size: offer.size)
+        return JobReply(job, position: position, size: job.order.size)
     }
 }
 

@@ -22,6 +22,8 @@ package struct GenerationOrder: Sendable {
     package let user: String?
     package let isStreamed: Bool
     package let hasMetadata: Bool
+    /// Of the pictures: the resolution that the adapters were trained at.
+    package let size: String
 
     /// Settles a body against what the server offers.
     /// - Parameters:
@@ -48,6 +50,10 @@ package struct GenerationOrder: Sendable {
         isStreamed = body.stream ?? false
         hasMetadata = body.metadata ?? true
         recipe = try bind(body.recipe(limits), strength, body.labelsFrom)
+        size = recipe.grid.map { "\($0.size)x\($0.size)" } ?? offer.size
+        if let asked = body.size, asked != "auto", asked != size {
+            throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(size); give that or auto")
+        }
         (stages, className) = try body.chosenClass(of: recipe, strength: strength, limits)
     }
 
@@ -80,9 +86,6 @@ extension GenerationBody {
     }
 
     func refuseWhatIsNotOffered(_ offer: Offer) throws(ServiceError) {
-        if let size, size != "auto", size != offer.size {
-            throw .badField(name: "size", reason: "this base makes pictures of \(offer.size); give that or auto")
-        }
         if let responseFormat, responseFormat != "b64_json" {
             throw .badField(
                 name: "response_format",

@@ -23,7 +23,7 @@ struct EvaluationBench {
     init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
         (self.frozen, self.counts, self.seed) = (frozen, counts, seed)
         convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
-        features = FrozenFeatures(try DiT(frozen), base: frozen, convention: convention)
+        features = FrozenFeatures(try PackedDiT(frozen), base: frozen, convention: convention)
         bootstrap = Bootstrap(resamples: counts.resamples)
         cache = FeatureCache(features, base: frozen.digest, isUsed: usesCache, pool: pool)
     }
@@ -56,7 +56,7 @@ struct EvaluationBench {
         let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
         bank.install(adapter.vector, adapter.classes, row: 0)
         return DenoisingError.measure(
-            try DiT(subject.base), tunables: bank.rows[0], objective: try TrainingObjective(subject.base, lossWeighting: "constant"),
+            try PackedDiT(subject.base).fitting(orRefuse: adapter.grid), tunables: bank.rows[0], objective: try TrainingObjective(subject.base, lossWeighting: "constant"),
             images: images, bootstrap: bootstrap, pool: pool)
     }
 

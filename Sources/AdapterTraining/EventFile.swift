@@ -1,0 +1,112 @@
+import Foundation
+
+/// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and
+/// images need are written. TensorBoard finds it in its folder by its name and reads it while it grows.
+package struct EventFile {
+    private let handle: FileHandle
+
+    /// A new file in the folder; a run that goes on gets a further one, and TensorBoard shows them as one run.
+    package init(folder: String, now: Date = Date()) throws {
+        let host = ProcessInfo.processInfo.hostName
+        let path = "\(folder)/events.out.tfevents.\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
+        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path) else {
+            throw TrainingError.unwritable(path)
+        }
+        self.handle = handle
+        try write(Self.event(time: now, step: 0) { $0.text(3, "brain.Event:2") })
+    }
+
+    package func scalar(_ tag: String, _ value: Float, step: Int) throws {
+        try summary(tag, step: step) { $0.float(2, value) }
+    }
+
+    /// - Parameter png: a whole PNG file.
+    package func image(_ tag: String, png: Data, width: Int, height: Int, step: Int) throws {
+        var image = ProtobufMessage()
+        image.integer(1, height)
+        image.integer(2, width)
+        image.integer(3, 3)  // RGB
+        image.bytes(4, png)
+        try summary(tag, step: step) { $0.bytes(4, image.data) }
+    }
+
+    private func summary(_ tag: String, step: Int, _ value: (inout ProtobufMessage) -> Void) throws {
+        var entry = ProtobufMessage(), summary = ProtobufMessage()
+        entry.text(1, tag)
+        value(&entry)
+        summary.bytes(1, entry.data)
+        try write(Self.event(time: Date(), step: step) { $0.bytes(5, summary.data) })
+    }
+
+    private static func event(time: Date, step: Int, _ what: (inout ProtobufMessage) -> Void) -> Data {
+        var event = ProtobufMessage()
+        event.double(1, time.timeIntervalSince1970)
+        event.integer(2, step)
+        what(&event)
+        return event.data
+    }
+
+    private func write(_ event: Data) throws { try handle.write(contentsOf: Self.record(event)) }
+
+    /// TFRecord: length u64, its masked CRC, the data, their masked CRC, all little-endian.
+    package static func record(_ data: Data) -> Data {
+        let length = littleEndian(UInt64(data.count))
+        return length + littleEndian(maskedCRC(length)) + data + littleEndian(maskedCRC(data))
+    }
+
+    /// CRC-32C, rotated right by 15 bits and raised by a constant, so that a record of records keeps its strength.
+    package static func maskedCRC(_ data: Data) -> UInt32 {
+        var crc: UInt32 = ~0
+        for byte in data { crc = crc >> 8 ^ table[Int((crc ^ UInt32(byte)) & 0xFF)] }
+        crc = ~crc
+        return (crc >> 15 | crc << 17) &+ 0xA282_EAD8
+    }
+
+    /// Castagnoli's polynomial, reflected.
+    private static let table: [UInt32] = (0..<256).map { byte in
+        (0..<8).reduce(UInt32(byte)) { crc, _ in crc & 1 == 1 ? crc >> 1 ^ 0x82F6_3B78 : crc >> 1 }
+    }
+}
+
+private func littleEndian(_ number: some FixedWidthInteger & UnsignedInteger) -> Data {
+    Data((0..<(number.bitWidth / 8)).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) })
+}
+
+/// A protobuf message under construction: field numbers and values in the order written.
+struct ProtobufMessage {
+    private(set) var data = Data()
+
+    mutating func integer(_ field: Int, _ value: Int) {
+        key(field, wire: 0)
+        varint(UInt64(bitPattern: Int64(value)))
+    }
+
+    mutating func double(_ field: Int, _ value: Double) {
+        key(field, wire: 1)
+        data += littleEndian(value.bitPattern)
+    }
+
+    mutating func float(_ field: Int, _ value: Float) {
+        key(field, wire: 5)
+        data += littleEndian(value.bitPattern)
+    }
+
+    mutating func bytes(_ field: Int, _ value: Data) {
+        key(field, wire: 2)
+        varint(UInt64(value.count))
+        data += value
+    }
+
+    mutating func text(_ field: Int, _ value: String) { bytes(field, Data(value.utf8)) }
+
+    private mutating func key(_ field: Int, wire: UInt64) { varint(UInt64(field) << 3 | wire) }
+
+    private mutating func varint(_ value: UInt64) {
+        var rest = value
+        while rest >= 0x80 {
+            data.append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        data.append(UInt8(rest))
+    }
+}

@@ -1,0 +1,64 @@
+import DiTModel
+import Diffusion
+import Evaluation
+import TensorMath
+
+/// Measures the denoising error on images that are never trained on, keeps the values that did best, and counts the looks since.
+final class HeldOutWatch {
+    let best: TrainableValues
+    private(set) var bestStep: Int?
+    private(set) var bestError = Float.infinity
+    private var looksSince = 0
+    private let patience: Int?
+    private let images: LabelledLatents
+    private let seed: UInt64
+
+    /// At most so many images are measured, taken evenly from all, at so many times.
+    static let images = 64, times = 8
+
+    init(_ data: TrainingData, best: TrainableValues, patience: Int?, seed: UInt64, pool: ComputePool) {
+        self.best = best
+        self.patience = patience
+        self.seed = seed
+        let count = min(Self.images, data.count)
+        let chosen = (0..<count).map { $0 * data.count / count }
+        images = data.labelledLatents(chosen, pool: pool)
+    }
+
+    var hasRunOut: Bool { patience.map { looksSince >= $0 } ?? false }
+
+    func measure(_ model: DiT, _ values: TrainableValues, _ objective: TrainingObjective, pool: ComputePool) throws -> Float {
+        let error = DenoisingError.measure(
+            try PackedDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
+            seed: seed, pool: pool)
+        return Float(error.mean.value)
+    }
+
+    func note(_ error: Float, step: Int, _ values: TrainableValues) {
+        guard error < bestError else {
+            looksSince += 1
+            return
+        }
+        best.all.copy(from: values.all)
+        (bestStep, bestError, looksSince) = (step, error, 0)
+    }
+
+    /// Takes up the looks of an interrupted run, whose best values are given.
+    func restore(_ looks: [TrainingHistory.Look], best values: [Float]) {
+        for look in looks {
+            if look.error < bestError { (bestStep, bestError, looksSince) = (look.step, look.error, 0) } else { looksSince += 1 }
+        }
+        best.all.copy(from: values)
+    }
+}
+
+extension TrainingData {
+    /// Some of the images as the network sees them; of posteriors, their means.
+    package func labelledLatents(_ chosen: [Int], pool: ComputePool) -> LabelledLatents {
+        LabelledLatents(labels: chosen.map { labels[$0] }, size: valueCount, pool: pool) { index, x in
+            guard let latents else { return copy(chosen[index], flipped: false, into: x) }
+            x.fill(0)
+            latents.sample(chosen[index], flipped: false, into: x)
+        }
+    }
+}

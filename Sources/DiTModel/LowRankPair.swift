@@ -1,0 +1,85 @@
+import AdapterFormat
+import TensorMath
+
+/// The low-rank pair of one linear layer, kept beside the frozen matrix and never added into it: y = W x + scale B (A x).
+package struct LowRankPair: Sendable {
+    package let a: Matrix  // (rank, inputs)
+    package let b: Matrix  // (outputs, rank)
+    package let scale: Float
+
+    /// Columns of the scratch for A x; a larger rank is taken a slice at a time.
+    static let sliceRank = 64
+
+    /// Way forward: y += scale B (A x).
+    /// - Parameters:
+    ///   - x: (rows, inputs).
+    ///   - y: (rows, outputs), which holds W x.
+    ///   - scratch: at least rows x `sliceRank` values.
+    func add(_ x: Matrix, to y: Matrix, scratch: Matrix) {
+        forEachSlice { ranks in
+            let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)
+            multiply(.plain(x), .transposed(a.rows(ranks)), into: low)  // (rows, ranks)
+            multiply(.plain(low), .transposed(b.columns(ranks)), into: y, scale: scale, adding: true)  // (rows, outputs)
+        }
+    }
+
+    /// The same for the sums of a packed product, at any precision of its rows.
+    /// - Parameters:
+    ///   - x: (rows, inputs), in float32.
+    func added(_ x: Matrix, to sums: Sums, scratch: Matrix) -> Sums {
+        var sums = sums
+        forEachSlice { ranks in
+            let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)
+            multiply(.plain(x), .transposed(a.rows(ranks)), into: low)  // (rows, ranks)
+            sums = sums.adding(low, b.columns(ranks), scale: scale)
+        }
+        return sums
+    }
+
+    /// Way back: dx and the pair's gradients are added to.
+    /// - Parameters:
+    ///   - dy: (rows, outputs).
+    ///   - x: (rows, inputs), as on the way forward.
+    func backward(_ dy: Matrix, x: Matrix, dx: Matrix, gradient: LowRankPair, scratch: Matrix) {
+        forEachSlice { ranks in
+            let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)
+            multiply(.plain(x), .transposed(a.rows(ranks)), into: low)
+            multiply(.transposed(dy), .plain(low), into: gradient.b.columns(ranks), scale: scale, adding: true)
+            multiply(.plain(dy), .plain(b.columns(ranks)), into: low, scale: scale)  // of A x
+            multiply(.transposed(low), .plain(x), into: gradient.a.rows(ranks), adding: true)
+            multiply(.plain(low), .plain(a.rows(ranks)), into: dx, adding: true)
+        }
+    }
+
+    private func forEachSlice(_ body: (Range<Int>) -> Void) {
+        for start in stride(from: 0, to: a.rows, by: Self.sliceRank) { body(start..<min(a.rows, start + Self.sliceRank)) }
+    }
+}
+
+extension Tunables {
+    /// The pairs of one block's linear layers, where the adapter has them.
+    package struct LowRankPairs: Sendable {
+        package let qkv, proj, fc1, fc2: LowRankPair?
+
+        static let none = LowRankPairs(qkv: nil, proj: nil, fc1: nil, fc2: nil)
+
+        private init(qkv: LowRankPair?, proj: LowRankPair?, fc1: LowRankPair?, fc2: LowRankPair?) {
+            (self.qkv, self.proj, self.fc1, self.fc2) = (qkv, proj, fc1, fc2)
+        }
+
+        init(_ layout: TunableLayout, block: Int, values: Matrix) {
+            guard let lowRank = layout.lowRank else {
+                self = .none
+                return
+            }
+            func pair(_ linear: LowRank.Linear) -> LowRankPair? {
+                let names = LowRank.names(of: linear.name(block: block))
+                guard let a = layout[names.a], let b = layout[names.b] else { return nil }
+                return LowRankPair(
+                    a: values.values(a.range).reshaped(a.shape[0], a.shape[1]), b: values.values(b.range).reshaped(b.shape[0], b.shape[1]),
+                    scale: lowRank.scale)
+            }
+            self.init(qkv: pair(.qkv), proj: pair(.proj), fc1: pair(.fc1), fc2: pair(.fc2))
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import AdapterTraining
+import ArgumentParser
+import DiTModel
+import Foundation
+import TensorMath
+
+/// How long and how fast a run trains, and how it is watched.
+struct TrainingOptions: ParsableArguments {
+    @Option(help: "Steps of the optimiser.") var steps = 1500
+    @Option(help: "Images of one batch.") var batch = 64
+    @Option(help: "Batches whose gradients are added up for one step.") var accumulate = 1
+    @Option var seed: UInt64 = 1
+    @Option(help: "AdamW's largest step (default: 1e-3 for a base, 5e-3 for an adapter).") var learningRate: Float?
+    @Option(help: "constant, min-snr:5 or soft-min-snr:5, over the times of the diffusion.") var lossWeight = "constant"
+    @Option(help: "Decay of the moving average that is kept as the result.") var emaDecay = 0.998
+    @Flag(help: "Mirror images at random.") var flip = false
+    @Flag(help: "Draw every class as often as any other, however many images it has.") var balance = false
+    @Option(help: "Share of each class that is held out to measure on, such as 0.1.") var validation = 0.0
+    @Option(help: "Steps between two measurements on the held-out images.") var validateEvery = 100
+    @Option(help: "Stop after so many measurements without a better one, and keep the best.") var earlyStop: Int?
+    @Option(help: "Route tokens around middle blocks for the first 70 % of the steps: route:0.3, or route:0.3@[2,L-2].") var tokenCut = "none"
+    @Option(help: "Give this share of the values back to the base over the second half of the run, such as 0.8.") var sparsity = 0.0
+    @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
+    @Option(help: "Steps between checkpoints.") var checkpointEvery = 500
+    @Flag(help: "Go on from the checkpoint in the run's folder, if there is one.") var resume = false
+    @Option(help: "The folder for curves, samples and checkpoints (default: the output's name with .run); {} stands for the name.") var runFolder: String?
+    @Option(help: "Steps between sample sheets in the run's folder; 0 draws none (default: a fifth of the run).") var samplesEvery: Int?
+    @Flag(help: "Show the loss curve while it grows, on a terminal.") var watch = false
+
+    func validate() throws {
+        guard steps > 0, batch > 0, accumulate > 0, checkpointEvery > 0, validateEvery > 0, (samplesEvery ?? 0) >= 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
+            throw ValidationError("--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
+        }
+        guard batch * accumulate < 1 << 24, steps < 1 << 38 else { throw ValidationError("a step takes fewer than 16777216 images") }
+        guard (0..<1).contains(validation), (0..<1).contains(sparsity) else { throw ValidationError("--validation and --sparsity are shares from 0 up to, but not with, 1") }
+        guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
+    }
+
+    func settings(learningRate usual: Float) -> TrainingSettings {
+        var settings = TrainingSettings(steps: steps, batch: batch, seed: seed, learningRate: learningRate ?? usual)
+        settings.lossWeighting = lossWeight
+        settings.emaDecay = emaDecay
+        settings.flips = flip
+        settings.accumulation = accumulate
+        settings.balancesClasses = balance
+        settings.validationShare = validation
+        settings.validationInterval = validateEvery
+        settings.patience = earlyStop
+        settings.tokenCut = tokenCut
+        settings.sparsity = sparsity
+        settings.shards = shards
+        return settings
+    }
+
+    /// The folder that belongs to an output file.
+    func folder(for output: String, name: String) -> String {
+        if let runFolder { return runFolder.replacing("{}", with: name) }
+        return (output.hasSuffix(".safetensors") ? String(output.dropLast(".safetensors".count)) : output) + ".run"
+    }
+
+    /// Runs to the end: curves, samples and checkpoints into the run's folder, progress on standard error. Among several
+    /// processes the first alone writes.
+    /// - Parameters:
+    ///   - what: what config.json says beside the settings.
+    ///   - keep: writes the run's values as a file: the best so far, or the last.
+    func follow(
+        _ run: TrainingRun, folder path: String, what: [String: String], keep: (_ values: TrainableValues, _ file: String) throws -> Void
+    ) throws {
+        if resume, FileManager.default.fileExists(atPath: RunFolder.checkpoint(in: path)) {
+            try run.restore(from: RunFolder.checkpoint(in: path))
+            if run.isFirstProcess { note("going on at step \(run.step) of \(steps)") }
+        }
+        try run.checkProcessesAgree()
+        let folder = run.isFirstProcess ? try RunFolder(path, run, configuration: what, environment: environment(run)) : nil
+        let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: seed)
+        let sheetSteps = samplesEvery ?? max(1, steps / 5)
+        Interruption.watch()
+        var view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
+        while !run.isFinished {
+            try run.advance()
+            view?.show(run)
+            if Interruption.happened {
+                try folder.map { try run.save(to: $0.checkpoint) }
+                throw Failure.interrupted("stopped at step \(run.step); go on with --resume")
+            }
+            guard let folder else { continue }
+            if run.step % 100 == 0 || run.isFinished { try folder.report(run) }
+            if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished, run.model.configuration.inChannels == 3 { try folder.sample(run, sheet) }
+            if run.step % checkpointEvery == 0, !run.isFinished { try run.save(to: folder.checkpoint) }
+        }
+        view?.finish(run)
+        guard let folder else { return }
+        try keep(run.average, path + "/last.safetensors")
+        if let best = run.bestValues { try keep(best, path + "/best.safetensors") }
+        try? FileManager.default.removeItem(atPath: folder.checkpoint)
+    }
+
+    private func environment(_ run: TrainingRun) -> [String: String] {
+        let timing = Timing("", seconds: [0])
+        return [
+            "program": Adapterctl.configuration.version, "processor": timing.processor, "lanes": "\(timing.lanes)", "library": timing.library,
+            "system": ProcessInfo.processInfo.operatingSystemVersionString, "processes": "\(run.processes?.size ?? 1)",
+            "started": Date().formatted(.iso8601),
+        ]
+    }
+}

@@ -1,0 +1,109 @@
+import AdapterFormat
+import AdapterTraining
+import DiTModel
+import GoldenFiles
+import TensorMath
+import Testing
+
+/// Gradients of the recorded model against differences of the loss, where no recorded gradient covers the path.
+@Suite struct GradientChecks {
+    private let configuration = GoldenModels.pixel
+    private let weights: Weights
+    private let own: TunableVector
+    private let table: ClassTable
+    private let x: Matrix
+    private let count = 3, chunk = 2
+
+    init() throws {
+        let base = try Golden("dit-pixel")
+        weights = base.weights(configuration)
+        own = base.vector(TunableLayout(configuration))
+        table = base.classTable(5)
+        x = Memory(capacity: 3 * 768 + 48).take(3, 768)
+        NoiseStream(seed: 9, stream: 1).normals(into: x)
+    }
+
+    /// A weighted sum of the outputs, so that the gradient with respect to them is known.
+    private func loss(_ step: GradientStep, _ values: TrainableValues, kept: [[Int]]) -> Double {
+        let sums = Memory(capacity: 16).take(count)
+        step.run(x: x, times: [10, 400, 900], classes: [0, 3, 5], tunables: values.tunables, kept: kept) { image, out, slope in
+            NoiseStream(seed: 2, stream: UInt64(image)).normals(into: slope)
+            sums[0, image] = Float(zip(out.array, slope.array).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
+        }
+        step.finish()
+        return sums.array.reduce(0.0) { $0 + Double($1) }
+    }
+
+    /// Each tensor's gradient along a random direction against the central difference there.
+    private func check(_ layout: TunableLayout, tensors: [TunableTensor], route: TokenRoute? = nil, kept: [[Int]] = []) {
+        let values = TrainableValues(layout, classes: 5, withWeights: false)
+        values.vector.copy(from: own.extended(to: layout).values)
+        values.classTable.copy(from: table.values)
+        for (index, tensor) in layout.tensors.enumerated() where tensor.kind == .lowRank {
+            let pair = values.vector.values(tensor.range)
+            NoiseStream(seed: 3, stream: UInt64(index)).normals(into: pair)
+            pair.withMutableSpan { for i in $0.indices { $0[i] *= 0.2 } }
+        }
+        let step = GradientStep(
+            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk,
+            route: route)
+        _ = loss(step, values, kept: kept)
+        let gradient = step.gradients.vector.array
+        for (index, tensor) in tensors.enumerated() {
+            let start = values.vector.array
+            var direction = [Float](repeating: 0, count: tensor.count)
+            NoiseStream(seed: 5, stream: UInt64(index)).normals(into: &direction)
+            func moved(_ length: Float) -> Double {
+                var there = start
+                for (offset, index) in tensor.range.enumerated() { there[index] += length * direction[offset] }
+                values.vector.copy(from: there)
+                return loss(step, values, kept: kept)
+            }
+            let h: Float = 3e-3
+            let difference = (moved(h) - moved(-h)) / (2 * Double(h))
+            values.vector.copy(from: start)
+            let slope = zip(tensor.range, direction).reduce(0.0) { $0 + Double(gradient[$1.0]) * Double($1.1) }
+            let scale = tensor.range.reduce(0.0) { $0 + Double(gradient[$1]) * Double(gradient[$1]) }.squareRoot()
+            #expect(abs(slope - difference) < 0.02 * abs(difference) + 0.02 * scale + 1e-3, "\(tensor.name): \(slope) against \(difference)")
+        }
+    }
+
+    @Test func lowRankPairsOfEveryLayer() {
+        // More than one slice of a rank in one of the layers.
+        var ranks = LowRank(rank: 3, targets: Set(LowRank.Linear.allCases), configuration).ranks
+        ranks["blocks.1.mlp.fc1"] = 70
+        ranks["blocks.2.attn.proj"] = 0
+        let layout = TunableLayout(configuration).adding(LowRank(ranks: ranks, scale: 0.7))
+        let pairs = layout.tensors.filter { $0.kind == .lowRank }
+        #expect(pairs.count == 2 * 11)
+        check(layout, tensors: pairs)
+        check(layout, tensors: Array(layout.tensors.filter { $0.kind == .bias }.prefix(6)))
+    }
+
+    @Test(arguments: [0..<1, 1..<2, 1..<3, 0..<3])
+    func tokensRoutedAroundBlocks(blocks: Range<Int>) {
+        let layout = TunableLayout(configuration)
+        let kept = [[0, 1, 3, 4, 7, 9, 10, 11, 12, 15], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [0, 2, 4, 6, 8, 10, 11, 13, 14, 15]]
+        check(
+            layout, tensors: layout.tensors.filter { $0.kind == .bias || $0.kind == .gamma }, route: TokenRoute(blocks: blocks, kept: 10), kept: kept)
+    }
+
+    /// A route that keeps every token is no route, to the last bit, forward and back.
+    @Test func aRouteOfAllTokensChangesNothing() {
+        let layout = TunableLayout(configuration)
+        let values = TrainableValues(layout, classes: 5, withWeights: false)
+        values.vector.copy(from: own.values)
+        values.classTable.copy(from: table.values)
+        func run(_ route: TokenRoute?, _ kept: [[Int]]) -> ([UInt32], Double) {
+            let step = GradientStep(
+                DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 1), chunk: chunk,
+                route: route)
+            let loss = loss(step, values, kept: kept)
+            return (bits(step.gradients), loss)
+        }
+        let plain = run(nil, []), routed = run(TokenRoute(blocks: 1..<2, kept: 16), [[Int]](repeating: Array(0..<16), count: 3))
+        #expect(plain == routed)
+        let cut = run(TokenRoute(blocks: 1..<2, kept: 15), [[Int]](repeating: Array(1..<16), count: 3))
+        #expect(cut.1 != plain.1)
+    }
+}

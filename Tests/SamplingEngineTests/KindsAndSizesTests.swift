@@ -1,0 +1,96 @@
+import AdapterFormat
+import AdapterStore
+import DiTModel
+import Diffusion
+import Foundation
+import SamplingEngine
+import TensorMath
+import Testing
+
+/// LoRA beside DiffFit, and two resolutions from one base: through the store, the catalogue and the engine.
+@Suite struct KindsAndSizesTests {
+    private let folder = NSTemporaryDirectory() + "kinds-\(UUID().uuidString)"
+    private let base: BaseFile
+    private let store: AdapterStore
+    private let catalogue: AdapterCatalogue
+
+    init() throws {
+        let path = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/dit-pixel.safetensors").path
+        base = try BaseFile(path: path)
+        store = try AdapterStore.create(at: folder)
+        try store.importBase(FileContent(base.encoding().pieces, digest: base.digest), card: Data())
+        catalogue = try AdapterCatalogue(store, base: base)
+        try add("plain")
+        try add("lora", lowRank: LowRank(rank: 3, scale: 2, targets: Set(LowRank.Linear.allCases), base.configuration))
+        try add("other-lora", lowRank: LowRank(ranks: ["blocks.1.attn.qkv": 5], scale: 1))
+        try add("large", grid: ImageGrid(size: 32, positionScale: 2))
+        try add("large-unscaled", grid: ImageGrid(size: 32, positionScale: 1))
+    }
+
+    private func add(_ name: String, lowRank: LowRank? = nil, grid: ImageGrid? = nil) throws {
+        let layout = base.layout.over(lowRank)
+        var noise = [Float](repeating: 0, count: layout.count)
+        NoiseStream(seed: UInt64(name.count), stream: 7).normals(into: &noise)
+        let start = base.vector.extended(to: layout).values
+        let values = layout.tensors.flatMap { tensor in
+            tensor.range.map { start[$0] + (lowRank == nil || tensor.kind == .lowRank ? 0.1 * noise[$0] : 0) }
+        }
+        var manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: TrainableSet(lowRank == nil ? .difffit : .lora, base.configuration),
+            classes: base.classes.names, prediction: base.card.prediction, path: base.card.path, lowRank: lowRank)
+        manifest.resolution = grid?.size
+        manifest.positionScale = grid?.positionScale
+        let adapter = Adapter(manifest: manifest, vector: TunableVector(values, layout: layout), classes: base.classes)
+        let stored = StoredAdapter(
+            digest: adapter.digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: adapter.vector, classes: adapter.classes)
+        _ = try store.add(stored, as: name, over: BaseValues(digest: base.digest, layout: base.layout, vector: base.vector))
+    }
+
+    private func sample(_ names: [String], rows: Int = 16) async throws -> [FinishedImage] {
+        var options = EngineOptions.unbounded
+        (options.rows, options.domains) = (rows, 3)
+        let engine = try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+        let orders = try names.enumerated().map { index, name in
+            ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: UInt64(index), guidanceScale: index == 1 ? 1 : 2)
+        }
+        return try await engine.sample(SamplingRequest(client: "test", images: orders, sampler: .ddim, steps: 4)).images
+    }
+
+    @Test func aStoredLoRAComesBackToTheLastBit() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let entry = try store.lookup("lora")
+        let values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
+        let stored = try store.load(entry.digest, over: values)
+        #expect(stored.vector.lowRank?.scale == 2 && stored.vector.values.count == base.layout.over(stored.vector.lowRank).count)
+        #expect(entry.layoutDigest == base.layout.over(stored.vector.lowRank).digest)
+        #expect(try store.verify { _ in values }.damaged.isEmpty)
+        #expect(try catalogue.bind("lora").adapter.vector == stored.vector)
+    }
+
+    /// Kinds and sizes in one batch: each image has the bytes it has in another company.
+    @Test func everyImageHasItsOwnBytes() async throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let names = ["lora", "plain", "large", "base", "other-lora", "large-unscaled", "lora"]
+        let together = try await sample(names)
+        let sides = together.compactMap { $0.picture?.width }
+        #expect(sides == [16, 16, 32, 16, 16, 32, 16])
+        #expect(together.map(\.latent.count) == sides.map { 3 * $0 * $0 })
+        let few = try await sample(names, rows: 2)
+        for (a, b) in zip(together, few) { #expect(a.latent.map(\.bitPattern) == b.latent.map(\.bitPattern)) }
+        #expect(Set(together.map(\.latent)).count == 7)
+    }
+
+    @Test func oneImageHasOneResolution() async throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let parts = try ["plain", "large"].map { ImageOrder.Part(adapter: try catalogue.bind($0).adapter, classIndex: 0, weight: 0.5) }
+        let engine = try SamplingEngine(base, pool: ComputePool(lanes: 1))
+        let mixed = ImageOrder(stages: [.init(parts: parts)], seed: 1, index: 0, guidance: ImageGuidance(scale: 1))
+        await #expect(throws: Refusal.mixedGrids(first: "plain", second: "large")) {
+            try await engine.submit(SamplingRequest(client: "x", images: [mixed], sampler: .ddim, steps: 2))
+        }
+        var small = ImageOrder(adapter: parts[1].adapter, classIndex: 0, seed: 1, index: 0, guidanceScale: 1)
+        small.given = GivenNoise(start: [Float](repeating: 0, count: 768))
+        let request = SamplingRequest(client: "x", images: [small], sampler: .ddim, steps: 2)
+        await #expect(throws: Refusal.wrongNoise(values: 768, wanted: 3072)) { try await engine.submit(request) }
+    }
+}
