@@ -94,7 +94,8 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles", "LatentCodec",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
+                "LatentCodec",
                 "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -139,7 +140,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
-        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "TensorFiles", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
 )

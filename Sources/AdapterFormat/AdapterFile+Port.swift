@@ -27,10 +27,8 @@ extension AdapterFile {
 extension TensorEntry {
     /// Whether no value differs from another tensor's of the same shape by more than a part of the largest value there.
     fileprivate func isClose(to other: TensorEntry, tolerance: Float) -> Bool {
-        let piece = 1 << 18
         var (largest, difference): (Float, Float) = (0, 0)
-        for start in stride(from: 0, to: count, by: piece) {
-            let range = start..<min(count, start + piece)
+        for range in pieces {
             for (a, b) in zip(floats(range), other.floats(range)) {
                 guard a.isFinite else { return false }
                 largest = max(largest, abs(b))

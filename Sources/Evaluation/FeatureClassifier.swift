@@ -60,20 +60,3 @@ package struct FeatureClassifier: Sendable {
         return x
     }
 }
-
-/// Mean of each column, and one over its deviation.
-private struct ColumnStatistics {
-    let mean, inverseDeviation: [Float]
-
-    init(_ features: Matrix) {
-        let rows = Double(features.rows)
-        let moments = (0..<features.columns).map { column in
-            let values = (0..<features.rows).map { Double(features[$0, column]) }
-            let mean = values.reduce(0, +) / rows
-            return (mean, values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / rows)
-        }
-        mean = moments.map { Float($0.0) }
-        // A column that never changes says nothing; it is left at 0.
-        inverseDeviation = moments.map { $0.1 > 0 ? Float(1 / $0.1.squareRoot()) : 0 }
-    }
-}

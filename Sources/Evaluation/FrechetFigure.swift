@@ -1,7 +1,8 @@
 import TensorMath
 
-/// The Fréchet figure: the squared Fréchet distance between Gaussians fitted to `FrozenFeatures` of a reference set and of a sample.
-/// It is not the FID, whose features are another network's; it compares samples over one base only.
+/// The Fréchet figure: the squared Fréchet distance between Gaussians fitted to `FrozenFeatures` of a reference set and of a sample,
+/// each feature in units of its deviation over the reference set: without that, three directions of large values drown the rest.
+/// It is not the FID, whose features are another network's; it compares samples over one base and one reference set only.
 ///
 /// A finite sample raises it: `floor` of a report says by how much, with real images in place of the sample's.
 package struct FrechetFigure: Sendable, Hashable, Codable {
@@ -15,6 +16,8 @@ package struct FrechetFigure: Sendable, Hashable, Codable {
     ///   - reference: (n, D), features of real images.
     ///   - samples: each (m, D); where several have one length, row i of each comes from the same seed.
     package static func measure(reference: Matrix, samples: [Matrix], bootstrap: Bootstrap, pool: ComputePool) -> [FrechetFigure] {
+        let scale = ColumnStatistics(reference)
+        let reference = scale.scaled(reference), samples = samples.map(scale.scaled)
         let values = distances(reference: GaussianStatistics(reference), samples: samples.map { GaussianStatistics($0) })
         // Row r holds the distances of resample r; lanes write rows of their own.
         let memory = Memory(capacity: bootstrap.resamples * Memory.paddedCount(samples.count))

@@ -59,7 +59,7 @@ struct PendingPicture {
 extension RGBImage {
     /// A square picture from (3 S S) in -1...1, clamped.
     /// - Parameter halvesUp: whether a value halfway between two bytes becomes the larger one rather than the even one.
-    init(_ values: [Float], side: Int, halvesUp: Bool) {
+    package init(_ values: [Float], side: Int, halvesUp: Bool) {
         self.init(width: side, height: side)
         let plane = side * side, rule: FloatingPointRoundingRule = halvesUp ? .toNearestOrAwayFromZero : .toNearestOrEven
         for index in 0..<plane {

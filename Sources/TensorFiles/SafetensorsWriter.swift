@@ -53,8 +53,6 @@ package struct OutgoingTensor: Sendable {
 /// The bytes of a safetensors file, a piece at a time: the same tensors and metadata always give the same bytes, and data
 /// start on a cache line.
 package struct SafetensorsEncoding: Sendable {
-    /// Elements that are in memory at once.
-    private static let pieceElements = 1 << 18
     private let header: [UInt8]
     private let tensors: [OutgoingTensor]
 
@@ -78,23 +76,8 @@ package struct SafetensorsEncoding: Sendable {
     }
 
     package var pieces: some Sequence<[UInt8]> {
-        // The header stands before tensor 0.
-        sequence(state: (tensor: -1, element: 0)) { at -> [UInt8]? in
-            if at.tensor < 0 {
-                at.tensor = 0
-                return header
-            }
-            while at.tensor < tensors.count {
-                let tensor = tensors[at.tensor]
-                let range = at.element..<min(tensor.count, at.element + Self.pieceElements)
-                if !range.isEmpty {
-                    at.element = range.upperBound
-                    return tensor.bytes(range)
-                }
-                at = (at.tensor + 1, 0)
-            }
-            return nil
-        }
+        let data = tensors.lazy.flatMap { tensor in TensorEntry.pieces(of: tensor.count).lazy.map { tensor.bytes($0) } }
+        return AnySequence { [AnySequence(CollectionOfOne(header)), AnySequence(data)].joined().makeIterator() }
     }
 
     private static func quoted(_ text: String) -> String {

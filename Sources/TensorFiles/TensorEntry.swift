@@ -41,18 +41,21 @@ package struct TensorEntry: Sendable {
         }
     }
 
-    /// The values in row-major order, a MiB of float32 at a time, until `body` returns false; whether it never did.
-    private func allPieces(_ body: (Range<Int>) -> Bool) -> Bool {
-        stride(from: 0, to: count, by: 1 << 18).allSatisfy { body($0..<min(count, $0 + 1 << 18)) }
+    /// Ranges of elements that are small enough to be in memory at once.
+    package var pieces: some Sequence<Range<Int>> { TensorEntry.pieces(of: count) }
+
+    static func pieces(of count: Int) -> some Sequence<Range<Int>> {
+        let piece = 1 << 16
+        return stride(from: 0, to: count, by: piece).lazy.map { $0..<min(count, $0 + piece) }
     }
 
     /// Whether every value is a finite number; the type must be a floating-point type.
-    package var isFinite: Bool { allPieces { floats($0).allSatisfy(\.isFinite) } }
+    package var isFinite: Bool { pieces.allSatisfy { floats($0).allSatisfy(\.isFinite) } }
 
     /// Whether another tensor has the same shape and, bit for bit, the same values as float32.
     package func hasSameValues(as other: TensorEntry) -> Bool {
         guard shape == other.shape, type.isFloatingPoint, other.type.isFloatingPoint else { return false }
-        return allPieces { zip(floats($0), other.floats($0)).allSatisfy { $0.bitPattern == $1.bitPattern } }
+        return pieces.allSatisfy { zip(floats($0), other.floats($0)).allSatisfy { $0.bitPattern == $1.bitPattern } }
     }
 
     /// Elements `range` in row-major order, each made from its stored bits.

@@ -72,4 +72,3 @@ package struct TensorFile: Sendable {
         }
     }
 }
-

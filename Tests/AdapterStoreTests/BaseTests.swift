@@ -70,4 +70,47 @@ struct BaseTests {
         #expect(try store.prune().bytes == 2)
         #expect(try Set(FileManager.default.contentsOfDirectory(atPath: bases)) == ["README", "\(Samples.base.digest).safetensors"])
     }
+
+    /// A base with an autoencoder, which its card names.
+    private func importWithVAE(_ store: AdapterStore, base: String, vae: String, named: Digest? = nil) throws -> (base: Digest, vae: Digest) {
+        let (content, other) = ([[UInt8]([1]), Array(base.utf8)], [Array(vae.utf8)])
+        var card = BaseCard.dit
+        card.vae = named ?? Digest(of: other)
+        try store.importBase(
+            FileContent(content, digest: Digest(of: content)), vae: FileContent(other, digest: Digest(of: other)),
+            card: Data(try sortedJSON(card).utf8))
+        return (Digest(of: content), Digest(of: other))
+    }
+
+    @Test func anAutoencoderStaysAsLongAsABaseNamesIt() throws {
+        let store = try temporary.create()
+        let first = try importWithVAE(store, base: "one", vae: "pictures"), second = try importWithVAE(store, base: "two", vae: "pictures")
+        #expect(first.vae == second.vae && first.base != second.base)
+        let kept = try #require(try store.base(first.base).vae)
+        #expect(kept.path == "\(temporary.path)/bases/\(first.vae).vae.safetensors" && kept.digest == first.vae)
+        #expect(try Data(contentsOf: URL(filePath: kept.path)) == Data("pictures".utf8))
+        #expect(try store.base(Samples.base.digest).vae == nil)
+        #expect(try store.prune().files.isEmpty)
+        try store.removeBase(first.base)
+        #expect(try store.prune().files.isEmpty)
+        #expect(try store.verifySamples().damaged.isEmpty)
+        try Data("picturex".utf8).write(to: URL(filePath: kept.path))
+        #expect(try store.verifySamples().damaged.map(\.subject) == [.base(second.base)])
+        try FileManager.default.removeItem(atPath: kept.path)
+        #expect(try store.verifySamples().damaged.map(\.subject) == [.base(second.base)])
+        _ = try importWithVAE(store, base: "two", vae: "pictures")
+        #expect(try store.verifySamples().damaged.isEmpty)
+        try store.removeBase(second.base)
+        #expect(try store.prune().files == [kept.path])
+    }
+
+    @Test func bytesOfAnotherDigestLeaveNothing() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        let content = [Array("a".utf8)]
+        #expect(code { try store.importBase(FileContent(content, digest: Samples.base.digest), card: Data()) } == 6)
+        let sound = FileContent(content, digest: Digest(of: content))
+        #expect(code { try store.importBase(sound, vae: FileContent(content, digest: Samples.base.digest), card: Data()) } == 6)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/bases").isEmpty)
+        #expect(try store.listBases().isEmpty)
+    }
 }

@@ -36,13 +36,15 @@ struct Program {
     @discardableResult
     func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
 
-    /// - Parameter launcher: a program and its arguments that start this one.
+    /// - Parameters:
+    ///   - memory: most bytes of the program's own writable memory, files that it maps not counted.
+    ///   - launcher: a program and its arguments that start this one.
     @discardableResult
-    func run(_ arguments: [String], under launcher: [String] = []) throws -> (code: Int32, out: String, errors: String) {
-        try start(arguments, under: launcher).end()
+    func run(_ arguments: [String], memory: Int? = nil, under launcher: [String] = []) throws -> (code: Int32, out: String, errors: String) {
+        try start(arguments, memory: memory, under: launcher).end()
     }
 
-    func start(_ arguments: [String], under launcher: [String] = []) throws -> Run {
+    func start(_ arguments: [String], memory: Int? = nil, under launcher: [String] = []) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         var program = Bundle.main.bundleURL.appending(path: "adapterctl")
@@ -51,6 +53,11 @@ struct Program {
         }
         process.executableURL = launcher.first.map { URL(filePath: $0) } ?? program
         process.arguments = launcher.isEmpty ? arguments : launcher.dropFirst() + [program.path] + arguments
+        if let memory {
+            process.executableURL = URL(filePath: "/bin/sh")
+            // OpenBLAS' threads would ask for 128 MB each until they have it.
+            process.arguments = ["-c", "ulimit -d \(memory / 1024); OPENBLAS_NUM_THREADS=1 exec \"$0\" \"$@\"", program.path] + arguments
+        }
         process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
         process.standardInput = FileHandle.nullDevice
         let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")

@@ -79,6 +79,11 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         guard let change = figures[1].change else { Issue.record("no change"); return }
         #expect(abs(change.value - 1) < 4 * change.standardError && change.standardError < 0.3 && change.standardError > 0.01)
         #expect(figures[0].distance.value > 0 && figures[0].distance.value < 0.2)
+        // Units do not matter.
+        func inOtherUnits(_ m: Matrix) -> Matrix { matrix(m.rows, 4) { m[$0, $1] * [1000, 1, 0.5, 4][$1] } }
+        let again = FrechetFigure.measure(
+            reference: inOtherUnits(reference), samples: [inOtherUnits(near), inOtherUnits(far)], bootstrap: bootstrap, pool: pool)
+        #expect(abs(again[1].distance.value - figures[1].distance.value) < 1e-4)
     }
 }
 

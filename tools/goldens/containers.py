@@ -12,6 +12,7 @@ dit-f16.pt dit-bf16.pt dit-f64.pt   the values rounded to that type (f64: exactl
 dit-sharded.*             two safetensors files and their index
 diffusers/                the pipeline folder of diffusers itself, with id2label and an autoencoder
 diffusers-bin/            the transformer alone, as .bin
+small.pt small-legacy.pt  three little tensors, for tools/fuzz to begin with
 port.pt port.safetensors  a DiffFit port's checkpoint {model, ema} of the whole model, and the adapter in it alone
 
 Run from the repository's root, with torch, diffusers and safetensors.
@@ -135,6 +136,11 @@ def main():
     arguments = argparse.Namespace(model="DiT-XS/2", num_classes=CLASSES, results_dir="results", epochs=1)
     checkpoint = {"model": {k: v.detach() for k, v in model.items()}, "ema": state, "opt": optimizer.state_dict(), "args": arguments}
     torch.save(checkpoint, f"{FOLDER}/dit-train.pt")
+
+    matrix = torch.arange(6.0).view(2, 3)
+    small = {"model": {"a": matrix, "b": matrix.t(), "n": torch.tensor([7])}, "args": arguments}
+    torch.save(small, f"{FOLDER}/small.pt")
+    torch.save(small, f"{FOLDER}/small-legacy.pt", _use_new_zipfile_serialization=False)
 
     names = list(state)
     parts = {"dit-sharded-00001-of-00002.safetensors": names[::2], "dit-sharded-00002-of-00002.safetensors": names[1::2]}

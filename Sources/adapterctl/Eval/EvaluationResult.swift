@@ -104,7 +104,7 @@ struct EvaluationResult: Encodable {
         if images > 0 {
             let references = Set(groups.map(\.referenceImages)).sorted().map(String.init).joined(separator: " or ")
             notes.append(
-                "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features); \(images) images against \(references) real ones. Not the FID.")
+                "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features), in units of each one's deviation over the real images; \(images) images against \(references) real ones. Not the FID.")
             if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
                 notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
             }

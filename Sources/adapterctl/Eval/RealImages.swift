@@ -68,7 +68,7 @@ struct RealImages {
     /// The first images of the reference part, as pictures.
     func examples(_ count: Int) -> [RGBImage] {
         let images = latents(.reference, count, pool: ComputePool(lanes: 1)).values
-        return (0..<images.rows).map { RGBImage(latent: images.row($0).array, size: size) }
+        return (0..<images.rows).map { RGBImage(images.row($0).array, side: size, halvesUp: false) }
     }
 }
 
