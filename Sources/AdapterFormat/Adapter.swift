@@ -22,6 +22,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     package var recipe: String?
     /// Values of one fixed network call with the adapter applied (`DiT.goldenValues`).
     package var golden: [Float]?
+    package var cacheProfiles: [CacheProfile]?
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -44,6 +45,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
         case baseDigest = "base_digest"
         case layoutDigest = "layout_digest"
         case trainableSet = "trainable_set"
+        case cacheProfiles = "cache_profiles"
     }
 }
 

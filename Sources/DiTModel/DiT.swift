@@ -32,10 +32,11 @@ package struct DiT: Sendable {
     ///   - conditioning: its rows from `firstRow` on belong to the images.
     ///   - tunables: the domain of each image.
     ///   - out: (images, Cout S S).
+    ///   - stack: whether the blocks run, or what they add is given.
     ///   - onStage: sees the tokens (R, D) that enter block 0 and then each block's output.
     package func forward(
-        _ pass: Pass, x: Matrix, conditioning: ConditioningState, firstRow: Int = 0, tunables: ArraySlice<Tunables>, team: Team = .solo,
-        into out: Matrix, onStage: (Matrix) -> Void = { _ in }
+        _ pass: Pass, x: Matrix, conditioning: ConditioningState, firstRow: Int = 0, tunables: ArraySlice<Tunables>, stack: BlockStack = .run,
+        team: Team = .solo, into out: Matrix, onStage: (Matrix) -> Void = { _ in }
     ) {
         let a = pass.activations
         let T = configuration.tokens
@@ -48,12 +49,18 @@ package struct DiT: Sendable {
             add(positions, to: tokens.rows(rows))
         }
         onStage(tokens)
+        if case .skip(let residual) = stack {
+            residual.sum(with: tokens, into: a.last)
+            return finalLayer(pass, conditioning: conditioning, firstRow: firstRow, tunables: tunables, into: out)
+        }
+        if case .keep(let residual) = stack { residual.copy(from: tokens) }
         for i in weights.blocks.indices {
             TransformerBlock.forward(
                 a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning, firstRow: firstRow,
                 shape: pass.shape, scores: a.scores, team: team, into: a.output(ofBlock: i))
             onStage(a.output(ofBlock: i))
         }
+        if case .keep(let residual) = stack { a.last.differ(from: residual) }
         finalLayer(pass, conditioning: conditioning, firstRow: firstRow, tunables: tunables, into: out)
     }
 

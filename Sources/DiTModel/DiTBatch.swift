@@ -29,8 +29,10 @@ package final class DiTBatch {
     ///   - times: t per image, as the embedder takes it.
     ///   - classes: row of the image's class table.
     ///   - bankRows: the domain of each image.
+    ///   - stacks: what becomes of each image's blocks; empty runs them all.
     ///   - out: (n, Cout S S).
-    package func forward(x: Matrix, times: [Float], classes: [Int], bankRows: [Int], into out: Matrix) {
+    package func forward(x: Matrix, times: [Float], classes: [Int], bankRows: [Int], stacks: [BlockStack] = [], into out: Matrix) {
+        let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
         let domains = bankRows.map { bank.rows[$0] }
         Conditioning.forward(
             conditioning, times: times, classes: classes, tunables: domains, weights: model.weights, preset: model.preset,
@@ -40,13 +42,13 @@ package final class DiTBatch {
             for image in stride(from: lane, to: dealt, by: pool.lanes) {
                 model.forward(
                     lanePasses[lane], x: x.row(image), conditioning: conditioning, firstRow: image, tunables: domains[image...image],
-                    into: out.row(image))
+                    stack: stack(image), into: out.row(image))
             }
         }
         for image in dealt..<x.rows {
             model.forward(
                 sharedPass, x: x.row(image), conditioning: conditioning, firstRow: image, tunables: domains[image...image],
-                team: .pool(pool), into: out.row(image))
+                stack: stack(image), team: .pool(pool), into: out.row(image))
         }
     }
 }

@@ -27,7 +27,7 @@ struct RunningRequest {
         return times
     }
 
-    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], count: Int) -> RunningImage {
+    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], count: Int, tokens: (rows: Int, columns: Int)) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
             started = now
@@ -48,7 +48,9 @@ struct RunningRequest {
         }
         let walk = walks[id.image]
         let rows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), bankRows))
-        return RunningImage(id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise)
+        return RunningImage(
+            id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise,
+            residuals: order.cache == nil ? [] : (0..<walk.rows(from: 0)).map { _ in ResidualCache(tokens.rows, tokens.columns) })
     }
 
     /// Tells of one network call of one image.

@@ -51,7 +51,7 @@ package actor SamplingEngine {
     /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
         let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
-        try check(request)
+        try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)
         let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
@@ -137,7 +137,7 @@ package actor SamplingEngine {
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
         case .start(let id, let rows):
-            guard let image = requests[id.request]?.start(id, bankRows: rows, count: batch.latentCount) else {
+            guard let image = requests[id.request]?.start(id, bankRows: rows, count: batch.latentCount, tokens: (base.configuration.tokens, base.configuration.hiddenSize)) else {
                 preconditionFailure("request \(id.request) is not here")
             }
             images.append(image)
@@ -178,9 +178,12 @@ package actor SamplingEngine {
         request.events.finish()
     }
 
-    private func check(_ request: SamplingRequest) throws(Refusal) {
+    private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
         for order in request.images {
+            if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
+                throw .otherCache(calls: cache.count, wanted: calls)
+            }
             for part in order.stages.flatMap(\.parts) {
                 let adapter = part.adapter
                 guard adapter.vector.values.count == base.layout.count else {

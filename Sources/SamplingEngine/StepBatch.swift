@@ -13,6 +13,8 @@ struct RunningImage {
     let state: SamplerState
     /// Noise per network call, where it was given.
     let stepNoise: [Matrix]
+    /// What the blocks added lately, of a conditional and an unconditional row; empty without a cache.
+    let residuals: [ResidualCache]
 
     var call: ImageWalk.Call { walk.calls[state.position] }
 }
@@ -72,7 +74,8 @@ final class StepBatch {
         }
         batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
-            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), into: out.rows(0..<all.count))
+            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            into: out.rows(0..<all.count))
         next = 0
         for (image, own) in zip(images, rows) {
             let outputs = own.indices.map { out.row(next + $0) }
@@ -95,6 +98,11 @@ final class StepBatch {
         guard image.call.isGuided else { return conditional }
         if image.order.guidance.kind == .domain { return conditional + [row(base, base.classes.nullClass)] }
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
+    }
+
+    private func stacks(of image: RunningImage, rows: [(bankRow: Int, classIndex: Int)]) -> [BlockStack] {
+        guard let runs = image.order.cache else { return rows.map { _ in .run } }
+        return rows.indices.map { image.residuals[$0].stack(at: image.state.position, runs: runs[image.state.position]) }
     }
 
     /// Guides and adds the outputs of one image's rows; the result lies in the first.
