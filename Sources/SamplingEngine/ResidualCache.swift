@@ -27,6 +27,11 @@ final class ResidualCache {
         return .keep(newer)
     }
 
+    /// A call that ran elsewhere, and what its blocks added.
+    func take(_ residual: Matrix, at call: Int) {
+        if case .keep(let place) = stack(at: call, runs: true) { place.copy(from: residual) }
+    }
+
     /// newer + (newer - older) (call - newerCall) / (newerCall - olderCall)
     func extrapolated(to call: Int) -> Matrix {
         let reach = Float(call - newerCall) / Float(newerCall - olderCall)

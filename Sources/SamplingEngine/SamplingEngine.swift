@@ -219,10 +219,14 @@ package actor SamplingEngine {
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
     case noManifest(adapter: String)
+    case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
     package var description: String {
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
+            "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps) steps"
+                + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }

@@ -62,7 +62,9 @@ struct Sample: AsyncParsableCommand {
         let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
-        let images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, baseFile.configuration)
+        var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, baseFile.configuration)
+        let cache = try catalogue.cache(sampling.cacheLevel(), for: bound, sampler: sampler, steps: sampling.stepCount)
+        for index in images.indices { images[index].cache = cache }
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
         let result = try await engine.sample(request)
@@ -96,7 +98,7 @@ struct Sample: AsyncParsableCommand {
     private func write(_ pictures: [RGBImage], to path: String, _ bound: BoundRecipe, _ sampler: Sampler) throws {
         let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
         let text =
-            "\(what) \(bound.digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) \(sampling.guidanceText)"
+            "\(what) \(bound.digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) \(sampling.guidanceText) cache=\(sampling.cache)"
         guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: [("difffit", text)]) }
         guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: [("difffit", text)]) }
         let there = (0..<frames).map { frame in contactSheet((0..<n).map { pictures[$0 * frames + frame] }, columns: min(n, 8)) }
@@ -139,6 +141,7 @@ extension Sample {
             return nil
         }
         guard recipe == nil else { throw Failure.usage("give a recipe or --morph, not both") }
+        guard sampling.cache == "exact" else { throw Failure.usage("--cache is for a calibrated adapter; a morph's frames are others") }
         guard noise == nil else { throw Failure.usage("--noise gives each image its own start; a morph's frames share theirs") }
         guard (2...64).contains(frames) else { throw Failure.usage("--frames is between 2 and 64") }
         guard let dots = morph.range(of: ".."), dots.lowerBound > morph.startIndex, dots.upperBound < morph.endIndex else {

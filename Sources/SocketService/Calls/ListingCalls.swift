@@ -53,6 +53,7 @@ private struct Capabilities: Encodable {
     let size: String
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
+    let caches = CacheLevel.allCases.map(\.rawValue)
     let merges = ["ties", "dare", "majority"]
     let defaults: Defaults
     let limits: RequestLimits

@@ -64,6 +64,7 @@ private struct PictureText: Encodable {
     let guidance: String
     let guidanceScale: Float
     let guidanceInterval: [Double]
+    let cache: String
     let build: String
 
     init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
@@ -79,6 +80,7 @@ private struct PictureText: Encodable {
         steps = order.steps
         guidance = order.guidance.kind.rawValue
         guidanceScale = order.guidance.scale
+        cache = order.cache.rawValue
         guidanceInterval = [order.guidance.interval.lowerBound, order.guidance.interval.upperBound]
         build = origin.build
     }
