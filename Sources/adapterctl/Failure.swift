@@ -37,7 +37,7 @@ enum Failure: Error, CustomStringConvertible {
         case is DiffusionError, is Refusal: 2
         case is SamplingEngineError: 7
         case is RecipeError: 2
-        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
+        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
         case is ComposerError: 2
         default: 1

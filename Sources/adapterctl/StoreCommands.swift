@@ -34,7 +34,7 @@ struct Add: ParsableCommand {
         if adapter.manifest.golden == nil {
             adapter.manifest.golden = try DiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         }
-        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision)
+        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
         let entry = try store.lookup(name)
         try output.report("add", AdapterSummary(entry)) {
             switch outcome {

@@ -146,7 +146,7 @@ struct Train: ParsableCommand {
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
         adapter.manifest.golden = model.goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
-        if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true, precision: adapter.storedPrecision) }
+        if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true, precision: adapter.storedPrecision(over: base.vector)) }
         try output.report("train", ["file": file, "digest": adapter.digest.description]) {
             "\(name) \(adapter.digest.short) written to \(file), loss \(run.recentLoss)"
         }
