@@ -17,17 +17,22 @@ package struct CacheCalibration {
     private let adapter: BoundAdapter
     private let plan: SamplingPlan
     private let pool: ComputePool
-    /// Largest relative errors tried; the first calls, and the last, always run.
-    private static let tolerances = (0..<16).map { 0.01 * pow(1.35, Double($0)) }
+    /// Largest relative errors tried, rising.
+    private let tolerances: [Double]
+    /// Calls at the start that always run; the last does too.
     private static let warmup = 3
 
-    package init(_ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ComputePool) {
+    package init(
+        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ComputePool,
+        tolerances: [Double] = (0..<16).map { 0.01 * pow(1.35, Double($0)) }
+    ) {
         self.base = base
         self.adapter = adapter
         self.plan = plan
         self.images = images
         self.guidanceScale = guidanceScale
         self.pool = pool
+        self.tolerances = tolerances
     }
 
     /// One schedule as it was measured.
@@ -88,8 +93,8 @@ package struct CacheCalibration {
         let batch = DiTBatch(try DiT(base), bank: bank, rows: rows, pool: pool)
         let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
         let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
-        let tracks = Self.tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
-        var runs = Self.tolerances.map { _ in [Bool]() }
+        let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
+        var runs = tolerances.map { _ in [Bool]() }
         let truth = (0..<rows).map { _ in Memory(capacity: Memory.paddedCount(c.tokens * c.hiddenSize)).take(c.tokens, c.hiddenSize) }
         for call in 0..<plan.evaluations {
             for row in 0..<rows { x.row(row).copy(from: states[row % images].latent) }
@@ -97,7 +102,7 @@ package struct CacheCalibration {
                 x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
                 classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
                 bankRows: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
-            for (index, tolerance) in Self.tolerances.enumerated() {
+            for (index, tolerance) in tolerances.enumerated() {
                 let mustRun = call < Self.warmup || call == plan.evaluations - 1
                 let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance
                 runs[index].append(isRun)
@@ -109,7 +114,7 @@ package struct CacheCalibration {
                 states[image].advance(out.row(image))
             }
         }
-        return Array(zip(Self.tolerances, runs))
+        return Array(zip(tolerances, runs))
     }
 
     /// The largest of the three kinds' mean relative errors, in the sum of absolute values.
