@@ -1,5 +1,9 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
+
+// oneDNN multiplies at bf16 and int8. Without it the package builds all the same and computes in f32.
+let hasOneDNN = ["/usr/include", "/usr/local/include"].contains { FileManager.default.fileExists(atPath: $0 + "/oneapi/dnnl/dnnl.h") }
 
 let package = Package(
     name: "difffit",
@@ -25,12 +29,15 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .target(
+            name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
+            linkerSettings: hasOneDNN ? [.linkedLibrary("dnnl")] : []),
         // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
         // Level 1
         .target(name: "TensorFiles"),
-        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS"]),
+        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
         .target(name: "ImageFiles", dependencies: ["CSPNG", "CTurboJPEG"]),
 
         // Level 2
@@ -43,15 +50,16 @@ let package = Package(
             dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "AdapterComposer", dependencies: ["AdapterFormat"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
+        .target(name: "LatentCodec", dependencies: ["TensorMath", "TensorFiles"]),
 
         // Level 4
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
-            dependencies: ["DiTModel", "Diffusion", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+            dependencies: ["DiTModel", "Diffusion", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["DiTModel", "Diffusion", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
         // Level 5
         .target(
@@ -75,7 +83,7 @@ let package = Package(
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "TensorMath",
+                "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -84,8 +92,12 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "SamplingEngine",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "ImageFiles", "LatentCodec",
+                "SamplingEngine",
                 "SyntheticDomains", "TensorFiles", "TensorMath",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
@@ -104,13 +116,17 @@ let package = Package(
             path: "Tests/StoreHammer"),
         .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
+        .testTarget(name: "LatentCodecTests", dependencies: ["GoldenFiles", "LatentCodec", "TensorMath", "TensorFiles", "CKernels"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(
             name: "AdapterTrainingTests",
-            dependencies: ["GoldenFiles", "AdapterTraining", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+            dependencies: ["GoldenFiles", "AdapterTraining", "LatentCodec", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
-            dependencies: ["SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "AdapterStore", "ImageFiles"]),
+            dependencies: [
+                "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "LatentCodec", "TensorMath", "AdapterFormat",
+                "AdapterStore", "ImageFiles",
+            ]),
         .testTarget(
             name: "SocketServiceTests",
             dependencies: [

@@ -59,11 +59,11 @@ package struct ClassChoice: Sendable, Hashable {
 
     /// The one row of that name; nil where there is none.
     private static func row(_ text: String, _ classes: ClassTable, _ domain: String) throws(ComposerError) -> Int? {
-        if let row = classes.names.firstIndex(of: text) { return row }
+        if let row = classes.index(of: text) { return row }
         let short = classes.names.indices.filter { classes.names[$0].hasSuffix("/\(text)") }
         if short.count > 1 { throw .ambiguousClass(text: text, matches: short.map { classes.names[$0] }) }
         if let row = short.first { return row }
-        if text.hasPrefix(domain + "/"), let row = classes.names.firstIndex(of: String(text.dropFirst(domain.count + 1))) { return row }
+        if text.hasPrefix(domain + "/"), let row = classes.index(of: String(text.dropFirst(domain.count + 1))) { return row }
         if text.hasPrefix("class:"), let row = Int(text.dropFirst("class:".count)), classes.names.indices.contains(row) { return row }
         return text == "null" ? classes.nullClass : nil
     }

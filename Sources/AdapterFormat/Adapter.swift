@@ -20,7 +20,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     /// Digests of the adapters this one was made from, and how.
     package var parents: [Digest]?
     package var recipe: String?
-    /// Values of one fixed network call with the adapter applied (`DiT.goldenValues`).
+    /// Values of one fixed network call with the adapter applied (`PackedDiT.goldenValues`).
     package var golden: [Float]?
     package var cacheProfiles: [CacheProfile]?
 

@@ -3,33 +3,49 @@ import TensorFiles
 
 /// An adapter as a file: safetensors with absolute values under the reference's names, the manifest in the metadata.
 ///
-/// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own.
+/// The file holds the tensors of its trainable set and the class table; what the set leaves out is the base's own. Checkpoints
+/// of public ports are read too, in any container.
 package enum AdapterFile {
     static let manifestKey = "difffit"
+    static let digestKey = "digest"
+
+    /// What the file says about itself; nil where other software wrote it.
+    package static func manifest(of file: TensorFile) throws -> AdapterManifest? { try BaseFile.metadata(manifestKey, of: file) }
+
+    /// Whether the file names the digest that its content must have, so that a part of it is never taken for the whole.
+    package static func namesItsDigest(_ file: TensorFile) -> Bool { file.metadata[digestKey] != nil }
+
+    package static func read(path: String, base: BaseFile) throws -> Adapter { try read(TensorFile(path: path), base: base) }
 
     /// Binds the file to the base completely, or refuses it by name and shape (law 2).
-    package static func read(path: String, base: BaseFile) throws -> Adapter {
-        let file = try SafetensorsFile(path: path)
+    package static func read(_ file: TensorFile, base: BaseFile) throws -> Adapter {
+        let path = file.path
+        let file = try tunablePart(of: file, base: base)
         let layout = base.layout
         var manifest: AdapterManifest
-        if let stated: AdapterManifest = try BaseFile.metadata(manifestKey, of: file) {
+        if let stated = try self.manifest(of: file) {
             manifest = stated
             guard manifest.layoutDigest == layout.digest else {
                 throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
             }
-            guard manifest.baseDigest == base.digest else {
+            guard manifest.baseDigest == base.digest || manifest.baseDigest == base.card.roundedFrom else {
                 throw AdapterFormatError.otherBase(file: path, base: manifest.baseDigest.short, expected: base.digest.short)
             }
+            manifest.baseDigest = base.digest
         } else {
             manifest = try foreignManifest(file, base)
         }
         let vector = try vector(file, manifest.trainableSet, base)
         let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
         manifest.classes = classes.names
-        return Adapter(manifest: manifest, vector: vector, classes: classes)
+        let adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
+        if let named = file.metadata[digestKey], named != adapter.digest.description {
+            throw AdapterFormatError.otherContent(file: path, digest: adapter.digest.short, named: String(named.prefix(12)))
+        }
+        return adapter
     }
 
-    private static func vector(_ file: SafetensorsFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
+    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile) throws -> TunableVector {
         var values = base.vector.values
         var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: base.layout).map { ($0.name, $0) })
         for entry in file.entries where entry.name != TunableLayout.classTableName {
@@ -47,7 +63,7 @@ package enum AdapterFile {
         return TunableVector(values, layout: base.layout)
     }
 
-    private static func classTable(_ file: SafetensorsFile, names: [String], width: Int) throws -> ClassTable {
+    private static func classTable(_ file: TensorFile, names: [String], width: Int) throws -> ClassTable {
         let name = TunableLayout.classTableName
         guard let entry = file[name] else {
             throw AdapterFormatError.missingTensor(file: file.path, name: name, shape: [names.count + 1, width])
@@ -58,14 +74,14 @@ package enum AdapterFile {
         return ClassTable(names: names, values: try finite(file, name))
     }
 
-    private static func finite(_ file: SafetensorsFile, _ name: String) throws -> [Float] {
+    private static func finite(_ file: TensorFile, _ name: String) throws -> [Float] {
         let values = try file.floats(name)
         guard values.allSatisfy(\.isFinite) else { throw AdapterFormatError.notFinite(file: file.path, name: name) }
         return values
     }
 
     /// The manifest of a file that other software wrote: the trainable set is told from the tensors that are there.
-    private static func foreignManifest(_ file: SafetensorsFile, _ base: BaseFile) throws -> AdapterManifest {
+    private static func foreignManifest(_ file: TensorFile, _ base: BaseFile) throws -> AdapterManifest {
         let hasNorms = base.layout.tensors.contains { $0.kind == .normWeight && file[$0.name] != nil }
         let depth = base.layout.tensors.filter { $0.kind == .gamma && file[$0.name] != nil }.compactMap(\.block).max().map { $0 + 1 } ?? 0
         let set = TrainableSet(hasNorms ? .difffit : depth > 0 ? .difffitA : .bitfit, gammaDepth: depth)
@@ -88,6 +104,7 @@ package enum AdapterFile {
         }
         let table = adapter.classes
         tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [table.rows, table.width], table.values, as: type))
-        try SafetensorsWriter.write(tensors, metadata: [manifestKey: try sortedJSON(adapter.manifest), "format": "pt"], to: path)
+        let metadata = [manifestKey: try sortedJSON(adapter.manifest), digestKey: adapter.digest.description, "format": "pt"]
+        try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 }

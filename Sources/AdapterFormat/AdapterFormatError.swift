@@ -8,8 +8,15 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
     case noHeadCount(file: String, width: Int)
     case headsDoNotDivide(heads: Int, width: Int)
     case inconsistentShapes(file: String, reason: String)
+    case otherPositions(file: String, largest: Float)
+    case differingCopies(file: String, name: String, block: Int)
+    case notADiT(file: String, field: String, value: String, wanted: String)
+    case notDiffusers(base: String, reason: String)
+    case badJSON(file: String, reason: String)
+    case otherMatrix(file: String, name: String, base: String)
     case otherBase(file: String, base: String, expected: String)
     case otherLayout(file: String, layout: String, expected: String)
+    case otherContent(file: String, digest: String, named: String)
     case noTrainableSet(file: String, missing: String)
     case badName(String)
     case badReference(String)
@@ -24,8 +31,18 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .noHeadCount(let file, let width): "'\(file)' does not say how many attention heads share its width of \(width): give --heads"
         case .headsDoNotDivide(let heads, let width): "\(heads) attention heads do not divide a width of \(width)"
         case .inconsistentShapes(let file, let reason): "the shapes in '\(file)' are not those of a DiT: \(reason)"
+        case .otherPositions(let file, let largest):
+            "the positions in '\(file)' differ from the sine-cosine table by up to \(largest); this network computes that table"
+        case .differingCopies(let file, let name, let block):
+            "block \(block) of '\(file)' has another '\(name)' than block 0: fine-tuned in diffusers with one per block, it is another network than a DiT"
+        case .notADiT(let file, let field, let value, let wanted): "'\(field)' in '\(file)' is '\(value)'; a DiT has \(wanted)"
+        case .notDiffusers(let base, let reason): "diffusers has no form for the base \(base): \(reason)"
+        case .badJSON(let file, let reason): "'\(file)' cannot be used: \(reason)"
+        case .otherMatrix(let file, let name, let base):
+            "the frozen matrix '\(name)' in '\(file)' is not that of the base \(base): the file belongs to another base"
         case .otherBase(let file, let base, let expected): "'\(file)' was trained on the base \(base), not on \(expected)"
         case .otherLayout(let file, let layout, let expected): "'\(file)' is for the layout \(layout), not \(expected)"
+        case .otherContent(let file, let digest, let named): "the content of '\(file)' has the digest \(digest), not \(named) as the file says: it is damaged"
         case .noTrainableSet(let file, let missing): "the tensors of '\(file)' are no trainable set: '\(missing)' is missing"
         case .badName(let name):
             "'\(name)' is no adapter name: 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first, and not 'base'"

@@ -49,6 +49,14 @@ package struct BaseCard: Sendable, Hashable, Codable {
     package var training: TrainingFacts?
     /// Attention heads, where the file itself does not say and an import was told.
     package var heads: Int?
+    /// "original" or "diffusers": which public implementation's function of the weights is meant; original where nothing is said.
+    package var preset: String?
+    /// What the autoencoder's latents are multiplied by before the network sees them; nil for a network of pixels.
+    package var latentScale: Double?
+    /// SHA-256 of the autoencoder's file that a store keeps beside the base.
+    package var vae: Digest?
+    /// The base whose matrices were rounded to make this one; its adapters belong to this one too.
+    package var roundedFrom: Digest?
 
     package init(name: String, prediction: String, path: String, timeScale: Double, classNames: [String], training: TrainingFacts? = nil) {
         self.name = name
@@ -59,11 +67,27 @@ package struct BaseCard: Sendable, Hashable, Codable {
         self.training = training
     }
 
+    /// Takes over from a card of the same base what this one leaves open.
+    package mutating func complete(from known: BaseCard) {
+        if classNames.isEmpty { classNames = known.classNames }
+        training = training ?? known.training
+        heads = heads ?? known.heads
+        preset = preset ?? known.preset
+        latentScale = latentScale ?? known.latentScale
+        vae = vae ?? known.vae
+        roundedFrom = roundedFrom ?? known.roundedFrom
+    }
+
+    /// Stable Diffusion's autoencoder, which every published DiT uses (`reference/dit.md` section 11).
+    package static let latentScale = 0.18215
+
     /// A file without a card is a DiT as published.
     package static let dit = BaseCard(name: "dit", prediction: "epsilon", path: "linear-vp", timeScale: 1, classNames: [])
 
     enum CodingKeys: String, CodingKey {
-        case name, prediction, path, training, heads
+        case name, prediction, path, training, heads, preset, vae
+        case latentScale = "latent_scale"
+        case roundedFrom = "rounded_from"
         case timeScale = "time_scale"
         case classNames = "class_names"
     }

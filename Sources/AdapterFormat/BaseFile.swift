@@ -2,32 +2,35 @@ import Crypto
 import Foundation
 import TensorFiles
 
-/// A base in the reference's own key names: checked tensor by tensor, its matrices left in the mapped file.
+/// A base: checked tensor by tensor, its matrices left in the mapped file under the reference's names.
 ///
-/// What the shapes give is taken from the shapes; the head count, which they do not give, from the metadata's `config` or the
-/// caller. Gammas and affine norms may be present; where they are not, the base vector has 1 and 0.
+/// What the shapes give is taken from the shapes; the head count, which they do not give, from the caller, the file's
+/// configuration or the published sizes. Gammas and affine norms may be present; where they are not, the base vector has 1 and 0.
 package struct BaseFile: Sendable {
-    package let file: SafetensorsFile
+    package let file: TensorFile
     package let configuration: DiTConfiguration
     package let card: BaseCard
     package let layout: TunableLayout
     /// The base as an adapter of itself.
     package let vector: TunableVector
     package let classes: ClassTable
-    /// SHA-256 of the file.
+    /// SHA-256 of the base in the store's own form (`encoding`): the same for the same values, whatever held them.
     package let digest: Digest
-    /// The file's own table of positions (T D), where it has one.
-    package let positions: [Float]?
+    /// The autoencoder of the pipeline folder that this is; nil for a file, also a store's.
+    package let autoencoder: AutoencoderFile?
 
     package static let positionsName = "pos_embed"
 
     /// - Parameters:
-    ///   - heads: overrides the metadata's head count.
-    ///   - digest: the file's digest where it is already known; otherwise the file is read once to compute it.
-    package init(path: String, heads: Int? = nil, digest: Digest? = nil) throws {
-        let file = try SafetensorsFile(path: path)
-        configuration = try BaseShapes(file).configuration(heads: heads)
-        card = try Self.metadata("card", of: file) ?? .dit
+    ///   - path: a file in the reference's or diffusers' names (safetensors, torch, sharded), or a diffusers folder.
+    ///   - heads: overrides the file's head count.
+    ///   - card: what a store knows of the base; otherwise the file's own card, or that of a DiT as published.
+    ///   - digest: the digest where it is already known; otherwise the file is read once to compute it.
+    package init(path: String, heads: Int? = nil, card: BaseCard? = nil, digest: Digest? = nil) throws {
+        let source = try BaseSource(path: path)
+        let file = source.file
+        configuration = try BaseShapes(file: file, fields: source.fields).configuration(heads: heads ?? card?.heads)
+        self.card = card ?? source.card
         layout = TunableLayout(configuration)
         try Self.check(file, configuration, layout)
 
@@ -36,45 +39,92 @@ package struct BaseFile: Sendable {
             values.replaceSubrange(tensor.range, with: try Self.finite(file, tensor.name))
         }
         vector = TunableVector(values, layout: layout)
-        let names = card.classNames.isEmpty ? (0..<configuration.numClasses).map(String.init) : card.classNames
+        let names = self.card.classNames.isEmpty ? (0..<configuration.numClasses).map(String.init) : self.card.classNames
         guard names.count == configuration.numClasses else {
             throw AdapterFormatError.badMetadata(file: path, key: "card", reason: "\(names.count) class names for \(configuration.numClasses) classes")
         }
         classes = ClassTable(names: names, values: try Self.finite(file, TunableLayout.classTableName))
-        positions = file[Self.positionsName] == nil ? nil : try Self.finite(file, Self.positionsName)
         self.file = file
-        self.digest = digest ?? Digest(of: file.file)
+        autoencoder = source.autoencoder
+        self.digest = try digest ?? Digest(of: Self.encoding(file, configuration, layout, vector, classes, as: nil).pieces)
     }
 
     /// Refuses a matrix with a value that is not finite. Reads the whole file, so it belongs to an import, not to a start.
     package func checkMatrices() throws {
-        for (name, _) in configuration.frozenTensors { _ = try Self.finite(file, name) }
+        for (name, _) in configuration.frozenTensors where try !file.entry(name).isFinite {
+            throw AdapterFormatError.notFinite(file: file.path, name: name)
+        }
     }
 
-    private static func check(_ file: SafetensorsFile, _ configuration: DiTConfiguration, _ layout: TunableLayout) throws(AdapterFormatError) {
+    /// The base in the store's own form: safetensors in the reference's names and order, matrices as they are (bfloat16 or else
+    /// float32), the tunable values and the class table as float32, and no positions, since they follow from the shape.
+    /// - Parameter type: `.bf16` rounds every matrix, which makes another base.
+    package func encoding(as type: ElementType? = nil) throws -> SafetensorsEncoding {
+        try Self.encoding(file, configuration, layout, vector, classes, as: type)
+    }
+
+    /// The same with the table of positions, which the reference's own code wants to find.
+    package func exported() throws -> SafetensorsEncoding {
+        let positions = OutgoingTensor(Self.positionsName, shape: [1, configuration.tokens, configuration.hiddenSize], configuration.positions)
+        return try Self.encoding(file, configuration, layout, vector, classes, as: nil, before: [positions])
+    }
+
+    private static func encoding(
+        _ file: TensorFile, _ configuration: DiTConfiguration, _ layout: TunableLayout, _ vector: TunableVector, _ classes: ClassTable,
+        as type: ElementType?, before: [OutgoingTensor] = []
+    ) throws -> SafetensorsEncoding {
+        var metadata = ["config": try sortedJSON(configuration), "format": "pt"]
+        metadata["card"] = file.metadata["card"]
+        let matrices = try configuration.frozenTensors.map { name, _ in
+            let entry = try file.entry(name)
+            return OutgoingTensor(entry, as: type ?? (entry.type == .bf16 ? .bf16 : .f32))
+        }
+        let values = tunables(layout, vector, classes) { $0.kind == .bias || file[$0.name] != nil }
+        return SafetensorsEncoding(before + matrices + values, metadata: metadata)
+    }
+
+    private static func tunables(
+        _ layout: TunableLayout, _ vector: TunableVector, _ classes: ClassTable, where isStored: (TunableTensor) -> Bool
+    ) -> [OutgoingTensor] {
+        layout.tensors.filter(isStored).map { OutgoingTensor($0.name, shape: $0.shape, Array(vector.values[$0.range])) }
+            + [OutgoingTensor(TunableLayout.classTableName, shape: [classes.rows, classes.width], classes.values)]
+    }
+
+    private static func check(_ file: TensorFile, _ configuration: DiTConfiguration, _ layout: TunableLayout) throws {
         let D = configuration.hiddenSize
         var expected = Dictionary(uniqueKeysWithValues: configuration.frozenTensors.map { ($0.name, $0.shape) })
         for tensor in layout.tensors { expected[tensor.name] = tensor.shape }
         expected[TunableLayout.classTableName] = [configuration.numClasses + 1, D]
         expected[positionsName] = [1, configuration.tokens, D]
         for entry in file.entries {
-            guard let shape = expected.removeValue(forKey: entry.name) else { throw .unknownTensor(file: file.path, name: entry.name) }
-            guard entry.shape == shape else { throw .wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape) }
+            guard let shape = expected.removeValue(forKey: entry.name) else {
+                throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
+            }
+            guard entry.shape == shape else {
+                throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape)
+            }
+            guard entry.type.isFloatingPoint else {
+                throw TensorFileError.wrongType(path: file.path, name: entry.name, type: entry.type.rawValue, wanted: "a floating-point type")
+            }
         }
         let optional = Set(layout.tensors.filter { $0.kind != .bias }.map(\.name) + [positionsName])
         if let missing = expected.keys.filter({ !optional.contains($0) }).min() {
-            throw .missingTensor(file: file.path, name: missing, shape: expected[missing] ?? [])
+            throw AdapterFormatError.missingTensor(file: file.path, name: missing, shape: expected[missing] ?? [])
+        }
+        if file[positionsName] != nil {
+            let largest = zip(try finite(file, positionsName), configuration.positions).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
+            guard largest < 1e-4 else { throw AdapterFormatError.otherPositions(file: file.path, largest: largest) }
         }
     }
 
-    private static func finite(_ file: SafetensorsFile, _ name: String) throws -> [Float] {
+    private static func finite(_ file: TensorFile, _ name: String) throws -> [Float] {
         let values = try file.floats(name)
         guard values.allSatisfy(\.isFinite) else { throw AdapterFormatError.notFinite(file: file.path, name: name) }
         return values
     }
 
     /// The JSON under a metadata key; nil where the file has no such key.
-    static func metadata<Value: Decodable>(_ key: String, of file: SafetensorsFile) throws(AdapterFormatError) -> Value? {
+    static func metadata<Value: Decodable>(_ key: String, of file: TensorFile) throws(AdapterFormatError) -> Value? {
         guard let text = file.metadata[key] else { return nil }
         do {
             return try JSONDecoder().decode(Value.self, from: Data(text.utf8))
@@ -91,12 +141,8 @@ package struct BaseFile: Sendable {
         to path: String, _ configuration: DiTConfiguration, card: BaseCard, vector: TunableVector, classes: ClassTable, as type: ElementType,
         matrix: (String) -> [Float]
     ) throws {
-        let layout = TunableLayout(configuration)
-        var tensors = configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
-        for tensor in layout.tensors where tensor.kind == .bias {
-            tensors.append(OutgoingTensor(tensor.name, shape: tensor.shape, Array(vector.values[tensor.range])))
-        }
-        tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [classes.rows, classes.width], classes.values))
+        let tensors = configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
+            + tunables(TunableLayout(configuration), vector, classes) { $0.kind == .bias }
         let metadata = ["config": try sortedJSON(configuration), "card": try sortedJSON(card), "format": "pt"]
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
@@ -110,13 +156,10 @@ package func sortedJSON(_ value: some Encodable) throws -> String {
 }
 
 extension Digest {
-    /// SHA-256 of a whole file, a piece at a time.
-    package init(of file: MappedFile) {
+    /// SHA-256 of bytes that come a piece at a time.
+    package init(of pieces: some Sequence<[UInt8]>) {
         var hash = SHA256()
-        let piece = 1 << 20
-        for start in stride(from: 0, to: file.count, by: piece) {
-            hash.update(data: file.bytes(start..<min(file.count, start + piece)))
-        }
+        for piece in pieces { hash.update(data: piece) }
         self.init(hash.finalize())
     }
 }

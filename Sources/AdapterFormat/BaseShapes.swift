@@ -1,20 +1,20 @@
 import TensorFiles
 
-/// The configuration that a base file's shapes imply, with the metadata's `config` for what shapes cannot say.
+/// What shapes cannot say of a network; any of it may be missing.
+struct BaseFields: Decodable {
+    var inputSize: Int?
+    var numHeads: Int?
+
+    enum CodingKeys: String, CodingKey {
+        case inputSize = "input_size"
+        case numHeads = "num_heads"
+    }
+}
+
+/// The configuration that a base file's shapes imply, with the fields of its `config` for what shapes cannot say.
 struct BaseShapes {
-    /// The metadata's config; any field may be missing.
-    private struct Config: Decodable {
-        var input_size: Int?
-        var num_heads: Int?
-    }
-
-    private let file: SafetensorsFile
-    private let config: Config?
-
-    init(_ file: SafetensorsFile) throws(AdapterFormatError) {
-        self.file = file
-        config = try BaseFile.metadata("config", of: file)
-    }
+    let file: TensorFile
+    let fields: BaseFields
 
     private func shape(_ name: String, rank: Int) throws(AdapterFormatError) -> [Int] {
         guard let entry = file[name] else { throw .missingTensor(file: file.path, name: name, shape: Array(repeating: -1, count: rank)) }
@@ -40,7 +40,8 @@ struct BaseShapes {
         guard let deepest = blocks.max(), deepest < file.entries.count else {
             throw .inconsistentShapes(file: file.path, reason: "there are no blocks 0, 1, 2, ...")
         }
-        guard let heads = given ?? config?.num_heads else { throw .noHeadCount(file: file.path, width: width) }
+        let published = DiTConfiguration.publishedHeads(width: width, depth: deepest + 1)
+        guard let heads = given ?? fields.numHeads ?? published else { throw .noHeadCount(file: file.path, width: width) }
         guard heads > 0, width % heads == 0 else { throw .headsDoNotDivide(heads: heads, width: width) }
         return DiTConfiguration(
             inputSize: try inputSize(patch: patch), patchSize: patch, inChannels: channels, hiddenSize: width, depth: deepest + 1,
@@ -49,7 +50,7 @@ struct BaseShapes {
 
     /// From the table of positions, or from the metadata where the file has none; both must agree.
     private func inputSize(patch: Int) throws(AdapterFormatError) -> Int {
-        let stated = config?.input_size
+        let stated = fields.inputSize
         guard file[BaseFile.positionsName] != nil else {
             guard let stated, stated > 0, stated % patch == 0, stated <= 4096 else {
                 throw .badMetadata(file: file.path, key: "config", reason: "without '\(BaseFile.positionsName)', input_size must be a multiple of the patch size \(patch)")

@@ -1,3 +1,5 @@
+import Foundation
+
 /// The shape of one DiT, in the reference's own parameter names (`reference/dit.md` section 1).
 package struct DiTConfiguration: Codable, Sendable, Hashable {
     /// Side of the square input, in pixels or latent pixels.
@@ -49,14 +51,32 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
     /// Values of one patch on the way out: row, column, channel with the channel fastest.
     package var patchOutSize: Int { outChannels * patchSize * patchSize }
 
+    /// Depth, width and heads of the published sizes (`reference/dit.md` section 1).
+    private static let sizes = ["S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)]
+
     /// DiT-S, B, L and XL at patch 2, 4 and 8 for 256 or 512 pixel images, by the names of the paper ("DiT-XL/2").
     package static func preset(_ name: String, pixels: Int = 256) -> DiTConfiguration? {
-        let sizes = ["S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)]
         let parts = name.replacing("DiT-", with: "").split(separator: "/").map(String.init)
         guard parts.count == 2, let (depth, hidden, heads) = sizes[parts[0]], let patch = Int(parts[1]), [2, 4, 8].contains(patch)
         else { return nil }
         return DiTConfiguration(
             inputSize: pixels / 8, patchSize: patch, inChannels: 4, hiddenSize: hidden, depth: depth, numHeads: heads,
             numClasses: 1000, learnSigma: true)
+    }
+
+    /// The heads of the published network of this width and depth, which no checkpoint says; nil for any other network.
+    static func publishedHeads(width: Int, depth: Int) -> Int? {
+        sizes.values.first { $0.0 == depth && $0.1 == width }?.2
+    }
+
+    /// The fixed table of positions (T, D): the column's block first, then the row's, each [sin | cos].
+    package var positions: [Float] {
+        let quarter = hiddenSize / 4
+        let frequencies = (0..<quarter).map { pow(10000, -Double($0) / Double(quarter)) }
+        // Each coordinate's sines and cosines are the same in every row and column.
+        let halves = (0..<gridSize).map { position in
+            frequencies.map { Float(sin(Double(position) * $0)) } + frequencies.map { Float(cos(Double(position) * $0)) }
+        }
+        return (0..<gridSize).flatMap { row in (0..<gridSize).flatMap { column in halves[column] + halves[row] } }
     }
 }

@@ -1,3 +1,5 @@
+import Foundation
+
 /// One immutable flat vector over a `TunableLayout`: the absolute values of every bias, gamma and affine norm.
 ///
 /// The base model itself is one of these: its own biases, gammas and norm weights 1, norm biases 0.
@@ -31,6 +33,13 @@ package struct ClassTable: Sendable, Hashable {
         precondition(values.count.isMultiple(of: names.count + 1), "a class table has one row per class and the null row")
         self.names = names
         self.values = values
+    }
+
+    /// The class of a name, or of one of the comma-separated synonyms that ImageNet's names consist of; of two classes that
+    /// share a synonym the later, as in diffusers (`reference/dit.md` section 12).
+    package func index(of name: String) -> Int? {
+        if let exact = names.firstIndex(of: name) { return exact }
+        return names.lastIndex { full in full.split(separator: ",").contains { $0.trimmingCharacters(in: .whitespaces) == name } }
     }
 
     package var rows: Int { names.count + 1 }

@@ -17,22 +17,22 @@ extension AdapterStore {
     /// - Throws: `locked`, `mapFull`, `diskFull`.
     package func prune(dryRun: Bool = false) throws(StoreError) -> PruneReport {
         if dryRun {
-            let (report, bases) = try environment.read { transaction throws(StoreError) in
-                (try AdapterStore.unnamed(transaction), try AdapterStore.digests(.bases, transaction))
+            let (report, known) = try environment.read { transaction throws(StoreError) in
+                (try AdapterStore.unnamed(transaction), try knownFiles(transaction))
             }
-            return addingFiles(to: report, known: Set(bases), remove: false)
+            return addingFiles(to: report, known: known, remove: false)
         }
         return try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
-            let (report, bases) = try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
+            let (report, known) = try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
                 let report = try AdapterStore.unnamed(transaction)
                 for digest in report.adapters {
                     try transaction.delete(.blobs, digest.bytes)
                     try transaction.delete(.records, digest.bytes)
                 }
                 if !report.adapters.isEmpty { try transaction.raiseGeneration() }
-                return (report, try AdapterStore.digests(.bases, transaction))
+                return (report, try knownFiles(transaction))
             }
-            return addingFiles(to: report, known: Set(bases), remove: true)
+            return addingFiles(to: report, known: known, remove: true)
         }
     }
 
@@ -48,7 +48,7 @@ extension AdapterStore {
         return report
     }
 
-    private func addingFiles(to report: PruneReport, known: Set<Digest>, remove: Bool) -> PruneReport {
+    private func addingFiles(to report: PruneReport, known: Set<String>, remove: Bool) -> PruneReport {
         var report = report
         for file in looseBaseFiles(known) {
             let size = ((try? FileCalls.status(file)) ?? nil)?.size ?? 0

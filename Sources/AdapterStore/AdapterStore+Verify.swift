@@ -116,11 +116,16 @@ extension AdapterStore {
     private func check(base digest: Digest, _ readBases: Bool) -> VerifyEntry.Finding? {
         do throws(StoreError) {
             let entry = try base(digest)
+            if let vae = entry.vae, try FileCalls.status(vae.path) == nil {
+                throw .damaged(item: "base \(digest.short)", reason: "its autoencoder \(vae.digest.short) is missing")
+            }
             guard readBases else { return .sound }
-            let found = try FileCalls.digest(ofFile: entry.path)
-            return found == digest
-                ? .sound
-                : .damaged(StoreError.digestMismatch(item: "base file", expected: digest, found: found).description)
+            let files = [("base file", entry.path, digest)] + (entry.vae.map { [("autoencoder file", $0.path, $0.digest)] } ?? [])
+            for (item, path, expected) in files {
+                let found = try FileCalls.digest(ofFile: path)
+                guard found == expected else { throw .digestMismatch(item: item, expected: expected, found: found) }
+            }
+            return .sound
         } catch {
             if case .baseNotFound = error { return nil }
             return .damaged(error.description)

@@ -20,6 +20,7 @@ package struct StoreOptions: Sendable {
 ///     STORE/data.mdb lock.mdb              LMDB: meta, bases, blobs, records, names
 ///     STORE/write.lock                     who writes now
 ///     STORE/bases/<digest>.safetensors     base files
+///     STORE/bases/<digest>.vae.safetensors autoencoders that bases' cards name
 ///
 /// Two rules. Every call is one short transaction which copies out, so calls block for a disk and never for a reader. And every
 /// change is one transaction: the store is before or after it, through kill -9, a full disk or a full map. Any number of
@@ -93,12 +94,12 @@ package final class AdapterStore: Sendable {
         }
     }
 
-    private static func absolute(_ path: String) throws(StoreError) -> String {
+    static func absolute(_ path: String) throws(StoreError) -> String {
         guard !path.isEmpty, !path.utf8.contains(0) else { throw .badFile(path: path, reason: "is not a path") }
         return URL(filePath: path).standardizedFileURL.path(percentEncoded: false).droppingLastSlash
     }
 
-    private static func makeFolder(_ path: String) throws(StoreError) {
+    static func makeFolder(_ path: String) throws(StoreError) {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch let error as CocoaError where error.code == .fileWriteNoPermission {

@@ -6,6 +6,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case storeExists(path: String)
     /// A folder that holds other things than a store.
     case folderInUse(path: String)
+    /// Something that a new folder would have to replace.
+    case pathTaken(String)
     case unknownFormat(path: String, found: String)
     case networkFileSystem(path: String, kind: String)
     /// The data file at this path is no longer the one that was opened.
@@ -33,6 +35,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .noStore(let path): "There is no adapter store at '\(path)'; create one first."
         case .storeExists(let path): "There is already an adapter store at '\(path)'."
         case .folderInUse(let path): "The folder '\(path)' holds other files; a new store needs an empty or a new folder."
+        case .pathTaken(let path): "There is already something at '\(path)'; nothing is replaced."
         case .unknownFormat(let path, let found):
             "The store at '\(path)' has format \(found); this program reads format \(AdapterStore.formatVersion)."
         case .networkFileSystem(let path, let kind):
@@ -73,7 +76,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .networkFileSystem, .storeReplaced, .system: 1
         case .badName, .ambiguous, .notRounded, .tooLarge, .folderInUse, .badFile: 2
         case .notFound, .baseNotFound: 4
-        case .storeExists, .nameTaken, .baseInUse: 5
+        case .storeExists, .pathTaken, .nameTaken, .baseInUse: 5
         case .damaged, .digestMismatch: 6
         case .incompatible, .unknownFormat: 7
         case .noStore: 10

@@ -40,7 +40,7 @@ extension TrainingRun {
 
     /// Takes up a run that `save` wrote; refuses one with other settings, data or start.
     package func restore(from path: String) throws {
-        let file = try SafetensorsFile(path: path)
+        let file = try TensorFile(path: path)
         for (key, value) in try identity() where file.metadata[key] != value {
             throw TrainingError.otherRun(file: path, what: key)
         }

@@ -90,7 +90,7 @@ package final class GradientStep {
         let dOut = outputGradients[lane].rows(0..<images.count)
         Conditioning.forward(
             conditioning, times: Array(times[images]), classes: labels, tunables: domains, weights: model.weights, preset: model.preset)
-        model.forward(pass, x: x.rows(images), conditioning: conditioning, tunables: domains[...], into: out)
+        model.forward(pass, x: x.rows(images), conditioning: conditioning, tunables: tunables, into: out)
         for (i, image) in images.enumerated() { loss(image, out.row(i), dOut.row(i)) }
         model.backward(
             pass, dOut: dOut, conditioning: conditioning, classes: labels, tunables: tunables, gradients: gradient.tunables,

@@ -1,16 +1,10 @@
 // Chooses the instruction set at first use and hands each call to it.
 #define _GNU_SOURCE
-#include "CKernels.h"
+#include "dispatch.h"
 
 #include <sched.h>
 #include <unistd.h>
 #include <stdatomic.h>
-
-#if defined(__x86_64__)
-#define LEVELS(F) F(scalar) F(avx2) F(avx512)
-#else
-#define LEVELS(F) F(scalar)
-#endif
 
 #define DECLARE(level) \
   void ck_norm_modulate_##level(float *out, const float *x, const float *scale, const float *shift, float *mean, float *rstd, size_t rows, size_t n, float eps); \
@@ -55,7 +49,7 @@ ck_level ck_best_level(void) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq"))
-    return CK_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? CK_AVX512_BF16 : CK_AVX512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CK_AVX2;
 #endif
   return CK_SCALAR;
@@ -70,22 +64,8 @@ ck_level ck_set_level(ck_level level) {
 
 ck_level ck_current_level(void) {
   int level = atomic_load_explicit(&current, memory_order_relaxed);
-  return level < 0 ? ck_set_level(CK_AVX512) : (ck_level)level;
+  return level < 0 ? ck_set_level(CK_AVX512_BF16) : (ck_level)level;
 }
-
-#if defined(__x86_64__)
-#define DISPATCH(name, ...)            \
-  switch (ck_current_level()) {        \
-    case CK_AVX512:                    \
-      return name##_avx512(__VA_ARGS__); \
-    case CK_AVX2:                      \
-      return name##_avx2(__VA_ARGS__); \
-    default:                           \
-      return name##_scalar(__VA_ARGS__); \
-  }
-#else
-#define DISPATCH(name, ...) return name##_scalar(__VA_ARGS__);
-#endif
 
 void ck_norm_modulate(float *out, const float *x, const float *scale, const float *shift, float *mean, float *rstd, size_t rows, size_t n, float eps) { DISPATCH(ck_norm_modulate, out, x, scale, shift, mean, rstd, rows, n, eps) }
 void ck_norm_modulate_backward(float *dx, float *dscale, float *dshift, const float *dout, const float *x, const float *mean, const float *rstd, const float *scale, size_t rows, size_t n) { DISPATCH(ck_norm_modulate_backward, dx, dscale, dshift, dout, x, mean, rstd, scale, rows, n) }

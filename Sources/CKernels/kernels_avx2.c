@@ -2,5 +2,7 @@
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #define LEVEL avx2
 #include "kernels.inc"
+#include "packed.inc"
+#include "image.inc"
 #pragma clang attribute pop
 #endif

@@ -1,2 +1,4 @@
 #define LEVEL scalar
 #include "kernels.inc"
+#include "packed.inc"
+#include "image.inc"

@@ -1,17 +1,15 @@
 import AdapterFormat
 import TensorMath
 
-/// What a pass keeps of the way forward.
+/// What a training pass keeps of the way forward.
 package enum History: Sendable {
-    /// Sampling: every block uses the same memory.
-    case none
     /// DiffFit training: what the gradients of biases, gammas and norms need. The inputs of frozen matrices are not kept.
     case tunables
     /// Full fine-tuning: the inputs of the matrices too.
     case all
 }
 
-/// The values of one block for R = images x T rows; without history all blocks share them.
+/// The values of one block for R = images x T rows.
 package struct BlockActivations: Sendable {
     /// What enters the block: the residual stream.
     package let x: Matrix  // (R, D)
@@ -32,6 +30,12 @@ package struct BlockActivations: Sendable {
     // Per image: norm and modulation folded into one scale and shift, gammas and gate into one factor.
     let scale1, shift1, factor1: Matrix  // (images, D)
     let scale2, shift2, factor2: Matrix  // (images, D)
+
+    func folded(_ image: Int) -> FoldedVectors {
+        FoldedVectors(
+            scale1: scale1.row(image), shift1: shift1.row(image), factor1: factor1.row(image), scale2: scale2.row(image),
+            shift2: shift2.row(image), factor2: factor2.row(image))
+    }
 }
 
 /// The memory plan of a pass over `images` images: every value of the network on the way forward.
@@ -45,14 +49,12 @@ package struct Activations: Sendable {
     let lastMean, lastRstd: Matrix  // (R)
     let lastScale, lastShift: Matrix  // (images, D)
     let patchesOut: Matrix  // (R, p p Cout)
-    /// Attention weights, one (T, T) per lane that may work at once.
-    let scores: [Matrix]
+    let scores: Matrix  // (T, T), attention weights
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
-    init(_ configuration: DiTConfiguration, images: Int, history: History, lanes: Int, take: (Int, Int) -> Matrix) {
+    init(_ configuration: DiTConfiguration, images: Int, history: History, take: (Int, Int) -> Matrix) {
         let D = configuration.hiddenSize
         let R = images * configuration.tokens
-        let keepsHistory = history != .none
         let keepsInputs = history == .all
         self.images = images
         patches = take(R, configuration.patchInSize)
@@ -61,37 +63,31 @@ package struct Activations: Sendable {
         let qkv = take(R, 3 * D)
         let attended = take(R, D)
         let activated = take(R, 4 * D)
-        let sharedX = take(R, D)
-        let sharedZ = take(R, D)
         func stats() -> Matrix { take(1, R) }
-        let sharedStats = stats()
-        let folded = (0..<6).map { _ in take(images, D) }
         blocks = (0..<configuration.depth).map { _ in
-            let vectors = keepsHistory ? (0..<6).map { _ in take(images, D) } : folded
+            let vectors = (0..<6).map { _ in take(images, D) }
             return BlockActivations(
-                x: keepsHistory ? take(R, D) : sharedX,
-                normed1: keepsInputs ? take(R, D) : normed,
-                mean1: keepsHistory ? stats() : sharedStats, rstd1: keepsHistory ? stats() : sharedStats,
-                qkvBeforeGamma: keepsHistory ? take(R, 3 * D) : qkv, qkv: qkv,
-                attended: keepsInputs ? take(R, D) : attended,
-                projected: keepsHistory ? take(R, D) : sharedZ,
-                x1: keepsHistory ? take(R, D) : sharedX,
-                normed2: keepsInputs ? take(R, D) : normed,
-                mean2: keepsHistory ? stats() : sharedStats, rstd2: keepsHistory ? stats() : sharedStats,
-                hidden: keepsHistory ? take(R, 4 * D) : activated,
-                activated: keepsInputs ? take(R, 4 * D) : activated,
-                mlpOut: keepsHistory ? take(R, D) : sharedZ,
+                x: take(R, D), normed1: keepsInputs ? take(R, D) : normed, mean1: stats(), rstd1: stats(),
+                qkvBeforeGamma: take(R, 3 * D), qkv: qkv, attended: keepsInputs ? take(R, D) : attended, projected: take(R, D),
+                x1: take(R, D), normed2: keepsInputs ? take(R, D) : normed, mean2: stats(), rstd2: stats(), hidden: take(R, 4 * D),
+                activated: keepsInputs ? take(R, 4 * D) : activated, mlpOut: take(R, D),
                 scale1: vectors[0], shift1: vectors[1], factor1: vectors[2],
                 scale2: vectors[3], shift2: vectors[4], factor2: vectors[5])
         }
-        last = keepsHistory ? take(R, D) : sharedX
+        last = take(R, D)
         lastNormed = normed
         lastMean = stats()
         lastRstd = stats()
         lastScale = take(images, D)
         lastShift = take(images, D)
         patchesOut = take(R, configuration.patchOutSize)
-        scores = (0..<lanes).map { _ in take(configuration.tokens, configuration.tokens) }
+        scores = take(configuration.tokens, configuration.tokens)
+    }
+
+    func lastLayer(_ image: Int, _ rows: Range<Int>) -> ImageEnds.Last {
+        ImageEnds.Last(
+            scale: lastScale.row(image), shift: lastShift.row(image), normed: lastNormed.rows(rows), mean: lastMean.values(rows),
+            rstd: lastRstd.values(rows), patches: patchesOut.rows(rows))
     }
 
     /// What leaves block i.

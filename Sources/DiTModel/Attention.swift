@@ -47,5 +47,5 @@ package enum Attention {
         multiply(.transposed(dScores), .plain(part(qkv, 0)), into: part(dQKV, 1))  // dk (T, hd)
     }
 
-    private static func scale(_ headDimension: Int) -> Float { 1 / Float(headDimension).squareRoot() }
+    static func scale(_ headDimension: Int) -> Float { 1 / Float(headDimension).squareRoot() }
 }

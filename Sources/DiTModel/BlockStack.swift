@@ -10,15 +10,6 @@ package enum BlockStack: Sendable {
 }
 
 extension Matrix {
-    /// out = self + other, all of one count.
-    func sum(with other: Matrix, into out: Matrix) {
-        withSpan { a in
-            other.withSpan { b in
-                out.withMutableSpan { out in for i in out.indices { out[i] = a[i] + b[i] } }
-            }
-        }
-    }
-
     /// other = self - other.
     func differ(from other: Matrix) {
         withSpan { a in

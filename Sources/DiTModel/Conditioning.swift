@@ -20,38 +20,39 @@ package enum Conditioning {
         }
     }
 
-    /// Forward for the first `classes.count` rows of `state`.
+    /// Forward for `classes.count` rows of `state`.
     /// - Parameters:
+    ///   - first: the first of these rows.
     ///   - times: t per row, as the embedder takes it.
     ///   - classes: row of the class table, per row.
     ///   - tunables: the domain of each row.
     package static func forward(
-        _ state: ConditioningState, times: [Float], classes: [Int], tunables: [Tunables], weights: Weights, preset: Preset,
+        _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], weights: Weights, preset: Preset,
         team: Team = .solo
     ) {
-        let rows = 0..<classes.count
+        let rows = first..<(first + classes.count)
         let hidden = state.hidden.rows(rows)
         let activated = state.activated.rows(rows)
         let timeEmbedding = state.timeEmbedding.rows(rows)
         let siluC = state.siluC.rows(rows)
-        for r in rows { timestepVector(times[r], divisor: preset.frequencyDivisor, into: state.sinusoids.row(r)) }
+        for (r, time) in zip(rows, times) { timestepVector(time, divisor: preset.frequencyDivisor, into: state.sinusoids.row(r)) }
         linearRows(state.sinusoids.rows(rows), weight: weights.tEmbedder0, into: hidden)
-        for r in rows { addBias(hidden.row(r), tunables[r].tEmbedder0Bias) }
+        for (i, tunable) in tunables.enumerated() { addBias(hidden.row(i), tunable.tEmbedder0Bias) }
         silu(hidden, into: activated)
         linearRows(activated, weight: weights.tEmbedder2, into: timeEmbedding)
-        for r in rows {
-            addBias(timeEmbedding.row(r), tunables[r].tEmbedder2Bias)
-            let c = state.c.row(r)
-            c.copy(from: timeEmbedding.row(r))
-            add(tunables[r].classTable.row(classes[r]), to: c)
+        for (i, tunable) in tunables.enumerated() {
+            addBias(timeEmbedding.row(i), tunable.tEmbedder2Bias)
+            let c = state.c.row(first + i)
+            c.copy(from: timeEmbedding.row(i))
+            add(tunable.classTable.row(classes[i]), to: c)
         }
         silu(state.c.rows(rows), into: siluC)
         let depth = weights.blocks.count
-        team.forEach(depth + 1) { i, _ in
-            let out = (i < depth ? state.block(i) : state.final).rows(rows)
-            linearRows(siluC, weight: i < depth ? weights.blocks[i].modulation : weights.finalModulation, into: out)
-            for r in rows {
-                addBias(out.row(r), i < depth ? tunables[r].blocks[i].modulationBias : tunables[r].finalModulationBias)
+        team.forEach(depth + 1) { block, _ in
+            let out = (block < depth ? state.block(block) : state.final).rows(rows)
+            linearRows(siluC, weight: block < depth ? weights.blocks[block].modulation : weights.finalModulation, into: out)
+            for (i, tunable) in tunables.enumerated() {
+                addBias(out.row(i), block < depth ? tunable.blocks[block].modulationBias : tunable.finalModulationBias)
             }
         }
     }

@@ -6,22 +6,24 @@ import TensorMath
 /// The pool takes the images first; what does not fill all lanes is shared token by token. Either way an image goes through
 /// the same products of the same shapes, so its bytes are those it has alone (law 5).
 package final class DiTBatch {
-    package let model: DiT
+    package let model: PackedDiT
     /// May give way to a larger one between calls.
     package var bank: TunableBank
+    /// Rows whose conditioning is worth computing at once.
+    package static let rowsAhead = ModulationTable.rowsAtOnce
     private let pool: ComputePool
-    private let conditioning: ConditioningState
-    private let lanePasses: [Pass]
-    private let sharedPass: Pass
+    private var modulations: ModulationTable
+    private let lanePasses: [SamplingPass]
+    private let sharedPass: SamplingPass
 
     /// - Parameter rows: images of one call at most.
-    package init(_ model: DiT, bank: TunableBank, rows: Int, pool: ComputePool) {
+    package init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ComputePool) {
         self.model = model
         self.bank = bank
         self.pool = pool
-        conditioning = ConditioningState(model.configuration, rows: rows)
-        lanePasses = (0..<pool.lanes).map { _ in Pass(model.configuration, images: 1, preset: model.preset) }
-        sharedPass = Pass(model.configuration, images: 1, lanes: pool.lanes, preset: model.preset)
+        modulations = ModulationTable(model, rows: rows)
+        lanePasses = (0..<pool.lanes).map { _ in SamplingPass(model) }
+        sharedPass = SamplingPass(model, lanes: pool.lanes)
     }
 
     /// - Parameters:
@@ -30,24 +32,28 @@ package final class DiTBatch {
     ///   - classes: row of the image's class table.
     ///   - bankRows: the domain of each image.
     ///   - stacks: what becomes of each image's blocks; empty runs them all.
+    ///   - ahead: rows of the calls to come, the next first: their conditioning is computed along with that of this call.
     ///   - out: (n, Cout S S).
-    package func forward(x: Matrix, times: [Float], classes: [Int], bankRows: [Int], stacks: [BlockStack] = [], into out: Matrix) {
+    package func forward(
+        x: Matrix, times: [Float], classes: [Int], bankRows: [Int], stacks: [BlockStack] = [], ahead: () -> [ConditionedRow] = { [] },
+        into out: Matrix
+    ) {
         let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
         let domains = bankRows.map { bank.rows[$0] }
-        Conditioning.forward(
-            conditioning, times: times, classes: classes, tunables: domains, weights: model.weights, preset: model.preset,
-            team: .pool(pool))
+        let rows = zip(times, zip(classes, bankRows)).map { ConditionedRow(time: $0, classRow: $1.0, bankRow: $1.1) }
+        let places = modulations.places(of: rows, ahead: ahead, bank: bank, model: model, team: .pool(pool))
+        let conditioning = modulations.state
         let dealt = x.rows / pool.lanes * pool.lanes
         pool.run { lane in
             for image in stride(from: lane, to: dealt, by: pool.lanes) {
                 model.forward(
-                    lanePasses[lane], x: x.row(image), conditioning: conditioning, firstRow: image, tunables: domains[image...image],
+                    lanePasses[lane], x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
                     stack: stack(image), into: out.row(image))
             }
         }
         for image in dealt..<x.rows {
             model.forward(
-                sharedPass, x: x.row(image), conditioning: conditioning, firstRow: image, tunables: domains[image...image],
+                sharedPass, x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
                 stack: stack(image), team: .pool(pool), into: out.row(image))
         }
     }

@@ -1,7 +1,7 @@
 import AdapterFormat
 import TensorMath
 
-extension DiT {
+extension PackedDiT {
     /// Sixteen values of one fixed network call with an adapter in place: kept in the adapter's manifest, they show later, on
     /// any machine, that the adapter is applied, on this base, by this build.
     ///

@@ -2,40 +2,52 @@ import AdapterFormat
 import TensorFiles
 import TensorMath
 
-/// What can be wrong between a base file and the network.
-package enum DiTModelError: Error, Equatable, CustomStringConvertible {
-    case otherPositions(file: String, largest: Float)
-
-    package var description: String {
-        switch self {
-        case .otherPositions(let file, let largest):
-            "the positions in '\(file)' differ from the sine-cosine table by up to \(largest); this network computes that table"
-        }
+extension DiT {
+    /// The network over a base file, for training.
+    /// - Parameter preset: in place of what the base's card says.
+    package init(_ base: BaseFile, preset: Preset? = nil) throws {
+        let lasting = try base.convertedMemory { _ in true }
+        let weights = try Weights(base.configuration) { name, rows, columns in try base.matrix(name, rows, columns, lasting) }
+        lasting.seal()
+        self.init(base.configuration, weights: weights, preset: preset ?? Preset(base.card))
     }
 }
 
-extension DiT {
-    /// The network over a base file. float32 matrices are used where they lie in the mapped file; others are converted once.
-    /// Both are read-only from then on (law 7).
-    package init(_ base: BaseFile, preset: Preset = .original) throws {
-        let file = base.file
-        let isMapped = { (entry: TensorEntry) in entry.type == .f32 && entry.range.lowerBound % 4 == 0 }
-        let converted = file.entries.filter { !isMapped($0) }.reduce(0) { $0 + Memory.paddedCount($1.count) }
-        let memory = Memory(capacity: converted)
-        let weights = try Weights(base.configuration) { name, rows, columns in
-            let entry = try file.entry(name)
-            if isMapped(entry) {
-                return unsafe Matrix(readOnly: file.file.address(entry.range), rows: rows, columns: columns, owner: file.file)
-            }
-            let matrix = memory.take(rows, columns)
-            matrix.copy(from: try file.floats(name))
-            return matrix
+extension PackedDiT {
+    /// The network over a base file, for sampling. A matrix that is packed leaves no second copy in memory.
+    /// - Parameter preset: in place of what the base's card says.
+    /// - Throws: also `TensorMathError`, where the precision cannot be had; ask `Precision.fallback` first.
+    package init(_ base: BaseFile, precision: Precision = .f32, preset: Preset? = nil) throws {
+        let lasting = try base.convertedMemory { !PackedDiT.isPacked($0, at: precision) }
+        try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
+            let memory = PackedDiT.isPacked(name, at: precision) ? Memory(capacity: Memory.paddedCount(rows * columns)) : lasting
+            return try base.matrix(name, rows, columns, memory)
         }
-        memory.seal()
-        if let positions = base.positions {
-            let largest = zip(positions, Patches.positions(base.configuration)).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
-            guard largest < 1e-4 else { throw DiTModelError.otherPositions(file: file.path, largest: largest) }
+        lasting.seal()
+    }
+}
+
+extension BaseFile {
+    /// A matrix where it lies in the mapped file, if it is float32 there; else converted into the next place of `memory`. Both
+    /// are read-only from then on (law 7).
+    fileprivate func matrix(_ name: String, _ rows: Int, _ columns: Int, _ memory: Memory) throws -> Matrix {
+        let entry = try file.entry(name)
+        if let (map, range) = entry.mapped, BaseFile.isUsable(entry) {
+            return unsafe Matrix(readOnly: map.address(range), rows: rows, columns: columns, owner: map)
         }
-        self.init(base.configuration, weights: weights, preset: preset)
+        let matrix = memory.take(rows, columns)
+        matrix.copy(from: try file.floats(name))
+        return matrix
+    }
+
+    /// Whether the mapped bytes are float32 values that may be read where they lie.
+    private static func isUsable(_ entry: TensorEntry) -> Bool {
+        entry.type == .f32 && entry.mapped.map { $0.range.lowerBound % 4 == 0 } ?? false
+    }
+
+    /// Memory for those of the chosen tensors that have to be converted.
+    fileprivate func convertedMemory(_ isChosen: (String) -> Bool) throws -> Memory {
+        let chosen = try Weights.names(configuration).filter { isChosen($0.name) }.map { try file.entry($0.name) }
+        return Memory(capacity: chosen.filter { !BaseFile.isUsable($0) }.reduce(0) { $0 + Memory.paddedCount($1.count) })
     }
 }

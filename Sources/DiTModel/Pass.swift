@@ -1,46 +1,37 @@
 import AdapterFormat
 import TensorMath
 
-/// The memory of one pass: taken once, used again for every step.
+/// The memory of one training pass: taken once, used again for every step.
 package struct Pass: Sendable {
     package let shape: PassShape
     package let activations: Activations
-    let scratch: BackwardScratch?
+    let scratch: BackwardScratch
     private let memory: Memory
-
-    /// - Parameters:
-    ///   - images: images of one call.
-    ///   - history: what is kept for the way back.
-    ///   - lanes: threads that may share one call.
-    package init(_ configuration: DiTConfiguration, images: Int, history: History = .none, lanes: Int = 1, preset: Preset = .original) {
-        let capacity = Pass.capacity(configuration, images: images, history: history, lanes: lanes)
-        self.init(configuration, images: images, history: history, lanes: lanes, preset: preset, memory: Memory(capacity: capacity))
-    }
 
     /// A pass for each count of images from 1 to `images`, all over the memory of the largest.
     package static func views(_ configuration: DiTConfiguration, upTo images: Int, history: History, preset: Preset) -> [Pass] {
-        let memory = Memory(capacity: capacity(configuration, images: images, history: history, lanes: 1))
+        let memory = Memory(capacity: capacity(configuration, images: images, history: history))
         return (1...images).map {
-            Pass(configuration, images: $0, history: history, lanes: 1, preset: preset, memory: Memory(sharing: memory))
+            Pass(configuration, images: $0, history: history, preset: preset, memory: Memory(sharing: memory))
         }
     }
 
-    private init(_ configuration: DiTConfiguration, images: Int, history: History, lanes: Int, preset: Preset, memory: Memory) {
-        shape = PassShape(configuration, images: images, preset: preset, wholeRows: history != .none)
-        activations = Activations(configuration, images: images, history: history, lanes: lanes, take: memory.take)
-        scratch = history == .none ? nil : BackwardScratch(configuration, images: images, take: memory.take)
+    private init(_ configuration: DiTConfiguration, images: Int, history: History, preset: Preset, memory: Memory) {
+        shape = PassShape(configuration, images: images, preset: preset)
+        activations = Activations(configuration, images: images, history: history, take: memory.take)
+        scratch = BackwardScratch(configuration, images: images, take: memory.take)
         self.memory = memory
     }
 
-    private static func capacity(_ configuration: DiTConfiguration, images: Int, history: History, lanes: Int) -> Int {
+    private static func capacity(_ configuration: DiTConfiguration, images: Int, history: History) -> Int {
         var capacity = 0
         let empty = Memory(capacity: 0).take(0, 0)
         let count = { (rows: Int, columns: Int) -> Matrix in
             capacity += Memory.paddedCount(rows * columns)
             return empty
         }
-        _ = Activations(configuration, images: images, history: history, lanes: lanes, take: count)
-        if history != .none { _ = BackwardScratch(configuration, images: images, take: count) }
+        _ = Activations(configuration, images: images, history: history, take: count)
+        _ = BackwardScratch(configuration, images: images, take: count)
         return capacity
     }
 

@@ -1,5 +1,4 @@
 import AdapterFormat
-import Foundation
 import TensorMath
 
 /// Images to tokens and back (`reference/dit.md` 5.1, 5.2, 5.8).
@@ -64,23 +63,5 @@ package enum Patches {
                 }
             }
         }
-    }
-
-    /// The fixed sin-cos table (T, D): the column's block first, then the row's, each [sin | cos].
-    package static func positions(_ configuration: DiTConfiguration) -> [Float] {
-        let G = configuration.gridSize
-        let quarter = configuration.hiddenSize / 4
-        var table: [Float] = []
-        table.reserveCapacity(configuration.tokens * configuration.hiddenSize)
-        for row in 0..<G {
-            for column in 0..<G {
-                for position in [Double(column), Double(row)] {
-                    let angles = (0..<quarter).map { position * pow(10000, -Double($0) / Double(quarter)) }
-                    table += angles.map { Float(sin($0)) }
-                    table += angles.map { Float(cos($0)) }
-                }
-            }
-        }
-        return table
     }
 }

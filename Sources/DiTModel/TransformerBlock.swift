@@ -11,73 +11,40 @@ enum TransformerBlock {
 
     /// - Parameters:
     ///   - i: index of the block.
-    ///   - firstRow: row of the conditioning that belongs to the first image.
-    ///   - tunables: the domain of each image.
-    ///   - tileRows: rows of one matrix product: whole images, or an even part of one.
+    ///   - tunables: the one domain in training.
+    ///   - conditioning: a row per image.
     static func forward(
-        _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: ArraySlice<Tunables>,
-        conditioning: ConditioningState, firstRow: Int, shape: PassShape, scores: [Matrix], team: Team, into out: Matrix
+        _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: Tunables, conditioning: ConditioningState,
+        shape: PassShape, scores: Matrix, into out: Matrix
     ) {
-        fold(a, block: i, tunables: tunables, modulation: conditioning.block(i), firstRow: firstRow)
-        let T = shape.tokens
-        let first = tunables.startIndex
-        team.forEach(shape.tiles) { tile, _ in
-            let rows = shape.rows(ofTile: tile)
-            shape.forEachImage(in: rows) { image, part in
-                normModulate(
-                    a.x.rows(part), scale: a.scale1.row(image), shift: a.shift1.row(image), epsilon: normEpsilon,
-                    into: a.normed1.rows(part), mean: a.mean1.values(part), rstd: a.rstd1.values(part))
-            }
-            multiply(.plain(a.normed1.rows(rows)), .transposed(w.qkv), into: a.qkvBeforeGamma.rows(rows))  // (rows, 3D)
-            shape.forEachImage(in: rows) { image, part in
-                let t = tunables[first + image].blocks[i]
-                biasGamma(a.qkvBeforeGamma.rows(part), bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(part))
-            }
+        let t = tunables.blocks[i]
+        for image in 0..<shape.images {
+            let rows = shape.rows(ofImage: image)
+            a.folded(image).fold(t, modulation: conditioning.block(i).row(image))
+            normModulate(
+                a.x.rows(rows), scale: a.scale1.row(image), shift: a.shift1.row(image), epsilon: normEpsilon, into: a.normed1.rows(rows),
+                mean: a.mean1.values(rows), rstd: a.rstd1.values(rows))
         }
-        team.forEach(shape.images * shape.heads) { unit, lane in
-            let rows = (unit / shape.heads * T)..<((unit / shape.heads + 1) * T)
-            Attention.forward(
-                a.qkv.rows(rows), head: unit % shape.heads, heads: shape.heads, scores: scores[lane], into: a.attended.rows(rows))
+        multiply(.plain(a.normed1), .transposed(w.qkv), into: a.qkvBeforeGamma)  // (R, 3D)
+        biasGamma(a.qkvBeforeGamma, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv)
+        for unit in 0..<(shape.images * shape.heads) {
+            let rows = shape.rows(ofImage: unit / shape.heads)
+            Attention.forward(a.qkv.rows(rows), head: unit % shape.heads, heads: shape.heads, scores: scores, into: a.attended.rows(rows))
         }
-        team.forEach(shape.tiles) { tile, _ in
-            let rows = shape.rows(ofTile: tile)
-            multiply(.plain(a.attended.rows(rows)), .transposed(w.proj), into: a.projected.rows(rows))  // (rows, D)
-            shape.forEachImage(in: rows) { image, part in
-                residual(
-                    a.x.rows(part), a.projected.rows(part), bias: tunables[first + image].blocks[i].projBias,
-                    gate: a.factor1.row(image), into: a.x1.rows(part))
-                normModulate(
-                    a.x1.rows(part), scale: a.scale2.row(image), shift: a.shift2.row(image), epsilon: shape.mlpNormEpsilon,
-                    into: a.normed2.rows(part), mean: a.mean2.values(part), rstd: a.rstd2.values(part))
-            }
-            multiply(.plain(a.normed2.rows(rows)), .transposed(w.fc1), into: a.hidden.rows(rows))  // (rows, 4D)
-            shape.forEachImage(in: rows) { image, part in
-                biasGelu(a.hidden.rows(part), bias: tunables[first + image].blocks[i].fc1Bias, into: a.activated.rows(part))
-            }
-            multiply(.plain(a.activated.rows(rows)), .transposed(w.fc2), into: a.mlpOut.rows(rows))  // (rows, D)
-            shape.forEachImage(in: rows) { image, part in
-                residual(
-                    a.x1.rows(part), a.mlpOut.rows(part), bias: tunables[first + image].blocks[i].fc2Bias,
-                    gate: a.factor2.row(image), into: out.rows(part))
-            }
+        multiply(.plain(a.attended), .transposed(w.proj), into: a.projected)  // (R, D)
+        for image in 0..<shape.images {
+            let rows = shape.rows(ofImage: image)
+            residual(a.x.rows(rows), a.projected.rows(rows), bias: t.projBias, gate: a.factor1.row(image), into: a.x1.rows(rows))
+            normModulate(
+                a.x1.rows(rows), scale: a.scale2.row(image), shift: a.shift2.row(image), epsilon: shape.mlpNormEpsilon,
+                into: a.normed2.rows(rows), mean: a.mean2.values(rows), rstd: a.rstd2.values(rows))
         }
-    }
-
-    private static func fold(
-        _ a: BlockActivations, block i: Int, tunables: ArraySlice<Tunables>, modulation: Matrix, firstRow: Int
-    ) {
-        for (image, tunable) in tunables.enumerated() {
-            let t = tunable.blocks[i]
-            let m = Modulation(modulation.row(firstRow + image))
-            foldModulation(
-                weight: t.norm1Weight, bias: t.norm1Bias, scale: m.scale1, shift: m.shift1, into: a.scale1.row(image),
-                a.shift1.row(image))
-            foldModulation(
-                weight: t.norm2Weight, bias: t.norm2Bias, scale: m.scale2, shift: m.shift2, into: a.scale2.row(image),
-                a.shift2.row(image))
-            multiplyElements(t.gamma1, t.attnGamma2, into: a.factor1.row(image))
-            multiplyElements(a.factor1.row(image), m.gate1, into: a.factor1.row(image))
-            multiplyElements(t.gamma2, m.gate2, into: a.factor2.row(image))
+        multiply(.plain(a.normed2), .transposed(w.fc1), into: a.hidden)  // (R, 4D)
+        biasGelu(a.hidden, bias: t.fc1Bias, into: a.activated)
+        multiply(.plain(a.activated), .transposed(w.fc2), into: a.mlpOut)  // (R, D)
+        for image in 0..<shape.images {
+            let rows = shape.rows(ofImage: image)
+            residual(a.x1.rows(rows), a.mlpOut.rows(rows), bias: t.fc2Bias, gate: a.factor2.row(image), into: out.rows(rows))
         }
     }
 
@@ -91,12 +58,11 @@ enum TransformerBlock {
     ) {
         let t = tunables.blocks[i]
         let g = gradients.blocks[i]
-        let T = shape.tokens
         let images = 0..<shape.images
 
         // MLP branch
         for image in images {
-            let rows = (image * T)..<((image + 1) * T)
+            let rows = shape.rows(ofImage: image)
             s.dFactor.fill(0)
             residualBackward(
                 s.dx.rows(rows), z: a.mlpOut.rows(rows), gate: a.factor2.row(image), dz: s.dBranch.rows(rows), dgate: s.dFactor)
@@ -112,7 +78,7 @@ enum TransformerBlock {
         if let wg = weightGradients { multiply(.transposed(s.dHidden), .plain(a.normed2), into: wg.fc1, adding: true) }
         multiply(.plain(s.dHidden), .plain(w.fc1), into: s.dNormed)  // (R, D)
         for image in images {
-            let rows = (image * T)..<((image + 1) * T)
+            let rows = shape.rows(ofImage: image)
             let m = Modulation(conditioning.block(i).row(image))
             let dm = Modulation(conditioning.dBlock(i).row(image))
             s.dScale.fill(0)
@@ -127,7 +93,7 @@ enum TransformerBlock {
 
         // Attention branch
         for image in images {
-            let rows = (image * T)..<((image + 1) * T)
+            let rows = shape.rows(ofImage: image)
             s.dFactor.fill(0)
             residualBackward(
                 s.dx.rows(rows), z: a.projected.rows(rows), gate: a.factor1.row(image), dz: s.dBranch.rows(rows), dgate: s.dFactor)
@@ -143,7 +109,7 @@ enum TransformerBlock {
         if let wg = weightGradients { multiply(.transposed(s.dBranch), .plain(a.attended), into: wg.proj, adding: true) }
         multiply(.plain(s.dBranch), .plain(w.proj), into: s.dNormed)  // (R, D), of the attended values
         for image in images {
-            let rows = (image * T)..<((image + 1) * T)
+            let rows = shape.rows(ofImage: image)
             // The scaled q, k, v were scratch; they are formed again from what was kept before the gamma.
             scaleColumns(a.qkvBeforeGamma.rows(rows), by: t.attnGamma1, into: a.qkv.rows(rows))
             for head in 0..<shape.heads {
@@ -157,7 +123,7 @@ enum TransformerBlock {
         if let wg = weightGradients { multiply(.transposed(s.dQKV), .plain(a.normed1), into: wg.qkv, adding: true) }
         multiply(.plain(s.dQKV), .plain(w.qkv), into: s.dNormed)  // (R, D)
         for image in images {
-            let rows = (image * T)..<((image + 1) * T)
+            let rows = shape.rows(ofImage: image)
             let m = Modulation(conditioning.block(i).row(image))
             let dm = Modulation(conditioning.dBlock(i).row(image))
             s.dScale.fill(0)
@@ -169,21 +135,5 @@ enum TransformerBlock {
                 dscale: s.dScale, dshift: s.dShift, weight: t.norm1Weight, bias: t.norm1Bias, scale: m.scale1,
                 dweight: g.norm1Weight, dbias: g.norm1Bias, ds: dm.scale1, db: dm.shift1)
         }
-    }
-}
-
-/// The six parts of one block's modulation row, in the reference's order.
-private struct Modulation {
-    let shift1, scale1, gate1, shift2, scale2, gate2: Matrix  // (D)
-
-    init(_ row: Matrix) {
-        let D = row.count / 6
-        var at = 0
-        shift1 = row.next(D, at: &at)
-        scale1 = row.next(D, at: &at)
-        gate1 = row.next(D, at: &at)
-        shift2 = row.next(D, at: &at)
-        scale2 = row.next(D, at: &at)
-        gate2 = row.next(D, at: &at)
     }
 }

@@ -1,4 +1,5 @@
 import AdapterFormat
+import Synchronization
 import TensorMath
 
 /// The rows of tunable values that the network reads, one per domain in use; a hot swap overwrites one row.
@@ -11,6 +12,7 @@ package struct TunableBank: Sendable {
     package let classRows: Int
     private let vectors: [Matrix]
     private let classTables: [Matrix]
+    private let installations: Installations
     /// Views of each row, as the network reads them.
     package let rows: [Tunables]
 
@@ -29,6 +31,7 @@ package struct TunableBank: Sendable {
             vectors.append(memory.take(layout.count))
             tables.append(memory.take(classRows, D))
         }
+        installations = Installations(rows: rows)
         self.vectors = vectors
         self.classTables = tables
         self.rows = zip(vectors, tables).map { Tunables(layout, values: $0, classTable: $1) }
@@ -39,6 +42,7 @@ package struct TunableBank: Sendable {
         precondition(classes.rows <= classRows, "\(classes.rows) class rows into a bank of \(classRows)")
         vectors[row].copy(from: vector.values)
         classTables[row].values(0..<classes.values.count).copy(from: classes.values)
+        installations.count(row: row)
     }
 
     package var bytes: Int { vectors.count * (layout.count + classRows * layout.configuration.hiddenSize) * MemoryLayout<Float>.size }
@@ -46,6 +50,20 @@ package struct TunableBank: Sendable {
     /// What row `row` holds now, read back value by value.
     package func read(row: Int) -> TunableVector { TunableVector(vectors[row].array, layout: layout) }
 
-    /// Row `row` as one vector, for training in place.
-    package func values(row: Int) -> Matrix { vectors[row] }
+    /// A number that no other content of any row of any bank has had: what was computed from a row is valid while it stays.
+    func installation(row: Int) -> UInt64 { installations[row] }
+}
+
+/// Which installation each row holds, counted over all banks of the process.
+private final class Installations: Sendable {
+    private static let last = Atomic<UInt64>(0)
+    private let numbers: Mutex<[UInt64]>
+
+    init(rows: Int) { numbers = Mutex((0..<rows).map { _ in Installations.next() }) }
+
+    subscript(row: Int) -> UInt64 { numbers.withLock { $0[row] } }
+
+    func count(row: Int) { numbers.withLock { $0[row] = Installations.next() } }
+
+    private static func next() -> UInt64 { last.wrappingAdd(1, ordering: .relaxed).newValue }
 }

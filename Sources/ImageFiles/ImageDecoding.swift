@@ -20,6 +20,13 @@ extension RGBImage {
         } catch {
             throw .notReadable(path: path, reason: error.localizedDescription)
         }
+        try self.init(data, named: path)
+    }
+
+    /// A PNG or JPEG file's bytes.
+    /// - Parameter path: what errors call it.
+    package init(_ data: Data, named path: String) throws(ImageFileError) {
+        guard data.count <= largestFile else { throw .notReadable(path: path, reason: "\(data.count) bytes are more than \(largestFile)") }
         let bytes = [UInt8](data)
         if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) {
             self = try decodePNG(bytes, path: path)

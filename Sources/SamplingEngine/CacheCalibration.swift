@@ -90,7 +90,7 @@ package struct CacheCalibration {
         let bank = TunableBank(base.layout, rows: 2, classRows: max(base.classes.rows, adapter.classes.rows))
         bank.install(adapter.vector, adapter.classes, row: 0)
         bank.install(base.vector, base.classes, row: 1)
-        let batch = DiTBatch(try DiT(base), bank: bank, rows: rows, pool: pool)
+        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: rows, pool: pool)
         let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
         let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
         let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }

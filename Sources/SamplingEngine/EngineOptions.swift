@@ -1,9 +1,13 @@
+import TensorMath
+
 /// The engine's sizes, and who watches it.
 package struct EngineOptions: Sendable {
     /// Rows of one network call; a guided image takes two.
     package var rows = 32
     /// Adapters in the bank at once.
     package var domains = 16
+    /// The arithmetic of the network; f32 runs instead where this machine does not have it.
+    package var precision = Precision.f32
     /// Images that may wait.
     package var queueImages = 256
     /// Images of one client that may wait.
@@ -17,8 +21,11 @@ package struct EngineOptions: Sendable {
     package init() {}
 
     /// No line to speak of: one process samples for itself.
-    package static var unbounded: EngineOptions {
+    package static var unbounded: EngineOptions { unbounded(at: .f32) }
+
+    package static func unbounded(at precision: Precision) -> EngineOptions {
         var options = EngineOptions()
+        options.precision = precision
         (options.queueImages, options.clientShare, options.largestCost) = (.max, .max, .max)
         return options
     }

@@ -10,6 +10,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case otherLayout(adapter: String, values: Int, wanted: Int)
     case wrongNoise(values: Int, wanted: Int)
     case otherCache(calls: Int, wanted: Int)
+    case noCodec(channels: Int)
     case tooManyRows(rows: Int, limit: Int)
     case tooManyAdapters(count: Int, limit: Int)
 
@@ -26,6 +27,8 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         case .wrongNoise(let values, let wanted): "noise of \(values) values was given for an image of \(wanted)"
         case .otherCache(let calls, let wanted):
             "a cache profile of \(calls) network calls, for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
+        case .noCodec(let channels):
+            "this base makes latents of \(channels) channels, not pictures: give its autoencoder with --vae, or take the latents with --latents"
         case .tooManyRows(let rows, let limit):
             "one image takes \(rows) rows of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
         case .tooManyAdapters(let count, let limit): "one image takes \(count) vectors over its steps; \(limit) are held at a time"

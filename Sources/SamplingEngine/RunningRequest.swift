@@ -21,12 +21,6 @@ struct RunningRequest {
         self.events = events
     }
 
-    var timesAtEnd: RequestTimes {
-        var times = times
-        times.sample = started.map { .now - $0 - times.decode } ?? .zero
-        return times
-    }
-
     mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], count: Int, tokens: (rows: Int, columns: Int)) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
@@ -54,38 +48,25 @@ struct RunningRequest {
     }
 
     /// Tells of one network call of one image.
-    mutating func report(_ image: RunningImage, rows: Int, size: Int) {
+    /// - Returns: the numbers of the previews that are due.
+    mutating func report(_ image: RunningImage, rows: Int) -> [Int] {
         callsDone += 1
         times.batchRows = max(times.batchRows, rows)
+        if let started { times.sample = .now - started - times.decode }
         events.yield(.progress(step: callsDone, of: plan.evaluations * request.images.count))
         let (position, last) = (image.state.position, plan.evaluations)
         if request.traces { events.yield(.latent(image: image.id.image, step: position, values: image.state.latent.array)) }
         // Previews at equal distances, none at the end: the image itself comes there.
-        for number in 0..<request.partialImages where position == last * (number + 1) / (request.partialImages + 1) && position < last && position > 0 {
-            let picture = RGBImage(latent: image.state.predictedData.array, size: size)
-            events.yield(.partial(image: image.id.image, number: number, picture: picture))
-        }
+        return (0..<request.partialImages).filter { position == last * ($0 + 1) / (request.partialImages + 1) && position < last && position > 0 }
     }
 
-    mutating func finish(_ image: RunningImage, size: Int) {
-        let start = ContinuousClock.now
-        let latent = image.state.latent.array
-        let picture = RGBImage(latent: latent, size: size)
-        times.decode += .now - start
-        events.yield(.image(image.id.image, FinishedImage(picture: picture, latent: latent, digest: image.order.stages[0].parts[0].adapter.digest)))
-    }
-}
-
-extension RGBImage {
-    /// The picture of a pixel-space latent (3 S S) in -1...1.
-    package init(latent: [Float], size: Int) {
-        self.init(width: size, height: size)
-        let plane = size * size
-        for index in 0..<plane {
-            for channel in 0..<3 {
-                let value = (latent[channel * plane + index] + 1) * 127.5
-                pixels[index * 3 + channel] = UInt8(min(max(value, 0), 255).rounded(.toNearestOrEven))
-            }
+    /// Tells of a picture, made where the request wants any.
+    mutating func deliver(_ pending: PendingPicture, _ picture: RGBImage?, took time: Duration) {
+        times.decode += time
+        switch pending.kind {
+        case .preview(let number): if let picture { events.yield(.partial(image: pending.image, number: number, picture: picture)) }
+        case .image(let digest, _):
+            events.yield(.image(pending.image, FinishedImage(picture: picture, latent: pending.latent, digest: digest)))
         }
     }
 }

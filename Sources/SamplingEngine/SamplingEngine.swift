@@ -2,6 +2,7 @@ import AdapterFormat
 import DiTModel
 import Diffusion
 import ImageFiles
+import LatentCodec
 import TensorMath
 
 /// Requests become batches become steps: the only owner of the model, the bank and the latents.
@@ -12,15 +13,21 @@ import TensorMath
 package actor SamplingEngine {
     package nonisolated let base: BaseFile
     package nonisolated let convention: DiffusionConvention
+    /// The arithmetic that runs: what was asked for, or what this machine has instead.
+    package nonisolated let precision: Precision
+    /// Side of its pictures in pixels; nil where it makes latents and has no autoencoder for them.
+    package nonisolated let pictureSide: Int?
     private nonisolated let executor = ComputeExecutor()
     // The actor holds the executor as long as it lives.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
     private let options: EngineOptions
     private let batch: StepBatch
+    private let pictureMaker: PictureMaker?
     private var scheduler: Scheduler
     private var requests: [RequestID: RunningRequest] = [:]
     private var images: [RunningImage] = []
+    private var pendingPictures: [PendingPicture] = []
     private var isStepping = false
     private var waitingForIdle: [CheckedContinuation<Void, Never>] = []
     private var lastID: UInt64 = 0
@@ -29,19 +36,34 @@ package actor SamplingEngine {
     /// Seconds of one row of a network call, a moving mean.
     private var rowSeconds = 0.0
 
-    package init(_ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset = .original) throws {
+    /// - Parameters:
+    ///   - preset: nil takes what the base's card says.
+    ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
+    ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
+    package init(
+        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
+        codec: LatentCodec? = nil, decoding: ConvolutionKind? = nil
+    ) throws {
+        let preset = preset ?? Preset(base.card)
         self.base = base
         self.options = options
         let configuration = base.configuration
         convention = try DiffusionConvention(
             pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
             timeScale: base.card.timeScale)
+        let precision = options.precision.fallback.precision
+        self.precision = precision
         let rows = max(2, options.rows), bankRows = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, preset: preset)
+        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset)
+        let maker = try PictureMaker(
+            channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
+            decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
+        pictureSide = maker?.side
+        pictureMaker = maker
     }
 
     /// Whether latents are pictures themselves.
@@ -73,7 +95,8 @@ package actor SamplingEngine {
 
     /// Takes a request out at the next border; one that is done already is left alone.
     package func cancel(_ id: RequestID) {
-        if scheduler.cancel(id) { end(id, with: .failed(.cancelled)) }
+        _ = scheduler.cancel(id)
+        end(id, with: .failed(.cancelled))
     }
 
     /// Images ahead in the line; nil once nothing of the request waits.
@@ -90,9 +113,11 @@ package actor SamplingEngine {
     /// Admits nothing more and returns when all that was admitted has ended.
     package func drain() async {
         scheduler.drain()
-        guard !scheduler.isIdle else { return }
+        guard !isIdle else { return }
         await withCheckedContinuation { waitingForIdle.append($0) }
     }
+
+    private var isIdle: Bool { scheduler.isIdle && pendingPictures.isEmpty }
 
     private func wake() {
         guard !isStepping else { return }
@@ -104,8 +129,9 @@ package actor SamplingEngine {
     private func step() {
         for action in scheduler.border(now: .now) { perform(action) }
         guard !images.isEmpty else {
+            guard pendingPictures.isEmpty else { return goOn() }
             isStepping = false
-            if scheduler.isIdle {
+            if isIdle {
                 for waiter in waitingForIdle { waiter.resume() }
                 waitingForIdle = []
             }
@@ -121,7 +147,33 @@ package actor SamplingEngine {
         let done = images.filter(\.state.isFinished)
         images.removeAll(where: \.state.isFinished)
         for image in done { finish(image) }
-        Task { step() }
+        goOn()
+    }
+
+    /// The next job: a picture where any waits, then a step again, so that neither holds up the other for long.
+    private func goOn() {
+        Task {
+            makePictures()
+            step()
+        }
+    }
+
+    /// Makes the first of the pictures that wait, or all of them where that costs nothing.
+    private func makePictures() {
+        while !pendingPictures.isEmpty {
+            let pending = pendingPictures.removeFirst()
+            deliver(pending)
+            if pictureMaker?.decodes == true { break }
+        }
+    }
+
+    private func deliver(_ pending: PendingPicture) {
+        guard let request = requests[pending.request]?.request else { return }
+        if let deadline = request.deadline, deadline <= .now { return end(pending.request, with: .failed(.deadlinePassed)) }
+        let start = ContinuousClock.now
+        let picture = request.latentsOnly ? nil : pictureMaker?.picture(pending.latent)
+        requests[pending.request]?.deliver(pending, picture, took: .now - start)
+        if case .image(_, isLast: true) = pending.kind { end(pending.request, with: .finished(requests[pending.request]?.times ?? RequestTimes())) }
     }
 
     private func perform(_ action: Scheduler.Action) {
@@ -154,7 +206,11 @@ package actor SamplingEngine {
     }
 
     private func report(_ image: RunningImage, rows: Int) {
-        requests[image.id.request]?.report(image, rows: rows, size: base.configuration.inputSize)
+        for number in requests[image.id.request]?.report(image, rows: rows) ?? [] {
+            pendingPictures.append(
+                PendingPicture(
+                    request: image.id.request, image: image.id.image, kind: .preview(number: number), latent: image.state.predictedData.array))
+        }
     }
 
     /// What no later call of the image needs is free for others at the next border.
@@ -166,13 +222,15 @@ package actor SamplingEngine {
     }
 
     private func finish(_ image: RunningImage) {
-        requests[image.id.request]?.finish(image, size: base.configuration.inputSize)
-        guard scheduler.finish(image.id), let request = requests[image.id.request] else { return }
-        end(image.id.request, with: .finished(request.timesAtEnd))
+        pendingPictures.append(
+            PendingPicture(
+                request: image.id.request, image: image.id.image,
+                kind: .image(digest: image.order.stages[0].parts[0].adapter.digest, isLast: scheduler.finish(image.id)), latent: image.state.latent.array))
     }
 
     private func end(_ id: RequestID, with event: SamplingEvent) {
         images.removeAll { $0.id.request == id }
+        pendingPictures.removeAll { $0.request == id }
         guard let request = requests.removeValue(forKey: id) else { return }
         request.events.yield(event)
         request.events.finish()
@@ -180,6 +238,7 @@ package actor SamplingEngine {
 
     private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
+        guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
         for order in request.images {
             if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
                 throw .otherCache(calls: cache.count, wanted: calls)
@@ -218,6 +277,7 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
+    case otherCodec(file: String, channels: Int, wanted: Int)
     case noManifest(adapter: String)
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
@@ -227,6 +287,8 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
             "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps) steps"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
+        case .otherCodec(let file, let channels, let wanted):
+            "the autoencoder '\(file)' decodes latents of \(channels) channels to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }

@@ -35,6 +35,8 @@ package struct SamplingRequest: Sendable {
     package var partialImages: Int
     /// Whether every latent is reported.
     package var traces = false
+    /// Whether no pictures are made.
+    package var latentsOnly = false
 
     package init(
         client: String, images: [ImageOrder], sampler: Sampler, steps: Int, deadline: ContinuousClock.Instant? = nil, partialImages: Int = 0
@@ -77,7 +79,8 @@ package enum SamplingEvent: Sendable {
 }
 
 package struct FinishedImage: Sendable {
-    package let picture: RGBImage
+    /// nil where the request wanted latents alone.
+    package let picture: RGBImage?
     /// (C S S).
     package let latent: [Float]
     /// The adapter that ran, or the first of several.

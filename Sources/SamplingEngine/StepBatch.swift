@@ -24,12 +24,14 @@ final class StepBatch {
     private let batch: DiTBatch
     private let configuration: DiTConfiguration
     private let x, out: Matrix
+    private let guidedChannels: Int
     private let base: BoundAdapter
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
-    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, preset: Preset) throws {
+    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset) throws {
         configuration = base.configuration
+        guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
         let plane = configuration.inputSize * configuration.inputSize
         let inCount = configuration.inChannels * plane, outCount = configuration.outChannels * plane
@@ -38,7 +40,7 @@ final class StepBatch {
         out = memory.take(rows, outCount)
         installed = [BoundAdapter?](repeating: nil, count: bankRows)
         let bank = TunableBank(base.layout, rows: bankRows, classRows: base.classes.rows)
-        batch = DiTBatch(try DiT(base, preset: preset), bank: bank, rows: rows, pool: pool)
+        batch = DiTBatch(try PackedDiT(base, precision: precision, preset: preset), bank: bank, rows: rows, pool: pool)
     }
 
     /// Values of one latent.
@@ -63,7 +65,7 @@ final class StepBatch {
     /// One network call for every image at its own place on its way.
     /// - Returns: rows of the call.
     func step(_ images: [RunningImage]) -> Int {
-        let rows = images.map(rows(of:))
+        let rows = images.map { self.rows(of: $0, at: $0.call) }
         let all = rows.flatMap { $0 }
         var next = 0
         for (image, own) in zip(images, rows) {
@@ -74,7 +76,9 @@ final class StepBatch {
         }
         batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
-            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow),
+            stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            ahead: { rowsAhead(images, atOnce: all.count) },
             into: out.rows(0..<all.count))
         next = 0
         for (image, own) in zip(images, rows) {
@@ -87,15 +91,27 @@ final class StepBatch {
         return all.count
     }
 
+    /// The rows of the calls after this one, as far as they are worth computing at once.
+    private func rowsAhead(_ images: [RunningImage], atOnce rows: Int) -> [ConditionedRow] {
+        (1...max(1, DiTBatch.rowsAhead / rows)).flatMap { later in
+            images.filter { $0.state.position + later < $0.walk.calls.count }.flatMap { image in
+                let position = image.state.position + later
+                return self.rows(of: image, at: image.walk.calls[position]).map {
+                    ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classIndex, bankRow: $0.bankRow)
+                }
+            }
+        }
+    }
+
     /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
-    private func rows(of image: RunningImage) -> [(bankRow: Int, classIndex: Int)] {
-        let parts = image.order.stages[image.call.stage].parts
+    private func rows(of image: RunningImage, at call: ImageWalk.Call) -> [(bankRow: Int, classIndex: Int)] {
+        let parts = image.order.stages[call.stage].parts
         func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (bankRow: Int, classIndex: Int) {
             guard let bankRow = image.bankRows[adapter.key] else { preconditionFailure("no row of the bank holds \(adapter.key)") }
             return (bankRow, classIndex)
         }
         let conditional = parts.map { row($0.adapter, $0.classIndex) }
-        guard image.call.isGuided else { return conditional }
+        guard call.isGuided else { return conditional }
         if image.order.guidance.kind == .domain { return conditional + [row(base, base.classes.nullClass)] }
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
     }
@@ -109,8 +125,7 @@ final class StepBatch {
     private func combine(_ outputs: [Matrix], of image: RunningImage) {
         let parts = image.order.stages[image.call.stage].parts
         let predictions = zip(parts, outputs).map { (weight: $0.weight, output: $1) }
-        // DiT guides the first three channels; pixels have no others.
-        let guided = 3 * configuration.inputSize * configuration.inputSize
+        let guided = guidedChannels * configuration.inputSize * configuration.inputSize
         let scale = image.order.guidance.scale
         switch image.call.isGuided ? image.order.guidance.kind : .none {
         case .none: Guidance.mix(predictions)

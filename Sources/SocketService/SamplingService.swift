@@ -35,9 +35,9 @@ package struct SamplingService: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        offer = Offer(side: engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
-        origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, build: build)
-        jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs)
+        offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
+        jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)
     }
 
     /// Everything that has to run: one listener per address, and what drains the engine when the program is told to stop.
@@ -70,6 +70,9 @@ package struct ServiceOptions: Sendable, Equatable {
     package var readyWithin: Duration = .seconds(5)
     /// Told to stop, running requests have this long to finish.
     package var drainWithin: Duration = .seconds(30)
+
+    /// Which of several servers behind one address this is; in the id of every job, so that a proxy finds its server again.
+    package var replica: String?
 
     package init() {}
 }

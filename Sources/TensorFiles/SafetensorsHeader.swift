@@ -1,32 +1,29 @@
-/// One tensor of a file: its name, form, and where its bytes lie after the header.
-package struct TensorEntry: Sendable, Hashable {
-    package let name: String
-    package let type: ElementType
-    package let shape: [Int]
-    /// Bytes in the whole file.
-    package let range: Range<Int>
-
-    package var count: Int { range.count / type.size }
-}
-
 /// A checked header: what it says is true of the file before any tensor is touched.
 struct SafetensorsHeader {
     /// The format's own limit.
     static let longest = 100_000_000
 
-    var metadata: [String: String] = [:]
+    private var metadata: [String: String] = [:]
     /// In the order of their bytes.
-    var entries: [TensorEntry] = []
+    private var entries: [TensorEntry] = []
 
-    /// - Parameters:
-    ///   - bytes: the header's JSON.
-    ///   - dataStart: where data begin in the file.
-    ///   - fileCount: bytes of the file.
-    init(_ bytes: [UInt8], path: String, dataStart: Int, fileCount: Int) throws(TensorFileError) {
+    static func open(_ file: MappedFile) throws(TensorFileError) -> TensorFile {
+        guard file.count >= 8 else { throw .tooShort(path: file.path, bytes: file.count) }
+        let length = file.number(UInt64.self, at: 0)
+        guard length <= UInt64(min(longest, file.count - 8)) else {
+            throw .headerTooLong(path: file.path, header: length, bytes: file.count)
+        }
+        let header = try SafetensorsHeader(file, dataStart: 8 + Int(length))
+        return TensorFile(path: file.path, metadata: header.metadata, entries: header.entries)
+    }
+
+    private init(_ file: MappedFile, dataStart: Int) throws(TensorFileError) {
+        let path = file.path
+        let fileCount = file.count
         var metadata: [String: String]?
         var found: [(name: String, type: ElementType, shape: [Int], begin: Int, end: Int)] = []
         var names: Set<String> = []
-        var scanner = HeaderScanner(bytes, path: path)
+        var scanner = HeaderScanner(file.bytes(8..<dataStart), path: path)
         try scanner.object { (name, scanner) throws(TensorFileError) in
             guard names.insert(name).inserted else { throw .duplicateName(path: path, name: name) }
             if name == "__metadata__" {
@@ -52,8 +49,8 @@ struct SafetensorsHeader {
                 throw .wrongSize(path: path, name: tensor.name, shape: tensor.shape, type: tensor.type.rawValue, bytes: tensor.end - tensor.begin)
             }
             end = tensor.end
-            let range = (dataStart + tensor.begin)..<(dataStart + tensor.end)
-            entries.append(TensorEntry(name: tensor.name, type: tensor.type, shape: tensor.shape, range: range))
+            let part = TensorPart(file: file, offset: dataStart + tensor.begin, shape: tensor.shape)
+            entries.append(TensorEntry(name: tensor.name, type: tensor.type, shape: tensor.shape, parts: [part]))
         }
         guard end == fileCount - dataStart else { throw .trailingBytes(path: path, described: end, present: fileCount - dataStart) }
         self.metadata = metadata ?? [:]

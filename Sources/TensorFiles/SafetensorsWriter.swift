@@ -1,87 +1,100 @@
 import Foundation
 
-/// A tensor on its way to a file.
+/// A tensor on its way to a file: its bytes are made piece by piece when they are written.
 package struct OutgoingTensor: Sendable {
     package let name: String
     package let type: ElementType
     package let shape: [Int]
-    let bytes: Data
+    /// The bytes of elements in row-major order.
+    let bytes: @Sendable (Range<Int>) -> [UInt8]
+
+    var count: Int { shape.reduce(1, *) }
+    var byteCount: Int { count * type.size }
 
     /// Floats, stored as F32, BF16 or F16 (nearest, ties to even).
     package init(_ name: String, shape: [Int], _ values: [Float], as type: ElementType = .f32) {
         precondition(shape.reduce(1, *) == values.count, "'\(name)': \(values.count) values for shape \(shape)")
-        (self.name, self.type, self.shape) = (name, type, shape)
+        self.init(name, shape: shape, as: type) { Array(values[$0]) }
+    }
+
+    /// Floats that are made when they are written.
+    package init(_ name: String, shape: [Int], as type: ElementType, values: @escaping @Sendable (Range<Int>) -> [Float]) {
         switch type {
-        case .f32: bytes = littleEndian(values.map(\.bitPattern))
-        case .bf16: bytes = littleEndian(values.map(BFloat16.bits))
-        case .f16: bytes = littleEndian(values.map { Float16($0).bitPattern })
+        case .f32: self.init(name, type, shape) { TensorFiles.bytes(of: values($0)) }
+        case .bf16: self.init(name, type, shape) { TensorFiles.bytes(of: values($0).map(BFloat16.bits)) }
+        case .f16: self.init(name, type, shape) { TensorFiles.bytes(of: values($0).map { Float16($0).bitPattern }) }
         default: preconditionFailure("floats are stored as F32, BF16 or F16, not \(type.rawValue)")
+        }
+    }
+
+    private init(_ name: String, _ type: ElementType, _ shape: [Int], bytes: @escaping @Sendable (Range<Int>) -> [UInt8]) {
+        (self.name, self.type, self.shape, self.bytes) = (name, type, shape, bytes)
+    }
+
+    /// A tensor of another file, which may lie there in any order; its elements are floats.
+    package init(_ entry: TensorEntry, named name: String? = nil, as type: ElementType) {
+        if entry.type == type, let mapped = entry.mapped {
+            let (start, size) = (mapped.range.lowerBound, type.size)
+            self.init(name ?? entry.name, type, entry.shape) {
+                mapped.file.bytes((start + $0.lowerBound * size)..<(start + $0.upperBound * size))
+            }
+        } else {
+            self.init(name ?? entry.name, shape: entry.shape, as: type) { entry.floats($0) }
         }
     }
 
     /// Integers, stored as I64.
     package init(_ name: String, shape: [Int], integers: [Int]) {
         precondition(shape.reduce(1, *) == integers.count, "'\(name)': \(integers.count) values for shape \(shape)")
-        (self.name, type, self.shape) = (name, .i64, shape)
-        bytes = littleEndian(integers.map { UInt64(bitPattern: Int64($0)) })
+        self.init(name, .i64, shape) { TensorFiles.bytes(of: integers[$0].map(Int64.init)) }
     }
 }
 
-private func littleEndian<Word: FixedWidthInteger>(_ words: [Word]) -> Data {
-    var data = Data(capacity: words.count * MemoryLayout<Word>.size)
-    for word in words {
-        var rest = word
-        for _ in 0..<MemoryLayout<Word>.size {
-            data.append(UInt8(truncatingIfNeeded: rest))
-            rest = MemoryLayout<Word>.size == 1 ? 0 : rest >> 8
-        }
-    }
-    return data
-}
+/// The bytes of a safetensors file, a piece at a time: the same tensors and metadata always give the same bytes, and data
+/// start on a cache line.
+package struct SafetensorsEncoding: Sendable {
+    /// Elements that are in memory at once.
+    private static let pieceElements = 1 << 18
+    private let header: [UInt8]
+    private let tensors: [OutgoingTensor]
 
-/// Writes safetensors: the same tensors and metadata always give the same bytes, data start on a cache line, and a file
-/// appears whole or not at all.
-package enum SafetensorsWriter {
-    package static func write(_ tensors: [OutgoingTensor], metadata: [String: String] = [:], to path: String) throws(TensorFileError) {
-        let data = encoded(tensors, metadata: metadata)
-        let temporary = path + ".\(ProcessInfo.processInfo.processIdentifier).partial"
-        do {
-            try data.write(to: URL(filePath: temporary))
-            let handle = try FileHandle(forWritingTo: URL(filePath: temporary))
-            try handle.synchronize()
-            try handle.close()
-        } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: error.localizedDescription)
-        }
-        guard unsafe rename(temporary, path) == 0 else {
-            let reason = unsafe String(cString: strerror(errno))
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: reason)
-        }
-        syncDirectory(of: path)
-    }
-
-    /// The bytes of the file. Wider types come first, so that every tensor is aligned to its own elements.
-    package static func encoded(_ tensors: [OutgoingTensor], metadata: [String: String] = [:]) -> Data {
-        let ordered = tensors.enumerated().sorted { ($1.element.type.size, $0.offset) < ($0.element.type.size, $1.offset) }.map(\.element)
+    /// Wider types come first, so that every tensor is aligned to its own elements.
+    package init(_ tensors: [OutgoingTensor], metadata: [String: String] = [:]) {
+        self.tensors = tensors.enumerated().sorted { ($1.element.type.size, $0.offset) < ($0.element.type.size, $1.offset) }.map(\.element)
         var members: [String] = []
         if !metadata.isEmpty {
-            members.append("\"__metadata__\":{" + metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }.joined(separator: ",") + "}")
+            members.append("\"__metadata__\":{" + metadata.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }.joined(separator: ",") + "}")
         }
         var end = 0
-        for tensor in ordered {
+        for tensor in self.tensors {
             let shape = tensor.shape.map(String.init).joined(separator: ",")
             members.append(
-                "\(quoted(tensor.name)):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(end),\(end + tensor.bytes.count)]}")
-            end += tensor.bytes.count
+                "\(Self.quoted(tensor.name)):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],\"data_offsets\":[\(end),\(end + tensor.byteCount)]}")
+            end += tensor.byteCount
         }
-        var header = Data("{\(members.joined(separator: ","))}".utf8)
-        while (header.count + 8) % 64 != 0 { header.append(0x20) }
-        var data = littleEndian([UInt64(header.count)])
-        data.append(header)
-        for tensor in ordered { data.append(tensor.bytes) }
-        return data
+        var text = Array("{\(members.joined(separator: ","))}".utf8)
+        while (text.count + 8) % 64 != 0 { text.append(0x20) }
+        header = bytes(of: [UInt64(text.count)]) + text
+    }
+
+    package var pieces: some Sequence<[UInt8]> {
+        // The header stands before tensor 0.
+        sequence(state: (tensor: -1, element: 0)) { at -> [UInt8]? in
+            if at.tensor < 0 {
+                at.tensor = 0
+                return header
+            }
+            while at.tensor < tensors.count {
+                let tensor = tensors[at.tensor]
+                let range = at.element..<min(tensor.count, at.element + Self.pieceElements)
+                if !range.isEmpty {
+                    at.element = range.upperBound
+                    return tensor.bytes(range)
+                }
+                at = (at.tensor + 1, 0)
+            }
+            return nil
+        }
     }
 
     private static func quoted(_ text: String) -> String {
@@ -97,6 +110,38 @@ package enum SafetensorsWriter {
             }
         }
         return result + "\""
+    }
+}
+
+/// Writes safetensors: a file appears whole or not at all.
+package enum SafetensorsWriter {
+    package static func write(_ tensors: [OutgoingTensor], metadata: [String: String] = [:], to path: String) throws(TensorFileError) {
+        try write(SafetensorsEncoding(tensors, metadata: metadata), to: path)
+    }
+
+    package static func write(_ encoding: SafetensorsEncoding, to path: String) throws(TensorFileError) {
+        let temporary = path + ".\(ProcessInfo.processInfo.processIdentifier).partial"
+        do {
+            try Data().write(to: URL(filePath: temporary))
+            let handle = try FileHandle(forWritingTo: URL(filePath: temporary))
+            for piece in encoding.pieces { try handle.write(contentsOf: piece) }
+            try handle.synchronize()
+            try handle.close()
+        } catch {
+            try? FileManager.default.removeItem(atPath: temporary)
+            throw .unwritable(path: path, reason: error.localizedDescription)
+        }
+        guard unsafe rename(temporary, path) == 0 else {
+            let reason = unsafe String(cString: strerror(errno))
+            try? FileManager.default.removeItem(atPath: temporary)
+            throw .unwritable(path: path, reason: reason)
+        }
+        syncDirectory(of: path)
+    }
+
+    /// The bytes of the file.
+    package static func encoded(_ tensors: [OutgoingTensor], metadata: [String: String] = [:]) -> Data {
+        SafetensorsEncoding(tensors, metadata: metadata).pieces.reduce(into: Data()) { $0.append(contentsOf: $1) }
     }
 
     /// Makes the rename itself last through a power cut.

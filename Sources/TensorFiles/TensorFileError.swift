@@ -12,6 +12,13 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
     case trailingBytes(path: String, described: Int, present: Int)
     case noTensor(path: String, name: String)
     case wrongType(path: String, name: String, type: String, wanted: String)
+    case unknownContainer(path: String)
+    case badArchive(path: String, reason: String)
+    case badPickle(path: String, at: Int, reason: String)
+    case noStateDictionary(path: String, found: [String])
+    case outsideStorage(path: String, name: String, shape: [Int], strides: [Int], offset: Int, elements: Int)
+    case repeated(path: String, name: String, shape: [Int], bytes: Int)
+    case badIndex(path: String, reason: String)
 
     package var description: String {
         switch self {
@@ -31,6 +38,17 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         case .trailingBytes(let path, let described, let present): "'\(path)' has \(present) bytes of data, but its header describes \(described)"
         case .noTensor(let path, let name): "'\(path)' has no tensor '\(name)'"
         case .wrongType(let path, let name, let type, let wanted): "tensor '\(name)' in '\(path)' is \(type); \(wanted) is wanted"
+        case .unknownContainer(let path): "'\(path)' is neither safetensors nor a file that torch saved"
+        case .badArchive(let path, let reason): "the archive '\(path)' cannot be used: \(reason)"
+        case .badPickle(let path, let at, let reason): "the pickle in '\(path)' cannot be used, at byte \(at): \(reason)"
+        case .noStateDictionary(let path, let found):
+            "'\(path)' holds no dictionary of tensors, at its root or under 'ema', 'model' or 'state_dict'"
+                + (found.isEmpty ? "" : "; it holds \(found.map { "'\($0)'" }.joined(separator: ", "))")
+        case .outsideStorage(let path, let name, let shape, let strides, let offset, let elements):
+            "tensor '\(name)' in '\(path)' of shape \(shape), strides \(strides) and offset \(offset) reaches beyond its storage of \(elements) elements"
+        case .repeated(let path, let name, let shape, let bytes):
+            "tensor '\(name)' in '\(path)' has shape \(shape), more than a file of \(bytes) bytes can hold: its strides repeat elements"
+        case .badIndex(let path, let reason): "the index '\(path)' cannot be used: \(reason)"
         }
     }
 }

@@ -7,7 +7,7 @@
     package let columns: Int
     package let stride: Int
     let base: UnsafeMutablePointer<Float>
-    private let owner: AnyObject
+    let owner: AnyObject
 
     init(base: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, owner: AnyObject) {
         unsafe self.base = base

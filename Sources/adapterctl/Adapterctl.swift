@@ -8,7 +8,8 @@ struct Adapterctl: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
-            Compose.self, Diff.self, Merge.self, Sparsify.self, Calibrate.self, Sample.self, Sheet.self, Draw.self, Forward.self, Train.self, Bench.self, Status.self,
+            Snapshot.self, Sync.self, Compose.self, Diff.self, Merge.self, Sparsify.self, Calibrate.self,
+            Sample.self, Sheet.self, Draw.self, Forward.self, Train.self, Bench.self, Status.self,
         ])
 
     static func main() async {

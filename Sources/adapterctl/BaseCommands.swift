@@ -8,29 +8,8 @@ import TensorMath
 
 struct BaseCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "base", abstract: "Import, list and train frozen bases.",
-        subcommands: [BaseImport.self, BaseList.self, BaseShow.self, BaseTrain.self])
-}
-
-struct BaseImport: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Take a base file into the store.", discussion: "Example: adapterctl base import adapters/base.safetensors")
-    @Argument(help: "A DiT in the reference's key names, as safetensors.") var file: String
-    @Option(help: "Attention heads, where the file does not say.") var heads: Int?
-    @OptionGroup var location: StoreLocation
-    @OptionGroup var output: OutputOptions
-
-    func run() throws {
-        let store = try location.open()
-        let base = try BaseFile(path: file, heads: heads)
-        try base.checkMatrices()
-        var card = base.card
-        card.heads = heads
-        let digest = try store.importBase(from: file, card: Data(try sortedJSON(card).utf8), expected: base.digest)
-        try output.report("base import", ["digest": digest.description, "name": base.card.name]) {
-            "base \(base.card.name) is \(digest.short): \(base.configuration.depth) blocks of width \(base.configuration.hiddenSize)"
-        }
-    }
+        commandName: "base", abstract: "Import, export, list and train frozen bases.",
+        subcommands: [BaseImport.self, BaseExport.self, BaseList.self, BaseShow.self, BaseTrain.self])
 }
 
 struct BaseList: ParsableCommand {
@@ -52,35 +31,6 @@ struct BaseList: ParsableCommand {
         }
         try output.report("base list", rows) {
             table([["NAME", "DIGEST", "SIZE"]] + rows.map { [$0.name, String($0.digest.prefix(12)), readable(bytes: $0.bytes)] })
-        }
-    }
-}
-
-struct BaseShow: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show one base.", discussion: "Example: adapterctl base show")
-    @Argument(help: "Name or digest, where the store has several.") var reference: String?
-    @OptionGroup var location: StoreLocation
-    @OptionGroup var output: OutputOptions
-
-    struct Details: Encodable {
-        let digest: String
-        let configuration: DiTConfiguration
-        let card: BaseCard
-        let tunableValues: Int
-    }
-
-    func run() throws {
-        let base = try location.open().baseFile(reference)
-        let c = base.configuration
-        let details = Details(digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count)
-        try output.report("base show", details) {
-            table([
-                ["name", base.card.name], ["digest", "\(base.digest)"],
-                ["network", "\(c.depth) blocks of width \(c.hiddenSize), \(c.numHeads) heads, patch \(c.patchSize)"],
-                ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels) channels, \(c.numClasses) classes"],
-                ["predicts", "\(base.card.prediction) on the \(base.card.path) path"], ["tunable", "\(base.layout.count) values"],
-            ])
         }
     }
 }

@@ -6,7 +6,11 @@ import TensorMath
 
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Time one part of the program on this machine.", subcommands: [BenchForward.self, BenchSwap.self, BenchSample.self, BenchCompose.self, BenchTrain.self, BenchStore.self])
+        abstract: "Time one part of the program on this machine.",
+        subcommands: [
+            BenchForward.self, BenchSwap.self, BenchSample.self, BenchCompose.self, BenchTrain.self, BenchStore.self, BenchDecode.self,
+            BenchFiles.self,
+        ])
 }
 
 /// Medians and percentiles of repeated work, with what ran it.
@@ -19,18 +23,18 @@ struct Timing: Encodable {
     let library: String
 
     /// - Parameter warmup: runs that are not counted.
-    init(_ what: String, runs: Int, warmup: Int = 1, _ work: () throws -> Void) rethrows {
+    init(_ what: String, runs: Int, warmup: Int = 1, library: String = blasDescription, _ work: () throws -> Void) rethrows {
         var seconds: [Double] = []
         for run in 0..<(runs + warmup) {
             let start = ContinuousClock.now
             try work()
             if run >= warmup { seconds.append((ContinuousClock.now - start) / .seconds(1)) }
         }
-        self.init(what, seconds: seconds)
+        self.init(what, seconds: seconds, library: library)
     }
 
     /// - Parameter seconds: of each run, at least one.
-    init(_ what: String, seconds: [Double]) {
+    init(_ what: String, seconds: [Double], library: String = blasDescription) {
         let seconds = seconds.sorted()
         let at = { (share: Double) in seconds[min(seconds.count - 1, Int(share * Double(seconds.count)))] }
         self.what = what
@@ -40,7 +44,7 @@ struct Timing: Encodable {
         let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
         processor = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
         lanes = ComputePool.processorCount
-        library = blasDescription
+        self.library = library
     }
 
     var text: String { "\(line)\n\(machine)" }
@@ -48,6 +52,19 @@ struct Timing: Encodable {
         "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs) runs"
     }
     var machine: String { "\(processor), \(lanes) lanes, \(library)" }
+}
+
+/// Calls the work once per line of standard input and answers with its seconds, so that a script can time several programs in turns.
+func takeTurns(bytes: Int? = nil, _ seconds: () throws -> Double) throws {
+    struct Turn: Encodable {
+        let seconds: Double
+        let bytes: Int?
+    }
+    _ = try seconds()
+    while readLine() != nil {
+        let line = try JSONEncoder().encode(Turn(seconds: seconds(), bytes: bytes))
+        FileHandle.standardOutput.write(line + Data("\n".utf8))
+    }
 }
 
 /// 12.3 ms rather than 0.0123.
@@ -69,6 +86,18 @@ struct ModelOptions: ParsableArguments {
             throw Failure.usage("there is no model '\(model)' at \(pixels) pixels: take DiT-S, B, L or XL with /2, /4 or /8")
         }
         return found
+    }
+
+    /// The same random network packed for sampling; no second copy of what is packed stays in memory.
+    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> PackedDiT {
+        var stream: UInt64 = 100
+        return try PackedDiT(configuration, precision: precision) { _, rows, columns in
+            let matrix = Memory(capacity: Memory.paddedCount(rows * columns)).take(rows, columns)
+            NoiseStream(seed: 1, stream: stream).normals(into: matrix)
+            stream += 1
+            matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
+            return matrix
+        }
     }
 
     func randomModel(_ configuration: DiTConfiguration) -> DiT {

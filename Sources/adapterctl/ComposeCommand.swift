@@ -44,7 +44,7 @@ struct Compose: ParsableCommand {
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         adapter.manifest.name = nil
         adapter.manifest.created = Date.now.formatted(.iso8601)
-        adapter.manifest.golden = try DiT(kitchen.base).goldenValues(adapter.vector, adapter.classes, layout: kitchen.base.layout)
+        adapter.manifest.golden = try PackedDiT(kitchen.base).goldenValues(adapter.vector, adapter.classes, layout: kitchen.base.layout)
         let outcome = try store.add(adapter.stored(), as: name, over: kitchen.base.values(), replace: replace, precision: adapter.storedPrecision(over: kitchen.base.vector))
         let entry = try store.lookup(name)
         let result = Result(

@@ -1,14 +1,13 @@
 import AdapterComposer
 import ImageFiles
 import SamplingEngine
-import TensorMath
 
 extension Sheet {
     /// Each pair of domains as one strip, from the first to the second; the first class of each crosses over with the values.
     func crossed(_ domains: [String], at weights: [Double], _ catalogue: AdapterCatalogue) async throws {
         let pairs = domains.indices.flatMap { a in domains.indices.dropFirst(a + 1).map { (domains[a], domains[$0]) } }
         guard !pairs.isEmpty else { throw Failure.usage("--cross needs two domains or more") }
-        let engine = try SamplingEngine(catalogue.base, options: .unbounded, pool: ComputePool())
+        let engine = try codec.engine(catalogue.base, catalogue.store)
         let sampler = try sampling.chosen(engine.convention), guidance = try sampling.imageGuidance()
         let classes = try Dictionary(uniqueKeysWithValues: domains.map { ($0, try catalogue.bind(Recipe($0)).classNames.first ?? "null") })
         var orders: [ImageOrder] = []
@@ -20,7 +19,7 @@ extension Sheet {
             }
         }
         let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
-        let pictures = sampled.images.map { $0.picture.enlarged(by: enlarge) }
+        let pictures = sampled.images.compactMap { $0.picture?.enlarged(by: enlarge) }
         let strips = pairs.indices.map { contactSheet(Array(pictures[($0 * weights.count)..<(($0 + 1) * weights.count)]), columns: weights.count, gap: 0) }
         try page(strips, pairs.map { "\($0) - \($1)" }).writePNG(to: file)
         struct Result: Encodable {

@@ -7,6 +7,7 @@ import DiTModel
 import Diffusion
 import Foundation
 import ImageFiles
+import LatentCodec
 import SamplingEngine
 import TensorFiles
 
@@ -15,10 +16,13 @@ enum Failure: Error, CustomStringConvertible {
     case usage(String)
     case notFound(String)
     case interrupted(String)
+    case unreachable(String)
+    /// A server answered with an error.
+    case refused(String, status: Int, code: String)
 
     var description: String {
         switch self {
-        case .usage(let text), .notFound(let text), .interrupted(let text): text
+        case .usage(let text), .notFound(let text), .interrupted(let text), .unreachable(let text), .refused(let text, _, _): text
         }
     }
 
@@ -28,14 +32,17 @@ enum Failure: Error, CustomStringConvertible {
         case Failure.usage: 2
         case Failure.notFound: 4
         case Failure.interrupted: 130
+        case Failure.unreachable: 14
+        case Failure.refused(_, let status, let code): code == "class_not_found" ? 4 : [400: 2, 404: 4, 409: 4, 413: 2][status] ?? 1
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
-        case is AdapterFormatError, is DiTModelError: 7
+        case AdapterFormatError.otherContent: 6
+        case is AdapterFormatError: 7
         case TensorFileError.unreadable, TrainingError.noFolder: 4
         case ImageFileError.notWritable: 12
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
-        case is SamplingEngineError: 7
+        case is SamplingEngineError, is LatentCodecError: 7
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
@@ -67,9 +74,8 @@ enum Failure: Error, CustomStringConvertible {
 
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
-        case is StoreError, is Failure, is AdapterFormatError, is DiTModelError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError,
-            is RecipeError, is ComposerError:
+        case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
+            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
         }

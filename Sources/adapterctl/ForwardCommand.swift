@@ -18,15 +18,14 @@ struct Forward: ParsableCommand {
     @Option(help: "Attention heads, where the base file does not say.") var heads: Int?
     @Option(help: "Tensors x (n, C, S, S), t (n), y (n).") var input: String
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
-    @Option(help: "original or diffusers.") var preset = "original"
+    @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
     @Flag(help: "Write every block's output too.") var blocks = false
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        guard let preset = ["original": Preset.original, "diffusers": .diffusers][preset] else {
-            throw Failure.usage("--preset takes original or diffusers, not '\(preset)'")
-        }
+        let named = try preset.map(presetNamed)
         let base = try baseFile.map { try BaseFile(path: $0, heads: heads) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
         if let adapterFile {
@@ -37,8 +36,9 @@ struct Forward: ParsableCommand {
             let stored = try store.load(store.lookup(adapter).digest, over: base.values())
             (vector, classes) = (stored.vector, stored.classes)
         }
+        let preset = named ?? Preset(base.card)
         let c = base.configuration
-        let tensors = try SafetensorsFile(path: input)
+        let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0
         guard shape == [n, c.inChannels, c.inputSize, c.inputSize], (1...4096).contains(n) else {
@@ -58,18 +58,13 @@ struct Forward: ParsableCommand {
         let c = base.configuration, n = labels.count
         let bank = TunableBank(base.layout, rows: 1, classRows: classes.rows)
         bank.install(vector, classes, row: 0)
-        let model = try DiT(base, preset: preset)
-        let tunables = [Tunables](repeating: bank.rows[0], count: n)
-        let conditioning = ConditioningState(c, rows: n)
-        Conditioning.forward(conditioning, times: times, classes: labels, tunables: tunables, weights: model.weights, preset: preset)
-        let outCount = n * c.outChannels * c.inputSize * c.inputSize
-        let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(outCount))
-        let x = memory.take(n, values.count / n), out = memory.take(n, outCount / n)
+        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset)
+        let outCount = c.outChannels * c.inputSize * c.inputSize
+        let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(n * outCount))
+        let x = memory.take(n, values.count / n), out = memory.take(n, outCount)
         x.copy(from: values)
         var stages: [[Float]] = []
-        model.forward(
-            Pass(c, images: n, preset: preset), x: x, conditioning: conditioning, tunables: tunables[...], into: out,
-            onStage: { if blocks { stages.append($0.array) } })
+        model.forward(x: x, times: times, classes: labels, tunables: bank.rows[0], into: out, onStage: blocks ? { stages.append($0) } : nil)
         var tensors = [OutgoingTensor("out", shape: [n, c.outChannels, c.inputSize, c.inputSize], out.array)]
         for (index, stage) in stages.enumerated() {
             tensors.append(OutgoingTensor(index == 0 ? "tokens" : "block.\(index - 1)", shape: [n, c.tokens, c.hiddenSize], stage))

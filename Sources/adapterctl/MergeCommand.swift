@@ -41,7 +41,7 @@ struct Merge: ParsableCommand {
         let found = try sites.map { try site($0, store, base) }
         var adapter = try SiteMerge(rule, found).adapter(over: ComposingBase(base))
         adapter.manifest.name = nil
-        adapter.manifest.golden = try DiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+        adapter.manifest.golden = try PackedDiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
         if let file { try AdapterFile.write(adapter, layout: base.layout, to: file) }
         let entry = try store.lookup(name)
@@ -112,7 +112,7 @@ struct Sparsify: ParsableCommand {
         manifest.parents = [entry.digest]
         manifest.recipe = "sparsify \(shortest(sparsity)): \(entry.name ?? entry.digest.short)@\(entry.digest)"
         let vector = TunableVector(values, layout: base.layout)
-        manifest.golden = try DiT(base).goldenValues(vector, parent.classes, layout: base.layout)
+        manifest.golden = try PackedDiT(base).goldenValues(vector, parent.classes, layout: base.layout)
         let adapter = Adapter(manifest: manifest, vector: vector, classes: parent.classes)
         _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
         let made = try store.lookup(name)

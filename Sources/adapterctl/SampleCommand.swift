@@ -21,7 +21,7 @@ struct Sample: AsyncParsableCommand {
             A class is rose, flowers/rose, class:3, null, or a blend 0.5*flowers/rose+0.5*art/portrait; with commas there can be one
             for each domain of a schedule or a score, and a domain without one runs with its null class.
             """)
-    @Argument(help: "A domain in the store, base, or a recipe.") var recipe: String?
+    @Argument(help: "A domain in the store, base, or a recipe.", completion: .adapterNames) var recipe: String?
     @Option(name: .customLong("class"), help: "A class of the domain (default: all in turn).") var className: String?
     @Option(help: "How far from the base: 0 is the base, 1 the domain itself.") var strength = 1.0
     @Option(help: "Take the class names of this one of a recipe's adapters alone.") var labelsFrom: String?
@@ -29,13 +29,17 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "Frames of a morph.") var frames = 9
     @Flag(help: "Write a morph as an animated PNG, there and back.") var animated = false
     @Option(help: "Images.") var n = 8
-    @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 4
+    @Option(help: "Pixels of the file for one pixel of the image (default: 4 for small images, else 1).") var enlarge: Int?
     @Option(help: "The base, where the store has several and the recipe names no adapter.") var base: String?
     @Option(help: "Tensors in place of random numbers: latents (n, C, S, S), and noise (network calls, n, C, S, S) where there is any.")
     var noise: String?
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
+    @Option(help: "A safetensors file to write: the finished latents (n, C, S, S).") var latents: String?
+    @Option(help: "The Unix socket of a running adapterd, which then samples instead of this process.") var socket: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
+    @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -45,20 +49,22 @@ struct Sample: AsyncParsableCommand {
         let digest: String
         let images: Int
         let secondsPerImage: Double
+        /// Nil where a server made them.
+        let decodeSecondsPerImage: Double?
     }
 
     func run() async throws {
-        guard (1...4096).contains(n), (1...64).contains(enlarge) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
-        guard file != nil || trajectory != nil else { throw Failure.usage("give --output for a picture, --trajectory for the latents, or both") }
+        guard (1...4096).contains(n), (1...64).contains(enlarge ?? 1) else { throw Failure.usage("--n is between 1 and 4096, --enlarge between 1 and 64") }
+        guard file != nil || latents != nil || trajectory != nil else {
+            throw Failure.usage("give --output for a picture, --latents for the latents, --trajectory for all of them on the way, or several")
+        }
         let ends = try morphEnds()
+        if let socket { return try await run(through: ServerSocket(path: socket)) }
         let whole = try ends.map { Recipe.between($0.from, $0.to, 0.5) } ?? oneRecipe()
         let store = try location.open()
         let baseFile = try store.baseFile(of: whole, base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let engine = try SamplingEngine(baseFile, options: .unbounded, pool: ComputePool())
-        guard engine.isPixelSpace || file == nil else {
-            throw Failure.usage("this base makes latents of \(baseFile.configuration.inChannels) channels, not pictures: give --trajectory alone")
-        }
+        let engine = try codec.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
         let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
@@ -67,25 +73,38 @@ struct Sample: AsyncParsableCommand {
         for index in images.indices { images[index].cache = cache }
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
+        request.latentsOnly = file == nil
         let result = try await engine.sample(request)
-        if let file { try write(result.images.map { $0.picture.enlarged(by: enlarge) }, to: file, bound, sampler) }
-        if let trajectory { try write(result.latents, to: trajectory, shape: baseFile.configuration) }
-        let files = [file, trajectory].compactMap { $0 }
-        let report = Result(
-            files: files, recipe: bound.text, digest: bound.digest.description, images: images.count,
-            secondsPerImage: result.times.sample / .seconds(1) / Double(images.count))
+        let digest = bound.digest.description
+        if let file {
+            let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
+            try write(result.images.compactMap(\.picture), of: what, digest: digest, sampler: sampler.rawValue, to: file)
+        }
+        if let latents { try write([result.images.map(\.latent)], to: latents, shape: baseFile.configuration) }
+        if let trajectory {
+            let calls = result.latents.first?.count ?? 0
+            try write((0..<calls).map { call in result.latents.map { $0[call] } }, isSequence: true, to: trajectory, shape: baseFile.configuration)
+        }
+        let each = { (time: Duration) in time / .seconds(1) / Double(images.count) }
+        try report(
+            Result(
+                files: [file, latents, trajectory].compactMap { $0 }, recipe: bound.text, digest: digest, images: images.count,
+                secondsPerImage: each(result.times.sample), decodeSecondsPerImage: each(result.times.decode)))
+    }
+
+    func report(_ report: Result) throws {
         try output.report("sample", report) {
-            "\(images.count) images to \(files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(bound.digest.short)"
+            "\(report.images) images to \(report.files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(report.digest.prefix(12))"
         }
     }
 
-    private func oneRecipe() throws -> Recipe {
+    func oneRecipe() throws -> Recipe {
         guard let recipe else { throw Failure.usage("give a domain or a recipe, or --morph A..B") }
         return try Recipe(recipe)
     }
 
     private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [ImageOrder] {
-        let classes = className.map { [$0] } ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
+        let classes = classes ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
         let stages = try classes.map { try bound.choosing(class: $0, strength: strength).stages }
         let given = try noise.map { try givenNoise($0, shape) }
         let guidance = try sampling.imageGuidance()
@@ -95,10 +114,15 @@ struct Sample: AsyncParsableCommand {
         }
     }
 
-    private func write(_ pictures: [RGBImage], to path: String, _ bound: BoundRecipe, _ sampler: Sampler) throws {
-        let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
+    /// What was asked for; a bare number stands for `class:` and it.
+    var classes: [String]? { className.map { [Int($0) == nil ? $0 : "class:\($0)"] } }
+
+    /// All pictures as one PNG file that says how they were made.
+    func write(_ pictures: [RGBImage], of what: String, digest: String, sampler: String, to path: String) throws {
         let text =
-            "\(what) \(bound.digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler.rawValue) steps=\(sampling.stepCount) \(sampling.guidanceText) cache=\(sampling.cache)"
+            "\(what) \(digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler) steps=\(sampling.stepCount) \(sampling.guidanceText) cache=\(sampling.cache)"
+        let factor = enlarge ?? max(1, min(4, 128 / (pictures.first?.width ?? 128)))
+        let pictures = pictures.map { $0.enlarged(by: factor) }
         guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: [("difffit", text)]) }
         guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: [("difffit", text)]) }
         let there = (0..<frames).map { frame in contactSheet((0..<n).map { pictures[$0 * frames + frame] }, columns: min(n, 8)) }
@@ -107,7 +131,7 @@ struct Sample: AsyncParsableCommand {
     }
 
     private func givenNoise(_ path: String, _ shape: DiTConfiguration) throws -> [GivenNoise] {
-        let tensors = try SafetensorsFile(path: path)
+        let tensors = try TensorFile(path: path)
         let image = [shape.inChannels, shape.inputSize, shape.inputSize], count = image.reduce(1, *)
         let starts = try tensors.floats("latents"), startShape = try tensors.entry("latents").shape
         guard startShape == [n] + image else { throw Failure.usage("'latents' in '\(path)' has shape \(startShape); wanted is \([n] + image)") }
@@ -124,11 +148,10 @@ struct Sample: AsyncParsableCommand {
         }
     }
 
-    private func write(_ latents: [[[Float]]], to path: String, shape: DiTConfiguration) throws {
-        let calls = latents.first?.count ?? 0
-        let values = (0..<calls).flatMap { call in latents.flatMap { $0[call] } }
-        try SafetensorsWriter.write(
-            [OutgoingTensor("latents", shape: [calls, latents.count, shape.inChannels, shape.inputSize, shape.inputSize], values)], to: path)
+    /// Writes latents of one network call after the other, (n, C, S, S) each.
+    private func write(_ calls: [[[Float]]], isSequence: Bool = false, to path: String, shape: DiTConfiguration) throws {
+        let sides = (isSequence ? [calls.count] : []) + [calls.first?.count ?? n, shape.inChannels, shape.inputSize, shape.inputSize]
+        try SafetensorsWriter.write([OutgoingTensor("latents", shape: sides, calls.flatMap { $0.flatMap { $0 } })], to: path)
     }
 }
 

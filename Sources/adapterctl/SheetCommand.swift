@@ -5,7 +5,6 @@ import Diffusion
 import Foundation
 import ImageFiles
 import SamplingEngine
-import TensorMath
 
 /// Every domain of the store on one page, from one process and one base, with a hot swap between domains.
 struct Sheet: AsyncParsableCommand {
@@ -23,6 +22,8 @@ struct Sheet: AsyncParsableCommand {
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
+    @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -46,9 +47,9 @@ struct Sheet: AsyncParsableCommand {
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         if let cross { return try await crossed(references, at: weights(cross), catalogue) }
         // One row of the bank, so that each domain has to be swapped in.
-        var options = EngineOptions.unbounded
+        var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
-        let engine = try SamplingEngine(baseFile, options: options, pool: ComputePool())
+        let engine = try codec.engine(baseFile, store, options: options)
         let sampler = try sampling.chosen(engine.convention)
         let guidance = try sampling.imageGuidance()
         var rows: [Row] = []
@@ -64,7 +65,7 @@ struct Sheet: AsyncParsableCommand {
                     guidance: guidance)
             }
             let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
-            strips.append(contactSheet(sampled.images.map { $0.picture.enlarged(by: enlarge) }, columns: orders.count))
+            strips.append(contactSheet(sampled.images.compactMap { $0.picture?.enlarged(by: enlarge) }, columns: orders.count))
             classNames.append(names)
             rows.append(
                 Row(

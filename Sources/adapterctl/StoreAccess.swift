@@ -28,6 +28,13 @@ struct StoreLocation: ParsableArguments {
     }
 }
 
+extension CompletionKind {
+    /// The names in the store, looked up whenever the shell asks.
+    static var adapterNames: CompletionKind {
+        .custom { _, _, _ in ((try? StoreLocation.parse([]).open().list()) ?? []).compactMap(\.name) }
+    }
+}
+
 extension Adapter {
     /// An adapter as the store gave it back.
     init(_ stored: StoredAdapter) throws {
@@ -77,7 +84,7 @@ extension AdapterStore {
     func baseFile(_ digest: Digest) throws -> BaseFile {
         let entry = try base(digest)
         let card = try? JSONDecoder().decode(BaseCard.self, from: entry.card)
-        return try BaseFile(path: entry.path, heads: card?.heads, digest: digest)
+        return try BaseFile(path: entry.path, card: card, digest: digest)
     }
 }
 

@@ -32,7 +32,7 @@ struct Add: ParsableCommand {
         var adapter = try AdapterFile.read(path: file, base: base)
         adapter.manifest.name = nil
         if adapter.manifest.golden == nil {
-            adapter.manifest.golden = try DiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+            adapter.manifest.golden = try PackedDiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         }
         let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
         let entry = try store.lookup(name)
@@ -49,7 +49,7 @@ struct Add: ParsableCommand {
 struct Remove: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Forget a name; its content stays until prune.", discussion: "Example: adapterctl remove flowers --yes")
-    @Argument var name: String
+    @Argument(completion: .adapterNames) var name: String
     @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -68,7 +68,7 @@ struct Remove: ParsableCommand {
 
 struct Rename: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Rename an adapter.", discussion: "Example: adapterctl rename flowers garden")
-    @Argument var old: String
+    @Argument(completion: .adapterNames) var old: String
     @Argument var new: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -105,7 +105,7 @@ struct Prune: ParsableCommand {
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write an adapter as a safetensors file.", discussion: "Example: adapterctl export flowers -o flowers.safetensors")
-    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
     @Flag(help: "Round to bfloat16: half the size, and another digest.") var bf16 = false
     @OptionGroup var location: StoreLocation

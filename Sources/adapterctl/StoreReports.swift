@@ -51,7 +51,7 @@ struct List: ParsableCommand {
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show one adapter's manifest.", discussion: "Example: adapterctl show flowers")
-    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -114,11 +114,11 @@ struct Verify: ParsableCommand {
     private func repeatGoldenCalls(_ store: AdapterStore, _ known: [Digest: BaseValues], _ report: inout VerifyReport) throws {
         for (digest, values) in known.sorted(by: { $0.key < $1.key }) {
             let base = try store.baseFile(digest)
-            let model = try DiT(base)
+            let model = try PackedDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
                 guard let recorded = entry.decodedManifest?.golden else { continue }
                 let adapter = try store.load(entry.digest, over: values)
-                let isSame = DiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                let isSame = PackedDiT.agree(model.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(
                         subject: .adapter(entry.digest),
@@ -128,8 +128,11 @@ struct Verify: ParsableCommand {
     }
 }
 
-struct Status: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what the store holds.", discussion: "Example: adapterctl status")
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what the store holds, or how a running server is.",
+        discussion: "Example: adapterctl status --socket $XDG_RUNTIME_DIR/difffit/adapterd.sock (1 where it is not ready, 14 where nobody answers)")
+    @Option(help: "The Unix socket of a running adapterd.") var socket: String?
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -139,7 +142,13 @@ struct Status: ParsableCommand {
         let names, adapters, bases, adapterBytes, contentBytes, baseBytes: Int
     }
 
-    func run() throws {
+    func run() async throws {
+        if let socket {
+            let status = try await ServerStatus.of(ServerSocket(path: socket))
+            try output.report("status", status) { status.text }
+            if !status.ready { throw ExitCode(1) }
+            return
+        }
         let store = try location.open()
         let s = try store.statistics()
         let counts = Counts(

@@ -57,7 +57,14 @@ enum Interruption {
     private nonisolated(unsafe) static var flag: sig_atomic_t = 0
 
     static func watch() {
-        for number in [SIGINT, SIGTERM] { signal(number) { _ in unsafe Interruption.flag = 1 } }
+        var numbers = sigset_t()
+        unsafe sigemptyset(&numbers)
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { _ in unsafe Interruption.flag = 1 }
+            unsafe sigaddset(&numbers, number)
+        }
+        // A parent may have left them blocked.
+        unsafe pthread_sigmask(SIG_UNBLOCK, &numbers, nil)
     }
 
     static var happened: Bool { unsafe flag != 0 }
@@ -144,7 +151,7 @@ struct Train: ParsableCommand {
         try settings.follow(run, checkpoint: file + ".checkpoint")
         var adapter = run.adapter(name: name, base: base, created: nil)
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-        adapter.manifest.golden = model.goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+        adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
         try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
         if add { _ = try location.open().add(adapter.stored(), as: name, over: base.values(), replace: true, precision: adapter.storedPrecision(over: base.vector)) }
         try output.report("train", ["file": file, "digest": adapter.digest.description]) {

@@ -64,12 +64,19 @@ struct Adapterd: AsyncParsableCommand {
         var engineOptions = configuration.engine
         engineOptions.onStep = { metrics.count($0) }
         engineOptions.onSwap = { metrics.count(swap: $0) }
-        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: configuration.threads))
+        if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
+        let engine = try SamplingEngine(
+            base, options: engineOptions, pool: ComputePool(lanes: configuration.threads), preset: configuration.preset,
+            codec: store.codec(configuration.vae, for: base.digest))
+        guard engine.pictureSide != nil else {
+            throw ConfigurationError.notFound(
+                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels) channels, and the store has no autoencoder for it: give one with --vae")
+        }
         let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes)
         let service = SamplingService(
             engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)
-        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)"])
+        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
 
         var group = ServiceGroupConfiguration(
             services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)

@@ -18,6 +18,6 @@ extension AdapterStore {
             let names = found.map { "\($0.card?.name ?? "?")@\($0.entry.digest.short)" }.joined(separator: ", ")
             throw ConfigurationError.notFound("several bases fit (\(names)): choose one with --base")
         }
-        return try BaseFile(path: base(first.entry.digest).path, heads: first.card?.heads, digest: first.entry.digest)
+        return try BaseFile(path: base(first.entry.digest).path, card: first.card, digest: first.entry.digest)
     }
 }

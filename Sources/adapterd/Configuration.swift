@@ -1,4 +1,5 @@
 import AdapterFormat
+import DiTModel
 import Foundation
 import Logging
 import SamplingEngine
@@ -9,6 +10,8 @@ import TensorMath
 struct Configuration {
     let store: String
     let base: String?
+    let vae: String?
+    let preset: Preset
     let socket: String
     let port: Int?
     let tokenFile: String?
@@ -24,6 +27,8 @@ struct Configuration {
         let store = reader.text("store", flags.store, default: Self.defaultStore(environment)) ?? ""
         self.store = store
         base = reader.text("base", flags.base, default: nil)
+        vae = reader.text("vae", flags.vae, default: nil)
+        preset = try reader.choice("preset", flags.preset, default: .original)
         socket = reader.text("socket", flags.socket, default: Self.defaultSocket(environment, store: store)) ?? ""
         port = try reader.number("port", flags.port, default: nil, in: 0...65535)
         tokenFile = reader.text("token-file", flags.tokenFile, default: nil)
@@ -41,6 +46,7 @@ struct Configuration {
         service.limits.images = try reader.number("max-images", flags.maxImages, default: limits.images, in: 1...4096) ?? 1
         service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...10_000) ?? 1
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
+        service.replica = try reader.replica(flags.replica)
         self.service = service
 
         var engine = EngineOptions()
@@ -49,6 +55,7 @@ struct Configuration {
         engine.queueImages = try reader.number("queue", flags.queue, default: engine.queueImages, in: 1...1_000_000) ?? 1
         engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
         engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
+        engine.precision = try reader.choice("precision", flags.precision, default: .f32)
         self.engine = engine
         let cores = ComputePool.processorCount
         threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores

@@ -1,5 +1,6 @@
 import AdapterFormat
 import AdapterStore
+import LatentCodec
 import SocketService
 
 /// The one table of exit codes, the same numbers as `adapterctl`'s.
@@ -12,7 +13,7 @@ func exitStatus(of error: any Error) -> Int32 {
     case SocketError.folderNotOurs, SocketError.folderOpen: 12
     case SocketError.badToken: 12
     case is SocketError: 1
-    case is AdapterFormatError: 7
+    case is AdapterFormatError, is LatentCodecError: 7
     default: 1
     }
 }

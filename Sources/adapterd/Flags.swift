@@ -4,6 +4,8 @@ import ArgumentParser
 struct Flags: ParsableArguments {
     @Option(help: "The store's folder (else the user's data folder).") var store: String?
     @Option(help: "The base, by name or digest, where the store has several.") var base: String?
+    @Option(help: "The autoencoder of a base that makes latents (else the one imported with the base).") var vae: String?
+    @Option(help: "original or diffusers: whose function of the same weights.") var preset: String?
     @Option(help: "The Unix socket to listen on (else under $XDG_RUNTIME_DIR, else in the store).") var socket: String?
     @Option(help: "Also listen on this port of 127.0.0.1; 0 takes a free one. Needs --token-file.") var port: Int?
     @Option(help: "A file with the secret that calls over TCP must show; only you may read it.") var tokenFile: String?
@@ -18,10 +20,12 @@ struct Flags: ParsableArguments {
     @Option(help: "Images that may wait.") var queue: Int?
     @Option(help: "Images of one client that may wait.") var clientShare: Int?
     @Option(help: "Largest sum of network rows over all images and steps of one request.") var maxCost: Int?
+    @Option(help: "f32, bf16, int8 or int8-careful: the arithmetic of the network.") var precision: String?
     @Option(help: "Threads that compute (else one per core).") var threads: Int?
     @Option(help: "Megabytes of adapters that stay in memory.") var residentMb: Int?
     @Option(help: "Connections at one time, per address.") var maxConnections: Int?
     @Option(help: "Images of one request.") var maxImages: Int?
     @Option(help: "Steps of one image.") var maxSteps: Int?
     @Option(help: "Jobs that have not ended.") var maxJobs: Int?
+    @Option(help: "This server's name among several behind one proxy; every job's id then carries it.") var replica: String?
 }

@@ -36,6 +36,15 @@ struct SettingsReader {
         return value
     }
 
+    /// A word that fits into a job's id: no '-', which ends it there.
+    mutating func replica(_ given: String?) throws(ConfigurationError) -> String? {
+        guard let name = text("replica", given, default: nil) else { return nil }
+        guard (1...32).contains(name.utf8.count), name.utf8.allSatisfy({ (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) }) else {
+            throw .badValue(flag: "replica", value: name, wanted: "1 to 32 of a-z and 0-9")
+        }
+        return name
+    }
+
     mutating func choice<Value: CaseIterable & RawRepresentable<String>>(
         _ flag: String, _ given: String?, default fallback: Value
     ) throws(ConfigurationError) -> Value {

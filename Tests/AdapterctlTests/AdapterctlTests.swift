@@ -3,7 +3,7 @@ import TensorFiles
 import Testing
 
 /// The real program, as a user runs it.
-private struct Program {
+struct Program {
     let folder: String
 
     init() throws {
@@ -17,9 +17,28 @@ private struct Program {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
     }
 
+    /// One run under way.
+    struct Run {
+        fileprivate let process: Process
+        fileprivate let out, errors: String
+
+        var isRunning: Bool { process.isRunning }
+        func interrupt() { process.interrupt() }
+        func kill() { if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) } }
+
+        func end() throws -> (code: Int32, out: String, errors: String) {
+            process.waitUntilExit()
+            return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        }
+    }
+
     /// Runs to the end; input is empty.
     @discardableResult
-    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) {
+    func run(_ arguments: String...) throws -> (code: Int32, out: String, errors: String) { try run(arguments) }
+
+    func run(_ arguments: [String]) throws -> (code: Int32, out: String, errors: String) { try start(arguments).end() }
+
+    func start(_ arguments: [String]) throws -> Run {
         let process = Process()
         // The test bundle and the programs lie in one folder.
         process.executableURL = Bundle.main.bundleURL.appending(path: "adapterctl")
@@ -34,8 +53,7 @@ private struct Program {
         process.standardOutput = FileHandle(forWritingAtPath: out)
         process.standardError = FileHandle(forWritingAtPath: errors)
         try process.run()
-        process.waitUntilExit()
-        return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
+        return Run(process: process, out: out, errors: errors)
     }
 }
 
@@ -64,7 +82,7 @@ private struct Program {
 
         let exported = program.folder + "/out.safetensors"
         #expect(try program.run("export", "flowers", "-o", exported).code == 0)
-        let (a, b) = (try SafetensorsFile(path: adapter), try SafetensorsFile(path: exported))
+        let (a, b) = (try TensorFile(path: adapter), try TensorFile(path: exported))
         #expect(Set(a.entries.map(\.name)) == Set(b.entries.map(\.name)))
         for entry in a.entries { #expect(try a.floats(entry.name) == b.floats(entry.name)) }
 
@@ -94,7 +112,7 @@ private struct Program {
         let result = try program.run(
             "forward", "--base-file", Program.golden(name), "--input", Program.golden(name + "-forward"), "--output", output, "--blocks")
         #expect(result.code == 0, "\(result.errors)")
-        let (got, recorded) = (try SafetensorsFile(path: output), try SafetensorsFile(path: Program.golden(name + "-forward")))
+        let (got, recorded) = (try TensorFile(path: output), try TensorFile(path: Program.golden(name + "-forward")))
         #expect(got.entries.count >= 5)
         for entry in got.entries {
             let (a, b) = (try got.floats(entry.name), try recorded.floats(entry.name))

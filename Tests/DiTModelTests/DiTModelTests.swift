@@ -13,25 +13,25 @@ import Testing
         let layout = TunableLayout(configuration)
         let bank = TunableBank(layout, rows: 1, classRows: configuration.numClasses + 1)
         bank.install(file.vector(layout), file.classTable(configuration.numClasses), row: 0)
-        let model = DiT(configuration, weights: file.weights(configuration))
+        let weights = file.weights(configuration)
         let count = recorded["t"].count
         let labels = recorded["y"].map { Int($0) }
         let tunables = [Tunables](repeating: bank.rows[0], count: count)
 
         let conditioning = ConditioningState(configuration, rows: count)
         Conditioning.forward(
-            conditioning, times: recorded["t"], classes: labels, tunables: tunables, weights: model.weights, preset: .original)
+            conditioning, times: recorded["t"], classes: labels, tunables: tunables, weights: weights, preset: .original)
         // One unit in the last place of a frequency, times t = 999, is 6e-5 of a turn: libraries round their exp differently.
         #expect(relativeError(conditioning.sinusoids.array, recorded["timestep_frequencies"]) < 5e-5)
         #expect(relativeError(conditioning.timeEmbedding.array, recorded["t_embed"]) < 1e-5)
         #expect(relativeError(conditioning.c.array, recorded["c"]) < 1e-5)
 
-        let pass = Pass(configuration, images: count)
+        let model = try PackedDiT(DiT(configuration, weights: weights))
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         var stages: [[Float]] = []
         model.forward(
-            pass, x: recorded.matrix("x", rows: count), conditioning: conditioning, tunables: tunables[...], into: out,
-            onStage: { stages.append($0.array) })
+            x: recorded.matrix("x", rows: count), times: recorded["t"], classes: labels, tunables: bank.rows[0], into: out,
+            onStage: { stages.append($0) })
         let names = ["tokens"] + (0..<configuration.depth).map { "block.\($0)" }
         #expect(stages.count == names.count)
         for (name, stage) in zip(names, stages) { #expect(relativeError(stage, recorded[name]) < 1e-5, "\(name)") }
@@ -45,7 +45,8 @@ import Testing
         let bank = TunableBank(layout, rows: 1, classRows: 11)
         bank.install(file.vector(layout), file.classTable(10), row: 0)
         let count = recorded["t"].count
-        let batch = DiTBatch(DiT(configuration, weights: file.weights(configuration), preset: .diffusers), bank: bank, rows: count, pool: ComputePool(lanes: 2))
+        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration), preset: .diffusers))
+        let batch = DiTBatch(model, bank: bank, rows: count, pool: ComputePool(lanes: 2))
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         batch.forward(
             x: recorded.matrix("x", rows: count), times: recorded["t"], classes: recorded["y"].map { Int($0) },

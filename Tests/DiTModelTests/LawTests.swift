@@ -36,11 +36,11 @@ import Testing
     }
 
     /// Every image of a mixed batch has the bytes it has alone, whatever the lanes and its neighbours.
-    @Test(arguments: [1, 2, 3])
-    func aMixedBatchGivesEachImageItsOwnBytes(lanes: Int) {
+    @Test(arguments: Precision.supported, [1, 2, 3])
+    func aMixedBatchGivesEachImageItsOwnBytes(precision: Precision, lanes: Int) throws {
         let bank = TunableBank(layout, rows: 3, classRows: 11)
         for (row, vector) in vectors.enumerated() { bank.install(vector, classes, row: row) }
-        let model = DiT(configuration, weights: base.weights(configuration))
+        let model = try PackedDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
         let count = 7, size = 256
         let batch = DiTBatch(model, bank: bank, rows: count, pool: ComputePool(lanes: lanes))
         let memory = Memory(capacity: 6 * 1024 * 4)

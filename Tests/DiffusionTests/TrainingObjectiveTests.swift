@@ -41,7 +41,7 @@ private func slice(_ values: [Float], _ image: Int, of images: Int) -> [Float] {
     private static let fixedVP = TrainingObjective(try! DiffusionConvention(path: .linearVP, prediction: .epsilon))
 
     @Test func agreesWithTheRecordedLoss() throws {
-        let file = try SafetensorsFile(path: golden("difffit-tiny-loss.safetensors"))
+        let file = try TensorFile(path: golden("difffit-tiny-loss.safetensors"))
         let x0 = try file.floats("x0"), noise = try file.floats("noise"), xt = try file.floats("x_t"), out = try file.floats("out")
         let mse = try file.floats("mse"), vb = try file.floats("vb"), loss = try file.floats("loss")[0]
         let times: [Double] = [0, 1, 20, 250, 500, 999]

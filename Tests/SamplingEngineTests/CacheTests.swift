@@ -74,7 +74,7 @@ import Testing
         NoiseStream(seed: 1, stream: 1).normals(into: x)
         let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
         bank.install(adapters[0].vector, base.classes, row: 0)
-        let batch = DiTBatch(try DiT(base), bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 1, pool: ComputePool(lanes: 1))
         batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.keep(residual)], into: out)
         batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.skip(residual)], into: again)
         let size = out.array.reduce(0) { max($0, abs($1)) }

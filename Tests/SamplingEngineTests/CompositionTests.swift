@@ -101,7 +101,7 @@ import Testing
         let bank = TunableBank(base.layout, rows: 3, classRows: base.classes.rows)
         bank.install(base.vector, base.classes, row: 2)
         for domain in 0..<2 { bank.install(adapters[domain].vector, adapters[domain].classes, row: domain) }
-        let batch = DiTBatch(try DiT(base), bank: bank, rows: 5, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 5, pool: ComputePool(lanes: 1))
         let memory = Memory(capacity: 10 * Memory.paddedCount(count))
         let x = memory.take(5, count), out = memory.take(5, count)
         for row in 0..<5 { x.row(row).copy(from: state.latent) }

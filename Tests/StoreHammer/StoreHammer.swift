@@ -7,6 +7,7 @@ import Glibc
 ///     storehammer hammer STORE SEED        random operations for ever: "begin", "end", ...
 ///     storehammer add STORE PREFIX COUNT   adds adapters 0 ..< COUNT under PREFIX-<number>
 ///     storehammer fill STORE LIMIT         adds until the disk is full; LIMIT > 0 bounds the size of its files
+///     storehammer snapshot STORE PATH      snapshots to PATH.0, PATH.1, ...: "begin", "end", ...
 ///     storehammer hold STORE               takes the writer's lock: "held", then waits for the end of its input
 @main
 struct StoreHammer {
@@ -18,6 +19,7 @@ struct StoreHammer {
         case "hammer": try hammer(AdapterStore.open(at: arguments[2], options: options), seed: UInt64(number))
         case "add": try add(AdapterStore.open(at: arguments[2], options: options), prefix: arguments[3], count: Int(arguments[4])!)
         case "fill": try fill(AdapterStore.open(at: arguments[2], options: options), limit: number)
+        case "snapshot": try snapshot(AdapterStore.open(at: arguments[2], options: options), to: arguments[3])
         case "hold": hold(arguments[2])
         default: exit(2)
         }
@@ -64,6 +66,14 @@ struct StoreHammer {
                 say("stopped \(number) \(error.exitCode)")
                 return
             }
+        }
+    }
+
+    static func snapshot(_ store: AdapterStore, to path: String) throws {
+        for number in 0..<1000 {
+            say("begin")
+            _ = try store.snapshot(at: "\(path).\(number)")
+            say("end")
         }
     }
 

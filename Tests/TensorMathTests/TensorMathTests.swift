@@ -51,7 +51,7 @@ import Testing
         await #expect(processExitsWith: .success) {
             ck_set_level(CK_SCALAR)
             let plain = kernelResults()
-            for level in [CK_AVX2, CK_AVX512] where ck_set_level(level) == level {
+            for level in [CK_AVX2, CK_AVX512, CK_AVX512_BF16] where ck_set_level(level) == level {
                 for ((name, expected), (_, got)) in zip(plain, kernelResults()) {
                     let largest = expected.reduce(1e-3) { max($0, abs($1)) }
                     let worst = zip(expected, got).reduce(0) { max($0, abs($1.0 - $1.1)) }

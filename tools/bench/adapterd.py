@@ -37,6 +37,8 @@ class Adapterd:
 
     def __init__(self, *flags: str):
         self.flags = flags
+        # What the program is started through, such as a network namespace.
+        self.prefix = []
         self.binaries = Path(
             subprocess.check_output(["swift", "build", "-c", "release", "--show-bin-path"], cwd=ROOT, text=True).strip())
         # OpenBLAS chooses its own kernels: what a shell may have forced would be measured instead.
@@ -64,7 +66,7 @@ class Adapterd:
 
     def start(self):
         self.process = subprocess.Popen(
-            [self.binaries / "adapterd", "--store", self.store, "--socket", self.socket, "--log-level", "warning", *self.flags],
+            [*self.prefix, self.binaries / "adapterd", "--store", self.store, "--socket", self.socket, "--log-level", "warning", *self.flags],
             env=self.environment)
         for _ in range(600):
             try:

@@ -1,12 +1,12 @@
 """Throughput and latency of adapterd: clients x domain mixes, beside a server that never mixes domains and beside no server.
 
-Usage: python3 tools/bench/service.py [--seconds 10] [--steps 40]      (build first: swift build -c release)
+Usage: python3 tools/bench/service.py [--seconds 10] [--rounds 5] [--steps 40]      (build first: swift build -c release)
 """
 
 import argparse
 import json
 import random
-import subprocess
+import statistics
 import threading
 import time
 
@@ -49,6 +49,21 @@ def load(server: Adapterd, clients: int, seconds: float, steps: int, choose) -> 
             "p50": at(0.5), "p99": at(0.99)}
 
 
+def paired(server: Adapterd, unmixed: Adapterd, rounds: int, seconds: float, steps: int, generator: random.Random) -> dict:
+    """Ratios of neighbouring runs, the median over the rounds: the machine's speed drifts, a ratio within a round does not."""
+    choose, ratios = mixes(generator), {"mixed": [], "never mixed": [], "service": [], "engine mixed": []}
+    for _ in range(rounds):
+        single = load(server, 32, seconds, steps, choose["one domain"])["per_second"]
+        mixed = load(server, 32, seconds, steps, choose["eight, uniform"])["per_second"]
+        separate = load(unmixed, 32, seconds, steps, choose["eight, uniform"])["per_second"]
+        alone = json.loads(server.ctl("bench", "sample", "--n", "32", "--runs", "1", "--steps", str(steps), "--json"))["data"]
+        ratios["mixed"].append(mixed / single)
+        ratios["never mixed"].append(mixed / separate)
+        ratios["service"].append(1 / alone["single_seconds_per_image"] / single)
+        ratios["engine mixed"].append(alone["throughput_ratio"])
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
 def row(name: str, result: dict):
     print(f"| {name} | {result['clients']} | {result['per_second']:.2f} | {result['p50']:.2f} | {result['p99']:.2f} | {result['failures']} |",
           flush=True)
@@ -82,29 +97,25 @@ def first_image_after_add(server: Adapterd, steps: int) -> tuple[float, float]:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     generator = random.Random(1)
     print("| load | clients | images/s | p50 s | p99 s | failures |\n|---|---|---|---|---|---|")
     with Adapterd() as server:
         load(server, 8, 2, options.steps, lambda: "flowers")
-        results = {}
         for clients in (1, 8, 32):
             for name, choose in mixes(generator).items():
-                results[name, clients] = load(server, clients, options.seconds, options.steps, choose)
-                row(name, results[name, clients])
+                row(name, load(server, clients, options.seconds, options.steps, choose))
         with Adapterd("--domains", "1") as unmixed:
             for clients in (8, 32):
-                results["never mixed", clients] = load(unmixed, clients, options.seconds, options.steps, mixes(generator)["eight, uniform"])
-                row("eight, uniform, never mixed in a batch", results["never mixed", clients])
-        alone = json.loads(server.ctl("bench", "sample", "--n", "64", "--steps", str(options.steps), "--json"))["data"]
-        for clients in (8, 32):
-            print(f"mixed over single at {clients} clients: "
-                  f"{results['eight, uniform', clients]['per_second'] / results['one domain', clients]['per_second']:.3f}; "
-                  f"over never mixed: {results['eight, uniform', clients]['per_second'] / results['never mixed', clients]['per_second']:.2f}")
-        # Against the better of two moments: the engine alone is measured while the server idles.
-        print(f"engine alone: {1 / alone['single_seconds_per_image']:.2f} images/s of one domain, mixed at {alone['throughput_ratio']:.3f} of it; "
-              f"the service at 32 clients takes {100 * (1 / alone['single_seconds_per_image'] / results['one domain', 32]['per_second'] - 1):.1f} % longer")
+                row("eight, uniform, never mixed in a batch",
+                    load(unmixed, clients, options.seconds, options.steps, mixes(generator)["eight, uniform"]))
+            ratio = paired(server, unmixed, options.rounds, options.seconds, options.steps, generator)
+        print(f"at 32 clients, medians of {options.rounds} rounds: eight domains mixed over one domain {ratio['mixed']:.3f}; mixed over never mixed "
+              f"{ratio['never mixed']:.3f}")
+        print(f"the engine alone is {100 * (ratio['service'] - 1):.1f} % faster than the service at 32 clients; alone it mixes at "
+              f"{ratio['engine mixed']:.3f} of one domain's throughput")
         print(f"a slot is free {freed_after_disconnect(server) * 1e3:.0f} ms after its client disconnects")
         add, first = first_image_after_add(server, options.steps)
         print(f"adapterctl add takes {add * 1e3:.0f} ms; {first * 1e3:.0f} ms later the new adapter's first image of {options.steps} steps is served")

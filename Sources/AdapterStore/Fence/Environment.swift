@@ -111,6 +111,17 @@ import Glibc
         throw .system(path: folder, reason: "the map kept growing under a read")
     }
 
+    /// Writes a data file with the pages of one moment and no free ones, while others read and change the store.
+    func copy(to descriptor: Int32) throws(StoreError) {
+        for _ in 0..<16 {
+            let code = try gate.transaction { () throws(StoreError) in unsafe mdb_env_copyfd2(handle, descriptor, UInt32(MDB_CP_COMPACT)) }
+            if code == 0 { return }
+            guard code == MDB_MAP_RESIZED else { throw .of(code: code, path: folder) }
+            try setMapSize(0)
+        }
+        throw .system(path: folder, reason: "the map kept growing under a copy")
+    }
+
     private enum Attempt<R> {
         case done(R)
         case resized

@@ -62,6 +62,14 @@ package enum FileCalls {
         guard unsafe Glibc.rename(old, new) == 0 else { throw .of(code: errno, path: new) }
     }
 
+    /// Gives a file a second name on the same file system.
+    /// - Returns: false where the two places lie on different ones, or theirs knows no such names.
+    static func link(_ old: String, to new: String) throws(StoreError) -> Bool {
+        if unsafe Glibc.link(old, new) == 0 { return true }
+        if [EXDEV, EPERM, EMLINK, EOPNOTSUPP].contains(errno) { return false }
+        throw .of(code: errno, path: old)
+    }
+
     static func synchronizeFolder(_ path: String) throws(StoreError) {
         let descriptor = try open(path, O_RDONLY | O_DIRECTORY)
         defer { close(descriptor) }

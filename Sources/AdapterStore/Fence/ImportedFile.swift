@@ -1,6 +1,8 @@
 import AdapterFormat
 import Glibc
 
+import struct Crypto.SHA256
+
 /// A copy on its way into the store: a temporary file that is moved into place, or gone when the value is.
 ///
 /// The file is flock'd while it lives, so `prune` in another process tells a running import from a left-over.
@@ -19,13 +21,32 @@ struct ImportedFile: ~Copyable {
         guard try FileCalls.status(descriptor: input, path: source).isRegular else {
             throw .badFile(path: source, reason: "is not a regular file")
         }
+        try self.init(into: folder) { sink throws(StoreError) in try FileCalls.digest(of: input, path: source, sink: sink) }
+    }
+
+    /// Writes and hashes bytes that come a piece at a time.
+    init(writing pieces: some Sequence<[UInt8]>, into folder: String) throws(StoreError) {
+        try self.init(into: folder) { sink throws(StoreError) in
+            var hash = SHA256()
+            var size = 0
+            for piece in pieces {
+                hash.update(data: piece)
+                try sink(piece)
+                size += piece.count
+            }
+            return (Digest(hash.finalize()), size)
+        }
+    }
+
+    /// - Parameter fill: hands every piece to its argument.
+    private init(
+        into folder: String, fill: (_ sink: ([UInt8]) throws(StoreError) -> Void) throws(StoreError) -> (Digest, size: Int)
+    ) throws(StoreError) {
         let path = "\(folder)/\(getpid())-\(UInt64.random(in: 0...UInt64.max))\(ImportedFile.suffix)"
         let output = try FileCalls.open(path, O_RDWR | O_CREAT | O_EXCL)
         do throws(StoreError) {
             flock(output, LOCK_EX | LOCK_NB)
-            let (digest, size) = try FileCalls.digest(of: input, path: source) { piece throws(StoreError) in
-                try FileCalls.write(piece, to: output, path: path)
-            }
+            let (digest, size) = try fill { piece throws(StoreError) in try FileCalls.write(piece, to: output, path: path) }
             guard fsync(output) == 0 else { throw .of(code: errno, path: path) }
             self.path = path
             self.digest = digest

@@ -2,7 +2,7 @@
 //
 // Matrices are row-major float32; `rows` rows of `n` values follow each other without gaps unless a leading dimension
 // (`ld...`) is given. A name ending in `_backward` adds into the gradients it documents as "+=" and overwrites the rest.
-// Every loop exists for three instruction sets, compiled from one source; the best one the processor has is chosen at
+// Every loop exists for four instruction sets, compiled from one source; the best one the processor has is chosen at
 // first use and `ck_set_level` picks another for tests.
 #ifndef CKERNELS_H
 #define CKERNELS_H
@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2 } ck_level;
+#include "CKernelsImages.h"
+
+typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_AVX512_BF16 = 3 } ck_level;
 
 /// The best level of this processor.
 ck_level ck_best_level(void);
@@ -74,6 +76,13 @@ void ck_softmax(float *x, float alpha, size_t rows, size_t n);
 /// dp becomes the gradient of the scores before alpha: alpha * p * (dp - sum dp * p).
 void ck_softmax_backward(float *dp, const float *p, float alpha, size_t rows, size_t n);
 
+/// Attention of one head on bfloat16 values: out[tokens, head] = softmax(scale q k^T) v, sums and exponentials in float32.
+/// q, k, v have rows `stride` values apart; out rows are `out_stride` apart. head is at most 256.
+void ck_attention_bf16(uint16_t *out, size_t out_stride, const uint16_t *q, const uint16_t *k, const uint16_t *v, size_t stride,
+                       size_t tokens, size_t head, float scale, void *scratch);
+/// Bytes of `scratch`, 64-byte aligned.
+size_t ck_attention_scratch(size_t tokens, size_t head);
+
 // Linear layer for few rows ---------------------------------------------------------------------------------------
 
 /// out[r, j] = sum_k x[r, k] w[j, k]. A row's bytes do not depend on the other rows.
@@ -93,6 +102,40 @@ void ck_adamw(float *p, float *m, float *v, const float *g, size_t count, const 
 void ck_ema(float *ema, const float *p, float decay, float one_minus_decay, size_t count);
 /// Sum of squares, in a fixed order.
 double ck_sum_of_squares(const float *x, size_t count);
+
+// Packed products ------------------------------------------------------------------------------------------------------
+//
+// A packed product leaves sums behind; an epilogue takes them once, adds the bias and writes what the next layer reads.
+// bfloat16 values are the upper halves of float32 ones (uint16_t), rounded to nearest even.
+
+/// The sums [rows, n] of a product: float32 where row_step is null; else int32 sums of u8 rows (x = row_step (u - row_zero))
+/// times s8 columns (w = column_step s), column_sum being the sum of a column's s.
+typedef struct {
+  const void *values;
+  size_t stride;
+  const float *row_step;
+  const int32_t *row_zero;
+  const float *column_step;
+  const int32_t *column_sum;
+} ck_sums;
+
+/// out = gamma (sums + bias), rows of out `stride` values apart.
+void ck_sums_gamma(float *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
+void ck_sums_gamma_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
+/// out = gelu(sums + bias), the tanh form.
+void ck_sums_gelu(float *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
+void ck_sums_gelu_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
+/// x += gate (sums + bias).
+void ck_sums_residual(float *x, size_t stride, const ck_sums *sums, const float *bias, const float *gate, size_t rows, size_t n);
+
+/// ck_norm_modulate to bfloat16, and to u8 with a step and a zero point per row; `line` is scratch of n values.
+void ck_norm_modulate_bf16(uint16_t *out, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps);
+void ck_norm_modulate_u8(uint8_t *out, float *row_step, int32_t *row_zero, const float *x, const float *scale, const float *shift,
+                         size_t rows, size_t n, float eps, float *line);
+/// u8 = x / row_step + row_zero per row, the row's range and 0 spread over 0 ... 255; `line` is scratch of n values.
+void ck_quantise_rows(uint8_t *out, float *row_step, int32_t *row_zero, const uint16_t *x, size_t rows, size_t n, float *line);
+/// s8 = w / step per row of w, -127 ... 127, and the sum of each row's integers.
+void ck_quantise_weights(int8_t *out, float *step, int32_t *sum, const float *w, size_t rows, size_t n);
 
 // Conversion and noise ----------------------------------------------------------------------------------------------
 

@@ -74,8 +74,9 @@ final class Generation: Sendable {
                 return .failed(note(error))
             }
         case .image(let position, let image):
+            guard let picture = image.picture else { return nil }
             do throws(ServiceError) {
-                return .picture(try Picture(image.picture, position: position, of: order, origin: origin))
+                return .picture(try Picture(picture, position: position, of: order, origin: origin))
             } catch {
                 return .failed(note(error))
             }

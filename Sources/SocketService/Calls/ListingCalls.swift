@@ -11,21 +11,29 @@ extension SamplingService {
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {
-        let base = ModelsReply.Model(
-            id: "base", digest: origin.baseDigest.description, parent: nil, created: 0, classes: engine.base.classes.names)
-        return Response(json: ModelsReply(data: [base] + (try entries()).map { ModelsReply.Model($0, parent: origin.baseName) }))
+        Response(json: ModelsReply(data: [baseModel] + (try entries()).map { ModelsReply.Model($0, parent: origin.baseName) }))
+    }
+
+    /// `GET /v1/models/{ref}`: one line of the list.
+    func model(_ call: Call) throws(ServiceError) -> Response {
+        if call.reference == "base" { return Response(json: baseModel) }
+        return Response(json: ModelsReply.Model(try entry(call), parent: origin.baseName))
+    }
+
+    private var baseModel: ModelsReply.Model {
+        ModelsReply.Model(id: "base", digest: origin.baseDigest.description, parent: nil, created: 0, classes: engine.base.classes.names)
     }
 
     /// `GET /v1/adapters`
     func adapters() throws(ServiceError) -> Response { Response(json: AdaptersReply(adapters: try entries().map(AdapterReply.init))) }
 
     /// `GET /v1/adapters/{ref}`
-    func adapter(_ call: Call) throws(ServiceError) -> Response {
-        // Decoded once, then read as a name or a digest and nothing else.
-        let reference = call.parameters.get("ref").flatMap(\.removingPercentEncoding) ?? ""
+    func adapter(_ call: Call) throws(ServiceError) -> Response { Response(json: AdapterReply(try entry(call))) }
+
+    private func entry(_ call: Call) throws(ServiceError) -> AdapterEntry {
         do {
-            _ = try AdapterReference(reference)
-            return Response(json: AdapterReply(try catalogue.store.lookup(reference)))
+            _ = try AdapterReference(call.reference)
+            return try catalogue.store.lookup(call.reference)
         } catch {
             throw ServiceError(binding: error)
         }
@@ -46,11 +54,18 @@ extension SamplingService {
     }
 }
 
+extension Call {
+    /// Decoded once, then read as a name or a digest and nothing else.
+    fileprivate var reference: String { parameters.get("ref").flatMap(\.removingPercentEncoding) ?? "" }
+}
+
 private struct Capabilities: Encodable {
     let build: String
     let base: String
     let baseDigest: String
     let size: String
+    /// The arithmetic of the network: f32, bf16, int8 or int8-careful.
+    let precision: String
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
     let caches = CacheLevel.allCases.map(\.rawValue)
@@ -69,6 +84,7 @@ private struct Capabilities: Encodable {
         base = origin.baseName
         baseDigest = origin.baseDigest.description
         size = offer.size
+        precision = origin.precision
         samplers = offer.samplers.map(\.rawValue)
         defaults = Defaults(sampler: offer.sampler.rawValue, steps: offer.steps, guidanceScale: offer.guidanceScale)
         limits = offer.limits

@@ -23,6 +23,7 @@ package struct Route: Sendable {
         Route(method: .get, path: "/metrics", access: .client) { service, _ in await service.metricsText() },
         Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ in service.capabilities() },
         Route(method: .get, path: "/v1/models", access: .client) { service, _ throws(ServiceError) in try service.models() },
+        Route(method: .get, path: "/v1/models/:ref", access: .client) { service, call throws(ServiceError) in try service.model(call) },
         Route(method: .get, path: "/v1/adapters", access: .client) { service, _ throws(ServiceError) in try service.adapters() },
         Route(method: .get, path: "/v1/adapters/:ref", access: .client) { service, call throws(ServiceError) in try service.adapter(call) },
         Route(method: .get, path: "/v1/recipes/:recipe", access: .client) { service, call throws(ServiceError) in try service.recipe(call) },

@@ -6,7 +6,12 @@ actor JobBook {
     private var watchers: [String: [Int: AsyncStream<GenerationEvent>.Continuation]] = [:]
     private var lastWatcher = 0
 
-    init(keptFor: Duration, limit: Int) { table = JobTable(keptFor: keptFor, limit: limit) }
+    private let prefix: String
+
+    init(keptFor: Duration, limit: Int, replica: String?) {
+        table = JobTable(keptFor: keptFor, limit: limit)
+        prefix = "job-" + (replica.map { $0 + "-" } ?? "")
+    }
 
     /// Whether another job may start.
     func checkRoom() throws(ServiceError) {
@@ -15,7 +20,7 @@ actor JobBook {
 
     /// Takes a generation over and follows it to its end.
     func start(_ generation: Generation) throws(ServiceError) -> Job {
-        let id = "job-" + String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+        let id = prefix + String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
         let job = Job(id: id, order: generation.order, ticket: generation.ticket.id, createdAt: unixSeconds())
         table.insert(job)
         Task {

@@ -13,6 +13,7 @@ package final class ServiceMetrics: Sendable {
 
     /// What the engine reports from its own thread; looked up once.
     private let step, swap, load, compose: Timer
+    private let swaps: Counter
     private let rows, adapters: Recorder
 
     package init(registry: PrometheusRegistry) {
@@ -21,6 +22,7 @@ package final class ServiceMetrics: Sendable {
         swap = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "resident")], factory: registry)
         load = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "store")], factory: registry)
         compose = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "compose")], factory: registry)
+        swaps = Counter(label: "difffit_swaps_total", dimensions: [], factory: registry)
         rows = Recorder(label: "difffit_batch_rows", dimensions: [], aggregate: true, factory: registry)
         adapters = Recorder(label: "difffit_batch_distinct_adapters", dimensions: [], aggregate: true, factory: registry)
     }
@@ -33,7 +35,10 @@ package final class ServiceMetrics: Sendable {
     }
 
     /// One row of the bank overwritten.
-    package func count(swap duration: Duration) { swap.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
+    package func count(swap duration: Duration) {
+        swap.recordNanoseconds(Int64(duration / .nanoseconds(1)))
+        swaps.increment()
+    }
 
     /// One adapter read from the store.
     func count(load duration: Duration) { load.recordNanoseconds(Int64(duration / .nanoseconds(1))) }
@@ -66,12 +71,17 @@ package final class ServiceMetrics: Sendable {
 
     /// What the store answered, where that is more than a wrong name.
     func count(storeFault error: any Error) {
+        let kind: String
         switch error as? StoreError {
-        case .damaged, .digestMismatch: Counter(label: "difffit_integrity_failures_total", factory: registry).increment()
+        case .damaged, .digestMismatch:
+            kind = "integrity"
+            Counter(label: "difffit_integrity_failures_total", factory: registry).increment()
         case nil, .notFound, .badName, .ambiguous, .incompatible: return
-        default: break
+        case .permission: kind = "permission"
+        case .storeReplaced, .noStore: kind = "replaced"
+        default: kind = "system"
         }
-        Counter(label: "difffit_store_errors_total", factory: registry).increment()
+        Counter(label: "difffit_store_errors_total", dimensions: [("kind", kind)], factory: registry).increment()
     }
 
     /// The engine's state, as gauges.
@@ -101,7 +111,8 @@ package final class ServiceMetrics: Sendable {
 
     func showBuild(_ origin: Origin) {
         Meter(
-            label: "difffit_build_info", dimensions: [("version", origin.build), ("base_digest", origin.baseDigest.description)],
+            label: "difffit_build_info",
+            dimensions: [("version", origin.build), ("base_digest", origin.baseDigest.description), ("precision", origin.precision)],
             factory: registry
         ).set(1)
     }

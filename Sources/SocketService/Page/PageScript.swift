@@ -198,6 +198,7 @@ let pageScript = #"""
         // The seed goes as written: a number of 64 bits does not fit JavaScript's.
         const body = JSON.stringify(order).replace('"seed":"' + seed + '"', '"seed":' + seed.replace(/^0+(?=.)/, ""));
         const response = await call("/v1/images/generations", { method: "POST", body, signal: running.signal });
+        let isWhole = false;
         for await (const { name, data } of events(response)) {
           if (name === "error") throw new Error(data.error.message);
           if (name === "image_generation.queued" && data.queue_position > 0) say("Number " + data.queue_position + " in the queue");
@@ -210,8 +211,10 @@ let pageScript = #"""
           if (name === "image_generation.summary") {
             account(data.x_difffit, order);
             say("");
+            isWhole = true;
           }
         }
+        if (!isWhole) throw new Error("The connection was lost. Sample again with seed " + seed + ".");
       } catch (error) {
         say(error.name === "AbortError" ? "Stopped." : error.message, error.name !== "AbortError");
         for (const target of targets) if (!target.element.classList.contains("done")) target.element.remove();

@@ -39,11 +39,14 @@ struct Picture: Sendable {
 package struct Origin: Sendable, Equatable {
     package let baseDigest: Digest
     package let baseName: String
+    /// The arithmetic that made them.
+    package let precision: String
     package let build: String
 
-    package init(baseDigest: Digest, baseName: String, build: String) {
+    package init(baseDigest: Digest, baseName: String, precision: String, build: String) {
         self.baseDigest = baseDigest
         self.baseName = baseName
+        self.precision = precision
         self.build = build
     }
 }
@@ -63,6 +66,7 @@ private struct PictureText: Encodable {
     let steps: Int
     let guidance: String
     let guidanceScale: Float
+    let precision: String
     let guidanceInterval: [Double]
     let cache: String
     let build: String
@@ -82,6 +86,7 @@ private struct PictureText: Encodable {
         guidanceScale = order.guidance.scale
         cache = order.cache.rawValue
         guidanceInterval = [order.guidance.interval.lowerBound, order.guidance.interval.upperBound]
+        precision = origin.precision
         build = origin.build
     }
 

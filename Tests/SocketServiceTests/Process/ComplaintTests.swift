@@ -318,7 +318,7 @@ import Testing
                 return try connection.response().status
             }
             for (method, path) in [
-                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"),
+                ("GET", "/metrics"), ("GET", "/v1/models"), ("GET", "/v1/models/flowers"), ("GET", "/v1/adapters"), ("GET", "/v1/adapters/flowers"),
                 ("GET", "/v1/capabilities"),
                 ("POST", "/v1/images/generations"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/x"), ("GET", "/v1/jobs/x/events"),
                 ("DELETE", "/v1/jobs/x"),
@@ -329,6 +329,22 @@ import Testing
             }
             for path in ["/", "/healthz", "/readyz"] { #expect(try status("GET", path) == 200) }
             #expect(!server.log.contains("a-secret"))
+        }
+    }
+
+    /// 14. Store hygiene: orphans, no prune, no machine output. All of it beside a running server.
+    @Test func orphansStayInTheStore() throws {
+        try with(Server()) { server in
+            #expect(try server.adapterctl("remove", "birds", "--yes") == 0)
+            let before = try server.answer("prune", "--dry-run", "--json")
+            let pruned = try server.answer("prune", "--json")
+            #expect(before.text == pruned.text && pruned.text.contains(#""adapters":[""#))
+            #expect(try server.answer("prune", "--json").text.contains(#""adapters":[],"bytes":0,"files":[]"#))
+            for verb in [["list"], ["status"], ["verify"], ["show", "flowers"], ["base", "list"], ["add", "flowers", Server.shipped("flowers")], ["show", "birds"]] {
+                let object = try JSONSerialization.jsonObject(with: Data(try server.answer(verb + ["--json"]).text.utf8)) as? [String: Any]
+                #expect(object?["schema_version"] as? Int == 1 && (object?["data"] != nil) == (verb != ["show", "birds"]), "\(verb)")
+            }
+            #expect(try server.generate(rose).status == 200 && server.adapterctl("verify", "--golden") == 0)
         }
     }
 

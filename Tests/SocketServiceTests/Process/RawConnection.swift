@@ -63,7 +63,9 @@ final class RawConnection {
     func send(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = bytes[sent...].withUnsafeBytes { bytes in
+                uninterrupted { Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL)) }
+            }
             guard count > 0 else { return false }
             sent += count
         }
@@ -75,7 +77,7 @@ final class RawConnection {
     /// More bytes into the buffer; false at the end of the stream.
     private func fill() throws -> Bool {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        let count = recv(descriptor, &chunk, chunk.count, 0)
+        let count = chunk.withUnsafeMutableBytes { bytes in uninterrupted { recv(descriptor, bytes.baseAddress, bytes.count, 0) } }
         if count < 0, errno == EAGAIN { throw Fault.timedOut }
         guard count > 0 else { return false }
         buffer += chunk[..<count]
@@ -135,6 +137,14 @@ final class RawConnection {
         let bytes = try take(size)
         _ = try line()
         return size == 0 ? nil : bytes
+    }
+}
+
+/// A call with a time limit is not taken up again by the system after a signal, or after the process was stopped for a while.
+private func uninterrupted(_ call: () -> Int) -> Int {
+    while true {
+        let result = call()
+        if result >= 0 || errno != EINTR { return result }
     }
 }
 

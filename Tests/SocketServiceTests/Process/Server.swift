@@ -138,7 +138,18 @@ final class Server: Sendable {
 
     /// Runs `adapterctl` on the server's store, in another process as a user does.
     @discardableResult
-    func adapterctl(_ arguments: String...) throws -> Int32 { try Self.adapterctl(folder, arguments) }
+    func adapterctl(_ arguments: String...) throws -> Int32 { try adapterctl(arguments) }
+
+    func adapterctl(_ arguments: [String]) throws -> Int32 { try Self.adapterctl(folder, arguments) }
+
+    /// The same, with what it printed.
+    func answer(_ arguments: String...) throws -> (code: Int32, text: String) { try answer(arguments) }
+
+    func answer(_ arguments: [String]) throws -> (code: Int32, text: String) {
+        let pipe = Pipe()
+        let code = try Self.adapterctl(folder, arguments, output: pipe)
+        return (code, String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self))
+    }
 
     // MARK: Making it
 
@@ -173,13 +184,14 @@ final class Server: Sendable {
         return folder
     }
 
-    private static func adapterctl(_ folder: String, _ arguments: [String]) throws -> Int32 {
+    /// - Parameter output: for less than a pipe holds.
+    private static func adapterctl(_ folder: String, _ arguments: [String], output: Pipe? = nil) throws -> Int32 {
         let process = Process()
         process.executableURL = program("adapterctl")
         process.arguments = arguments
         process.environment = ["PATH": "/usr/bin:/bin", "HOME": folder, "DIFFFIT_STORE": folder + "/store"]
         process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
+        process.standardOutput = output ?? FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
         process.waitUntilExit()

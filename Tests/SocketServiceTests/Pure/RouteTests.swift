@@ -6,7 +6,7 @@ struct RouteTests {
     @Test func everyRouteHasTheAccessLevelWrittenHere() {
         let expected: [String: Access] = [
             "GET /": .anyone, "GET /healthz": .anyone, "GET /readyz": .anyone, "GET /metrics": .client, "GET /v1/capabilities": .client,
-            "GET /v1/models": .client, "GET /v1/adapters": .client, "GET /v1/adapters/:ref": .client,
+            "GET /v1/models": .client, "GET /v1/models/:ref": .client, "GET /v1/adapters": .client, "GET /v1/adapters/:ref": .client,
             "POST /v1/images/generations": .client, "GET /v1/recipes/:recipe": .client,
             "POST /v1/jobs": .client, "GET /v1/jobs/:id": .client, "GET /v1/jobs/:id/events": .client, "DELETE /v1/jobs/:id": .client,
         ]

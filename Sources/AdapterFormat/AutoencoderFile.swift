@@ -1,0 +1,53 @@
+import Foundation
+import TensorFiles
+
+/// The weights of an AutoencoderKL on their way into a store: a component folder of diffusers, or one file in diffusers' or
+/// CompVis' names. The names stay as they are; LatentCodec knows them all (`reference/dit.md` section 11).
+package struct AutoencoderFile: Sendable {
+    package let file: TensorFile
+    /// The fields of its `config.json` but for the writer's own, as canonical JSON; nil where there is none.
+    let config: String?
+    /// What latents are multiplied by.
+    package let latentScale: Double
+
+    /// The parts of a training checkpoint that are the autoencoder.
+    private static let parts = ["encoder.", "decoder.", "quant_conv.", "post_quant_conv."]
+    private static let prefix = "first_stage_model."
+
+    package init(path: String) throws {
+        let weights = try TensorFile(path: DiffusersFolder.isFolder(path) ? DiffusersFolder.weights(in: path) : path)
+        let entries = weights.entries.filter { entry in
+            let name = entry.name.hasPrefix(Self.prefix) ? String(entry.name.dropFirst(Self.prefix.count)) : entry.name
+            return entry.type.isFloatingPoint && Self.parts.contains { name.hasPrefix($0) }
+        }
+        guard entries.contains(where: { $0.name.hasSuffix("decoder.conv_in.weight") }) else {
+            throw AdapterFormatError.missingTensor(file: weights.path, name: "decoder.conv_in.weight", shape: [])
+        }
+        file = TensorFile(path: weights.path, entries: entries, section: weights.section)
+        let beside = URL(filePath: weights.path).deletingLastPathComponent().appending(path: "config.json").path(percentEncoded: false)
+        let text = try weights.metadata["config"].map { Data($0.utf8) } ?? DiffusersFolder.text(beside)
+        guard let fields = text.map({ (try? JSONSerialization.jsonObject(with: $0)) as? [String: Any] }) else {
+            (config, latentScale) = (nil, BaseCard.latentScale)
+            return
+        }
+        guard let fields else { throw AdapterFormatError.badJSON(file: beside, reason: "it is no JSON object") }
+        let own = fields.filter { !$0.key.hasPrefix("_") }
+        config = String(decoding: try JSONSerialization.data(withJSONObject: own, options: [.sortedKeys, .withoutEscapingSlashes]), as: UTF8.self)
+        let scale = own["scaling_factor"] as? Double ?? BaseCard.latentScale
+        guard scale.isFinite, scale > 0 else {
+            throw AdapterFormatError.badMetadata(file: beside, key: "scaling_factor", reason: "\(scale) is not above 0")
+        }
+        latentScale = scale
+    }
+
+    /// The file in the store's own form: float32, in the order of names.
+    package var encoding: SafetensorsEncoding {
+        let tensors = file.entries.sorted { $0.name < $1.name }.map { OutgoingTensor($0, as: .f32) }
+        return SafetensorsEncoding(tensors, metadata: (config.map { ["config": $0] } ?? [:]).merging(["format": "pt"]) { $1 })
+    }
+
+    /// Refuses a tensor with a value that is not finite.
+    package func checkValues() throws {
+        for entry in file.entries where !entry.isFinite { throw AdapterFormatError.notFinite(file: file.path, name: entry.name) }
+    }
+}

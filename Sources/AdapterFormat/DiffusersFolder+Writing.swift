@@ -1,0 +1,100 @@
+import Foundation
+import TensorFiles
+
+extension DiffusersFolder {
+    /// Writes a base as a pipeline folder that diffusers loads; reading it again gives the same base bit for bit.
+    /// - Parameter autoencoder: written too where it has diffusers' names.
+    /// - Throws: where the folder has other content, or the base is none that diffusers' DiT can express.
+    package static func write(_ base: BaseFile, autoencoder: AutoencoderFile?, to path: String) throws {
+        if let reason = inexpressible(base) { throw AdapterFormatError.notDiffusers(base: base.digest.short, reason: reason) }
+        let files = FileManager.default
+        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty {
+            throw TensorFileError.unwritable(path: path, reason: "the folder has content; a new one is wanted")
+        }
+        let vae = autoencoder.flatMap { $0.file["decoder.conv_norm_out.weight"] == nil ? nil : $0 }
+        do {
+            for part in ["transformer", "scheduler"] + (vae == nil ? [] : ["vae"]) {
+                try files.createDirectory(atPath: "\(path)/\(part)", withIntermediateDirectories: true)
+            }
+            try json(transformerConfig(base.configuration), to: path + "/transformer/config.json")
+            try json(scheduleConfig, to: path + "/scheduler/scheduler_config.json")
+            try json(index(base, hasVAE: vae != nil), to: path + "/model_index.json")
+            if let config = vae?.config { try Data(config.utf8).write(to: URL(filePath: path + "/vae/config.json")) }
+        } catch let error as CocoaError {
+            throw TensorFileError.unwritable(path: path, reason: error.localizedDescription)
+        }
+        let weights = SafetensorsEncoding(try transformer(base), metadata: ["format": "pt"])
+        try SafetensorsWriter.write(weights, to: path + "/transformer/diffusion_pytorch_model.safetensors")
+        if let vae { try SafetensorsWriter.write(vae.encoding, to: path + "/vae/diffusion_pytorch_model.safetensors") }
+    }
+
+    /// What diffusers' DiT has no place for.
+    private static func inexpressible(_ base: BaseFile) -> String? {
+        let neutral = TunableVector.neutral(base.layout).values
+        let moved = base.layout.tensors.first { $0.kind != .bias && base.vector.values[$0.range] != neutral[$0.range] }
+        if let moved { return "its '\(moved.name)' is not neutral" }
+        guard base.card.prediction == "epsilon", base.card.path == "linear-vp" else {
+            return "it predicts \(base.card.prediction) on the \(base.card.path) path"
+        }
+        return nil
+    }
+
+    /// The tensors under diffusers' names: stacked ones taken apart by rows, embedders copied into every block.
+    private static func transformer(_ base: BaseFile) throws -> [OutgoingTensor] {
+        var tensors: [OutgoingTensor] = []
+        let values = base.vector.values
+        for (name, parts) in DiffusersNames.parts(depth: base.configuration.depth) {
+            let embedder = DiffusersNames.embedders.first { $0.name == name }
+            let names = embedder.map { embedder in (0..<base.configuration.depth).map { DiffusersNames.copy(embedder.suffix, block: $0) } } ?? parts
+            let entry = try base.file.entry(name)
+            let stacked = embedder == nil ? parts.count : 1
+            let shape = [entry.shape[0] / stacked] + entry.shape.dropFirst()
+            let count = shape.reduce(1, *)
+            for (index, part) in names.enumerated() {
+                let first = stacked == 1 ? 0 : index * count
+                if let tunable = base.layout[name] {
+                    let own = (tunable.range.lowerBound + first)..<(tunable.range.lowerBound + first + count)
+                    tensors.append(OutgoingTensor(part, shape: shape, Array(values[own])))
+                } else {
+                    tensors.append(OutgoingTensor(part, shape: shape, as: entry.type == .bf16 ? .bf16 : .f32) { range in
+                        entry.floats((range.lowerBound + first)..<(range.upperBound + first))
+                    })
+                }
+            }
+        }
+        return tensors
+    }
+
+    private static func json(_ object: [String: Any], to path: String) throws {
+        let data = try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes])
+        try data.write(to: URL(filePath: path))
+    }
+
+    private static func index(_ base: BaseFile, hasVAE: Bool) -> [String: Any] {
+        var index: [String: Any] = [
+            "_class_name": "DiTPipeline", "scheduler": ["diffusers", "DDIMScheduler"], "transformer": ["diffusers", "DiTTransformer2DModel"],
+        ]
+        if hasVAE { index["vae"] = ["diffusers", "AutoencoderKL"] }
+        if !base.card.classNames.isEmpty {
+            index["id2label"] = Dictionary(uniqueKeysWithValues: base.card.classNames.enumerated().map { ("\($0)", $1) })
+        }
+        return index
+    }
+
+    private static func transformerConfig(_ c: DiTConfiguration) -> [String: Any] {
+        [
+            "_class_name": "DiTTransformer2DModel", "activation_fn": "gelu-approximate", "attention_bias": true,
+            "attention_head_dim": c.headDimension, "dropout": 0, "in_channels": c.inChannels, "norm_elementwise_affine": false,
+            "norm_eps": 1e-5, "norm_num_groups": 32, "norm_type": "ada_norm_zero", "num_attention_heads": c.numHeads,
+            "num_embeds_ada_norm": c.numClasses, "num_layers": c.depth, "out_channels": c.outChannels, "patch_size": c.patchSize,
+            "sample_size": c.inputSize, "upcast_attention": false,
+        ]
+    }
+
+    private static var scheduleConfig: [String: Any] {
+        [
+            "_class_name": "DDIMScheduler", "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": false,
+            "num_train_timesteps": 1000, "prediction_type": "epsilon", "set_alpha_to_one": true, "steps_offset": 0,
+        ]
+    }
+}

@@ -1,0 +1,123 @@
+import AdapterFormat
+import Foundation
+import Glibc
+
+/// What a snapshot holds.
+package struct SnapshotReport: Sendable, Hashable {
+    /// The new store's folder, absolute.
+    package let path: String
+    /// The moment of the source that it shows.
+    package let generation: UInt64
+    package let names: Int
+    package let adapters: Int
+    package let bases: Int
+    /// Base files that share their bytes on the disk with the source; the others were copied.
+    package let linkedBases: Int
+    /// Bytes of the data file and of all base files.
+    package let bytes: Int
+}
+
+extension AdapterStore {
+    /// Writes a compact store of its own with everything that this one holds at one moment, while others read and change it.
+    ///
+    /// The folder appears complete or not at all; what a killed snapshot to the same place left beside it is removed.
+    /// - Parameter copyingBases: copies and hashes base files even where a second name for the same bytes would do.
+    /// - Throws: `pathTaken` where anything is there already, `badFile` without a parent folder, `damaged`, `digestMismatch`,
+    ///   `networkFileSystem`, `diskFull`, `permission`.
+    package func snapshot(at destination: String, copyingBases: Bool = false) throws(StoreError) -> SnapshotReport {
+        let destination = try AdapterStore.absolute(destination)
+        if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
+        let parent = (destination as NSString).deletingLastPathComponent
+        try FileCalls.refuseNetworkFileSystem(parent)
+        let stem = ".\((destination as NSString).lastPathComponent)."
+        AdapterStore.removeAbandoned(in: parent, stem)
+        let building = "\(parent)/\(stem)\(UUID().uuidString)\(AdapterStore.snapshotSuffix)"
+        try AdapterStore.makeFolder(building + "/bases")
+        do throws(StoreError) {
+            // Held while it is written, so that the next snapshot tells it from one that was abandoned.
+            let mark = try FileCalls.open(building, O_RDONLY | O_DIRECTORY)
+            defer { close(mark) }
+            flock(mark, LOCK_EX | LOCK_NB)
+            // Who may not look into the source may not look into its copy.
+            if let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] {
+                try? FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: building)
+            }
+            let report = try fill(building, for: destination, copyingBases)
+            for folder in ["\(building)/bases", building] { try FileCalls.synchronizeFolder(folder) }
+            if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
+            try FileCalls.rename(building, to: destination)
+            try FileCalls.synchronizeFolder(parent)
+            return report
+        } catch {
+            try? FileManager.default.removeItem(atPath: building)
+            throw error
+        }
+    }
+
+    private static let snapshotSuffix = ".snapshot"
+
+    /// Base files never change under their name, so only one that goes meanwhile can be missed, and then all is tried again.
+    private func fill(_ building: String, for destination: String, _ copyingBases: Bool) throws(StoreError) -> SnapshotReport {
+        for _ in 0..<8 {
+            var placed: [Digest: Bool] = [:]
+            for base in try listBases() { placed[base.digest] = try place(base.digest, in: building, copyingBases) }
+            try copyDataFile(to: building + "/data.mdb")
+            let copy = try AdapterStore.open(at: building, options: options)
+            let entries = try copy.listBases()
+            let bases = entries.map(\.digest)
+            // Bases, and autoencoders of bases, that came while the others were placed.
+            for entry in entries where placed[entry.digest] == nil || entry.vae.map({ !FileManager.default.fileExists(atPath: $0.path) }) ?? false {
+                placed[entry.digest] = try place(entry.digest, in: building, copyingBases)
+            }
+            for digest in placed.keys where !bases.contains(digest) {
+                try? FileManager.default.removeItem(atPath: "\(building)/bases/\(digest).safetensors")
+            }
+            guard bases.allSatisfy({ placed[$0] != nil }) else { continue }
+            let statistics = try copy.statistics()
+            return SnapshotReport(
+                path: destination, generation: statistics.generation, names: statistics.names, adapters: statistics.adapters, bases: bases.count,
+                linkedBases: bases.count { placed[$0] == true }, bytes: statistics.usedBytes + statistics.baseBytes)
+        }
+        throw .system(path: destination, reason: "bases came and went faster than they could be copied")
+    }
+
+    /// A base's file, and that of its autoencoder.
+    /// - Returns: whether they are shared with the source; nil where the base has been removed meanwhile.
+    private func place(_ digest: Digest, in building: String, _ copying: Bool) throws(StoreError) -> Bool? {
+        do throws(StoreError) {
+            let entry = try base(digest)
+            var isShared = try place(entry.path, digest, in: building, copying)
+            if let vae = entry.vae { isShared = try place(vae.path, vae.digest, in: building, copying) && isShared }
+            return isShared
+        } catch {
+            do throws(StoreError) { _ = try base(digest) } catch { if case .baseNotFound = error { return nil } }
+            throw error
+        }
+    }
+
+    /// - Returns: whether the file is shared with the source.
+    private func place(_ source: String, _ digest: Digest, in building: String, _ copying: Bool) throws(StoreError) -> Bool {
+        let target = "\(building)/bases/\(URL(filePath: source).lastPathComponent)"
+        // There from an earlier try, or another base's.
+        try? FileManager.default.removeItem(atPath: target)
+        if !copying, try FileCalls.link(source, to: target) { return true }
+        var file = try ImportedFile(copying: source, into: building + "/bases")
+        guard file.digest == digest else { throw .digestMismatch(item: "base file '\(source)'", expected: digest, found: file.digest) }
+        try file.place(at: target, in: building + "/bases")
+        return false
+    }
+
+    private func copyDataFile(to path: String) throws(StoreError) {
+        let output = try FileCalls.open(path, O_RDWR | O_CREAT | O_TRUNC)
+        defer { close(output) }
+        try environment.copy(to: output)
+        guard fsync(output) == 0 else { throw .of(code: errno, path: path) }
+    }
+
+    private static func removeAbandoned(in parent: String, _ stem: String) {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+        for file in files where file.hasPrefix(stem) && file.hasSuffix(snapshotSuffix) && ImportedFile.isLeftOver("\(parent)/\(file)") {
+            try? FileManager.default.removeItem(atPath: "\(parent)/\(file)")
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import AdapterFormat
+import Foundation
+import LatentCodec
+import TensorFiles
+import TensorMath
+
+/// The encoder's posteriors of training images on disk, so that each image is encoded once: a file per image under the digests of
+/// the autoencoder and of the image. A run draws a fresh sample of the posterior each time it takes the image.
+package struct LatentCache {
+    private let folder: String
+    private let codec: LatentCodec
+
+    /// - Parameters:
+    ///   - folder: made if need be; caches of any data sets and autoencoders share it.
+    ///   - digest: of the autoencoder's file.
+    package init(folder: String, codec: LatentCodec, digest: Digest) throws {
+        self.folder = "\(folder)/\(digest)"
+        self.codec = codec
+        do {
+            try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
+        } catch {
+            throw TensorFileError.unwritable(path: self.folder, reason: error.localizedDescription)
+        }
+    }
+
+    /// The posteriors of every image, and of its mirror image where runs flip: read where they are known, else encoded and kept.
+    /// A cache that was cut short goes on where it ended.
+    /// - Parameter onImage: called after each image with how many are done and how many of these had to be encoded.
+    package func posteriors(
+        of data: TrainingData, mirrored: Bool, pool: ComputePool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
+    ) throws -> LatentTable {
+        let c = codec.configuration
+        var encoder: LatentEncoder?
+        var table = LatentTable(
+            count: c.latentChannels * (data.size / c.downsampling) * (data.size / c.downsampling), orientations: mirrored ? 2 : 1, c)
+        let image = Memory(capacity: 3 * data.size * data.size + 16).take(3 * data.size * data.size)
+        var encoded = 0
+        for index in 0..<data.count {
+            data.copy(index, flipped: false, into: image)
+            let path = path(of: image)
+            if let known = try read(path, table) {
+                table.append(known)
+            } else {
+                let working = try encoder ?? LatentEncoder(codec, height: data.size, width: data.size, pool: pool)
+                encoder = working
+                let posteriors = (0..<table.orientations).map { orientation in
+                    data.copy(index, flipped: orientation == 1, into: image)
+                    return image.withSpan { working.encode($0) }
+                }
+                try write(posteriors, to: path)
+                table.append(posteriors)
+                encoded += 1
+            }
+            onImage(index + 1, encoded)
+        }
+        return table
+    }
+
+    private func path(of image: Matrix) -> String {
+        let bytes = SafetensorsWriter.encoded([OutgoingTensor("image", shape: [image.count], image.array)])
+        return "\(folder)/\(Digest(of: bytes)).safetensors"
+    }
+
+    /// nil where the file is not there, or holds fewer orientations than are wanted.
+    private func read(_ path: String, _ table: LatentTable) throws -> [LatentPosterior]? {
+        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        let file = try TensorFile(path: path)
+        let mean = try file.floats("mean"), logVariance = try file.floats("logvar")
+        guard mean.count == logVariance.count, mean.count >= table.orientations * table.count else { return nil }
+        return (0..<table.orientations).map { orientation in
+            let range = (orientation * table.count)..<((orientation + 1) * table.count)
+            return LatentPosterior(mean: Array(mean[range]), logVariance: Array(logVariance[range]))
+        }
+    }
+
+    private func write(_ posteriors: [LatentPosterior], to path: String) throws {
+        let shape = [posteriors.count, posteriors[0].mean.count]
+        try SafetensorsWriter.write(
+            [
+                OutgoingTensor("mean", shape: shape, posteriors.flatMap(\.mean)),
+                OutgoingTensor("logvar", shape: shape, posteriors.flatMap(\.logVariance)),
+            ], to: path)
+    }
+}
+
+/// Posteriors of a data set's images in memory, in the images' order: straight, and mirrored where `orientations` is 2.
+package struct LatentTable: Sendable {
+    /// Values of one latent, (C h w).
+    package let count: Int
+    package let orientations: Int
+    private let scalingFactor, shiftFactor: Float
+    private var means: [Float] = []
+    private var deviations: [Float] = []
+
+    init(count: Int, orientations: Int, _ configuration: CodecConfiguration) {
+        self.count = count
+        self.orientations = orientations
+        scalingFactor = configuration.scalingFactor
+        shiftFactor = configuration.shiftFactor
+    }
+
+    mutating func append(_ posteriors: [LatentPosterior]) {
+        for posterior in posteriors {
+            means += posterior.mean
+            deviations += posterior.logVariance.map { Foundation.exp($0 / 2) }
+        }
+    }
+
+    /// A sample of image `index` in the diffusion network's scale: (mean + deviation noise - shift) scale.
+    /// - Parameter x: holds standard normal noise (C h w), and is overwritten with the sample.
+    package func sample(_ index: Int, flipped: Bool, into x: Matrix) {
+        let start = (index * orientations + (flipped ? orientations - 1 : 0)) * count
+        x.withMutableSpan { x in
+            for i in 0..<count { x[i] = (means[start + i] + deviations[start + i] * x[i] - shiftFactor) * scalingFactor }
+        }
+    }
+
+    /// The same images chosen and ordered anew, as a data set's part is.
+    package func choosing(_ images: [Int]) -> LatentTable {
+        var table = self
+        let each = orientations * count
+        table.means = images.flatMap { means[($0 * each)..<(($0 + 1) * each)] }
+        table.deviations = images.flatMap { deviations[($0 * each)..<(($0 + 1) * each)] }
+        return table
+    }
+}

@@ -1,0 +1,94 @@
+import TensorMath
+
+/// What decides a network row's conditioning.
+package struct ConditionedRow: Hashable, Sendable {
+    /// t as the embedder takes it.
+    package let time: Float
+    /// Row of the class table.
+    package let classRow: Int
+    package let bankRow: Int
+
+    package init(time: Float, classRow: Int, bankRow: Int) {
+        self.time = time
+        self.classRow = classRow
+        self.bankRow = bankRow
+    }
+}
+
+/// The adaLN outputs of the rows at hand and of those that will come: the steps of a request are known when it starts, so one product
+/// computes many of them, reading the modulation matrices (a third of a DiT) once.
+///
+/// A ring of rows: what was computed longest ago gives way. A row is named by its timestep, class and what the bank holds at the moment,
+/// so a swap leaves nothing stale.
+struct ModulationTable {
+    let state: ConditioningState
+    /// Enough rows for one reading of the matrices to be paid for.
+    static let rowsAtOnce = 32
+    private let capacity: Int
+    /// Rows of one product at most.
+    private let stretch: Int
+    private var start = 0
+    private var places: [Name: Int] = [:]
+    private var names: [Name?]
+
+    fileprivate struct Name: Hashable {
+        let time: Float
+        let classRow: Int
+        let installation: UInt64
+    }
+
+    /// - Parameter rows: rows of one call at most.
+    init(_ model: PackedDiT, rows: Int) {
+        let c = model.configuration
+        let bytesPerRow = 4 * c.hiddenSize * (6 * c.depth + 2)
+        stretch = max(rows, ModulationTable.rowsAtOnce)
+        capacity = max(2 * stretch, 64 << 20 / bytesPerRow)
+        state = ConditioningState(c, rows: capacity)
+        names = [Name?](repeating: nil, count: capacity)
+    }
+
+    /// The place of each row's conditioning in `state`, computed where it is not there yet.
+    /// - Parameter ahead: rows of calls to come, the next first; asked for only when something has to be computed.
+    mutating func places(
+        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], bank: TunableBank, model: PackedDiT, team: Team
+    ) -> [Int] {
+        let wanted = rows.map { Name($0, bank) }
+        if let known = known(wanted) { return known }
+        if start + stretch > capacity { start = 0 }
+        for place in start..<(start + stretch) {
+            if let name = names[place] { places[name] = nil }
+            names[place] = nil
+        }
+        var end = start
+        var chosen: [ConditionedRow] = []
+        for row in rows + ahead() where end < start + stretch {
+            let name = Name(row, bank)
+            guard places[name] == nil else { continue }
+            places[name] = end
+            names[end] = name
+            chosen.append(row)
+            end += 1
+        }
+        model.condition(
+            state, from: start, times: chosen.map(\.time), classes: chosen.map(\.classRow), tunables: chosen.map { bank.rows[$0.bankRow] },
+            team: team)
+        start = end
+        guard let known = known(wanted) else { preconditionFailure("\(rows.count) rows in a table of \(capacity)") }
+        return known
+    }
+
+    private func known(_ wanted: [Name]) -> [Int]? {
+        var found: [Int] = []
+        for name in wanted {
+            guard let place = places[name] else { return nil }
+            found.append(place)
+        }
+        return found
+    }
+}
+
+extension ModulationTable.Name {
+    fileprivate init(_ row: ConditionedRow, _ bank: TunableBank) {
+        self.init(time: row.time, classRow: row.classRow, installation: bank.installation(row: row.bankRow))
+    }
+}

@@ -1,0 +1,95 @@
+import TensorMath
+
+/// One DiT block as sampling runs it: the function of `TransformerBlock.forward` for one image, its four matrices packed.
+///
+/// Each product's sums are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. That closure is also
+/// the place for what an adapter may add to a linear layer of one image: the sums are there before the bias, the layer's input
+/// beside them, and the packed matrix is not touched.
+struct PackedBlock: Sendable {
+    let qkv: PackedMatrix  // (3D, D)
+    let proj: PackedMatrix  // (D, D)
+    let fc1: PackedMatrix  // (4D, D)
+    let fc2: PackedMatrix  // (D, 4D)
+
+    /// Takes `a.x`, the residual stream (T, D), through the block.
+    func forward(_ a: SamplingPass, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, team: Team) {
+        let f = a.folded
+        f.fold(t, modulation: modulation)
+        norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, team)
+        multiply(a.normed, qkv, a, shape, team) { sums, rows in
+            biasGamma(sums, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
+        }
+        attend(a, shape, team)
+        multiply(a.projInput, proj, a, shape, team) { sums, rows in
+            addResidual(sums, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
+        }
+        norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, team)
+        multiply(a.normed, fc1, a, shape, team) { sums, rows in
+            biasGelu(sums, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
+        }
+        quantiseRows(a.activated, into: a.fc2Input, a, shape, team)
+        multiply(a.fc2Input, fc2, a, shape, team) { sums, rows in
+            addResidual(sums, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
+        }
+    }
+
+    /// The four products and nothing else, on whatever the pass holds: what the block's arithmetic alone costs.
+    func multiplyAlone(_ a: SamplingPass, shape: BlockShape, team: Team) {
+        for (x, w) in [(a.normed, qkv), (a.projInput, proj), (a.normed, fc1), (a.fc2Input, fc2)] {
+            multiply(x, w, a, shape, team) { _, _ in }
+        }
+    }
+
+    private func norm(_ a: SamplingPass, scale: Matrix, shift: Matrix, epsilon: Float, _ shape: BlockShape, _ team: Team) {
+        team.forEach(shape.tiles.parts) { part, lane in
+            let rows = shape.tiles.part(part)
+            normModulate(
+                a.x.rows(rows), scale: scale, shift: shift, epsilon: epsilon, line: a.lanes[lane].workspace.line, into: a.normed.rows(rows))
+        }
+    }
+
+    /// The tiles and panels of one product, each followed by its epilogue while the sums are in cache.
+    private func multiply(
+        _ x: Operand, _ w: PackedMatrix, _ a: SamplingPass, _ shape: BlockShape, _ team: Team,
+        epilogue: (_ sums: Sums, _ rows: Range<Int>) -> Void
+    ) {
+        team.forEach(shape.tiles.count * w.panels) { unit, lane in
+            let rows = shape.tiles.range(unit / w.panels)
+            epilogue(w.multiply(x.rows(rows), panel: unit % w.panels, in: a.lanes[lane].workspace), rows)
+        }
+    }
+
+    private func attend(_ a: SamplingPass, _ shape: BlockShape, _ team: Team) {
+        let D = a.x.columns
+        let hd = D / shape.heads
+        team.forEach(shape.heads) { head, lane in
+            let scratch = a.lanes[lane].attention
+            if a.qkv.form == .f32 {
+                Attention.forward(
+                    a.qkv.matrix, head: head, heads: shape.heads, scores: scratch.reshaped(a.x.rows, a.x.rows), into: a.attended.matrix)
+            } else {
+                let at = head * hd
+                attention(
+                    q: a.qkv.columns(at..<(at + hd)), k: a.qkv.columns((D + at)..<(D + at + hd)),
+                    v: a.qkv.columns((2 * D + at)..<(2 * D + at + hd)), scale: Attention.scale(hd), scratch: scratch,
+                    into: a.attended.columns(at..<(at + hd)))
+            }
+        }
+        quantiseRows(a.attended, into: a.projInput, a, shape, team)
+    }
+
+    private func quantiseRows(_ x: Operand, into bytes: Operand, _ a: SamplingPass, _ shape: BlockShape, _ team: Team) {
+        guard bytes.form == .u8 else { return }
+        team.forEach(shape.tiles.parts) { part, lane in
+            let rows = shape.tiles.part(part)
+            quantise(x.rows(rows), line: a.lanes[lane].workspace.line, into: bytes.rows(rows))
+        }
+    }
+}
+
+/// What all blocks of a network share.
+struct BlockShape: Sendable {
+    let tiles: Tiles
+    let heads: Int
+    let mlpNormEpsilon: Float
+}

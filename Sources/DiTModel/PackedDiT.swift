@@ -1,0 +1,136 @@
+import AdapterFormat
+import TensorMath
+
+/// The diffusion transformer as sampling runs it: the blocks' matrices packed once for one precision, all else in float32.
+///
+/// It holds no bias and no gamma, so an adapter is the same vector at every precision and a swap costs the same.
+package struct PackedDiT: Sendable {
+    package let configuration: DiTConfiguration
+    package let precision: Precision
+    package let preset: Preset
+    /// Embedders and modulations; the blocks' own four matrices lie in `blocks`.
+    let weights: Weights
+    let blocks: [PackedBlock]
+    let shape: BlockShape
+    /// Values of sums and bytes of scratch of the largest product.
+    let workspace: (sums: Int, scratch: Int)
+    private let ends: ImageEnds
+
+    /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order.
+    /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
+    package init(
+        _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original,
+        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
+    ) throws {
+        let tiles = Tiles(tokens: configuration.tokens)
+        let packer = Packer(tileRows: tiles.rows)
+        var packed: [String: PackedMatrix] = [:]
+        let elsewhere = Memory(capacity: 0).take(0, 0)
+        weights = try Weights(configuration) { name, rows, columns in
+            let matrix = try find(name, rows, columns)
+            guard PackedDiT.isLayer(name) else { return matrix }
+            let form = precision.operand(isMLPOutput: name.hasSuffix("mlp.fc2.weight"))
+            packed[name] = try PackedMatrix(matrix, form: form, with: packer)
+            return elsewhere
+        }
+        blocks = (0..<configuration.depth).map { i in
+            func layer(_ name: String) -> PackedMatrix {
+                guard let matrix = packed["blocks.\(i).\(name)"] else { preconditionFailure("block \(i) has no \(name)") }
+                return matrix
+            }
+            return PackedBlock(
+                qkv: layer("attn.qkv.weight"), proj: layer("attn.proj.weight"), fc1: layer("mlp.fc1.weight"), fc2: layer("mlp.fc2.weight"))
+        }
+        self.configuration = configuration
+        self.precision = precision
+        self.preset = preset
+        shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
+        workspace = packer.workspace(sumsFor: Array(packed.values))
+        ends = ImageEnds(configuration, weights: weights)
+    }
+
+    /// Whether a name is that of one of a block's four matrices.
+    private static func isLayer(_ name: String) -> Bool {
+        ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"].contains(where: name.hasSuffix)
+    }
+
+    /// Whether a matrix is needed no more once it is packed.
+    package static func isPacked(_ name: String, at precision: Precision) -> Bool {
+        isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
+    }
+
+    /// Packs the matrices of a network in memory.
+    package init(_ model: DiT, precision: Precision = .f32) throws {
+        let names = Weights.names(model.configuration).map(\.name)
+        let matrices = Dictionary(uniqueKeysWithValues: zip(names, model.weights.all))
+        try self.init(model.configuration, precision: precision, preset: model.preset) { name, _, _ in
+            guard let matrix = matrices[name] else { preconditionFailure("the network has no matrix \(name)") }
+            return matrix
+        }
+    }
+
+    /// Bytes of the packed copies.
+    package var packedBytes: Int { blocks.reduce(0) { $0 + $1.qkv.bytes + $1.proj.bytes + $1.fc1.bytes + $1.fc2.bytes } }
+
+    /// Conditioning of `classes.count` rows of `state` from `first` on.
+    package func condition(
+        _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], team: Team = .solo
+    ) {
+        Conditioning.forward(
+            state, from: first, times: times, classes: classes, tunables: tunables, weights: weights, preset: preset, team: team)
+    }
+
+    /// Takes one image through the network.
+    /// - Parameters:
+    ///   - x: (C S S).
+    ///   - row: of the conditioning.
+    ///   - tunables: the image's domain.
+    ///   - out: (Cout S S).
+    ///   - stack: whether the blocks run, or what they add is given.
+    ///   - onStage: sees the tokens (T, D) that enter block 0 and then each block's output.
+    package func forward(
+        _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, stack: BlockStack = .run, team: Team = .solo,
+        into out: Matrix, onStage: (Matrix) -> Void = { _ in }
+    ) {
+        ends.embed(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)
+        onStage(pass.x)
+        if case .skip(let residual) = stack {
+            add(residual, to: pass.x)
+            return ends.finish(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.last, into: out)
+        }
+        if case .keep(let residual) = stack { residual.copy(from: pass.x) }
+        for (i, block) in blocks.enumerated() {
+            block.forward(pass, tunables: tunables.blocks[i], modulation: conditioning.block(i).row(row), shape: shape, team: team)
+            onStage(pass.x)
+        }
+        if case .keep(let residual) = stack { pass.x.differ(from: residual) }
+        ends.finish(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.last, into: out)
+    }
+
+    /// The products of the blocks and nothing else, for benchmarks.
+    package func multiplyAlone(_ pass: SamplingPass, team: Team = .solo) {
+        for block in blocks { block.multiplyAlone(pass, shape: shape, team: team) }
+    }
+
+    /// A few images of one domain one after the other, on this thread: for checks rather than for speed.
+    /// - Parameters:
+    ///   - x: (n, C S S).
+    ///   - out: (n, Cout S S).
+    ///   - onStage: sees the tokens that enter block 0 and each block's output, of all images (n T D).
+    package func forward(
+        x: Matrix, times: [Float], classes: [Int], tunables: Tunables, into out: Matrix, onStage: (([Float]) -> Void)? = nil
+    ) {
+        let conditioning = ConditioningState(configuration, rows: x.rows)
+        condition(conditioning, times: times, classes: classes, tunables: [Tunables](repeating: tunables, count: x.rows))
+        let pass = SamplingPass(self)
+        var stages = [[Float]](repeating: [], count: onStage == nil ? 0 : blocks.count + 1)
+        for image in 0..<x.rows {
+            var stage = 0
+            forward(pass, x: x.row(image), conditioning: conditioning, row: image, tunables: tunables, into: out.row(image)) { values in
+                if !stages.isEmpty { stages[stage] += values.array }
+                stage += 1
+            }
+        }
+        if let onStage { stages.forEach(onStage) }
+    }
+}

@@ -1,0 +1,54 @@
+import Foundation
+import TensorFiles
+
+/// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`reference/dit.md` section 11).
+package struct CodecConfiguration: Sendable, Hashable {
+    package var inChannels, outChannels, latentChannels: Int
+    /// Channels of each level, the image's own first.
+    package var blockOutChannels: [Int]
+    package var layersPerBlock: Int
+    package var normNumGroups = 32
+    /// The network's latents are the encoder's, less the shift, times this.
+    package var scalingFactor: Float = 0.18215
+    package var shiftFactor: Float = 0
+    package var hasMidAttention: Bool
+
+    /// Pixels of one latent pixel, along a side.
+    package var downsampling: Int { 1 << (blockOutChannels.count - 1) }
+}
+
+/// The fields of a diffusers config.json that the tensors do not show; each may be missing or null.
+struct CodecFields: Decodable {
+    var normNumGroups: Int?
+    var scalingFactor: Float?
+    var shiftFactor: Float?
+    var actFn: String?
+    var latentsMean: [Float]?
+
+    enum CodingKeys: String, CodingKey {
+        case normNumGroups = "norm_num_groups"
+        case scalingFactor = "scaling_factor"
+        case shiftFactor = "shift_factor"
+        case actFn = "act_fn"
+        case latentsMean = "latents_mean"
+    }
+
+    /// From the file's own metadata, else from the `config.json` beside it, else nothing.
+    init(_ file: TensorFile) throws {
+        let beside = URL(filePath: file.path).deletingLastPathComponent().appending(path: "config.json")
+        guard let text = file.metadata["config"].map({ Data($0.utf8) }) ?? (try? Data(contentsOf: beside)) else { return }
+        do {
+            self = try JSONDecoder().decode(CodecFields.self, from: text)
+        } catch {
+            throw LatentCodecError.badConfiguration(file: file.path, reason: "\(error)")
+        }
+        if let actFn, !["silu", "swish"].contains(actFn) {
+            throw LatentCodecError.unsupported(file: file.path, field: "act_fn", value: actFn, wanted: "silu")
+        }
+        if let latentsMean {
+            throw LatentCodecError.unsupported(file: file.path, field: "latents_mean", value: "\(latentsMean)", wanted: "null")
+        }
+    }
+
+    private init() {}
+}

@@ -1,0 +1,72 @@
+import AdapterFormat
+import DiTModel
+import ImageFiles
+import LatentCodec
+import TensorMath
+
+/// Latents to pictures: those of a pixel-space base are pictures themselves, others go through the base's autoencoder.
+struct PictureMaker {
+    /// Side of a picture.
+    let side: Int
+    private let decoder: LatentDecoder?
+    private let preset: Preset
+
+    /// - Parameters:
+    ///   - size: side of a latent.
+    ///   - channels: of a latent.
+    /// - Returns: nil for latents without an autoencoder.
+    init?(channels: Int, size: Int, codec: LatentCodec?, _ kind: ConvolutionKind, preset: Preset, pool: ComputePool) throws {
+        self.preset = preset
+        guard let codec else {
+            guard channels == 3 else { return nil }
+            (decoder, side) = (nil, size)
+            return
+        }
+        guard codec.configuration.latentChannels == channels, codec.configuration.outChannels == 3 else {
+            throw SamplingEngineError.otherCodec(
+                file: codec.file.path, channels: codec.configuration.latentChannels, wanted: channels)
+        }
+        let decoder = try LatentDecoder(codec, latentHeight: size, latentWidth: size, pool: pool, kind)
+        (self.decoder, side) = (decoder, decoder.imageSize.height)
+    }
+
+    /// Whether a picture costs as much as a network call.
+    var decodes: Bool { decoder != nil }
+
+    /// - Parameter latent: (C S S).
+    func picture(_ latent: [Float]) -> RGBImage {
+        guard let decoder else { return RGBImage(latent, side: side, halvesUp: false) }
+        // The two implementations differ in where exact halves go (`reference/dit.md` section 7.6).
+        return RGBImage(decoder.decode(latent.span), side: side, halvesUp: preset == .original)
+    }
+}
+
+/// A picture to make, after the network call that left its latent.
+struct PendingPicture {
+    enum Kind {
+        case preview(number: Int)
+        /// The image itself; `isLast` where all others of the request have taken their last step.
+        case image(digest: Digest, isLast: Bool)
+    }
+
+    let request: RequestID
+    let image: Int
+    let kind: Kind
+    let latent: [Float]
+}
+
+extension RGBImage {
+    /// A square picture from (3 S S) in -1...1, clamped.
+    /// - Parameter halvesUp: whether a value halfway between two bytes becomes the larger one rather than the even one.
+    init(_ values: [Float], side: Int, halvesUp: Bool) {
+        self.init(width: side, height: side)
+        let plane = side * side, rule: FloatingPointRoundingRule = halvesUp ? .toNearestOrAwayFromZero : .toNearestOrEven
+        for index in 0..<plane {
+            for channel in 0..<3 {
+                let value = (values[channel * plane + index] + 1) * 127.5
+                // What is not a number becomes 0 too.
+                pixels[index * 3 + channel] = value > 0 ? UInt8(min(value, 255).rounded(rule)) : 0
+            }
+        }
+    }
+}

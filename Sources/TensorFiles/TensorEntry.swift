@@ -1,0 +1,131 @@
+/// One tensor of a file: its name, form, and where its elements lie.
+package struct TensorEntry: Sendable {
+    package let name: String
+    package let type: ElementType
+    package let shape: [Int]
+    /// Stacked along the first side, in order; one, but for tensors that were put together from several.
+    let parts: [TensorPart]
+
+    init(name: String, type: ElementType, shape: [Int], parts: [TensorPart]) {
+        (self.name, self.type, self.shape, self.parts) = (name, type, shape, parts)
+    }
+
+    package var count: Int { shape.reduce(1, *) }
+
+    /// Where the bytes lie in a mapped file; nil where they are not in one piece in row-major order.
+    package var mapped: (file: MappedFile, range: Range<Int>)? {
+        guard parts.count == 1, let part = parts.first, part.isContiguous else { return nil }
+        return (part.file, part.offset..<(part.offset + part.count * type.size))
+    }
+
+    package func renamed(_ name: String) -> TensorEntry { TensorEntry(name: name, type: type, shape: shape, parts: parts) }
+
+    /// Several tensors as one, stacked along the first side; nil where their types or other sides differ.
+    package static func stacked(_ name: String, _ entries: [TensorEntry]) -> TensorEntry? {
+        guard let first = entries.first else { return nil }
+        let fits = entries.allSatisfy { $0.type == first.type && !$0.shape.isEmpty && $0.shape.dropFirst() == first.shape.dropFirst() }
+        // Sides beside a side of 0 may be of any size.
+        guard fits, entries.allSatisfy({ $0.count > 0 }) else { return nil }
+        let rows = entries.reduce(0) { $0 + $1.shape[0] }
+        return TensorEntry(name: name, type: first.type, shape: [rows] + first.shape.dropFirst(), parts: entries.flatMap(\.parts))
+    }
+
+    /// Elements `range` in row-major order as float32; the type must be a floating-point type.
+    package func floats(_ range: Range<Int>) -> [Float] {
+        switch type {
+        case .f32: elements(range, of: Float.self) { $0 }
+        case .bf16: elements(range, of: UInt16.self, convert: BFloat16.value)
+        case .f16: elements(range, of: UInt16.self) { Float(Float16(bitPattern: $0)) }
+        case .f64: elements(range, of: Double.self) { Float($0) }
+        default: preconditionFailure("'\(name)' is \(type.rawValue), no floating-point type")
+        }
+    }
+
+    /// The values in row-major order, a MiB of float32 at a time, until `body` returns false; whether it never did.
+    private func allPieces(_ body: (Range<Int>) -> Bool) -> Bool {
+        stride(from: 0, to: count, by: 1 << 18).allSatisfy { body($0..<min(count, $0 + 1 << 18)) }
+    }
+
+    /// Whether every value is a finite number; the type must be a floating-point type.
+    package var isFinite: Bool { allPieces { floats($0).allSatisfy(\.isFinite) } }
+
+    /// Whether another tensor has the same shape and, bit for bit, the same values as float32.
+    package func hasSameValues(as other: TensorEntry) -> Bool {
+        guard shape == other.shape, type.isFloatingPoint, other.type.isFloatingPoint else { return false }
+        return allPieces { zip(floats($0), other.floats($0)).allSatisfy { $0.bitPattern == $1.bitPattern } }
+    }
+
+    /// Elements `range` in row-major order, each made from its stored bits.
+    func elements<Stored: BitwiseCopyable, Element>(_ range: Range<Int>, of: Stored.Type, convert: (Stored) -> Element) -> [Element] {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "elements \(range) of \(count) in '\(name)'")
+        var values: [Element] = []
+        values.reserveCapacity(range.count)
+        var first = 0
+        for part in parts {
+            let own = range.clamped(to: first..<(first + part.count))
+            part.forEachRun(in: (own.lowerBound - first)..<(own.upperBound - first)) { start, count, step in
+                part.file.append(count, from: part.offset + start * MemoryLayout<Stored>.size, step: step * MemoryLayout<Stored>.size, to: &values, convert: convert)
+            }
+            first += part.count
+        }
+        return values
+    }
+}
+
+/// Elements of a mapped file, `strides` apart along each side: views, transposes and shared storages are all this.
+struct TensorPart: Sendable {
+    let file: MappedFile
+    /// Byte of the first element.
+    let offset: Int
+    let shape: [Int]
+    /// In elements, none negative.
+    let strides: [Int]
+
+    init(file: MappedFile, offset: Int, shape: [Int], strides: [Int]) {
+        (self.file, self.offset, self.shape, self.strides) = (file, offset, shape, strides)
+    }
+
+    /// Row-major, without gaps.
+    init(file: MappedFile, offset: Int, shape: [Int]) {
+        var strides = [Int](repeating: 1, count: shape.count)
+        for side in shape.indices.dropLast().reversed() { strides[side] = strides[side + 1] &* max(shape[side + 1], 1) }
+        self.init(file: file, offset: offset, shape: shape, strides: strides)
+    }
+
+    var count: Int { shape.reduce(1, *) }
+    var isContiguous: Bool { count <= 1 || run.length == count && run.step == 1 }
+
+    /// The longest stretch of row-major neighbours that lie at one distance, and how many sides come before it; `count` is not 0.
+    private var run: (length: Int, step: Int, outer: Int) {
+        var (length, step, outer) = (1, 1, 0)
+        for side in shape.indices.reversed() where shape[side] != 1 {
+            if length == 1 {
+                (length, step) = (shape[side], strides[side])
+            } else if strides[side] == length * step {
+                length *= shape[side]
+            } else {
+                outer = side + 1
+                break
+            }
+        }
+        return (length, step, outer)
+    }
+
+    /// Calls `body` with the offset of the first element from the part's own, the count, and the distance, all in elements.
+    func forEachRun(in range: Range<Int>, _ body: (_ start: Int, _ count: Int, _ step: Int) -> Void) {
+        guard !range.isEmpty else { return }
+        let (length, step, outer) = run
+        var at = range.lowerBound
+        while at < range.upperBound {
+            let inner = at % length
+            let count = min(length - inner, range.upperBound - at)
+            var (index, start) = (at / length, inner * step)
+            for side in (0..<outer).reversed() {
+                start += index % shape[side] * strides[side]
+                index /= shape[side]
+            }
+            body(start, count, step)
+            at += count
+        }
+    }
+}

@@ -1,0 +1,136 @@
+import CKernels
+
+/// Rows of values between two layers, kept as the next product reads them: a view into memory that it keeps alive.
+@safe package struct Operand: @unchecked Sendable {
+    // @unchecked: as for `Matrix`, lanes are given disjoint rows or columns.
+    package enum Form: Sendable, Hashable {
+        case f32
+        case bf16
+        /// value = step (byte - zero), with one step and one zero point per row.
+        case u8
+
+        var bytes: Int {
+            switch self {
+            case .f32: 4
+            case .bf16: 2
+            case .u8: 1
+            }
+        }
+    }
+
+    package let form: Form
+    package let rows: Int
+    package let columns: Int
+    package let stride: Int
+    let base: UnsafeMutableRawPointer
+    let rowStep: UnsafeMutablePointer<Float>
+    let rowZero: UnsafeMutablePointer<Int32>
+    private let owner: AnyObject
+
+    init(
+        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowStep: UnsafeMutablePointer<Float>,
+        rowZero: UnsafeMutablePointer<Int32>, owner: AnyObject
+    ) {
+        self.form = form
+        self.rows = rows
+        self.columns = columns
+        self.stride = stride
+        unsafe self.base = base
+        unsafe self.rowStep = rowStep
+        unsafe self.rowZero = rowZero
+        self.owner = owner
+    }
+
+    package func rows(_ range: Range<Int>) -> Operand {
+        precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
+        let first = range.lowerBound
+        return unsafe Operand(
+            form, rows: range.count, columns: columns, stride: stride, base: base + first * stride * form.bytes,
+            rowStep: rowStep + first, rowZero: rowZero + first, owner: owner)
+    }
+
+    package func columns(_ range: Range<Int>) -> Operand {
+        precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
+        return unsafe Operand(
+            form, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * form.bytes, rowStep: rowStep,
+            rowZero: rowZero, owner: owner)
+    }
+
+    /// The values where they are float32.
+    package var matrix: Matrix {
+        precondition(form == .f32, "values of \(form) are no matrix")
+        return unsafe Matrix(
+            base: base.assumingMemoryBound(to: Float.self), rows: rows, columns: columns, stride: stride, owner: owner)
+    }
+
+    var halves: UnsafeMutablePointer<UInt16> { unsafe base.assumingMemoryBound(to: UInt16.self) }
+    var bytes: UnsafeMutablePointer<UInt8> { unsafe base.assumingMemoryBound(to: UInt8.self) }
+    var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
+}
+
+extension Memory {
+    /// The next `rows` x `columns` values of a form, with the rows' steps and zero points where it has them.
+    package func take(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Operand {
+        let values = take(Memory.floats(rows, columns, form))
+        let steps = take(form == .u8 ? rows : 0), zeros = take(form == .u8 ? rows : 0)
+        return unsafe Operand(
+            form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), rowStep: steps.base,
+            rowZero: UnsafeMutableRawPointer(zeros.base).assumingMemoryBound(to: Int32.self), owner: self)
+    }
+
+    /// What `take` of an operand takes from the plan.
+    package static func operandCount(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Int {
+        paddedCount(floats(rows, columns, form)) + (form == .u8 ? 2 * paddedCount(rows) : 0)
+    }
+
+    private static func floats(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Int { (rows * columns * form.bytes + 3) / 4 }
+}
+
+/// out = layer norm of x's rows * scale + shift, in the form of `out`.
+/// - Parameter line: scratch of one row.
+package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, line: Matrix, into out: Operand) {
+    precondition(
+        x.isContiguous && out.stride == out.columns && x.rows == out.rows && x.columns == out.columns && scale.count == x.columns
+            && shift.count == x.columns && line.count >= x.columns, "\(x.rows) x \(x.columns) into \(out.rows) x \(out.columns)")
+    switch out.form {
+    case .f32:
+        unsafe ck_norm_modulate(out.floats, x.base, scale.base, shift.base, nil, nil, x.rows, x.columns, epsilon)
+    case .bf16:
+        unsafe ck_norm_modulate_bf16(out.halves, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
+    case .u8:
+        unsafe ck_norm_modulate_u8(
+            out.bytes, out.rowStep, out.rowZero, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
+    }
+}
+
+/// bfloat16 rows to bytes, each row over its own range.
+package func quantise(_ x: Operand, line: Matrix, into out: Operand) {
+    precondition(
+        x.form == .bf16 && out.form == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
+            && x.columns == out.columns && line.count >= x.columns, "\(x.form) into \(out.form)")
+    unsafe ck_quantise_rows(out.bytes, out.rowStep, out.rowZero, x.halves, x.rows, x.columns, line.base)
+}
+
+/// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
+/// - Parameters:
+///   - q, k, v: (T, hd).
+///   - scratch: `attentionScratch` values.
+package func attention(q: Operand, k: Operand, v: Operand, scale: Float, scratch: Matrix, into out: Operand) {
+    precondition([q, k, v, out].allSatisfy { $0.form == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
+    precondition(q.stride == k.stride && q.stride == v.stride && scratch.count >= attentionScratch(tokens: q.rows, head: q.columns))
+    unsafe ck_attention_bf16(
+        out.halves, out.stride, q.halves, k.halves, v.halves, q.stride, q.rows, q.columns, scale, scratch.base)
+}
+
+/// Values of scratch that one head takes.
+package func attentionScratch(tokens: Int, head: Int) -> Int { Int(ck_attention_scratch(tokens, head) + 3) / 4 }
+
+/// The instruction set of the kernels, for logs and benchmarks.
+package var kernelDescription: String {
+    switch ck_current_level() {
+    case CK_AVX512_BF16: "AVX-512 with bfloat16"
+    case CK_AVX512: "AVX-512"
+    case CK_AVX2: "AVX2"
+    default: "scalar kernels"
+    }
+}

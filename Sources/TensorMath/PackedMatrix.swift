@@ -1,0 +1,181 @@
+import CKernels
+import COneDNN
+
+/// What keeps a matrix from being packed.
+package enum TensorMathError: Error, Equatable, CustomStringConvertible {
+    case cannotPack(outputs: Int, inputs: Int, reason: String)
+
+    package var description: String {
+        switch self {
+        case .cannotPack(let outputs, let inputs, let reason): "a matrix of \(outputs) x \(inputs) cannot be packed: \(reason)"
+        }
+    }
+}
+
+/// A frozen matrix [outputs, inputs] laid out once for products with tiles of rows, in panels of outputs that fit a cache.
+///
+/// A tile always goes through the same products of the same shapes, so a row's bytes depend on nothing but the row (law 5). The
+/// pages are read-only (law 7), and hold no value of any adapter (law 1).
+@safe package struct PackedMatrix: @unchecked Sendable {
+    // @unchecked: the addresses never change and the pages behind them are sealed.
+    package let outputs, inputs: Int
+    /// The form of the rows that it multiplies.
+    package let form: Operand.Form
+    package let panelOutputs: Int
+    private let storage: Storage
+    /// Per output: the step of its bytes, and the sum of them; empty but for u8 rows.
+    private let columnStep: Matrix
+    private let columnSum: UnsafeMutablePointer<Int32>
+
+    private enum Storage {
+        /// One stretch of memory per panel, in oneDNN's order.
+        case packed(PackedProduct, panels: [Matrix])
+        /// As it lies, multiplied by the BLAS, which packs at each call.
+        case plain(Matrix)
+    }
+
+    /// Whether matrices for rows of a form are copied when packed, or read where they lie.
+    package static func copies(_ form: Operand.Form) -> Bool { form != .f32 || hasPackedFloats }
+
+    package var panels: Int { outputs / panelOutputs }
+
+    /// Bytes of the packed copy.
+    package var bytes: Int {
+        if case .packed(_, let panels) = storage { panels.reduce(0) { $0 + $1.count * 4 } } else { 0 }
+    }
+
+    /// Packs `w` [outputs, inputs], for rows of the given form.
+    package init(_ w: Matrix, form: Operand.Form, with packer: Packer) throws(TensorMathError) {
+        outputs = w.rows
+        inputs = w.columns
+        self.form = form
+        panelOutputs = Packer.panel(outputs: w.rows, tileRows: packer.tileRows)
+        guard PackedMatrix.copies(form) else {
+            storage = .plain(w)
+            columnStep = w.rows(0..<0)
+            unsafe columnSum = UnsafeMutableRawPointer(w.base).assumingMemoryBound(to: Int32.self)
+            return
+        }
+        let product = try packer.product(form, outputs: panelOutputs, inputs: w.columns)
+        let panelCount = w.rows / panelOutputs
+        let each = Memory.paddedCount((product.packedBytes + 3) / 4)
+        let perOutput = form == .u8 ? w.rows : 0
+        let memory = Memory(capacity: panelCount * each + 2 * Memory.paddedCount(perOutput))
+        columnStep = memory.take(perOutput)
+        unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
+        let panels = (0..<panelCount).map { _ in memory.take(each) }
+        for (panel, packed) in panels.enumerated() {
+            let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
+            if form == .u8 {
+                let bytes = unsafe packer.quantised(w.rows(rows), step: columnStep.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
+                try unsafe product.pack(bytes, into: packed.base)
+            } else {
+                try unsafe product.pack(w.rows(rows).base, into: packed.base)
+            }
+        }
+        memory.seal()
+        storage = .packed(product, panels: panels)
+    }
+
+    /// The product of one tile of rows with one panel's outputs; the sums lie in the workspace until its next product.
+    package func multiply(_ x: Operand, panel: Int, in workspace: ProductWorkspace) -> Sums {
+        precondition(x.form == form && x.columns == inputs && x.stride == inputs, "\(x.columns) values of \(x.form) for \(inputs) of \(form)")
+        precondition(x.rows * panelOutputs <= workspace.sums.count)
+        let columns = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
+        switch storage {
+        case .packed(let product, let panels):
+            precondition(x.rows == product.rows, "a tile of \(x.rows) rows for \(product.rows)")
+            unsafe product.run(x.base, panels[panel].base, workspace.sums.base, scratch: workspace.scratch.base)
+        case .plain(let w):
+            TensorMath.multiply(
+                .plain(x.matrix), .transposed(w.rows(columns)),
+                into: workspace.sums.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs))
+        }
+        return unsafe Sums(
+            rows: x.rows, columns: columns,
+            values: ck_sums(
+                values: workspace.sums.base, stride: panelOutputs, row_step: form == .u8 ? UnsafePointer(x.rowStep) : nil,
+                row_zero: x.rowZero, column_step: columnStep.base + (form == .u8 ? columns.lowerBound : 0),
+                column_sum: columnSum + (form == .u8 ? columns.lowerBound : 0)))
+    }
+}
+
+/// Packs matrices for tiles of one height, and makes one product per shape of panel.
+package final class Packer {
+    let tileRows: Int
+    private var products: [Shape: PackedProduct] = [:]
+    private var bytes: [Int8] = []
+
+    private struct Shape: Hashable {
+        let form: Operand.Form
+        let outputs, inputs: Int
+    }
+
+    package init(tileRows: Int) { self.tileRows = tileRows }
+
+    /// Outputs of a panel: an even share of all whose sums with one tile stay within a core's cache.
+    static func panel(outputs: Int, tileRows: Int) -> Int {
+        let largest = max(16, 640 * 256 / tileRows)
+        let parts = stride(from: 2, through: outputs, by: 2).first { outputs.isMultiple(of: $0) && outputs / $0 <= largest }
+        return outputs / (parts ?? 1)
+    }
+
+    func product(_ form: Operand.Form, outputs: Int, inputs: Int) throws(TensorMathError) -> PackedProduct {
+        let shape = Shape(form: form, outputs: outputs, inputs: inputs)
+        if let found = products[shape] { return found }
+        let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs)
+        products[shape] = made
+        return made
+    }
+
+    /// The rows of w as bytes, valid until the next call.
+    func quantised(_ w: Matrix, step: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Int32>) -> [Int8] {
+        bytes = [Int8](repeating: 0, count: w.count)
+        unsafe ck_quantise_weights(&bytes, step, sum, w.base, w.rows, w.columns)
+        return bytes
+    }
+
+    /// Scratch bytes of the largest product made.
+    package func workspace(sumsFor matrices: [PackedMatrix]) -> (sums: Int, scratch: Int) {
+        (matrices.map { $0.panelOutputs * tileRows }.max() ?? 0, products.values.map(\.scratchBytes).max() ?? 0)
+    }
+}
+
+/// One oneDNN product, for all matrices of one shape.
+// @unchecked: oneDNN lets any number of threads run one primitive; its packed matrices and scratch come with each run.
+@safe final class PackedProduct: @unchecked Sendable {
+    let rows: Int
+    private let product: OpaquePointer
+    private let shape: od_product_shape
+
+    init(_ form: Operand.Form, rows: Int, outputs: Int, inputs: Int) throws(TensorMathError) {
+        let (x, w, out) = switch form {
+        case .f32: (OD_F32, OD_F32, OD_F32)
+        case .bf16: (OD_BF16, OD_BF16, OD_F32)
+        case .u8: (OD_U8, OD_S8, OD_S32)
+        }
+        shape = od_product_shape(rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: x, w: w, out: out, adding: false)
+        guard let made = unsafe od_product_create(shape, nil) else { throw PackedProduct.failure(outputs, inputs) }
+        unsafe product = made
+        self.rows = rows
+    }
+
+    deinit { unsafe od_product_destroy(product) }
+
+    var packedBytes: Int { unsafe od_product_packed_bytes(product) }
+    var scratchBytes: Int { unsafe od_product_scratch_bytes(product) }
+
+    func pack(_ w: UnsafeRawPointer, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
+        guard unsafe od_product_pack(product, packed, w) else { throw PackedProduct.failure(shape.n, shape.k) }
+    }
+
+    func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {
+        let done = unsafe od_product_run(product, x, packed, out, scratch)
+        // Shapes were settled when it was made: what is left is a machine without memory.
+        precondition(done, unsafe String(cString: od_error()))
+    }
+
+    private static func failure(_ outputs: Int, _ inputs: Int) -> TensorMathError {
+        .cannotPack(outputs: outputs, inputs: inputs, reason: unsafe String(cString: od_error()))
+    }
+}

@@ -1,0 +1,99 @@
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import DiTModel
+import Foundation
+import TensorFiles
+
+struct BaseImport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Take a base into the store, from any form that DiTs are published in.",
+        discussion: """
+            Example: adapterctl base import DiT-XL-2-256x256.pt --vae sd-vae-ft-ema/
+            Example: adapterctl base import DiT-XL-2-256/ --precision bf16
+            """)
+    @Argument(help: "A .pt or .bin of torch, safetensors (or the .index.json of shards), or a diffusers folder.") var path: String
+    @Option(help: "Attention heads, where neither the file nor a published size says.") var heads: Int?
+    @Option(help: "The name on the base's card (default: the file's own, or its file name).") var name: String?
+    @Option(help: "f32 or bf16: how the matrices are stored (default: as they are); bf16 halves them and is another base.") var precision: String?
+    @Option(help: "The autoencoder: a folder or file (default: that of the diffusers folder).") var vae: String?
+    @Option(help: "original or diffusers: whose function of the weights is meant.") var preset: String?
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Result: Encodable {
+        let digest: String
+        let name: String
+        /// The key of a torch file's dictionary that was taken.
+        let section: String?
+        let autoencoder: String?
+        let roundedFrom: String?
+    }
+
+    func run() throws {
+        let types: [String: ElementType] = ["f32": .f32, "bf16": .bf16]
+        let type = try precision.map { text in
+            guard let type = types[text] else { throw Failure.usage("--precision takes f32 or bf16, not '\(text)'") }
+            return type
+        }
+        let preset = try preset.map(presetNamed)
+        let store = try location.open()
+        let base = try BaseFile(path: path, heads: heads)
+        try base.checkMatrices()
+        let autoencoder = try vae.map { try AutoencoderFile(path: $0) } ?? base.autoencoder
+        try autoencoder?.checkValues()
+
+        let encoding = try base.encoding(as: type)
+        let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
+        let vaeContent = autoencoder.map { FileContent($0.encoding.pieces, digest: Digest(of: $0.encoding.pieces)) }
+        var card = base.card
+        if let name { card.name = name }
+        if let preset { card.preset = preset.rawValue }
+        if digest != base.digest { card.roundedFrom = base.digest }
+        card.vae = vaeContent?.digest
+        card.latentScale = autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
+        if let known = (try? store.base(digest)).flatMap({ try? JSONDecoder().decode(BaseCard.self, from: $0.card) }) {
+            card.complete(from: known)
+            card.name = name ?? known.name
+        }
+        try store.importBase(FileContent(encoding.pieces, digest: digest), vae: vaeContent, card: Data(try sortedJSON(card).utf8))
+
+        let result = Result(
+            digest: digest.description, name: card.name, section: base.file.section, autoencoder: card.vae?.description,
+            roundedFrom: card.roundedFrom?.description)
+        try output.report("base import", result) {
+            let c = base.configuration
+            let from = base.file.section.map { ", from '\($0)'" } ?? ""
+            let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
+            return "base \(card.name) is \(digest.short): \(c.depth) blocks of width \(c.hiddenSize)\(from)\(with)"
+        }
+    }
+}
+
+/// The preset of a name on the command line.
+func presetNamed(_ text: String) throws -> Preset {
+    guard let preset = Preset(rawValue: text) else { throw Failure.usage("--preset takes original or diffusers, not '\(text)'") }
+    return preset
+}
+
+struct BaseExport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Write a base as the reference's code or diffusers reads it.",
+        discussion: "Example: adapterctl base export --format diffusers -o DiT-XL-2-256/")
+    @Argument(help: "Name or digest, where the store has several.") var reference: String?
+    @Option(help: "original (one safetensors file) or diffusers (a folder).") var format = "original"
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file or the new folder to write.") var path: String
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let store = try location.open()
+        let base = try store.baseFile(reference)
+        switch format {
+        case "original": try SafetensorsWriter.write(base.exported(), to: path)
+        case "diffusers": try DiffusersFolder.write(base, autoencoder: store.base(base.digest).vae.map { try AutoencoderFile(path: $0.path) }, to: path)
+        default: throw Failure.usage("--format takes original or diffusers, not '\(format)'")
+        }
+        try output.report("base export", ["path": path, "digest": base.digest.description]) { "wrote \(base.card.name) \(base.digest.short) to \(path)" }
+    }
+}

@@ -1,0 +1,161 @@
+import AdapterFormat
+import ArgumentParser
+import DiTModel
+import Foundation
+import TensorMath
+
+struct BenchForward: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forward", abstract: "Seconds per network call, and with --error what a precision costs in exactness.",
+        discussion: """
+            Example: adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16
+            adapterctl bench forward --model DiT-XL/2 --rows 8 --domains 8 --precision int8
+            adapterctl bench forward --model DiT-XL/2 --rows 1 --precision int8 --error
+            """)
+    @Option(help: "Rows of one call.") var rows = 2
+    @Option(help: "Different adapters among the rows; above 1 the same call with one adapter is timed beside it.") var domains = 1
+    @Option var runs = 5
+    @Flag(help: "The relative error of the output against f32 at t = 20, 500 and 999.") var error = false
+    @Flag(help: .hidden) var turns = false
+    @OptionGroup var precision: PrecisionOption
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var output: OutputOptions
+
+    struct Result: Encodable {
+        let precision: String
+        let packedBytes: Int
+        let forward, productsAlone: Timing
+        /// A row's share of the conditioning, computed for as many rows at once as sampling does; part of `forward`.
+        let conditioningSecondsPerRow: Double
+        /// Operations a second of the whole call over those of the blocks' packed products alone.
+        let share: Double
+        let secondsPerRow, operationsPerSecond: Double
+        /// Seconds of the mixed call over those of the call with one adapter.
+        let mixedOverSingle: Double?
+        let errors: [OutputError]
+    }
+
+    /// Root mean square of the difference over that of the f32 output.
+    struct OutputError: Encodable {
+        let t: Int
+        let relative: Double
+    }
+
+    func run() throws {
+        guard (1...1024).contains(rows), (1...rows).contains(domains), (1...10_000).contains(runs) else {
+            throw Failure.usage("--rows is between 1 and 1024, --domains at most --rows, --runs at least 1")
+        }
+        let c = try model.configuration(), precision = try precision.chosen()
+        let network = try model.randomNetwork(c, precision)
+        let pool = ComputePool()
+        let call = NetworkCall(network, model, rows: rows, domains: domains, pool: pool)
+        let conditioning = call.conditioningSecondsPerRow(runs: runs)
+        func seconds(domains: Int) -> Double {
+            let start = ContinuousClock.now
+            call.forward(t: 500, domains: domains)
+            return (ContinuousClock.now - start) / .seconds(1) + conditioning * Double(rows)
+        }
+        if turns { return try takeTurns { seconds(domains: 1) } }
+        var single: [Double] = [], mixed: [Double] = []
+        // In turns, so that what else the machine does falls on both alike.
+        for run in 0...runs {
+            for count in Set([1, domains]).sorted() {
+                let time = seconds(domains: count)
+                if run > 0, count == 1 { single.append(time) }
+                if run > 0, count == domains { mixed.append(time) }
+            }
+        }
+        let timing = Timing(
+            "forward of \(rows) rows of \(model.model) at \(model.pixels) px, \(domains) domains, \(precision.rawValue)", seconds: mixed,
+            library: precision.libraries)
+        let alone = productsAlone(network, pool, precision)
+        // Per row: the blocks' products, and the two of attention.
+        let (T, D) = (Double(c.tokens), Double(c.hiddenSize))
+        let blocks = Double(c.depth) * 24 * T * D * D, attention = Double(c.depth) * 4 * T * T * D
+        let rate = (blocks + attention) * Double(rows) / timing.medianSeconds
+        let result = Result(
+            precision: precision.rawValue, packedBytes: network.packedBytes, forward: timing, productsAlone: alone, conditioningSecondsPerRow: conditioning,
+            share: rate / (blocks * Double(rows) / alone.medianSeconds), secondsPerRow: timing.medianSeconds / Double(rows),
+            operationsPerSecond: rate,
+            mixedOverSingle: domains > 1 ? timing.medianSeconds / Timing("", seconds: single).medianSeconds : nil,
+            errors: error ? try errors(call, against: model.randomNetwork(c, .f32), pool) : [])
+        try output.report("bench forward", result) { text(result) }
+    }
+
+    private func text(_ r: Result) -> String {
+        var lines = [
+            r.forward.line, r.productsAlone.line,
+            String(format: "%.0f G/s, %.0f %% of the arithmetic rate of the products alone", r.operationsPerSecond / 1e9, r.share * 100),
+            "\(readable(bytes: r.packedBytes)) of packed matrices; \(readable(seconds: r.conditioningSecondsPerRow)) a row of conditioning, \(DiTBatch.rowsAhead) rows at once",
+        ]
+        if let ratio = r.mixedOverSingle { lines.append(String(format: "%.3f of the time of one domain", ratio)) }
+        lines += r.errors.map { String(format: "relative error at t = %d: %.2e", $0.t, $0.relative) }
+        return (lines + [r.forward.machine]).joined(separator: "\n")
+    }
+
+    /// The matrix products of the blocks and nothing else, each image on its lane or shared, as the network calls them.
+    private func productsAlone(_ network: PackedDiT, _ pool: ComputePool, _ precision: Precision) -> Timing {
+        let passes = (0..<pool.lanes).map { _ in SamplingPass(network) }
+        let shared = SamplingPass(network, lanes: pool.lanes)
+        let dealt = rows / pool.lanes * pool.lanes
+        return Timing("the blocks' products alone", runs: runs, library: precision.libraries) {
+            pool.run { lane in
+                for _ in stride(from: lane, to: dealt, by: pool.lanes) { network.multiplyAlone(passes[lane]) }
+            }
+            for _ in dealt..<rows { network.multiplyAlone(shared, team: .pool(pool)) }
+        }
+    }
+
+    private func errors(_ call: NetworkCall, against reference: PackedDiT, _ pool: ComputePool) -> [OutputError] {
+        let exact = NetworkCall(reference, model, rows: rows, domains: 1, pool: pool)
+        return [20, 500, 999].map { t in
+            call.forward(t: Float(t), domains: 1)
+            exact.forward(t: Float(t), domains: 1)
+            let (a, b) = (call.out.array, exact.out.array)
+            let difference = zip(a, b).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+            let size = b.reduce(0.0) { $0 + Double($1) * Double($1) }
+            return OutputError(t: t, relative: (difference / size).squareRoot())
+        }
+    }
+}
+
+/// A network with random adapters and random latents, ready to be called.
+private struct NetworkCall {
+    let out: Matrix
+    private let batch: DiTBatch
+    private let x: Matrix
+    private let pool: ComputePool
+
+    init(_ network: PackedDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ComputePool) {
+        let c = network.configuration
+        let layout = TunableLayout(c)
+        self.pool = pool
+        let bank = TunableBank(layout, rows: domains, classRows: c.numClasses + 1)
+        let table = ClassTable(
+            names: (0..<c.numClasses).map(String.init), values: [Float](repeating: 0.1, count: (c.numClasses + 1) * c.hiddenSize))
+        for row in 0..<domains { bank.install(model.randomVector(layout, seed: UInt64(row)), table, row: row) }
+        batch = DiTBatch(network, bank: bank, rows: rows, pool: pool)
+        let plane = c.inputSize * c.inputSize
+        let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
+        x = memory.take(rows, c.inChannels * plane)
+        out = memory.take(rows, c.outChannels * plane)
+        NoiseStream(seed: 1, stream: 3).normals(into: x)
+    }
+
+    func forward(t: Float, domains: Int) {
+        batch.forward(
+            x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows),
+            bankRows: (0..<x.rows).map { $0 % domains }, into: out)
+    }
+
+    func conditioningSecondsPerRow(runs: Int) -> Double {
+        let rows = DiTBatch.rowsAhead
+        let state = ConditioningState(batch.model.configuration, rows: rows)
+        let timing = Timing("conditioning of \(rows) rows", runs: runs) {
+            batch.model.condition(
+                state, times: (0..<rows).map { Float($0 * 20) }, classes: [Int](repeating: 1, count: rows),
+                tunables: [Tunables](repeating: batch.bank.rows[0], count: rows), team: .pool(pool))
+        }
+        return timing.medianSeconds / Double(rows)
+    }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// A running `adapterd`, reached over its Unix socket.
+struct ServerSocket {
+    let path: String
+
+    struct Reply {
+        let status: Int
+        let retryAfter: Int?
+        let body: Data
+
+        func decoded<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            do { return try decoder.decode(type, from: body) } catch { throw Failure.unreachable("what answers is no adapterd that this program knows: \(error)") }
+        }
+    }
+
+    private struct ErrorBody: Decodable {
+        struct Content: Decodable {
+            let message: String
+            let code: String
+        }
+        let error: Content
+    }
+
+    /// One call on a connection of its own, which ends with the calling task.
+    /// - Throws: `unreachable`; an error status is a reply like any other.
+    func call(_ method: HTTPMethod, _ uri: String, body: Data? = nil) async throws -> Reply {
+        do {
+            let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(unixDomainSocketPath: path) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(wrappingChannelSynchronously: channel)
+                }
+            }
+            return try await channel.executeThenClose { inbound, outbound in
+                var head = HTTPRequestHead(version: .http1_1, method: method, uri: uri, headers: ["host": "localhost"])
+                head.headers.add(name: "content-length", value: "\(body?.count ?? 0)")
+                try await outbound.write(.head(head))
+                if let body { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body)))) }
+                try await outbound.write(.end(nil))
+                return try await reply(inbound)
+            }
+        } catch let failure as Failure {
+            throw failure
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw Failure.unreachable("no server answers at '\(path)': \(error)")
+        }
+    }
+
+    private func reply(_ parts: NIOAsyncChannelInboundStream<HTTPClientResponsePart>) async throws -> Reply {
+        var head: HTTPResponseHead?
+        var body = Data()
+        for try await part in parts {
+            switch part {
+            case .head(let received): head = received
+            case .body(let piece): body.append(contentsOf: piece.readableBytesView)
+            case .end:
+                guard let head else { break }
+                return Reply(status: Int(head.status.code), retryAfter: head.headers.first(name: "retry-after").flatMap(Int.init), body: body)
+            }
+        }
+        throw Failure.unreachable("the server at '\(path)' ended before it had answered")
+    }
+
+    /// A call that must answer with what was asked for. A full queue is waited for.
+    /// - Throws: `refused` with the server's own sentence.
+    func ask<Value: Decodable>(_ method: HTTPMethod, _ uri: String, body: Data? = nil) async throws -> Value {
+        while true {
+            let reply = try await call(method, uri, body: body)
+            if reply.status < 400 { return try reply.decoded() }
+            let error = try reply.decoded(ErrorBody.self).error
+            guard reply.status == 429, let seconds = reply.retryAfter else {
+                throw Failure.refused(error.message, status: reply.status, code: error.code)
+            }
+            try await Task.sleep(for: .seconds(seconds))
+        }
+    }
+}
+
+/// The result of the work, or `unreachable` after so many seconds.
+func within<Value: Sendable>(seconds: Int, _ path: String, _ work: @escaping @Sendable () async throws -> Value) async throws -> Value {
+    try await withThrowingTaskGroup(of: Value.self) { group in
+        group.addTask { try await work() }
+        group.addTask {
+            try await Task.sleep(for: .seconds(seconds))
+            throw Failure.unreachable("the server at '\(path)' does not answer within \(seconds) s")
+        }
+        defer { group.cancelAll() }
+        guard let first = try await group.next() else { throw CancellationError() }
+        return first
+    }
+}

@@ -1,0 +1,88 @@
+import AdapterFormat
+import AdapterTraining
+import Foundation
+import ImageFiles
+import LatentCodec
+import TensorFiles
+import TensorMath
+import Testing
+
+@Suite struct LatentCacheTests {
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "latents-\(UUID().uuidString)").path
+    private let pool = ComputePool(lanes: 2)
+    private let codec: LatentCodec
+
+    init() throws {
+        codec = try LatentCodec(
+            path: URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/vae-small.safetensors").path)
+    }
+
+    /// Pictures of 16 pixels that are no mirror images of themselves.
+    private func data(_ numbers: [Int]) -> TrainingData {
+        let images = numbers.map { number in
+            RGBImage(width: 16, height: 16, pixels: (0..<768).map { UInt8(($0 * $0 * (number + 1) / 7 + $0) % 256) })
+        }
+        return TrainingData(classNames: ["a", "b"], size: 16, images: images, labels: numbers.map { $0 % 2 }, summary: "test")
+    }
+
+    private func cache(_ digest: String = "vae") throws -> LatentCache {
+        try LatentCache(folder: folder, codec: codec, digest: Digest(of: Data(digest.utf8)))
+    }
+
+    /// The sample of image `index` with noise of one value everywhere.
+    private func sample(_ table: LatentTable, _ index: Int, flipped: Bool, noise: Float) -> [Float] {
+        let x = Memory(capacity: 256).take(table.count)
+        x.fill(noise)
+        table.sample(index, flipped: flipped, into: x)
+        return x.array
+    }
+
+    @Test func samplesAreThoseOfTheEncoder() throws {
+        let data = data([0, 1, 2])
+        let table = try cache().posteriors(of: data, mirrored: true, pool: pool)
+        let encoder = try LatentEncoder(codec, height: 16, width: 16, pool: pool)
+        let image = Memory(capacity: 1024).take(768)
+        for index in 0..<3 {
+            for flipped in [false, true] {
+                data.copy(index, flipped: flipped, into: image)
+                let posterior = image.withSpan { encoder.encode($0) }
+                for noise in [Float(0), 0.5] {
+                    let expected = zip(posterior.mean, posterior.logVariance).map { ($0 + exp($1 / 2) * noise) * 0.18215 }
+                    let got = sample(table, index, flipped: flipped, noise: noise)
+                    #expect(zip(got, expected).allSatisfy { abs($0 - $1) <= 1e-6 * max(1, abs($1)) })
+                }
+            }
+        }
+        #expect(sample(table, 0, flipped: false, noise: 0) != sample(table, 0, flipped: true, noise: 0))
+    }
+
+    @Test func everyImageIsEncodedOnce() throws {
+        var encoded = 0
+        func take(_ numbers: [Int], mirrored: Bool, digest: String = "vae") throws -> LatentTable {
+            try cache(digest).posteriors(of: data(numbers), mirrored: mirrored, pool: pool) { encoded = $1 }
+        }
+        let first = try take([0, 1], mirrored: true)
+        #expect(encoded == 2)
+        // One more image, in another order; its companions come from the disk, to the bit.
+        let second = try take([5, 1, 0], mirrored: true)
+        #expect(encoded == 1)
+        #expect(sample(second, 2, flipped: true, noise: 1) == sample(first, 0, flipped: true, noise: 1))
+        #expect(sample(second.choosing([2, 1]), 1, flipped: false, noise: 1) == sample(first, 1, flipped: false, noise: 1))
+        // Straight posteriors serve a run without flips; those without mirror images do not serve one with them.
+        _ = try take([0, 1], mirrored: false)
+        #expect(encoded == 0)
+        _ = try take([7], mirrored: false)
+        _ = try take([7], mirrored: true)
+        #expect(encoded == 1)
+        // Another autoencoder has latents of its own.
+        _ = try take([0, 1], mirrored: true, digest: "other")
+        #expect(encoded == 2)
+    }
+
+    @Test func aDamagedFileIsNamed() throws {
+        _ = try cache().posteriors(of: data([0]), mirrored: false, pool: pool)
+        let inner = try #require(FileManager.default.subpaths(atPath: folder)?.first { $0.hasSuffix(".safetensors") })
+        try Data("no tensors here".utf8).write(to: URL(filePath: folder + "/" + inner))
+        #expect(throws: TensorFileError.self) { try cache().posteriors(of: data([0]), mirrored: false, pool: pool) }
+    }
+}

@@ -1,0 +1,67 @@
+import AdapterFormat
+import DiTModel
+import GoldenFiles
+import TensorMath
+import Testing
+
+/// Each precision against the outputs recorded from the public implementation, and what swaps do at it.
+@Suite struct PrecisionTests {
+    /// Relative error of the output, root mean square. The tiny models are worse conditioned than a real one: a head of 16 values and
+    /// four blocks, every weight drawn far larger than training leaves it.
+    private static let tolerance: [Precision: Double] = [.f32: 1e-5, .bf16: 8e-3, .int8: 3e-2, .int8Careful: 3e-2]
+
+    @Test(arguments: Precision.supported, ["dit-tiny", "dit-pixel"])
+    func theOutputAgreesWithTheRecordedOne(precision: Precision, name: String) throws {
+        let configuration = name == "dit-tiny" ? GoldenModels.tiny : GoldenModels.pixel
+        let file = try Golden(name), recorded = try Golden(name + "-forward")
+        let layout = TunableLayout(configuration)
+        let bank = TunableBank(layout, rows: 1, classRows: configuration.numClasses + 1)
+        bank.install(file.vector(layout), file.classTable(configuration.numClasses), row: 0)
+        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let count = recorded["t"].count
+        let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
+        model.forward(
+            x: recorded.matrix("x", rows: count), times: recorded["t"], classes: recorded["y"].map { Int($0) }, tunables: bank.rows[0], into: out)
+        let error = rootMeanSquareError(out.array, recorded["out"])
+        let tolerance = try #require(Self.tolerance[precision])
+        #expect(error < tolerance, "\(precision.rawValue): \(error)")
+        // A coarser precision that gave the finer one's numbers would not be in use.
+        if precision != .f32 { #expect(error > 1e-4) }
+    }
+
+    /// Law 1 at every precision: what a bank row held before leaves no trace, and the packed matrices know of no adapter.
+    @Test(arguments: Precision.supported)
+    func aSwapThereAndBackGivesTheSameBytes(precision: Precision) throws {
+        let configuration = GoldenModels.tiny
+        let file = try Golden("dit-tiny")
+        let layout = TunableLayout(configuration)
+        let own = file.vector(layout), adapter = try Golden("difffit-tiny-adapter").vector(layout, over: own)
+        let bank = TunableBank(layout, rows: 1, classRows: 11)
+        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let batch = DiTBatch(model, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let memory = Memory(capacity: 4096)
+        let x = memory.take(256), out = memory.take(512)
+        NoiseStream(seed: 6, stream: 0).normals(into: x)
+        func outputWith(_ vector: TunableVector) -> [UInt32] {
+            bank.install(vector, file.classTable(10), row: 0)
+            batch.forward(x: x, times: [400], classes: [3], bankRows: [0], into: out)
+            return out.array.map(\.bitPattern)
+        }
+        let first = outputWith(own), second = outputWith(adapter)
+        #expect(first != second)
+        #expect(outputWith(own) == first)
+        #expect(outputWith(adapter) == second)
+    }
+
+    @Test func whatThisMachineLacksFallsBackWithOneLine() {
+        for precision in Precision.allCases {
+            let (chosen, notice) = precision.fallback
+            #expect(precision.isSupported ? chosen == precision && notice == nil : chosen == .f32 && notice?.contains(precision.rawValue) == true)
+        }
+    }
+}
+
+private func rootMeanSquareError(_ a: [Float], _ b: [Float]) -> Double {
+    let difference = zip(a, b).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+    return (difference / b.reduce(0.0) { $0 + Double($1) * Double($1) }).squareRoot()
+}

@@ -1,0 +1,68 @@
+import Foundation
+import TensorMath
+import Testing
+
+/// Products with packed matrices against sums in double precision.
+@Suite struct PackedMatrixTests {
+    private let rows = 16, outputs = 64, inputs = 40
+
+    @Test(arguments: Precision.supported)
+    func productsAreTheirDefinition(precision: Precision) throws {
+        let form = precision.operand(isMLPOutput: false)
+        let memory = Memory(capacity: 1 << 20)
+        let x = memory.take(rows, inputs), w = memory.take(outputs, inputs), residual = memory.take(rows, outputs)
+        NoiseStream(seed: 3, stream: 0).normals(into: x)
+        NoiseStream(seed: 3, stream: 1).normals(into: w)
+        let packer = Packer(tileRows: rows)
+        let packed = try PackedMatrix(w, form: form, with: packer)
+        #expect(packed.panels > 1)
+        // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
+        let one = memory.take(inputs), zero = memory.take(inputs), gate = memory.take(outputs), bias = memory.take(outputs)
+        one.fill(1)
+        gate.fill(0.5)
+        NoiseStream(seed: 3, stream: 2).normals(into: bias)
+        let sizes = packer.workspace(sumsFor: [packed])
+        let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+        let operand = memory.take(rows, inputs, form)
+        normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
+        for panel in 0..<packed.panels {
+            addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: residual)
+        }
+        // Errors of rounded factors add up like a random walk; 8 bits over a range of 6 deviations, or 8 bits of mantissa.
+        let tolerance =
+            switch form {
+            case .f32: 1e-5
+            case .bf16: 0.06
+            case .u8: 0.15
+            }
+        for r in 0..<rows {
+            let row = (0..<inputs).map { Double(x[r, $0]) }
+            let mean = row.reduce(0, +) / Double(inputs)
+            let deviation = (row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(inputs)).squareRoot()
+            for j in 0..<outputs {
+                let exact = 0.5 * ((0..<inputs).reduce(0.0) { $0 + (row[$1] - mean) / deviation * Double(w[j, $1]) } + Double(bias[0, j]))
+                #expect(abs(Double(residual[r, j]) - exact) < tolerance, "\(form), row \(r), output \(j)")
+            }
+        }
+    }
+
+    /// Law 7: the bytes of a packed copy lie on pages that can not be written.
+    @Test func packedCopiesAreReadOnly() throws {
+        func readOnlyBytes() throws -> Int {
+            try String(contentsOfFile: "/proc/self/maps", encoding: .utf8).split(separator: "\n").reduce(0) { total, line in
+                let fields = line.split(separator: " ")
+                guard fields.count == 5, fields[1] == "r--p" else { return total }
+                let ends = fields[0].split(separator: "-").compactMap { Int($0, radix: 16) }
+                return total + ends[1] - ends[0]
+            }
+        }
+        let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
+        let before = try readOnlyBytes()
+        let matrices = try Precision.supported.filter { PackedMatrix.copies($0.operand(isMLPOutput: false)) }.map {
+            try PackedMatrix(w, form: $0.operand(isMLPOutput: false), with: Packer(tileRows: 16))
+        }
+        // Other tests map and unmap meanwhile, nothing of this size.
+        let after = try readOnlyBytes()
+        #expect(after - before >= matrices.reduce(0) { $0 + $1.bytes } * 9 / 10)
+    }
+}

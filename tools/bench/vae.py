@@ -1,0 +1,77 @@
+"""Seconds and peak memory of the SD autoencoder: adapterctl beside diffusers' AutoencoderKL, both with random weights of the same shape.
+
+Usage: python3 tools/bench/vae.py [--adapterctl .build/release/adapterctl] [--pixels 256 512] [--precisions bf16 f32] [--runs 5] [--encode]
+
+Each measurement is a process of its own, on as many threads as this process may use, and they take turns. Needs torch and diffusers.
+"""
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+SHAPE = dict(
+    block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=256,
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+)
+
+
+def torch_side(pixels, precision, runs, encode):
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    vae = AutoencoderKL(**SHAPE).eval().to(dtype)
+    x = torch.randn(*((1, 3, pixels, pixels) if encode else (1, 4, pixels // 8, pixels // 8)), dtype=dtype)
+    medians = []
+    with torch.inference_mode():
+        # The faster of torch's two layouts counts.
+        for layout in [torch.contiguous_format, torch.channels_last]:
+            vae, x = vae.to(memory_format=layout), x.contiguous(memory_format=layout)
+            work, seconds = vae.encode if encode else vae.decode, []
+            for run in range(runs + 1):
+                start = time.perf_counter()
+                work(x)
+                if run:
+                    seconds.append(time.perf_counter() - start)
+            medians.append(sorted(seconds)[len(seconds) // 2])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    print(json.dumps({"seconds": min(medians), "peak": peak}))
+
+
+def swift_side(program, pixels, precision, runs, encode):
+    command = [program, "bench", "decode", "--pixels", str(pixels), "--precision", precision, "--runs", str(runs), "--json"]
+    data = json.loads(subprocess.check_output(command + ["--encode"] * encode))["data"]
+    return {"seconds": data["timing"]["median_seconds"], "peak": data["peak_bytes"]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--adapterctl", default=".build/release/adapterctl")
+    parser.add_argument("--pixels", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--precisions", nargs="+", default=["bf16", "f32"])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--torch-side", nargs=2, help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    if a.torch_side:
+        return torch_side(int(a.torch_side[0]), a.torch_side[1], a.runs, a.encode)
+    # Variables that pin a library's kernels for another purpose would touch one side only.
+    for name in ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]:
+        os.environ.pop(name, None)
+    print(f"{'':24}{'adapterctl':>12}{'diffusers':>12}{'ratio':>8}{'peak':>10}{'peak':>10}")
+    for pixels in a.pixels:
+        for precision in a.precisions:
+            ours = swift_side(a.adapterctl, pixels, precision, a.runs, a.encode)
+            command = [sys.executable, __file__, "--torch-side", str(pixels), precision, "--runs", str(a.runs)] + ["--encode"] * a.encode
+            theirs = json.loads(subprocess.check_output(command))
+            name = f"{'encode' if a.encode else 'decode'} {pixels} px {precision}"
+            print(
+                f"{name:24}{ours['seconds']:10.3f} s{theirs['seconds']:10.3f} s{ours['seconds'] / theirs['seconds']:8.2f}"
+                f"{ours['peak'] / 1e6:7.0f} MB{theirs['peak'] / 1e6:7.0f} MB")
+
+
+main()
