@@ -43,7 +43,6 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case unknownClass(text: String, among: [String])
     case ambiguousClass(text: String, matches: [String])
     case badClassWeight(text: String, part: String)
-    case otherClasses(name: String, classes: [String], wanted: [String])
     case nothingToMerge
     case badCount(name: String, count: Double)
     case badSparsity(Double)
@@ -71,8 +70,6 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
             "there is no class '\(text)'; " + Self.suggestion(nearestNames(to: text, among: among), among)
         case .ambiguousClass(let text, let matches): "the class '\(text)' could be \(matches.joined(separator: " or "))"
         case .badClassWeight(let text, let part): "'\(part)' in the class '\(text)' is no number; a blend reads 0.5*one+0.5*other"
-        case .otherClasses(let name, let classes, let wanted):
-            "'\(name)' has the classes \(classes.joined(separator: ", ")), not \(wanted.joined(separator: ", ")); sites of one domain share theirs"
         case .nothingToMerge: "a merge needs at least one adapter"
         case .badCount(let name, let count): "'\(name)' was given \(shortest(count)) samples; a count is above 0"
         case .badSparsity(let share): "a sparsity is from 0 to below 1, not \(shortest(share))"

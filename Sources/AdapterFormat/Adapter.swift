@@ -28,6 +28,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     package var recipe: String?
     /// Values of one fixed network call with the adapter applied (`PackedDiT.goldenValues`).
     package var golden: [Float]?
+    package var cacheProfiles: [CacheProfile]?
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -54,6 +55,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
         case baseDigest = "base_digest"
         case layoutDigest = "layout_digest"
         case trainableSet = "trainable_set"
+        case cacheProfiles = "cache_profiles"
     }
 }
 

@@ -53,6 +53,20 @@ extension AdapterStore {
         }
     }
 
+    /// Puts another manifest in the place of an adapter's, such as one with what was measured of it since. Its identity, values and
+    /// names stay.
+    /// - Throws: `notFound`, `tooLarge`, `locked`, `mapFull`, `diskFull`.
+    package func setManifest(_ manifest: Data, of digest: Digest) throws(StoreError) {
+        guard manifest.count <= AdapterStore.manifestLimit else {
+            throw .tooLarge(item: "manifest", size: manifest.count, limit: AdapterStore.manifestLimit)
+        }
+        try change { transaction throws(StoreError) in
+            guard try transaction.value(.records, digest.bytes, limit: 0) != nil else { throw .notFound(reference: digest.description, nearest: []) }
+            try transaction.putSealed(.records, digest.bytes, Array(manifest))
+            try transaction.raiseGeneration()
+        }
+    }
+
     /// False for an adapter that is absent or damaged; one that does not fit the base is refused.
     private func holdsSound(_ digest: Digest, _ base: BaseValues) throws(StoreError) -> Bool {
         do throws(StoreError) {

@@ -14,19 +14,24 @@ package enum BlobFrame {
         try checkFits(adapter, base)
         let names = pack(adapter.classes.names)
         var header = try BlobHeader(adapter, nameBytes: names.count, over: base, precision)
-        let parts: [(values: [Float], prediction: [Float]?)] = [
-            (adapter.vector.values, base.vector.values), (adapter.classes.values, nil),
-        ]
-        let planes: [UInt8]
-        if precision == .float32 {
-            planes = BytePlanes.split(parts, UInt32.self)
-        } else {
-            if let index = (adapter.vector.values + adapter.classes.values).firstIndex(where: { $0.bitPattern & 0xFFFF != 0 }) {
-                throw .notRounded(index: index)
-            }
-            planes = BytePlanes.split(parts, UInt16.self)
+        var payload: [UInt8]?
+        if precision == .float32 || isRounded(adapter.vector.values + adapter.classes.values) {
+            let parts: [(values: [Float], prediction: [Float]?)] = [(adapter.vector.values, base.vector.values), (adapter.classes.values, nil)]
+            payload = Zstd.compress(planes(parts, precision) + names, level: level)
         }
-        let payload = Zstd.compress(planes + names, level: level)
+        // Values that are the base's own need not be rounded ones: they are not stored.
+        let sparse = SparseValues.split(adapter.vector.values, base.vector.values)
+        if precision == .float32 || isRounded(sparse.values + adapter.classes.values) {
+            var prefix: [UInt8] = []
+            prefix.append(number: UInt64(sparse.values.count))
+            let parts: [(values: [Float], prediction: [Float]?)] = [(sparse.values, sparse.prediction), (adapter.classes.values, nil)]
+            let small = prefix + Zstd.compress(sparse.bits + planes(parts, precision) + names, level: level)
+            if small.count < payload?.count ?? .max { (payload, header.isSparse) = (small, true) }
+        }
+        guard let payload else {
+            let values = adapter.vector.values + adapter.classes.values
+            throw .notRounded(index: values.firstIndex { $0.bitPattern & 0xFFFF != 0 } ?? 0)
+        }
         header.payloadBytes = payload.count
         let sealed = header.sealedBytes
         return sealed + contentDigest(sealed, adapter.vector.values, adapter.classes.values, names).bytes + payload
@@ -52,15 +57,26 @@ package enum BlobFrame {
             throw .incompatible("The \(item) is stored against other values of the base \(base.digest.short) than were given.")
         }
         let planes = try decompress(frame, header)
-        let count = header.valueCount + header.tableCount
+        let bits = header.isSparse ? SparseValues.bitBytes(header.valueCount) : 0
+        let kept = (planes.count - bits - header.nameBytes) / header.width - header.tableCount
+        let count = kept + header.tableCount
         func values(_ range: Range<Int>, _ prediction: [Float]?) -> [Float] {
-            header.width == 4
+            let planes = bits == 0 ? planes : Array(planes[bits...])
+            return header.width == 4
                 ? BytePlanes.join(planes, count: count, range: range, prediction: prediction, UInt32.self)
                 : BytePlanes.join(planes, count: count, range: range, prediction: prediction, UInt16.self)
         }
-        let vector = values(0..<header.valueCount, base.vector.values)
-        let table = values(header.valueCount..<count, nil)
-        let packed = Array(planes[(count * header.width)...])
+        var vector = base.vector.values
+        if header.isSparse {
+            guard let indices = SparseValues.indices(planes[..<bits], count: header.valueCount, kept: kept) else {
+                throw fault("its bits name another number of values than it has")
+            }
+            for (index, value) in zip(indices, values(0..<kept, indices.map { base.vector.values[$0] })) { vector[index] = value }
+        } else {
+            vector = values(0..<kept, base.vector.values)
+        }
+        let table = values(kept..<count, nil)
+        let packed = Array(planes[(bits + count * header.width)...])
         guard contentDigest(Array(frame[..<BlobHeader.sealedSize]), vector, table, packed) == header.contentDigest else {
             throw fault("its values do not have the digest in its head")
         }
@@ -86,7 +102,15 @@ package enum BlobFrame {
 
     /// The decompressed planes and names; zstd's checksum has been compared.
     static func decompress(_ frame: [UInt8], _ header: BlobHeader) throws(StoreError) -> [UInt8] {
-        switch Zstd.decompress(frame[BlobHeader.size...], size: header.planeBytes) {
+        var start = BlobHeader.size, kept = header.valueCount
+        if header.isSparse {
+            guard header.payloadBytes >= SparseValues.prefixBytes, frame.number(UInt64.self, at: start) <= UInt64(header.valueCount) else {
+                throw .damaged(item: "adapter \(header.digest.short)", reason: "its count of values cannot be")
+            }
+            kept = Int(frame.number(UInt64.self, at: start))
+            start += SparseValues.prefixBytes
+        }
+        switch Zstd.decompress(frame[start...], size: header.planeBytes(kept: kept)) {
         case .success(let planes): return planes
         case .failure(let fault): throw .damaged(item: "adapter \(header.digest.short)", reason: fault.reason)
         }
@@ -115,6 +139,12 @@ package enum BlobFrame {
         hash.update(data: names)
         return Digest(hash.finalize())
     }
+
+    private static func planes(_ parts: [(values: [Float], prediction: [Float]?)], _ precision: StoredPrecision) -> [UInt8] {
+        precision == .float32 ? BytePlanes.split(parts, UInt32.self) : BytePlanes.split(parts, UInt16.self)
+    }
+
+    private static func isRounded(_ values: [Float]) -> Bool { values.allSatisfy { $0.bitPattern & 0xFFFF == 0 } }
 
     /// Each name as its length in bytes (u32) and its UTF-8.
     private static func pack(_ names: [String]) -> [UInt8] {

@@ -10,7 +10,7 @@ package enum StoredPrecision: Sendable, Hashable {
 
 /// The fixed head of a blob frame, 208 bytes, little-endian; the compressed payload follows.
 ///
-///     0 magic "DFAB" · 4 version u16 · 6 codec u16 · 8 values u64 · 16 class table values u64 · 24 classes u32
+///     0 magic "DFAB" · 4 version u16 · 6 codec u16 (1 float32, 2 bfloat16; 3 and 4 the same, sparse) · 8 values u64 · 16 class table values u64 · 24 classes u32
 ///     28 bytes of class names u32 · 32 payload bytes u64 · 40 rounding error max f32 · 44 rms f32
 ///     48 digest · 80 base digest · 112 layout digest · 144 base vector digest · 176 SHA-256 of bytes 0 ..< 176 and content
 ///
@@ -30,6 +30,8 @@ struct BlobHeader: Equatable {
     let nameBytes: Int
     var payloadBytes: Int
     let precision: StoredPrecision
+    /// Whether only values that differ from the base are there (`SparseValues`).
+    var isSparse = false
     let digest: Digest
     let baseDigest: Digest
     let layoutDigest: Digest
@@ -38,8 +40,8 @@ struct BlobHeader: Equatable {
 
     /// Bytes of one value inside the payload.
     var width: Int { precision == .float32 ? 4 : 2 }
-    /// Bytes of the payload once decompressed.
-    var planeBytes: Int { (valueCount + tableCount) * width + nameBytes }
+    /// Bytes of the payload once decompressed, with so many of the vector's values in it.
+    func planeBytes(kept: Int) -> Int { (isSparse ? SparseValues.bitBytes(valueCount) : 0) + (kept + tableCount) * width + nameBytes }
     /// Bytes of the adapter as float32 values and names.
     var contentBytes: Int { (valueCount + tableCount) * 4 + nameBytes }
 
@@ -48,7 +50,7 @@ struct BlobHeader: Equatable {
         var bytes: [UInt8] = []
         bytes.append(number: BlobHeader.magic)
         bytes.append(number: BlobHeader.version)
-        bytes.append(number: UInt16(width == 4 ? 1 : 2))
+        bytes.append(number: UInt16((width == 4 ? 1 : 2) + (isSparse ? 2 : 0)))
         bytes.append(number: UInt64(valueCount))
         bytes.append(number: UInt64(tableCount))
         bytes.append(number: UInt32(classCount))
@@ -72,10 +74,11 @@ struct BlobHeader: Equatable {
         let error = RoundingError(
             max: Float(bitPattern: bytes.number(UInt32.self, at: 40)), rms: Float(bitPattern: bytes.number(UInt32.self, at: 44)))
         switch codec {
-        case 1: precision = .float32
-        case 2: precision = .bfloat16(error)
-        default: throw .incompatible("The \(item) is stored with codec \(codec); this program reads 1 and 2.")
+        case 1, 3: precision = .float32
+        case 2, 4: precision = .bfloat16(error)
+        default: throw .incompatible("The \(item) is stored with codec \(codec); this program reads 1 to 4.")
         }
+        isSparse = codec > 2
         let values = bytes.number(UInt64.self, at: 8)
         let table = bytes.number(UInt64.self, at: 16)
         let payload = bytes.number(UInt64.self, at: 32)

@@ -31,11 +31,14 @@ package final class DiTBatch {
     ///   - times: t per image, as the embedder takes it.
     ///   - classes: row of the image's class table.
     ///   - bankRows: the domain of each image.
+    ///   - stacks: what becomes of each image's blocks; empty runs them all.
     ///   - ahead: rows of the calls to come, the next first: their conditioning is computed along with that of this call.
     ///   - out: (n, Cout S S).
     package func forward(
-        x: Matrix, times: [Float], classes: [Int], bankRows: [Int], ahead: () -> [ConditionedRow] = { [] }, into out: Matrix
+        x: Matrix, times: [Float], classes: [Int], bankRows: [Int], stacks: [BlockStack] = [], ahead: () -> [ConditionedRow] = { [] },
+        into out: Matrix
     ) {
+        let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
         let domains = bankRows.map { bank.rows[$0] }
         let rows = zip(times, zip(classes, bankRows)).map { ConditionedRow(time: $0, classRow: $1.0, bankRow: $1.1) }
         let places = modulations.places(of: rows, ahead: ahead, bank: bank, model: model, team: .pool(pool))
@@ -45,13 +48,13 @@ package final class DiTBatch {
             for image in stride(from: lane, to: dealt, by: pool.lanes) {
                 model.forward(
                     lanePasses[lane], x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
-                    into: out.row(image))
+                    stack: stack(image), into: out.row(image))
             }
         }
         for image in dealt..<x.rows {
             model.forward(
                 sharedPass, x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
-                team: .pool(pool), into: out.row(image))
+                stack: stack(image), team: .pool(pool), into: out.row(image))
         }
     }
 }

@@ -1,6 +1,7 @@
 import AdapterComposer
 import AdapterFormat
 import AdapterStore
+import Diffusion
 import Foundation
 import Synchronization
 
@@ -105,6 +106,19 @@ package final class AdapterCatalogue: Sendable {
         time += .now - start
         keep(adapter, under: key, manifest: nil)
         return adapter
+    }
+
+    /// The calls that run the blocks, by the profile that was calibrated for this very composition; nil for the exact level.
+    /// - Throws: `SamplingEngineError.noCacheProfile` where there is none: one of another adapter is never taken.
+    package func cache(_ level: CacheLevel, for recipe: BoundRecipe, sampler: Sampler, steps: Int) throws -> [Bool]? {
+        if level == .exact { return nil }
+        guard let adapter = recipe.adapter, let entry = try? store.lookup(adapter.digest.description) else {
+            throw SamplingEngineError.noCacheProfile(recipe: recipe.label, level: level, sampler: sampler, steps: steps, has: [])
+        }
+        let profiles = (try? JSONDecoder().decode(AdapterManifest.self, from: entry.manifest))?.cacheProfiles ?? []
+        if let found = profiles.first(where: { $0.level == level.rawValue && $0.sampler == sampler.rawValue && $0.steps == steps }) { return found.runs }
+        throw SamplingEngineError.noCacheProfile(
+            recipe: recipe.label, level: level, sampler: sampler, steps: steps, has: profiles.map { "\($0.level) for \($0.sampler) in \($0.steps)" })
     }
 
     /// The store's adapters of this base, by name.

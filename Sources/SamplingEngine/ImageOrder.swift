@@ -38,6 +38,16 @@ package struct BoundAdapter: Sendable {
     var bytes: Int { (vector.values.count + classes.values.count) * MemoryLayout<Float>.size }
 }
 
+/// How much of the network may be reused from step to step.
+package enum CacheLevel: String, Sendable, CaseIterable {
+    /// Nothing that changes a bit.
+    case exact
+    /// Blocks are extrapolated between the calls of the adapter's calibrated profile, so that a difference is hard to see.
+    case balanced
+    /// The same with fewer calls: other pictures than without, of the same kind.
+    case fast
+}
+
 package enum GuidanceKind: String, Sendable, CaseIterable {
     /// Against the domain's own null class.
     case cfg
@@ -98,6 +108,8 @@ package struct ImageOrder: Sendable {
     /// Image k of its request: with the seed, all that its random numbers depend on (law 6).
     package var index: UInt64
     package var guidance: ImageGuidance
+    /// Whether each network call runs the blocks or extrapolates what they add; nil runs them all.
+    package var cache: [Bool]?
     /// Noise to use in place of the image's own.
     package var given: GivenNoise?
 

@@ -43,7 +43,9 @@ struct RunningRequest {
         }
         let walk = walks[id.image]
         let rows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), bankRows))
-        return RunningImage(id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise)
+        return RunningImage(
+            id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise,
+            residuals: order.cache == nil ? [] : (0..<walk.rows(from: 0)).map { _ in batch.residualCache(order.grid) })
     }
 
     /// Tells of one network call of one image.

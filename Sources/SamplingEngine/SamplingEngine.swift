@@ -73,7 +73,7 @@ package actor SamplingEngine {
     /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
         let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
-        try check(request)
+        try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)
         let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
@@ -236,10 +236,13 @@ package actor SamplingEngine {
         request.events.finish()
     }
 
-    private func check(_ request: SamplingRequest) throws(Refusal) {
+    private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
         guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
         for order in request.images {
+            if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
+                throw .otherCache(calls: cache.count, wanted: calls)
+            }
             for part in order.stages.flatMap(\.parts) {
                 let adapter = part.adapter
                 let wanted = base.layout.over(adapter.vector.lowRank).count
@@ -285,10 +288,14 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
     case otherBase(adapter: String, base: Digest, wanted: Digest)
     case otherCodec(file: String, channels: Int, wanted: Int)
     case noManifest(adapter: String)
+    case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
     package var description: String {
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
+            "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps) steps"
+                + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
         case .otherCodec(let file, let channels, let wanted):
             "the autoencoder '\(file)' decodes latents of \(channels) channels to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"

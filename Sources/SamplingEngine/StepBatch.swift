@@ -13,6 +13,8 @@ struct RunningImage {
     let state: SamplerState
     /// Noise per network call, where it was given.
     let stepNoise: [Matrix]
+    /// What the blocks added lately, of a conditional and an unconditional row; empty without a cache.
+    let residuals: [ResidualCache]
 
     var call: ImageWalk.Call { walk.calls[state.position] }
 }
@@ -75,6 +77,13 @@ final class StepBatch {
     func size(_ grid: ImageGrid?) -> Int { grid?.size ?? model.configuration.inputSize }
     /// Values of one latent.
     func latentCount(_ grid: ImageGrid?) -> Int { model.configuration.inChannels * size(grid) * size(grid) }
+    /// Room for what the blocks add to one image.
+    func residualCache(_ grid: ImageGrid?) -> ResidualCache {
+        var configuration = model.configuration
+        configuration.inputSize = size(grid)
+        return ResidualCache(configuration.tokens, configuration.hiddenSize)
+    }
+
     var bankBytes: Int { bank.bytes }
 
     /// The hot swap. A class table larger than any before makes the bank larger first.
@@ -113,7 +122,9 @@ final class StepBatch {
         }
         network.batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
-            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow), ahead: { rowsAhead(images, atOnce: all.count) },
+            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow),
+            stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            ahead: { rowsAhead(images, atOnce: all.count) },
             into: out.rows(0..<all.count))
         next = 0
         for (image, own) in zip(images, rows) {
@@ -149,6 +160,11 @@ final class StepBatch {
         guard call.isGuided else { return conditional }
         if image.order.guidance.kind == .domain { return conditional + [row(base, base.classes.nullClass)] }
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
+    }
+
+    private func stacks(of image: RunningImage, rows: [(bankRow: Int, classIndex: Int)]) -> [BlockStack] {
+        guard let runs = image.order.cache else { return rows.map { _ in .run } }
+        return rows.indices.map { image.residuals[$0].stack(at: image.state.position, runs: runs[image.state.position]) }
     }
 
     /// Guides and adds the outputs of one image's rows; the result lies in the first.

@@ -97,7 +97,7 @@ struct BenchStore: ParsableCommand {
             func add(_ index: Int) throws {
                 // bfloat16, as shipped adapters are.
                 let adapter = model.randomAdapter(layout, base: values.digest, classes: 7, seed: UInt64(index)).roundedToBFloat16(layout)
-                _ = try store.add(adapter.stored(), as: "adapter-\(index)", over: values, precision: adapter.storedPrecision)
+                _ = try store.add(adapter.stored(), as: "adapter-\(index)", over: values, precision: adapter.storedPrecision(over: values.vector))
             }
             let timed = min(adapters, 100)
             for index in 0..<(adapters - timed) { try add(index) }

@@ -45,7 +45,7 @@ struct Compose: ParsableCommand {
         adapter.manifest.name = nil
         adapter.manifest.created = Date.now.formatted(.iso8601)
         adapter.manifest.golden = try PackedDiT(kitchen.base).goldenValues(adapter.vector, adapter.classes, layout: kitchen.base.layout)
-        let outcome = try store.add(adapter.stored(), as: name, over: kitchen.base.values(), replace: replace, precision: adapter.storedPrecision)
+        let outcome = try store.add(adapter.stored(), as: name, over: kitchen.base.values(), replace: replace, precision: adapter.storedPrecision(over: kitchen.base.vector))
         let entry = try store.lookup(name)
         let result = Result(
             summary: AdapterSummary(entry), recipe: kitchen.canonical.text, parents: (adapter.manifest.parents ?? []).map(\.description),

@@ -49,7 +49,7 @@ enum Failure: Error, CustomStringConvertible {
         case EvaluationError.reportForm, EvaluationError.tooLarge: 2
         case EvaluationError.notWritable: 12
         case is RecipeError: 2
-        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind, ComposerError.otherClasses: 7
+        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
         case is ComposerError: 2
         default: 1

@@ -70,7 +70,9 @@ struct Sample: AsyncParsableCommand {
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
         var shape = baseFile.configuration
         shape.inputSize = bound.grid?.size ?? shape.inputSize
-        let images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, shape)
+        var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, shape)
+        let cache = try catalogue.cache(sampling.cacheLevel(), for: bound, sampler: sampler, steps: sampling.stepCount)
+        for index in images.indices { images[index].cache = cache }
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
         request.latentsOnly = file == nil
@@ -120,7 +122,7 @@ struct Sample: AsyncParsableCommand {
     /// All pictures as one PNG file that says how they were made.
     func write(_ pictures: [RGBImage], of what: String, digest: String, sampler: String, to path: String) throws {
         let text =
-            "\(what) \(digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler) steps=\(sampling.stepCount) \(sampling.guidanceText)"
+            "\(what) \(digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler) steps=\(sampling.stepCount) \(sampling.guidanceText) cache=\(sampling.cache)"
         let factor = enlarge ?? max(1, min(4, 128 / (pictures.first?.width ?? 128)))
         let pictures = pictures.map { $0.enlarged(by: factor) }
         guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: [("difffit", text)]) }
@@ -164,6 +166,7 @@ extension Sample {
             return nil
         }
         guard recipe == nil else { throw Failure.usage("give a recipe or --morph, not both") }
+        guard sampling.cache == "exact" else { throw Failure.usage("--cache is for a calibrated adapter; a morph's frames are others") }
         guard noise == nil else { throw Failure.usage("--noise gives each image its own start; a morph's frames share theirs") }
         guard (2...64).contains(frames) else { throw Failure.usage("--frames is between 2 and 64") }
         guard let dots = morph.range(of: ".."), dots.lowerBound > morph.startIndex, dots.upperBound < morph.endIndex else {

@@ -10,6 +10,7 @@ extension Sample {
         let seed, indexOffset: UInt64
         let steps: Int
         let strength: Double
+        let cache: String
         let guidance: String
         let guidanceScale: Float
         let guidanceInterval: [Double]
@@ -62,7 +63,8 @@ extension Sample {
                 if index >= 32, let (done, generated) = try await group.next() { made[done] = generated }
                 let body = Body(
                     model: recipe, class: classes[index % classes.count], sampler: sampling.sampler, seed: sampling.seed,
-                    indexOffset: UInt64(index), steps: sampling.stepCount, strength: strength, guidance: guidance.kind.rawValue,
+                    indexOffset: UInt64(index), steps: sampling.stepCount, strength: strength, cache: sampling.cache,
+                    guidance: guidance.kind.rawValue,
                     guidanceScale: guidance.scale, guidanceInterval: [guidance.interval.lowerBound, guidance.interval.upperBound],
                     labelsFrom: labelsFrom)
                 let data = try Self.encoder.encode(body)

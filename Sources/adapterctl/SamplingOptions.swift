@@ -10,6 +10,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(help: "cfg (against the domain's null class), domain (against the frozen base's) or none.") var guidance = "cfg"
     @Option(help: "Noise levels between which images are guided, from 0 (data) to 1 (noise), as in 0.1,0.8. The other steps cost one row.")
     var guidanceInterval: String?
+    @Option(help: "exact; or balanced or fast, where the adapter was calibrated for the sampler and steps.") var cache = "exact"
     @Option var seed: UInt64 = 1
 
     var stepCount: Int { steps ?? UsualSampling.steps }
@@ -19,6 +20,13 @@ struct SamplingOptions: ParsableArguments {
             throw Failure.usage("there is no sampler '\(sampler ?? "")': choose among \(Sampler.of(convention.path).map(\.rawValue).joined(separator: ", "))")
         }
         return chosen
+    }
+
+    func cacheLevel() throws -> CacheLevel {
+        guard let level = CacheLevel(rawValue: cache) else {
+            throw Failure.usage("--cache is \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", ")), not '\(cache)'")
+        }
+        return level
     }
 
     func imageGuidance() throws -> ImageGuidance {

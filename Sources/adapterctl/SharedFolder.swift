@@ -71,7 +71,7 @@ struct SharedFolder {
                 adapter.manifest.golden = adapter.manifest.golden ?? golden
             }
             adapter.manifest.name = nil
-            switch try store.add(adapter.stored(), as: name, over: base.values, replace: replace, precision: adapter.storedPrecision) {
+            switch try store.add(adapter.stored(), as: name, over: base.values, replace: replace, precision: adapter.storedPrecision(over: base.file.vector)) {
             case .added: return row(.added, name, digest)
             case .replaced(let old): return row(.replaced, name, digest, "was \(old.short)")
             case .unchanged: return row(.unchanged, name, digest)

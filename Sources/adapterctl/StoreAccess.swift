@@ -49,9 +49,10 @@ extension Adapter {
 }
 
 extension Adapter {
-    /// bfloat16 where that loses nothing.
-    var storedPrecision: StoredPrecision {
-        let isExact = (vector.values + classes.values).allSatisfy { BFloat16.rounded($0) == $0 }
+    /// bfloat16 where that loses nothing: values that are the base's own are not stored at all.
+    func storedPrecision(over base: TunableVector) -> StoredPrecision {
+        let moved = zip(vector.values, base.values).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
+        let isExact = moved.allSatisfy { BFloat16.rounded($0) == $0 } && classes.values.allSatisfy { BFloat16.rounded($0) == $0 }
         return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
     }
 }

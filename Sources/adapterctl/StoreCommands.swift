@@ -35,7 +35,7 @@ struct Add: ParsableCommand {
             adapter.manifest.golden = try PackedDiT(base).fitting(orRefuse: adapter.manifest.imageGrid).goldenValues(
                 adapter.vector, adapter.classes, layout: base.layout)
         }
-        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision)
+        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
         let entry = try store.lookup(name)
         try output.report("add", AdapterSummary(entry)) {
             switch outcome {

@@ -36,6 +36,38 @@ struct BlobFrameTests {
         }
     }
 
+    /// Where most values are the base's, only the others are stored, to the last bit; a bit too many is noticed.
+    @Test(arguments: [0.0, 0.01, 0.3, 0.9]) func whatEqualsTheBaseIsNotStored(moved: Double) throws {
+        let whole = Samples.adapter(3)
+        let base = Samples.base.vector.values
+        let values = base.indices.map { Double($0 * 7919 % 1000) / 1000 < moved ? whole.vector.values[$0] : base[$0] }
+        let adapter = Samples.adapter(values, whole.classes, manifest: "{}")
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 3)
+        let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
+        #expect(bits(back) == bits(adapter) && back == adapter)
+        let dense = try BlobFrame.encode(whole, over: Samples.base, .float32, level: 3)
+        // A codec above 2 is the sparse form.
+        let isSparse = frame[6] > 2
+        #expect(moved > 0.5 || (isSparse && frame.count < dense.count))
+        guard isSparse else { return }
+        var broken = frame
+        broken[208] ^= 1
+        #expect(throws: StoreError.self) { try BlobFrame.decode(broken, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base) }
+        broken[215] = 0xFF
+        #expect(throws: StoreError.self) { try BlobFrame.decode(broken, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base) }
+    }
+
+    /// A base's own float32 values do not stand in the way of storing the others as bfloat16.
+    @Test func sparseValuesMayBeRoundedAlone() throws {
+        let base = Samples.base.vector.values
+        let values = base.indices.map { $0 % 9 == 0 ? Float(bitPattern: Float($0).bitPattern & 0xFFFF_0000) : base[$0] }
+        let table = ClassTable(names: [], values: [Float](repeating: 0.5, count: Samples.layout.configuration.hiddenSize))
+        let adapter = Samples.adapter(values, table, manifest: "{}")
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .bfloat16(RoundingError(max: 0, rms: 0)), level: 3)
+        let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
+        #expect(bits(back) == bits(adapter) && frame[6] == 4)
+    }
+
     @Test func classNamesComeBackByteEqual() throws {
         let names = ["", "a\nb", "e\u{301}", "\u{e9}", "\u{0}", String(repeating: "x", count: 5000)]
         let table = ClassTable(names: names, values: Array(repeating: 1, count: 28))

@@ -132,4 +132,47 @@ struct Program {
             #expect(zip(a, b).allSatisfy { abs($0 - $1) < 1e-5 * scale }, "\(entry.name)")
         }
     }
+
+    /// compose, diff, merge and sparsify on the golden adapter: laws as a user sees them, faults with their codes.
+    @Test func adaptersAreComposedComparedMergedAndThinnedOut() throws {
+        let program = try Program()
+        defer { program.remove() }
+        func data(_ text: String) throws -> [String: Any] {
+            try #require((JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])?["data"] as? [String: Any])
+        }
+        try program.run("init")
+        try program.run("base", "import", Program.golden("dit-tiny"))
+        try program.run("add", "flowers", Program.golden("difffit-tiny-adapter"))
+        let same = try program.run("compose", "again", "flowers@0-1+flowers@2-3", "--json")
+        let flowers = try data(program.run("show", "flowers", "--json").out)["summary"] as? [String: Any]
+        #expect((try data(same.out)["summary"] as? [String: Any])?["digest"] as? String == flowers?["digest"] as? String)
+        #expect(try program.run("compose", "half", "0.5*flowers").code == 0)
+        #expect(try program.run("verify", "--golden").code == 0)
+        #expect(try program.run("show", "half", "--json").out.contains("\"recipe\":\"0.5*flowers@"))
+        let plot = program.folder + "/plot.png"
+        let difference = try data(program.run("diff", "flowers", "half", "--json", "--plot", plot).out)
+        let total = try #require(difference["total"] as? [String: Any])
+        let (a, b, cosine) = (total["norm_a"] as? Double ?? 0, total["norm_b"] as? Double ?? 0, total["cosine"] as? Double ?? 0)
+        #expect(a > 0 && abs(b - a / 2) < 1e-4 * a && abs(cosine - 1) < 1e-6)
+        #expect(FileManager.default.fileExists(atPath: plot))
+
+        let fault = try program.run("compose", "x", "flowers+*half")
+        #expect(fault.code == 2 && fault.errors.contains("character 9") && fault.errors.contains("\n          ^"))
+        #expect(try program.run("compose", "x", "flowrs").code == 4)
+        #expect(try program.run("compose", "x", "flowers>0.5>half").code == 2)
+        #expect(try program.run("compose", "half", "flowers").code == 5)
+        #expect(try program.run("sample", "flowers>0.5", "-o", plot).code == 2)
+        #expect(try program.run("calibrate", "flowers", "--steps", "3").code == 2)
+
+        #expect(try program.run("merge", "one", "flowers=3").out.contains(flowers?["digest"].map { "\($0)".prefix(12) } ?? "?"))
+        let both = program.folder + "/both.safetensors"
+        #expect(try program.run("merge", "both", "flowers=3", "half=1", "-o", both).code == 0)
+        #expect(try program.run("merge", "back", "\(both)=5", "--rule", "majority").code == 0)
+        #expect(try program.run("merge", "none", "half").code == 2)
+        let thin = try data(program.run("sparsify", "flowers", "--sparsity", "0.9", "--as", "thin", "--json").out)
+        let stored = (thin["summary"] as? [String: Any])?["stored_bytes"] as? Int ?? .max
+        #expect(stored < (thin["stored_bytes_before"] as? Int ?? 0) && (thin["values_kept"] as? Int ?? 0) > 0)
+        #expect(try program.run("sparsify", "flowers", "--sparsity", "1", "--as", "thin").code == 2)
+        #expect(try program.run("verify", "--golden").code == 0)
+    }
 }

@@ -21,6 +21,27 @@ import Testing
         #expect(bytes == (try pattern.png(text: [("difffit", "flowers seed=1")])))
     }
 
+    /// A reader without animations sees the first frame; the chunks are those of the specification, in their order.
+    @Test func anAnimationHoldsEveryFrame() throws {
+        let path = path("c.png")
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        var second = pattern
+        second.pixels.reverse()
+        let data = try AnimatedPNG.data([pattern, second, pattern], milliseconds: 300, text: [("difffit", "morph")])
+        try data.writeWhole(to: path)
+        #expect(try RGBImage(contentsOf: path) == pattern)
+        var names: [String] = [], sequence: [UInt32] = [], at = 8
+        while at + 8 <= data.count {
+            let number = { (from: Int) in data[from..<(from + 4)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }
+            names.append(String(decoding: data[(at + 4)..<(at + 8)], as: UTF8.self))
+            if ["fcTL", "fdAT"].contains(names.last) { sequence.append(number(at + 8)) }
+            at += 12 + Int(number(at))
+        }
+        #expect(at == data.count && sequence == Array(0..<UInt32(sequence.count)) && names.count { $0 == "fcTL" } == 3)
+        #expect(names.filter { $0 != "iTXt" } == ["IHDR", "acTL", "fcTL", "IDAT", "fcTL", "fdAT", "fcTL", "fdAT", "IEND"])
+        #expect(throws: ImageFileError.self) { try AnimatedPNG.data([pattern, RGBImage(width: 1, height: 1)], milliseconds: 1) }
+    }
+
     @Test func brokenFilesAreNamed() throws {
         let path = path("b.png")
         defer { try? FileManager.default.removeItem(atPath: path) }

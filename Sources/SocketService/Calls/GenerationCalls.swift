@@ -24,7 +24,7 @@ extension SamplingService {
     func order(_ call: Call) async throws(ServiceError) -> GenerationOrder {
         let body = try GenerationBody(await call.body(limit: offer.limits.bodyBytes), limits: offer.limits)
         // 53 bits, so that a browser shows the same number.
-        return try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), bind: bind)
+        return try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), bind: bind, profile: cacheProfile)
     }
 
     /// Admission: the engine takes all images of the order or refuses them.
@@ -56,8 +56,10 @@ extension SamplingService {
 extension GenerationOrder {
     /// What the engine is asked for.
     func request(client: String, now: ContinuousClock.Instant) -> SamplingRequest {
-        let images = (0..<count).map { position in
-            ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: guidance)
+        let images = (0..<count).map { position -> ImageOrder in
+            var image = ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: guidance)
+            image.cache = cacheRuns
+            return image
         }
         return SamplingRequest(
             client: client, images: images, sampler: sampler, steps: steps, deadline: deadlineMs.map { now + .milliseconds($0) },

@@ -68,6 +68,7 @@ private struct Capabilities: Encodable {
     let precision: String
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
+    let caches = CacheLevel.allCases.map(\.rawValue)
     let merges = ["ties", "dare", "majority"]
     let defaults: Defaults
     let limits: RequestLimits

@@ -40,7 +40,8 @@ let pageMarkup = #"""
               <span class="pair"><input id="noise_low" type="number" min="0" max="1" step="any" value="0" required>
               <input id="noise_high" type="number" min="0" max="1" step="any" value="1" required></span></label>
             <label title="0 is the frozen base, 1 the domain itself">Strength <input id="strength" type="number" min="-10" max="10" step="any" value="1" required></label>
-            <label class="wide">Sampler <select id="sampler"></select></label>
+            <label>Sampler <select id="sampler"></select></label>
+            <label title="Reuse of the network from step to step, where the domain was calibrated for the sampler and steps">Cache <select id="cache"></select></label>
           </div>
           <div class="actions">
             <button type="submit" class="main" id="go">Sample</button>

@@ -1,7 +1,7 @@
 let pageScript = #"""
     "use strict";
     const $ = (id) => document.getElementById(id);
-    const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler"];
+    const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler", "cache"];
     const isRecipe = () => $("recipe").value.trim() !== "";
     const chosenModel = () => isRecipe() ? $("recipe").value.trim() : $("domain").value;
     let models = [], running = null, offset = 0;
@@ -86,6 +86,7 @@ let pageScript = #"""
       $("steps").max = offer.limits.steps;
       fill($("sampler"), offer.samplers, offer.defaults.sampler);
       fill($("guidance"), offer.guidance, "cfg");
+      fill($("cache"), offer.caches, "exact");
       $("steps").value = offer.defaults.steps;
       $("guidance_scale").value = offer.defaults.guidance_scale;
       await refresh(link);
@@ -182,7 +183,7 @@ let pageScript = #"""
       const order = {
         model: chosenModel(), class: isRecipe() ? $("blend").value : $("known").value, n: Number($("n").value), steps: Number($("steps").value),
         guidance_scale: Number($("guidance_scale").value), guidance: $("guidance").value,
-        guidance_interval: [Number($("noise_low").value), Number($("noise_high").value)], strength: Number($("strength").value), sampler: $("sampler").value, seed: seed, index_offset: offset,
+        guidance_interval: [Number($("noise_low").value), Number($("noise_high").value)], strength: Number($("strength").value), cache: $("cache").value, sampler: $("sampler").value, seed: seed, index_offset: offset,
         stream: true, partial_images: 3,
       };
       $("pictures").replaceChildren();

@@ -2,6 +2,7 @@ import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Diffusion
+import Diffusion
 import SamplingEngine
 
 /// The engine's and the store's refusals in the service's words.
@@ -55,6 +56,15 @@ extension SamplingService {
                     "The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
             }
             throw ServiceError(binding: error)
+        }
+    }
+
+    /// The profile of the composition itself, or a refusal; never another's.
+    func cacheProfile(_ level: CacheLevel, _ recipe: BoundRecipe, _ sampler: Sampler, _ steps: Int) throws(ServiceError) -> [Bool]? {
+        do {
+            return try catalogue.cache(level, for: recipe, sampler: sampler, steps: steps)
+        } catch {
+            throw .badField(name: "cache", reason: "\(error)")
         }
     }
 

@@ -59,6 +59,7 @@ struct Account: Encodable, Sendable {
     let effectiveDigest: String
     let baseDigest: String
     let build: String
+    let cache: String
     let composeMs: Double
     let queueMs: Double
     let swapUs: Double
@@ -74,6 +75,7 @@ struct Account: Encodable, Sendable {
         effectiveDigest = order.recipe.digest.description
         baseDigest = origin.baseDigest.description
         build = origin.build
+        cache = order.cache.rawValue
         composeMs = order.recipe.compose.milliseconds
         queueMs = times.queue.milliseconds
         swapUs = times.swap.milliseconds * 1000

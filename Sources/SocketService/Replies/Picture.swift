@@ -68,6 +68,7 @@ private struct PictureText: Encodable {
     let guidanceScale: Float
     let precision: String
     let guidanceInterval: [Double]
+    let cache: String
     let build: String
 
     init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
@@ -83,6 +84,7 @@ private struct PictureText: Encodable {
         steps = order.steps
         guidance = order.guidance.kind.rawValue
         guidanceScale = order.guidance.scale
+        cache = order.cache.rawValue
         guidanceInterval = [order.guidance.interval.lowerBound, order.guidance.interval.upperBound]
         precision = origin.precision
         build = origin.build

@@ -35,6 +35,7 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package var model: String?
     package var schedule: [ScheduledRecipe]?
     package var strength: Double?
+    package var cache: String?
     package var prompt: String?
     package var className: String?
     package var n: Int?
@@ -57,7 +58,7 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package var metadata: Bool?
 
     enum Field: String, CodingKey, CaseIterable {
-        case model, schedule, strength, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
+        case model, schedule, strength, cache, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
         case className = "class"
         case responseFormat = "response_format"
         case outputFormat = "output_format"
@@ -73,6 +74,7 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
         let values = try decoder.known(Field.self)
         model = try values.value(String.self, .model)
         schedule = try values.value([ScheduledRecipe].self, .schedule)
+        cache = try values.value(String.self, .cache)
         strength = try values.value(Double.self, .strength)
         prompt = try values.value(String.self, .prompt)
         className = try values.value(String.self, .className)

@@ -11,6 +11,9 @@ package struct GenerationOrder: Sendable {
     /// The class as it was understood.
     package let className: String
     package let strength: Double
+    package let cache: CacheLevel
+    /// Which network calls run the blocks; nil runs all.
+    package let cacheRuns: [Bool]?
     package let count: Int
     package let seed: UInt64
     package let indexOffset: UInt64
@@ -28,10 +31,12 @@ package struct GenerationOrder: Sendable {
     /// Settles a body against what the server offers.
     /// - Parameters:
     ///   - seed: taken where the body has none.
+    ///   - profile: the network calls that run the blocks at a level of the cache.
     ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
         _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64,
-        bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe
+        bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
+        profile: (CacheLevel, BoundRecipe, Sampler, Int) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
         try body.refuseWhatIsNotOffered(offer)
         let limits = offer.limits
@@ -54,6 +59,11 @@ package struct GenerationOrder: Sendable {
         if let asked = body.size, asked != "auto", asked != size {
             throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(size); give that or auto")
         }
+        guard let cache = body.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
+            throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        self.cache = cache
+        cacheRuns = try profile(cache, recipe, sampler, steps)
         (stages, className) = try body.chosenClass(of: recipe, strength: strength, limits)
     }
 

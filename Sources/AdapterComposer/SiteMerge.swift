@@ -1,0 +1,70 @@
+import AdapterFormat
+
+/// Adapters of one domain that were trained apart become one, by the counts of their samples (FedSparsify's two merges, arXiv
+/// 2204.12430). Nothing but adapters travels; averaging them is no guarantee of privacy.
+package struct SiteMerge: Sendable {
+    package enum Rule: String, Sendable, CaseIterable {
+        /// The mean of the sites, weighted by samples.
+        case average
+        /// The same, where at least half of the sites moved a value; the other values stay the base's.
+        case majority
+    }
+
+    package let rule: Rule
+    /// In the order of their digests.
+    private let sites: [(ingredient: Ingredient, samples: Double)]
+
+    /// - Parameter sites: each with its samples, above 0.
+    package init(_ rule: Rule, _ sites: [(ingredient: Ingredient, samples: Double)]) throws(ComposerError) {
+        guard !sites.isEmpty else { throw .nothingToMerge }
+        for site in sites where !(site.samples > 0 && site.samples.isFinite) { throw .badCount(name: site.ingredient.name, count: site.samples) }
+        self.rule = rule
+        self.sites = sites.sorted { ($0.ingredient.digest, $0.samples) < ($1.ingredient.digest, $1.samples) }
+    }
+
+    /// One site alone is that site to the last bit. Class rows are averaged under one name only, over the sites that have the
+    /// class; classes that only some sites saw are all there.
+    package func adapter(over base: ComposingBase) throws(ComposerError) -> Adapter {
+        for site in sites { try base.check(site.ingredient) }
+        if sites.count == 1 { return sites[0].ingredient.adapter }
+        let adapters = sites.map(\.ingredient.adapter)
+        let arguments = zip(sites, adapters).map { MergeArgument(share: $0.samples, values: $1.vector.values) }
+        let vector =
+            switch rule {
+            case .average: MergeRule.mean(arguments, base: base.vector.values)
+            case .majority:
+                MergeRule.majority.merge(
+                    arguments, keys: sites.map(\.ingredient.digest), base: base.vector.values, kinds: base.layout.kindRanges)
+            }
+        guard vector.allSatisfy(\.isFinite) else { throw .notFinite(recipe: text) }
+        let classes = classes(over: base)
+        var manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layoutDigest, trainableSet: TrainableSet(uniting: adapters.map(\.manifest.trainableSet)),
+            classes: classes.names, prediction: base.prediction, path: base.path)
+        manifest.parents = sites.map(\.ingredient.digest)
+        manifest.recipe = text
+        return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
+    }
+
+    /// What was merged, for the manifest.
+    private var text: String {
+        "merge \(rule.rawValue): " + sites.map { "\(shortest($0.samples))*\($0.ingredient.name)@\($0.ingredient.digest)" }.joined(separator: " + ")
+    }
+
+    private func classes(over base: ComposingBase) -> ClassTable {
+        var names: [String] = []
+        for site in sites {
+            for name in site.ingredient.adapter.classes.names where !names.contains(name) { names.append(name) }
+        }
+        let null = Array(base.nullRow)
+        func mean(_ row: (ClassTable) -> Int?) -> [Float] {
+            let arguments = sites.compactMap { site in
+                let table = site.ingredient.adapter.classes
+                return row(table).map { MergeArgument(share: site.samples, values: Array(table.row($0))) }
+            }
+            return arguments.count == 1 ? arguments[0].values : MergeRule.mean(arguments, base: null)
+        }
+        let rows = names.flatMap { name in mean { $0.names.firstIndex(of: name) } }
+        return ClassTable(names: names, values: rows + mean { $0.nullClass })
+    }
+}

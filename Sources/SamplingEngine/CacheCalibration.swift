@@ -1,0 +1,144 @@
+import AdapterFormat
+import DiTModel
+import Diffusion
+import Foundation
+import TensorMath
+
+/// Measures at which network calls of a sampler the blocks of an adapter may be extrapolated.
+///
+/// Images are sampled in full once; beside them run schedules of rising tolerance. At each call a schedule compares the line
+/// through the residuals of its two latest full calls with the true residual, on the conditional row, the domain's null row and
+/// the base's (the three rows that guidance may ask for); where the error is within its tolerance it extrapolates, else it runs.
+/// Then each schedule samples the same images, and its paired PSNR against the full run decides.
+package struct CacheCalibration {
+    package let images: Int
+    package let guidanceScale: Float
+    private let base: BaseFile
+    private let adapter: BoundAdapter
+    private let plan: SamplingPlan
+    private let pool: ComputePool
+    /// Largest relative errors tried, rising.
+    private let tolerances: [Double]
+    /// Calls at the start that always run; the last does too.
+    private static let warmup = 3
+
+    package init(
+        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ComputePool,
+        tolerances: [Double] = (0..<16).map { 0.01 * pow(1.35, Double($0)) }
+    ) {
+        self.base = base
+        self.adapter = adapter
+        self.plan = plan
+        self.images = images
+        self.guidanceScale = guidanceScale
+        self.pool = pool
+        self.tolerances = tolerances
+    }
+
+    /// One schedule as it was measured.
+    package struct Measured: Sendable {
+        package let tolerance: Double
+        package let runs: [Bool]
+        /// Median over the images, in dB.
+        package let psnr: Double
+    }
+
+    /// Schedules of rising tolerance, each different from the one before.
+    package func measure(with engine: SamplingEngine) async throws -> [Measured] {
+        let schedules = try traced()
+        let exact = try await sample(nil, engine)
+        var measured: [Measured] = []
+        for (tolerance, runs) in schedules where runs != measured.last?.runs && runs.contains(false) {
+            let cached = try await sample(runs, engine)
+            let psnrs = zip(exact, cached).map { peakSignalToNoise($0, $1, isPixels: engine.isPixelSpace) }.sorted()
+            measured.append(Measured(tolerance: tolerance, runs: runs, psnr: psnrs[psnrs.count / 2]))
+        }
+        return measured
+    }
+
+    /// The harshest schedule of at least this PSNR, as a profile.
+    package func profile(_ level: CacheLevel, _ measured: [Measured], atLeast psnr: Double) -> CacheProfile? {
+        measured.filter { $0.psnr >= psnr }.min { $0.runs.count { $0 } < $1.runs.count { $0 } }.map {
+            CacheProfile(
+                level: level.rawValue, sampler: plan.sampler.rawValue, steps: plan.steps, calls: $0.runs, tolerance: $0.tolerance, psnr: $0.psnr,
+                images: images)
+        }
+    }
+
+    private func order(_ image: Int) -> ImageOrder {
+        let classes = max(adapter.classes.names.count, 1)
+        return ImageOrder(
+            adapter: adapter, classIndex: image % classes, seed: 0x00CA_11B8, index: UInt64(image), guidanceScale: guidanceScale)
+    }
+
+    private func sample(_ runs: [Bool]?, _ engine: SamplingEngine) async throws -> [[Float]] {
+        let orders = (0..<images).map { index in
+            var order = order(index)
+            order.cache = runs
+            return order
+        }
+        let request = SamplingRequest(client: "calibrate", images: orders, sampler: plan.sampler, steps: plan.steps)
+        return try await engine.sample(request).images.map(\.latent)
+    }
+
+    /// Samples every image in full and lets each tolerance decide beside it.
+    private func traced() throws -> [(tolerance: Double, runs: [Bool])] {
+        let c = base.configuration
+        let inCount = c.inChannels * c.inputSize * c.inputSize, outCount = c.outChannels * c.inputSize * c.inputSize, rows = 3 * images
+        let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
+        let x = memory.take(rows, inCount), out = memory.take(rows, outCount)
+        let bank = TunableBank(base.layout, rows: 2, classRows: max(base.classes.rows, adapter.classes.rows))
+        bank.install(adapter.vector, adapter.classes, row: 0)
+        bank.install(base.vector, base.classes, row: 1)
+        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: rows, pool: pool)
+        let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
+        let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
+        let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
+        var runs = tolerances.map { _ in [Bool]() }
+        let truth = (0..<rows).map { _ in Memory(capacity: Memory.paddedCount(c.tokens * c.hiddenSize)).take(c.tokens, c.hiddenSize) }
+        for call in 0..<plan.evaluations {
+            for row in 0..<rows { x.row(row).copy(from: states[row % images].latent) }
+            batch.forward(
+                x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
+                classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
+                bankRows: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
+            for (index, tolerance) in tolerances.enumerated() {
+                let mustRun = call < Self.warmup || call == plan.evaluations - 1
+                let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance
+                runs[index].append(isRun)
+                if isRun { for row in 0..<rows { tracks[index][row].take(truth[row], at: call) } }
+            }
+            for image in 0..<images {
+                Guidance.apply(
+                    scale: guidanceScale, guided: 3 * c.inputSize * c.inputSize, conditional: out.row(image), unconditional: out.row(images + image))
+                states[image].advance(out.row(image))
+            }
+        }
+        return Array(zip(tolerances, runs))
+    }
+
+    /// The largest of the three kinds' mean relative errors, in the sum of absolute values.
+    private func error(of track: [ResidualCache], _ truth: [Matrix], at call: Int) -> Double {
+        let errors = track.indices.map { row -> Double in
+            var (difference, size) = (0.0, 0.0)
+            track[row].extrapolated(to: call).withSpan { line in
+                truth[row].withSpan { truth in
+                    for i in line.indices {
+                        difference += Double(abs(line[i] - truth[i]))
+                        size += Double(abs(truth[i]))
+                    }
+                }
+            }
+            return difference / max(size, .leastNormalMagnitude)
+        }
+        return (0..<3).map { kind in errors[(kind * images)..<((kind + 1) * images)].reduce(0, +) / Double(images) }.max() ?? 0
+    }
+}
+
+/// In dB; the peak is the range of pixels, or of the first image's own values.
+package func peakSignalToNoise(_ a: [Float], _ b: [Float], isPixels: Bool) -> Double {
+    let clip = { (value: Float) in isPixels ? min(max(value, -1), 1) : value }
+    let peak = isPixels ? 2 : Double((a.max() ?? 0) - (a.min() ?? 0))
+    let error = zip(a, b).reduce(0.0) { $0 + Double((clip($1.0) - clip($1.1)) * (clip($1.0) - clip($1.1))) } / Double(a.count)
+    return error == 0 ? .infinity : 10 * log10(peak * peak / error)
+}

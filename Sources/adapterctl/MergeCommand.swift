@@ -1,0 +1,125 @@
+import AdapterComposer
+import AdapterFormat
+import AdapterStore
+import ArgumentParser
+import DiTModel
+import Foundation
+
+struct Merge: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Average adapters of one domain that were trained apart.",
+        discussion: """
+            Example: adapterctl merge flowers site-a.safetensors=600 site-b.safetensors=400 -o round-1.safetensors
+
+            Each site is a name in the store or a file, with = and the count of its samples (default: the images it was trained on).
+            A round needs nothing but files, so any transport serves: every site trains on its own pictures with the same base and the
+            same class names, and sends its adapter file; one place merges them by their counts and sends the result back. Classes
+            that only some sites have are kept; rows of one class are averaged over the sites that have it. With --rule majority a value
+            stays the base's unless at least half of the sites moved it, which suits sites that prune (adapterctl sparsify, or training
+            with a sparsity). Pictures never travel; that alone is no guarantee of privacy.
+            """)
+    @Argument(help: "The name of the result.") var name: String
+    @Argument(help: "NAME, FILE, NAME=SAMPLES or FILE=SAMPLES.") var sites: [String]
+    @Option(help: "average or majority.") var rule = "average"
+    @Option(help: "The base, where the store has several.") var base: String?
+    @Flag(help: "Let the name stand for this content from now on.") var replace = false
+    @Option(name: [.customShort("o"), .customLong("output")], help: "Also write the result as a file.") var file: String?
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Result: Encodable {
+        let summary: AdapterSummary
+        let sites: [String]
+        let rule: String
+    }
+
+    func run() throws {
+        let name = try AdapterName(name).description
+        guard let rule = SiteMerge.Rule(rawValue: rule) else { throw Failure.usage("--rule is average or majority, not '\(rule)'") }
+        let store = try location.open()
+        let base = try store.baseFile(base)
+        let found = try sites.map { try site($0, store, base) }
+        var adapter = try SiteMerge(rule, found).adapter(over: ComposingBase(base))
+        adapter.manifest.name = nil
+        adapter.manifest.golden = try PackedDiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
+        _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
+        if let file { try AdapterFile.write(adapter, layout: base.layout, to: file) }
+        let entry = try store.lookup(name)
+        let result = Result(summary: AdapterSummary(entry), sites: found.map { "\(shortest($0.samples))*\($0.ingredient.digest)" }, rule: rule.rawValue)
+        try output.report("merge", result) {
+            "\(name) is \(entry.digest.short), of \(found.count) sites, \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes"
+                + (file.map { "; written to \($0)" } ?? "")
+        }
+    }
+
+    private func site(_ text: String, _ store: AdapterStore, _ base: BaseFile) throws -> (ingredient: Ingredient, samples: Double) {
+        let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
+        let stated = parts.count > 1 ? Double(parts[parts.count - 1]) : nil
+        guard parts.count == 1 || (parts.count == 2 && stated != nil) else { throw Failure.usage("a site reads NAME=SAMPLES or FILE=SAMPLES, not '\(text)'") }
+        let source = parts[0]
+        let ingredient: Ingredient
+        if source.contains("/") || source.hasSuffix(".safetensors") {
+            let adapter = try AdapterFile.read(path: source, base: base)
+            let label = URL(filePath: source).deletingPathExtension().lastPathComponent
+            ingredient = Ingredient(name: label, digest: adapter.digest, adapter: adapter)
+        } else {
+            let entry = try store.lookup(source)
+            guard entry.baseDigest == base.digest else { throw ComposerError.otherBase(name: source, base: entry.baseDigest, wanted: base.digest) }
+            ingredient = Ingredient(
+                name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: base.values())))
+        }
+        guard let samples = stated ?? ingredient.adapter.manifest.training.map({ Double($0.images) }) else {
+            throw Failure.usage("'\(source)' does not say how many images it was trained on: give \(source)=SAMPLES")
+        }
+        return (ingredient, samples)
+    }
+}
+
+struct Sparsify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Give the smallest changes of an adapter back to the base, and store what is left.",
+        discussion: """
+            Example: adapterctl sparsify flowers --sparsity 0.8 --as flowers-sparse
+
+            Changes count relative to their tensor's own; class rows are never touched. What equals the base costs a bit in the store.
+            (prune is another thing: it deletes what no name stands for.)
+            """)
+    @Argument(help: "A name, a digest or its first digits, or name@digest.") var reference: String
+    @Option(help: "Share of the trained values that give way, from 0 to below 1.") var sparsity: Double
+    @Option(name: .customLong("as"), help: "The new adapter's name.") var name: String
+    @Flag(help: "Let the name stand for this content from now on.") var replace = false
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Result: Encodable {
+        let summary: AdapterSummary
+        let valuesKept: Int
+        let storedBytesBefore: Int
+    }
+
+    func run() throws {
+        guard sparsity >= 0, sparsity < 1 else { throw ComposerError.badSparsity(sparsity) }
+        let name = try AdapterName(name).description
+        let store = try location.open()
+        let entry = try store.lookup(reference)
+        let base = try store.baseFile(entry.baseDigest)
+        let parent = try Adapter(store.load(entry.digest, over: base.values()))
+        let tensors = parent.manifest.trainableSet.tensors(of: base.layout)
+        let kept = SparseMask.kept(parent.vector.values, over: base.vector.values, tensors: tensors, sparsity: sparsity)
+        let values = base.vector.values.indices.map { kept[$0] ? parent.vector.values[$0] : base.vector.values[$0] }
+        var manifest = parent.manifest
+        (manifest.name, manifest.cacheProfiles) = (nil, nil)
+        manifest.parents = [entry.digest]
+        manifest.recipe = "sparsify \(shortest(sparsity)): \(entry.name ?? entry.digest.short)@\(entry.digest)"
+        let vector = TunableVector(values, layout: base.layout)
+        manifest.golden = try PackedDiT(base).goldenValues(vector, parent.classes, layout: base.layout)
+        let adapter = Adapter(manifest: manifest, vector: vector, classes: parent.classes)
+        _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
+        let made = try store.lookup(name)
+        let count = zip(values, base.vector.values).count { $0.bitPattern != $1.bitPattern }
+        let result = Result(summary: AdapterSummary(made), valuesKept: count, storedBytesBefore: entry.storedBytes)
+        try output.report("sparsify", result) {
+            "\(name) is \(made.digest.short): \(count) of \(values.count) values differ from the base, \(readable(bytes: made.storedBytes)) (\(entry.name ?? entry.digest.short) has \(readable(bytes: entry.storedBytes)))"
+        }
+    }
+}
