@@ -116,9 +116,9 @@ def check(browser: Browser, server: Adapterd, address: str, folder: Path):
     browser.wait("document.readyState === 'complete' && !document.getElementById('door').hidden")
     browser.picture(folder / "door.png")
     browser.run(f"document.getElementById('token').value = {TOKEN!r}; document.getElementById('door').requestSubmit()")
-    browser.wait("!document.getElementById('form').hidden && document.getElementById('class').options.length > 0")
-    browser.run("for (const [k, v] of Object.entries({model: 'flowers', n: 6, steps: 30, seed: '18446744073709551615'})) {"
-                "const e = document.getElementById(k); e.value = v; e.dispatchEvent(new Event('change')); } document.getElementById('class').value = 'rose';"
+    browser.wait("!document.getElementById('form').hidden && document.getElementById('known').options.length > 0")
+    browser.run("for (const [k, v] of Object.entries({domain: 'flowers', n: 6, steps: 30, seed: '18446744073709551615'})) {"
+                "const e = document.getElementById(k); e.value = v; e.dispatchEvent(new Event('change')); } document.getElementById('known').value = 'rose';"
                 "document.getElementById('form').requestSubmit()")
     browser.wait("document.querySelectorAll('figure img').length > 0 && document.querySelectorAll('figure.done').length < 6")
     browser.wait("document.querySelectorAll('figure.done').length === 6 && !document.getElementById('facts').hidden")
@@ -139,10 +139,10 @@ def check(browser: Browser, server: Adapterd, address: str, folder: Path):
     browser.size(1280, 900, False)
     browser.send("Page.navigate", url="about:blank")
     browser.send("Page.navigate", url=f"{address}#model=hostile&class={HOSTILE.replace('&', '%26').replace('<', '%3C').replace(' ', '%20')}&n=1&steps=4&seed=1")
-    browser.wait("document.getElementById('class').options.length > 0 && document.getElementById('model').value === 'hostile'")
+    browser.wait("document.getElementById('known').options.length > 0 && document.getElementById('domain').value === 'hostile'")
     browser.wait("document.querySelectorAll('figure.done').length === 1")
     assert browser.run("window.hit") is None and browser.run("document.querySelectorAll('img:not(figure img)').length") == 0
-    assert HOSTILE in browser.run("[...document.getElementById('class').options].map((o) => o.value)")
+    assert HOSTILE in browser.run("[...document.getElementById('known').options].map((o) => o.value)")
     outside = [url for url in browser.requests if not url.startswith((address, "data:", "blob:", "about:"))]
     assert not outside, outside
 
