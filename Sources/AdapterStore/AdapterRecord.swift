@@ -52,6 +52,8 @@ extension BaseValues {
     /// has them. It is all that the store reads of a manifest.
     func over(layoutOf manifest: Data) throws(StoreError) -> BaseValues {
         struct Pairs: Decodable { let low_rank: LowRank? }
+        // Most have none, and a cold load is short beside the reading of JSON.
+        guard manifest.range(of: Data("low_rank".utf8)) != nil else { return self }
         guard let lowRank = (try? JSONDecoder().decode(Pairs.self, from: manifest))?.low_rank else { return self }
         if let fault = lowRank.fault(on: layout.configuration) { throw .incompatible("The adapter's manifest cannot be used: \(fault).") }
         let extended = layout.adding(lowRank)

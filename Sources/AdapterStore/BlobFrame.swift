@@ -19,9 +19,10 @@ package enum BlobFrame {
             let parts: [(values: [Float], prediction: [Float]?)] = [(adapter.vector.values, base.vector.values), (adapter.classes.values, nil)]
             payload = Zstd.compress(planes(parts, precision) + names, level: level)
         }
-        // Values that are the base's own need not be rounded ones: they are not stored.
+        // Where most values are the base's own; and these need not be rounded ones, since they are not stored.
         let sparse = SparseValues.split(adapter.vector.values, base.vector.values)
-        if precision == .float32 || isRounded(sparse.values + adapter.classes.values) {
+        let pays = payload == nil || 2 * sparse.values.count <= adapter.vector.values.count
+        if pays, precision == .float32 || isRounded(sparse.values + adapter.classes.values) {
             var prefix: [UInt8] = []
             prefix.append(number: UInt64(sparse.values.count))
             let parts: [(values: [Float], prediction: [Float]?)] = [(sparse.values, sparse.prediction), (adapter.classes.values, nil)]
