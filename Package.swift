@@ -48,7 +48,7 @@ let package = Package(
         .target(
             name: "AdapterStore",
             dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
-        .target(name: "AdapterComposer", dependencies: ["AdapterFormat"]),
+        .target(name: "AdapterComposer", dependencies: ["AdapterFormat", "TensorMath"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
         .target(name: "LatentCodec", dependencies: ["TensorMath", "TensorFiles"]),
 

@@ -1,3 +1,5 @@
+import TensorMath
+
 /// values = base + the sum of weight (source - base), over one range; `values` hold the base when it begins.
 ///
 /// Summed in double precision in the order given. One source of weight 1 is copied to the last bit; without any the base stays.
@@ -16,17 +18,9 @@ func addDifferences(_ sources: [(weight: Double, values: [Float])], to values: i
         var total = sums.mutableSpan
         for i in total.indices { total[i] = 0 }
         for source in moving {
-            accumulate(source.values.span.extracting(part), minus: values.span.extracting(part), times: source.weight, into: &total)
+            addDifference(source.values.span.extracting(part), minus: values.span.extracting(part), times: source.weight, to: &total)
         }
-        var out = values.mutableSpan
-        for i in 0..<part.count { out[start + i] = Float(Double(out[start + i]) + total[i]) }
+        var all = values.mutableSpan
+        add(total.span, to: &all, at: part)
     }
-}
-
-@inline(__always)
-private func accumulate(_ values: Span<Float>, minus base: Span<Float>, times weight: Double, into total: inout MutableSpan<Double>) {
-    let count = values.count
-    // Known beforehand, so that the loop has no checks left.
-    precondition(base.count == count && total.count >= count)
-    for i in 0..<count { total[i] += weight * (Double(values[i]) - Double(base[i])) }
 }
