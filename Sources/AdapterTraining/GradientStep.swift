@@ -49,7 +49,7 @@ package final class GradientStep {
         self.processes = processes
         let lanes = 0..<min(pool.lanes, shards / members)
         let history: History = trainsWeights || layout.lowRank != nil ? .all : .tunables
-        passes = lanes.map { _ in Pass.views(configuration, upTo: images, history: history, preset: model.preset, route: route) }
+        passes = lanes.map { _ in Pass.views(model, upTo: images, history: history, route: route) }
         var conditionings: [ConditioningState] = []
         var outputs: [Matrix] = []
         var outputGradients: [Matrix] = []

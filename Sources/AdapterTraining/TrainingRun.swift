@@ -26,6 +26,8 @@ package final class TrainingRun {
     let pool: ComputePool
     package let processes: ProcessGroup?
     private let tokenCut: TokenCut?
+    /// What gradients go through: the model, or its matrices packed at the run's precision.
+    private let network: DiT
     private var gradient: GradientStep
     private var isRouted: Bool
     private let moved: [Range<Int>]
@@ -72,9 +74,10 @@ package final class TrainingRun {
         pruning = settings.sparsity > 0 ? Pruning(settings, set.tensors(of: layout), base: start.vector.values) : nil
         tokenCut = try TokenCut.read(settings.tokenCut, model.configuration)
         isRouted = tokenCut != nil
+        let route = tokenCut?.route(model.configuration)
+        network = try isFull ? model : model.packed(at: settings.precision, route: route)
         gradient = GradientStep(
-            model, layout: layout, classes: classes, trainsWeights: isFull, pool: pool, shards: shards, processes: processes,
-            route: tokenCut?.route(model.configuration))
+            network, layout: layout, classes: classes, trainsWeights: isFull, pool: pool, shards: shards, processes: processes, route: route)
         let memory = Memory(capacity: 3 * Memory.paddedCount(settings.batch * size) + Memory.paddedCount(settings.imagesPerStep))
         x0 = memory.take(settings.batch, size)
         noise = memory.take(settings.batch, size)
@@ -133,7 +136,7 @@ package final class TrainingRun {
         guard routes != isRouted else { return }
         isRouted = routes
         gradient = GradientStep(
-            model, layout: layout, classes: data.classNames.count, trainsWeights: set.method == .full, pool: pool, shards: settings.shards,
+            network, layout: layout, classes: data.classNames.count, trainsWeights: set.method == .full, pool: pool, shards: settings.shards,
             processes: processes)
     }
 

@@ -39,6 +39,8 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     package var tokenCut: String = "none"
     /// Share of the values that is the base's again at the end, reached on a cubic schedule over the second half of the run.
     package var sparsity: Double = 0
+    /// Of the frozen matrices' products, forward and back: f32 or bf16. Gradients, moments and values are float32.
+    package var precision = Precision.f32
 
     package init(steps: Int, batch: Int, seed: UInt64, learningRate: Float) {
         self.steps = steps
@@ -56,7 +58,7 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
         case emaDecay = "ema_decay"
         case labelDropout = "label_dropout"
         case lossWeighting = "loss_weighting"
-        case accumulation, shards, patience, sparsity
+        case accumulation, shards, patience, sparsity, precision
         case balancesClasses = "balance_classes"
         case validationShare = "validation_share"
         case validationInterval = "validation_interval"

@@ -51,12 +51,14 @@ package struct Activations: Sendable {
     let patchesOut: Matrix  // (R, p p Cout)
     let scores: Matrix  // (T, T), attention weights
     let lowRank: Matrix  // (R, slice of a rank)
+    let layerScratch: LayerScratch
     /// The blocks that only a part of the tokens goes through, and what is kept around them.
     let route: TokenRoute?
     let routed: RouteActivations?
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
-    init(_ configuration: DiTConfiguration, images: Int, history: History, route: TokenRoute?, take: (Int, Int) -> Matrix) {
+    init(_ model: DiT, images: Int, history: History, route: TokenRoute?, take: (Int, Int) -> Matrix) {
+        let configuration = model.configuration
         let D = configuration.hiddenSize
         let R = images * configuration.tokens
         let keepsInputs = history == .all
@@ -88,6 +90,7 @@ package struct Activations: Sendable {
         patchesOut = take(R, configuration.patchOutSize)
         scores = take(configuration.tokens, configuration.tokens)
         lowRank = take(R, LowRankPair.sliceRank)
+        layerScratch = LayerScratch(values: R * 4 * D, model.layerNeed, take: take)
         self.route = route
         routed = route.map { route in
             RouteActivations(full: take(R, D), out: take(images * route.kept, D), dx: take(images * route.kept, D))

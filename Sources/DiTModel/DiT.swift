@@ -11,14 +11,57 @@ package struct DiT: Sendable {
     package let preset: Preset
     /// What the coordinates of the positions were divided by.
     package let positionScale: Double
+    /// The blocks' own matrices, as they are multiplied by.
+    let layers: [BlockLayers]
+    let layerNeed: LayerScratch.Need
     private let ends: ImageEnds
 
     package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
+        self.init(configuration, weights, weights.blocks.map(BlockLayers.init), .none, preset: preset, positionScale: positionScale)
+    }
+
+    private init(
+        _ configuration: DiTConfiguration, _ weights: Weights, _ layers: [BlockLayers], _ need: LayerScratch.Need, preset: Preset, positionScale: Double
+    ) {
         self.configuration = configuration
         self.weights = weights
+        self.layers = layers
+        layerNeed = need
         self.preset = preset
         self.positionScale = positionScale
         ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
+    }
+
+    /// A network for training whose blocks' matrices are packed as they come, so that no second copy of them stays in memory.
+    /// - Parameters:
+    ///   - precision: f32 or bf16.
+    ///   - route: the middle blocks that only a part of the tokens will go through, where there are such.
+    ///   - find: the matrix of each reference name and shape.
+    package init(
+        packing configuration: DiTConfiguration, at precision: Precision, preset: Preset = .original, positionScale: Double = 1,
+        route: TokenRoute? = nil, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
+    ) throws {
+        let packer = TwoWayPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
+        let elsewhere = Memory(capacity: 0).take(0, 0)
+        var packed: [String: LayerMatrix] = [:]
+        let weights = try Weights(configuration) { name, rows, columns in
+            let matrix = try find(name, rows, columns)
+            guard Weights.isLayer(name) else { return matrix }
+            packed[name] = try packer.pack(matrix)
+            return elsewhere
+        }
+        let layers = (0..<configuration.depth).map { i in
+            BlockLayers { name in
+                guard let matrix = packed["blocks.\(i).\(name)"] else { preconditionFailure("block \(i) has no \(name)") }
+                return matrix
+            }
+        }
+        self.init(configuration, weights, layers, packer.need, preset: preset, positionScale: positionScale)
+    }
+
+    /// This network packed for training, as above.
+    package func packed(at precision: Precision, route: TokenRoute? = nil) throws -> DiT {
+        try DiT(packing: configuration, at: precision, preset: preset, positionScale: positionScale, route: route, find: weights.finder(configuration))
     }
 
     /// The same frozen matrices for images of another size: nothing but the positions differs.
@@ -50,8 +93,8 @@ package struct DiT: Sendable {
         for i in weights.blocks.indices {
             if let route = a.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
             TransformerBlock.forward(
-                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning,
-                shape: pass.shape(ofBlock: i), scores: pass.scores(ofBlock: i), lowRank: a.lowRank, into: a.output(ofBlock: i))
+                a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
+                scores: pass.scores(ofBlock: i), scratch: a.layerScratch, lowRank: a.lowRank, into: a.output(ofBlock: i))
             if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound {
                 a.input(ofBlock: i + 1).copy(from: routed.full)
                 route.scatter(routed.out, kept, into: a.input(ofBlock: i + 1))
@@ -81,8 +124,8 @@ package struct DiT: Sendable {
             // A token that passed by has the gradient that it had behind the route.
             if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound { route.gather(s.dx, kept, into: routed.dx) }
             TransformerBlock.backward(
-                a.blocks[i], block: i, weights: weights.blocks[i], tunables: tunables, conditioning: conditioning,
-                shape: pass.shape(ofBlock: i), scratch: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), lowRank: a.lowRank,
+                a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
+                scratch: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), layerScratch: a.layerScratch, lowRank: a.lowRank,
                 gradients: gradients, weightGradients: weightGradients?.blocks[i])
             if let route = a.route, let routed = a.routed, i == route.blocks.lowerBound { route.scatter(routed.dx, kept, into: s.dx) }
         }
@@ -125,5 +168,22 @@ package struct DiT: Sendable {
                 multiply(.transposed(s.dPatchesOut.rows(rows)), .plain(a.lastNormed.rows(rows)), into: g.finalLinear, adding: true)
             }
         }
+    }
+}
+
+/// The four matrices of a block as training multiplies by them.
+struct BlockLayers: Sendable {
+    let qkv: LayerMatrix  // (3D, D)
+    let proj: LayerMatrix  // (D, D)
+    let fc1: LayerMatrix  // (4D, D)
+    let fc2: LayerMatrix  // (D, 4D)
+
+    init(_ w: Weights.Block) { (qkv, proj, fc1, fc2) = (.plain(w.qkv), .plain(w.proj), .plain(w.fc1), .plain(w.fc2)) }
+
+    init(_ find: (_ name: String) -> LayerMatrix) {
+        qkv = find("attn.qkv.weight")
+        proj = find("attn.proj.weight")
+        fc1 = find("mlp.fc1.weight")
+        fc2 = find("mlp.fc2.weight")
     }
 }

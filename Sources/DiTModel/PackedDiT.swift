@@ -28,7 +28,7 @@ package struct PackedDiT: Sendable {
         let elsewhere = Memory(capacity: 0).take(0, 0)
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
-            guard PackedDiT.isLayer(name) else { return matrix }
+            guard Weights.isLayer(name) else { return matrix }
             let form = precision.operand(isMLPOutput: name.hasSuffix("mlp.fc2.weight"))
             packed[name] = try PackedMatrix(matrix, form: form, with: packer)
             return elsewhere
@@ -49,14 +49,9 @@ package struct PackedDiT: Sendable {
         ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
     }
 
-    /// Whether a name is that of one of a block's four matrices.
-    private static func isLayer(_ name: String) -> Bool {
-        ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"].contains(where: name.hasSuffix)
-    }
-
     /// Whether a matrix is needed no more once it is packed.
     package static func isPacked(_ name: String, at precision: Precision) -> Bool {
-        isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
+        Weights.isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
     }
 
     private init(_ model: PackedDiT, _ configuration: DiTConfiguration, _ tiles: Tiles, positionScale: Double) {
@@ -82,12 +77,9 @@ package struct PackedDiT: Sendable {
 
     /// Packs the matrices of a network in memory.
     package init(_ model: DiT, precision: Precision = .f32) throws {
-        let names = Weights.names(model.configuration).map(\.name)
-        let matrices = Dictionary(uniqueKeysWithValues: zip(names, model.weights.all))
-        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { name, _, _ in
-            guard let matrix = matrices[name] else { preconditionFailure("the network has no matrix \(name)") }
-            return matrix
-        }
+        try self.init(
+            model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale,
+            find: model.weights.finder(model.configuration))
     }
 
     /// Bytes of the packed copies.

@@ -55,6 +55,20 @@ package struct Weights: Sendable {
         return list
     }
 
+    /// Whether a name is that of one of a block's four matrices that tokens go through.
+    static func isLayer(_ name: String) -> Bool {
+        ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"].contains(where: name.hasSuffix)
+    }
+
+    /// The matrices by reference name, as another network's `find`.
+    func finder(_ configuration: DiTConfiguration) -> (_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
+        let matrices = Dictionary(uniqueKeysWithValues: zip(Weights.names(configuration).map(\.name), all))
+        return { name, _, _ in
+            guard let matrix = matrices[name] else { preconditionFailure("the network has no matrix \(name)") }
+            return matrix
+        }
+    }
+
     /// Fresh zeroed memory for every matrix, in one allocation.
     package static func allocate(_ configuration: DiTConfiguration) -> (weights: Weights, memory: Memory) {
         let capacity = names(configuration).reduce(0) { $0 + Memory.paddedCount($1.rows * $1.columns) }

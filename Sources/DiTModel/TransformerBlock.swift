@@ -14,8 +14,8 @@ enum TransformerBlock {
     ///   - tunables: the one domain in training.
     ///   - conditioning: a row per image.
     static func forward(
-        _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: Tunables, conditioning: ConditioningState,
-        shape: PassShape, scores: Matrix, lowRank: Matrix, into out: Matrix
+        _ a: BlockActivations, block i: Int, layers w: BlockLayers, tunables: Tunables, conditioning: ConditioningState,
+        shape: PassShape, scores: Matrix, scratch: LayerScratch, lowRank: Matrix, into out: Matrix
     ) {
         let t = tunables.blocks[i]
         for image in 0..<shape.images {
@@ -25,14 +25,14 @@ enum TransformerBlock {
                 a.x.rows(rows), scale: a.scale1.row(image), shift: a.shift1.row(image), epsilon: normEpsilon, into: a.normed1.rows(rows),
                 mean: a.mean1.values(rows), rstd: a.rstd1.values(rows))
         }
-        multiply(.plain(a.normed1), .transposed(w.qkv), into: a.qkvBeforeGamma)  // (R, 3D)
+        w.qkv.forward(a.normed1, into: a.qkvBeforeGamma, scratch: scratch)  // (R, 3D)
         t.pairs.qkv?.add(a.normed1, to: a.qkvBeforeGamma, scratch: lowRank)
         biasGamma(a.qkvBeforeGamma, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv)
         for unit in 0..<(shape.images * shape.heads) {
             let rows = shape.rows(ofImage: unit / shape.heads)
             Attention.forward(a.qkv.rows(rows), head: unit % shape.heads, heads: shape.heads, scores: scores, into: a.attended.rows(rows))
         }
-        multiply(.plain(a.attended), .transposed(w.proj), into: a.projected)  // (R, D)
+        w.proj.forward(a.attended, into: a.projected, scratch: scratch)  // (R, D)
         t.pairs.proj?.add(a.attended, to: a.projected, scratch: lowRank)
         for image in 0..<shape.images {
             let rows = shape.rows(ofImage: image)
@@ -41,10 +41,10 @@ enum TransformerBlock {
                 a.x1.rows(rows), scale: a.scale2.row(image), shift: a.shift2.row(image), epsilon: shape.mlpNormEpsilon,
                 into: a.normed2.rows(rows), mean: a.mean2.values(rows), rstd: a.rstd2.values(rows))
         }
-        multiply(.plain(a.normed2), .transposed(w.fc1), into: a.hidden)  // (R, 4D)
+        w.fc1.forward(a.normed2, into: a.hidden, scratch: scratch)  // (R, 4D)
         t.pairs.fc1?.add(a.normed2, to: a.hidden, scratch: lowRank)
         biasGelu(a.hidden, bias: t.fc1Bias, into: a.activated)
-        multiply(.plain(a.activated), .transposed(w.fc2), into: a.mlpOut)  // (R, D)
+        w.fc2.forward(a.activated, into: a.mlpOut, scratch: scratch)  // (R, D)
         t.pairs.fc2?.add(a.activated, to: a.mlpOut, scratch: lowRank)
         for image in 0..<shape.images {
             let rows = shape.rows(ofImage: image)
@@ -57,8 +57,8 @@ enum TransformerBlock {
     ///   - gradients: added to.
     ///   - weightGradients: added to; nil leaves the matrices alone.
     static func backward(
-        _ a: BlockActivations, block i: Int, weights w: Weights.Block, tunables: Tunables, conditioning: ConditioningState,
-        shape: PassShape, scratch s: BackwardScratch, scores: Matrix, lowRank: Matrix, gradients: Tunables, weightGradients: Weights.Block?
+        _ a: BlockActivations, block i: Int, layers w: BlockLayers, tunables: Tunables, conditioning: ConditioningState,
+        shape: PassShape, scratch s: BackwardScratch, scores: Matrix, layerScratch: LayerScratch, lowRank: Matrix, gradients: Tunables, weightGradients: Weights.Block?
     ) {
         let t = tunables.blocks[i]
         let g = gradients.blocks[i]
@@ -79,12 +79,12 @@ enum TransformerBlock {
         }
         addColumnSums(of: s.dBranch, to: g.fc2Bias)
         if let wg = weightGradients { multiply(.transposed(s.dBranch), .plain(a.activated), into: wg.fc2, adding: true) }
-        multiply(.plain(s.dBranch), .plain(w.fc2), into: s.dHidden)  // (R, 4D)
+        w.fc2.backward(s.dBranch, into: s.dHidden, scratch: layerScratch)  // (R, 4D)
         pairBackward(t.pairs.fc2, g.pairs.fc2, s.dBranch, x: a.activated, dx: s.dHidden)
         geluBackward(s.dHidden, h: a.hidden, dh: s.dHidden)
         addColumnSums(of: s.dHidden, to: g.fc1Bias)
         if let wg = weightGradients { multiply(.transposed(s.dHidden), .plain(a.normed2), into: wg.fc1, adding: true) }
-        multiply(.plain(s.dHidden), .plain(w.fc1), into: s.dNormed)  // (R, D)
+        w.fc1.backward(s.dHidden, into: s.dNormed, scratch: layerScratch)  // (R, D)
         pairBackward(t.pairs.fc1, g.pairs.fc1, s.dHidden, x: a.normed2, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)
@@ -116,7 +116,7 @@ enum TransformerBlock {
         }
         addColumnSums(of: s.dBranch, to: g.projBias)
         if let wg = weightGradients { multiply(.transposed(s.dBranch), .plain(a.attended), into: wg.proj, adding: true) }
-        multiply(.plain(s.dBranch), .plain(w.proj), into: s.dNormed)  // (R, D), of the attended values
+        w.proj.backward(s.dBranch, into: s.dNormed, scratch: layerScratch)  // (R, D), of the attended values
         pairBackward(t.pairs.proj, g.pairs.proj, s.dBranch, x: a.attended, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)
@@ -131,7 +131,7 @@ enum TransformerBlock {
         gammaBackward(s.dQKV, z: a.qkvBeforeGamma, gamma: t.attnGamma1, dz: s.dQKV, dgamma: g.attnGamma1)
         addColumnSums(of: s.dQKV, to: g.qkvBias)
         if let wg = weightGradients { multiply(.transposed(s.dQKV), .plain(a.normed1), into: wg.qkv, adding: true) }
-        multiply(.plain(s.dQKV), .plain(w.qkv), into: s.dNormed)  // (R, D)
+        w.qkv.backward(s.dQKV, into: s.dNormed, scratch: layerScratch)  // (R, D)
         pairBackward(t.pairs.qkv, g.pairs.qkv, s.dQKV, x: a.normed1, dx: s.dNormed)
         for image in images {
             let rows = shape.rows(ofImage: image)

@@ -117,6 +117,12 @@ package actor SamplingEngine {
         await withCheckedContinuation { waitingForIdle.append($0) }
     }
 
+    /// Admits nothing more and cancels what is there. No thread works for the engine when it returns.
+    package func stop() {
+        scheduler.drain()
+        for id in Array(requests.keys) { cancel(id) }
+    }
+
     private var isIdle: Bool { scheduler.isIdle && pendingPictures.isEmpty }
 
     private func wake() {

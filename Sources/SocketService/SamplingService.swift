@@ -82,10 +82,15 @@ struct Drain: Service {
     let service: SamplingService
 
     func run() async throws {
-        try await gracefulShutdown()
-        service.logger.info("draining")
         let engine = service.engine
+        do { try await gracefulShutdown() } catch {
+            await engine.stop()
+            throw error
+        }
+        service.logger.info("draining")
         let isDone = await within(service.options.drainWithin) { await engine.drain() } != nil
         service.logger.info(isDone ? "drained" : "stopping with requests unfinished")
+        // Libraries give their memory back when the process ends: nothing may compute by then.
+        await engine.stop()
     }
 }

@@ -148,25 +148,30 @@ package final class Packer {
     private let product: OpaquePointer
     private let shape: od_product_shape
 
-    init(_ form: Operand.Form, rows: Int, outputs: Int, inputs: Int) throws(TensorMathError) {
+    /// - Parameter like: a product of the same form, outputs and inputs, whose packed matrices this one is to read too.
+    init(_ form: Operand.Form, rows: Int, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) {
         let (x, w, out) = switch form {
         case .f32: (OD_F32, OD_F32, OD_F32)
         case .bf16: (OD_BF16, OD_BF16, OD_F32)
         case .u8: (OD_U8, OD_S8, OD_S32)
         }
         shape = od_product_shape(rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: x, w: w, out: out, adding: false)
-        guard let made = unsafe od_product_create(shape, nil) else { throw PackedProduct.failure(outputs, inputs) }
+        guard let made = unsafe od_product_create(shape, like?.product) else { throw PackedProduct.failure(outputs, inputs) }
         unsafe product = made
         self.rows = rows
     }
 
     deinit { unsafe od_product_destroy(product) }
 
+    var outputs: Int { shape.n }
+    var inputs: Int { shape.k }
     var packedBytes: Int { unsafe od_product_packed_bytes(product) }
     var scratchBytes: Int { unsafe od_product_scratch_bytes(product) }
 
-    func pack(_ w: UnsafeRawPointer, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
-        guard unsafe od_product_pack(product, packed, w) else { throw PackedProduct.failure(shape.n, shape.k) }
+    /// - Parameters:
+    ///   - w: [outputs, inputs], or where `transposed` [inputs, outputs].
+    func pack(_ w: UnsafeRawPointer, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
+        guard unsafe od_product_pack(product, packed, w, transposed) else { throw PackedProduct.failure(shape.n, shape.k) }
     }
 
     func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {

@@ -68,7 +68,7 @@ struct BaseTrain: ParsableCommand {
         }
         let processes = try ProcessGroup.joined()
         let run = try TrainingRun.base(
-            settings.settings(learningRate: 1e-3), configuration,
+            try settings.settings(learningRate: 1e-3), configuration,
             objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: ComputePool(), processes: processes)
         let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
         func write(_ values: TrainableValues, _ path: String) throws {

@@ -55,14 +55,15 @@ struct Timing: Encodable {
 }
 
 /// Calls the work once per line of standard input and answers with its seconds, so that a script can time several programs in turns.
-func takeTurns(bytes: Int? = nil, _ seconds: () throws -> Double) throws {
+/// - Parameter bytes: of memory after a turn.
+func takeTurns(bytes: () -> Int? = { nil }, _ seconds: () throws -> Double) throws {
     struct Turn: Encodable {
         let seconds: Double
         let bytes: Int?
     }
     _ = try seconds()
     while readLine() != nil {
-        let line = try JSONEncoder().encode(Turn(seconds: seconds(), bytes: bytes))
+        let line = try JSONEncoder().encode(Turn(seconds: seconds(), bytes: bytes()))
         FileHandle.standardOutput.write(line + Data("\n".utf8))
     }
 }
@@ -88,24 +89,33 @@ struct ModelOptions: ParsableArguments {
         return found
     }
 
-    /// The same random network packed for sampling; no second copy of what is packed stays in memory.
+    /// A network of random matrices packed for sampling; no second copy of what is packed stays in memory.
     func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> PackedDiT {
-        var stream: UInt64 = 100
-        return try PackedDiT(configuration, precision: precision) { _, rows, columns in
+        try PackedDiT(configuration, precision: precision, find: randomMatrices())
+    }
+
+    /// The same for training.
+    func randomNetworkForTraining(_ configuration: DiTConfiguration, _ precision: Precision) throws -> DiT {
+        try DiT(packing: configuration, at: precision, find: randomMatrices())
+    }
+
+    func randomise(_ weights: Weights) {
+        for (index, matrix) in weights.all.enumerated() { randomise(matrix, index) }
+    }
+
+    private func randomMatrices() -> (_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
+        var index = 0
+        return { _, rows, columns in
             let matrix = Memory(capacity: Memory.paddedCount(rows * columns)).take(rows, columns)
-            NoiseStream(seed: 1, stream: stream).normals(into: matrix)
-            stream += 1
-            matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
+            randomise(matrix, index)
+            index += 1
             return matrix
         }
     }
 
-    func randomModel(_ configuration: DiTConfiguration) -> DiT {
-        let (weights, memory) = Weights.allocate(configuration)
-        NoiseStream(seed: 1, stream: 1).normals(into: memory.all)
-        memory.all.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
-        memory.seal()
-        return DiT(configuration, weights: weights)
+    private func randomise(_ matrix: Matrix, _ index: Int) {
+        NoiseStream(seed: 1, stream: UInt64(100 + index)).normals(into: matrix)
+        matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
     }
 
     /// An adapter of `classes` classes whose every value is a random step away from the base's: the least compressible kind.

@@ -8,11 +8,13 @@ import TensorMath
 struct BenchTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Seconds and memory of one training step: forward, back, AdamW and the average.",
-        discussion: "Example: adapterctl bench train --method full --model DiT-XL/2 --batch 2")
+        discussion: "Example: adapterctl bench train --method difffit --model DiT-XL/2 --batch 2 --precision bf16")
     @Option(help: "Images of one step.") var batch = 64
+    @Option(help: "Of the frozen matrices' products: f32 or bf16.") var precision = Precision.f32.rawValue
     @OptionGroup var method: MethodOptions
     @Option(help: "Parts that the batch is dealt in, each with gradients of its own (default: one per thread).") var shards: Int?
     @Option var runs = 5
+    @Flag(help: .hidden) var turns = false
     @OptionGroup var model: ModelOptions
     @OptionGroup var output: OutputOptions
 
@@ -27,48 +29,15 @@ struct BenchTrain: ParsableCommand {
         guard (1...4096).contains(batch), (1...10_000).contains(runs), (1...64).contains(shards ?? 1) else {
             throw Failure.usage("--batch is between 1 and 4096, --runs at least 1, --shards between 1 and 64")
         }
-        let c = try model.configuration()
+        let c = try model.configuration(), precision = try trainingPrecision(precision)
         let (set, lowRank) = try method.set(c)
-        let isFull = set.method == .full
-        let layout = TunableLayout(c).over(lowRank)
-        let pool = ComputePool()
-        let parts = (0..<4).map { _ in TrainableValues(layout, classes: c.numClasses, withWeights: isFull) }
-        let (values, m, v, average) = (parts[0], parts[1], parts[2], parts[3])
-        values.vector.copy(from: model.randomVector(TunableLayout(c), seed: 1).extended(to: layout).values)
-        // In full training the moving matrices are the only ones.
-        let network = values.weights.map { DiT(c, weights: $0) } ?? model.randomModel(c)
-        for (index, matrix) in (values.weights?.all ?? []).enumerated() {
-            NoiseStream(seed: 1, stream: UInt64(10 + index)).normals(into: matrix)
-            matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
-        }
-        let step = GradientStep(network, layout: layout, classes: c.numClasses, trainsWeights: isFull, pool: pool, shards: shards)
-        let moved = values.ranges(of: set, in: layout)
-        let size = c.inChannels * c.inputSize * c.inputSize
-        let x = Memory(capacity: Memory.paddedCount(batch * size)).take(batch, size)
-        NoiseStream(seed: 1, stream: 3).normals(into: x)
-        var number = 0
-        let optimiser = AdamWSettings(learningRate: 1e-4)
-        let timing = Timing("\(set.method.rawValue) step of \(batch) images of \(model.model)", runs: runs) {
-            step.run(
-                x: x, times: [Float](repeating: 500, count: batch), classes: [Int](repeating: 1, count: batch), tunables: values.tunables
-            ) { _, output, slope in slope.copy(from: output) }
-            step.finish()
-            number += 1
-            pool.run { lane in
-                for range in moved {
-                    let share = pool.share(of: range.count, lane: lane)
-                    let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
-                    adamW(
-                        values.all.values(part), m: m.all.values(part), v: v.all.values(part), g: step.gradients.all.values(part), step: number,
-                        optimiser)
-                    updateAverage(average.all.values(part), with: values.all.values(part), decay: 0.9999)
-                }
-            }
-        }
-        let all = network.weights.all.reduce(0) { $0 + $1.count }
+        let step = try TrainedStep(model, c, set, TunableLayout(c).over(lowRank), batch: batch, shards: shards, precision)
+        if turns { return try takeTurns(bytes: { ProcessMemory.peakBytes }, step.seconds) }
+        let timing = Timing(
+            "\(set.method.rawValue) step of \(batch) images of \(model.model), \(precision.rawValue)", runs: runs, library: step.library, step.run)
         let result = Result(
-            step: timing, peakBytes: Self.peakBytes, activationAndGradientBytes: step.bytes,
-            trainedValues: set.count(in: layout, classes: c.numClasses) + (isFull ? all : 0), allValues: all + layout.count)
+            step: timing, peakBytes: ProcessMemory.peakBytes, activationAndGradientBytes: step.gradient.bytes, trainedValues: step.trainedValues,
+            allValues: step.allValues)
         try output.report("bench train", result) {
             """
             \(timing.line)
@@ -78,11 +47,61 @@ struct BenchTrain: ParsableCommand {
             """
         }
     }
+}
 
-    /// The kernel's high-water mark of this process.
-    private static var peakBytes: Int {
-        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-        return (line?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
+/// One step of a run over random weights, images and adapters, ready to be repeated.
+private final class TrainedStep {
+    let gradient: GradientStep
+    let trainedValues, allValues: Int
+    let library: String
+    private let values, firstMoments, secondMoments, average: TrainableValues
+    private let moved: [Range<Int>]
+    private let x: Matrix
+    private let pool = ComputePool()
+    private var number = 0
+
+    init(
+        _ model: ModelOptions, _ c: DiTConfiguration, _ set: TrainableSet, _ layout: TunableLayout, batch: Int, shards: Int?, _ precision: Precision
+    ) throws {
+        let isFull = set.method == .full
+        let parts = (0..<4).map { _ in TrainableValues(layout, classes: c.numClasses, withWeights: isFull) }
+        (values, firstMoments, secondMoments, average) = (parts[0], parts[1], parts[2], parts[3])
+        values.vector.copy(from: model.randomVector(TunableLayout(c), seed: 1).extended(to: layout).values)
+        values.weights.map(model.randomise)
+        // In full training the moving matrices are the only ones.
+        let network = try values.weights.map { DiT(c, weights: $0) } ?? model.randomNetworkForTraining(c, precision)
+        library = isFull ? blasDescription : precision.libraries
+        gradient = GradientStep(network, layout: layout, classes: c.numClasses, trainsWeights: isFull, pool: pool, shards: shards)
+        moved = values.ranges(of: set, in: layout)
+        let size = c.inChannels * c.inputSize * c.inputSize
+        x = Memory(capacity: Memory.paddedCount(batch * size)).take(batch, size)
+        NoiseStream(seed: 1, stream: 3).normals(into: x)
+        let matrices = Weights.names(c).reduce(0) { $0 + $1.rows * $1.columns }
+        trainedValues = set.count(in: layout, classes: c.numClasses) + (isFull ? matrices : 0)
+        allValues = matrices + layout.count + values.classTable.count
+    }
+
+    func run() {
+        gradient.run(
+            x: x, times: [Float](repeating: 500, count: x.rows), classes: [Int](repeating: 1, count: x.rows), tunables: values.tunables
+        ) { _, output, slope in slope.copy(from: output) }
+        gradient.finish()
+        number += 1
+        pool.run { lane in
+            for range in moved {
+                let share = pool.share(of: range.count, lane: lane)
+                let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
+                adamW(
+                    values.all.values(part), m: firstMoments.all.values(part), v: secondMoments.all.values(part),
+                    g: gradient.gradients.all.values(part), step: number, AdamWSettings(learningRate: 1e-4))
+                updateAverage(average.all.values(part), with: values.all.values(part), decay: 0.9999)
+            }
+        }
+    }
+
+    func seconds() -> Double {
+        let start = ContinuousClock.now
+        run()
+        return (ContinuousClock.now - start) / .seconds(1)
     }
 }

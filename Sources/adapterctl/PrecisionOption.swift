@@ -10,7 +10,14 @@ struct PrecisionOption: ParsableArguments {
         guard let asked = Precision(rawValue: precision) else {
             throw Failure.usage("--precision takes \(Precision.allCases.map(\.rawValue).joined(separator: ", ")), not '\(precision)'")
         }
-        let (chosen, notice) = asked.fallback
+        return asked.orFallback()
+    }
+}
+
+extension Precision {
+    /// Itself, or f32 with one line on standard error where this machine does not have it.
+    func orFallback() -> Precision {
+        let (chosen, notice) = fallback
         if let notice { note(notice) }
         return chosen
     }

@@ -63,7 +63,7 @@ struct Train: ParsableCommand {
             seed: job.seed ?? settings.seed, mirrored: settings.flip, pool: pool)
         data = try method.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
-        var wanted = settings.settings(learningRate: job.learningRate ?? 5e-3)
+        var wanted = try settings.settings(learningRate: job.learningRate ?? 5e-3)
         wanted.steps = job.steps ?? wanted.steps
         wanted.seed = job.seed ?? wanted.seed
         let lowRank = try method.searched(uniform, wanted, base: base, model: model, data: data, pool: pool)

@@ -21,6 +21,7 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Route tokens around middle blocks for the first 70 % of the steps: route:0.3, or route:0.3@[2,L-2].") var tokenCut = "none"
     @Option(help: "Give this share of the values back to the base over the second half of the run, such as 0.8.") var sparsity = 0.0
     @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
+    @Option(help: "Of the frozen matrices' products: f32, or bf16 (twice as fast; values and gradients stay f32).") var precision = Precision.f32.rawValue
     @Option(help: "Steps between checkpoints.") var checkpointEvery = 500
     @Flag(help: "Go on from the checkpoint in the run's folder, if there is one.") var resume = false
     @Option(help: "The folder for curves, samples and checkpoints (default: the output's name with .run); {} stands for the name.") var runFolder: String?
@@ -36,7 +37,7 @@ struct TrainingOptions: ParsableArguments {
         guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
     }
 
-    func settings(learningRate usual: Float) -> TrainingSettings {
+    func settings(learningRate usual: Float) throws -> TrainingSettings {
         var settings = TrainingSettings(steps: steps, batch: batch, seed: seed, learningRate: learningRate ?? usual)
         settings.lossWeighting = lossWeight
         settings.emaDecay = emaDecay
@@ -49,6 +50,7 @@ struct TrainingOptions: ParsableArguments {
         settings.tokenCut = tokenCut
         settings.sparsity = sparsity
         settings.shards = shards
+        settings.precision = try trainingPrecision(precision)
         return settings
     }
 
@@ -103,4 +105,12 @@ struct TrainingOptions: ParsableArguments {
             "started": Date().formatted(.iso8601),
         ]
     }
+}
+
+/// A precision that gradients can go through, or f32 with one line on standard error where this machine does not have it.
+func trainingPrecision(_ text: String) throws -> Precision {
+    guard let asked = Precision(rawValue: text), asked == .f32 || asked == .bf16 else {
+        throw Failure.usage("--precision of training is f32 or bf16, not '\(text)'")
+    }
+    return asked.orFallback()
 }

@@ -29,8 +29,10 @@ import Testing
         }
         #expect(relativeError(xt.array, recorded["x_t"]) < 1e-6)
 
+        // Frozen matrices are packed, as in a run; moving ones are read where they lie.
+        let network = DiT(configuration, weights: weights)
         let step = GradientStep(
-            DiT(configuration, weights: weights), layout: layout, classes: 10, trainsWeights: full, pool: ComputePool(lanes: lanes), chunk: 2)
+            try full ? network : network.packed(at: .f32), layout: layout, classes: 10, trainsWeights: full, pool: ComputePool(lanes: lanes), chunk: 2)
         let losses = Memory(capacity: 16).take(count), outs = Memory(capacity: 2 * count * size + 16).take(count, 2 * size)
         step.run(x: xt, times: times.map(objective.embedderTime), classes: recorded["y"].map { Int($0) }, tunables: values.tunables) { k, out, slope in
             outs.row(k).copy(from: out)

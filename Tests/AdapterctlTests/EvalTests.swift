@@ -39,6 +39,32 @@ import Testing
         #expect(withoutTimes(try program.run(arguments).out) == withoutTimes(first.out))
     }
 
+    /// The error belongs to a precision and is measured once for each; a change is against the first one's, image by image.
+    @Test func precisionsAreComparedByErrorAndImages() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let arguments =
+            ["eval", "base", "--base-file", Program.golden("dit-pixel"), "--data", "synthetic:flowers"] + Self.small
+            + ["--compare", "precision=f32", "--compare", "precision=bf16", "--compare", "precision=bf16,guidance=none"]
+        let result = try program.run(arguments + ["--json"])
+        #expect(result.code == 0, "\(result.errors)")
+        let group = try #require(((try object(result.out)["data"] as? [String: Any])?["groups"] as? [[String: Any]])?.first)
+        let subject = try #require((group["subjects"] as? [[String: Any]])?.first)
+        let others = try #require(subject["other_precisions"] as? [[String: Any]])
+        guard !result.errors.contains("computing in f32") else { return #expect(others.isEmpty) }
+        #expect(others.count == 1 && others[0]["precision"] as? String == "bf16")
+        let change = try #require((others[0]["change"] as? [String: Double])?["value"])
+        let error = try #require(((subject["held_out"] as? [String: Any])?["mean"] as? [String: Double])?["value"])
+        #expect(change != 0 && abs(change) < 0.01 * error)
+        let psnr = try #require(((subject["samples"] as? [[String: Any]])?[1]["psnr"] as? [String: Any])?["median"] as? Double)
+        #expect(psnr > 25)
+
+        let lines = try program.run(arguments).out.split(separator: "\n")
+        #expect(lines.count { $0.contains(" ± ") && $0.hasPrefix("base") } == 3, "\(lines)")
+        let cached = try program.run(Array(arguments.prefix(6)) + Self.small + ["--compare", "cache=balanced"])
+        #expect(cached.code == 2 && cached.errors.contains("only what is in the store has a calibrated cache"), "\(cached.errors)")
+    }
+
     @Test func theImagesAreWrittenAsFIDToolsReadThem() throws {
         let program = try Program()
         defer { program.remove() }

@@ -195,6 +195,23 @@ private func golden(_ name: String) -> String {
         }
     }
 
+    /// After it no step is taken any more, so the process may end.
+    @Test func stoppingCancelsWhatRunsAndWhatWaits() async throws {
+        let engine = try engine(rows: 2)
+        let tickets = [try await engine.submit(request([order(0)], steps: 1000)), try await engine.submit(request([order(1)], steps: 1000))]
+        for await event in tickets[0].events { if case .progress = event { break } }
+        await engine.stop()
+        let steps = await engine.status().stepsDone
+        for await event in tickets[1].events {
+            guard case .failed(.cancelled) = event else { continue }
+            break
+        }
+        await engine.drain()
+        let status = await engine.status()
+        #expect(status.stepsDone == steps && status.activeImages == 0 && status.queuedImages == 0)
+        await #expect(throws: Refusal.draining) { try await engine.submit(request([order(2)])) }
+    }
+
     /// Law 7: the matrices lie on pages that cannot be written.
     @Test func writingAFrozenMatrixEndsTheProgram() async {
         await #expect(processExitsWith: .signal(SIGSEGV)) {

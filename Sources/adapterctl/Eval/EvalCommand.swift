@@ -39,7 +39,7 @@ struct Eval: AsyncParsableCommand {
     @Option(help: "A whole base of the same shape, as full fine-tuning makes one, beside them; repeat for several.") var tuned: [String] = []
     @Option(help: "Real images: synthetic:DOMAIN, or a folder with one sub-folder per class (default: what the adapter was trained on).")
     var data: String?
-    @Option(help: "A setting to sample with, of guidance, scale, interval, steps, sampler, such as guidance=domain,interval=0.1..0.8; repeat to compare with the first.")
+    @Option(help: "A setting to sample with, of guidance, scale, interval, steps, sampler, cache, precision, such as guidance=domain,interval=0.1..0.8; repeat to compare with the first.")
     var compare: [String] = []
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
@@ -49,6 +49,7 @@ struct Eval: AsyncParsableCommand {
     @Flag(help: "Draw and measure the real images anew instead of taking their features from the cache.") var noCache = false
     @OptionGroup var counts: EvaluationCounts
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -61,7 +62,8 @@ struct Eval: AsyncParsableCommand {
             throw Failure.usage("this base makes latents of \(frozen.configuration.inChannels) channels; eval measures pictures")
         }
         let bench = try EvaluationBench(frozen: frozen, counts: counts, seed: sampling.seed, usesCache: !noCache)
-        let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, bench.convention) }
+        let usual = try precision.chosen()
+        let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, usual, bench.convention) }
         guard npz == nil || counts.n > 0 && subjects.count * settings.count == 1 else {
             throw Failure.usage("--npz takes the images of one domain and one setting; here are \(subjects.count) and \(settings.count), of \(counts.n) images")
         }

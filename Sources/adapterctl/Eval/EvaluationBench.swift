@@ -36,7 +36,11 @@ struct EvaluationBench {
             var evaluated = EvaluatedSubject(subject, real)
             if let heldOut, let adapter = subject.adapter {
                 note("\(subject.reference): denoising error of \(heldOut.count) held-out images")
-                evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real)
+                evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real, settings[0].precision)
+                for precision in Precision.allCases where precision != settings[0].precision && settings.contains(where: { $0.precision == precision }) {
+                    let error = try denoisingError(adapter, of: subject, heldOut, real, precision)
+                    evaluated.otherPrecisions.append(PrecisionError(precision: precision, error: error))
+                }
             }
             for setting in counts.n > 0 ? settings : [] {
                 note("\(subject.reference), \(setting.name): \(counts.n) images")
@@ -49,25 +53,29 @@ struct EvaluationBench {
         return group
     }
 
-    private func denoisingError(_ adapter: BoundAdapter, of subject: EvaluationSubject, _ images: LabelledLatents, _ real: RealImages) throws -> DenoisingError {
+    private func denoisingError(_ adapter: BoundAdapter, of subject: EvaluationSubject, _ images: LabelledLatents, _ real: RealImages, _ precision: Precision)
+        throws -> DenoisingError
+    {
         let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
         var images = images
         images.labels = images.labels.map { rows[$0] }
         let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
         bank.install(adapter.vector, adapter.classes, row: 0)
         return DenoisingError.measure(
-            try PackedDiT(subject.base).fitting(orRefuse: adapter.grid), tunables: bank.rows[0], objective: try TrainingObjective(subject.base, lossWeighting: "constant"),
-            images: images, bootstrap: bootstrap, pool: pool)
+            try PackedDiT(subject.base, precision: precision).fitting(orRefuse: adapter.grid), tunables: bank.rows[0],
+            objective: try TrainingObjective(subject.base, lossWeighting: "constant"), images: images, bootstrap: bootstrap, pool: pool)
     }
 
     /// Images of the classes that the real ones have, in turn; of all its own where it has none of them.
     private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ real: RealImages) async throws -> EvaluatedSample {
         let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain).map { (name: name, stages: $0) } }
         let classes = try shared.isEmpty ? subject.ownStages() : shared.map(\.stages)
-        let orders = (0..<counts.n).map { index in
+        var orders = (0..<counts.n).map { index in
             ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: setting.guidance)
         }
-        let engine = try SamplingEngine(subject.base, options: .unbounded, pool: pool)
+        let cache = try subject.cache(setting)
+        for index in orders.indices { orders[index].cache = cache }
+        let engine = try SamplingEngine(subject.base, options: .unbounded(at: setting.precision), pool: pool)
         let result = try await engine.sample(
             SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
         let pictures = result.images.compactMap(\.picture)

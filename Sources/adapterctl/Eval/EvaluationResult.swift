@@ -19,6 +19,14 @@ struct EvaluatedSample: Encodable {
     enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, psnr }
 }
 
+/// The held-out error at another precision than the first setting's.
+struct PrecisionError: Encodable {
+    let precision: Precision
+    let error: DenoisingError
+    /// Less the error at the first setting's precision, image by image.
+    var change: Estimate?
+}
+
 struct EvaluatedSubject: Encodable {
     let reference, digest: String
     /// Classes of the real images that it has; the others were measured and sampled without a class of theirs.
@@ -26,6 +34,7 @@ struct EvaluatedSubject: Encodable {
     var heldOut: DenoisingError?
     /// The held-out error less the first subject's, image by image.
     var heldOutChange: Estimate?
+    var otherPrecisions: [PrecisionError] = []
     var samples: [EvaluatedSample] = []
 
     init(_ subject: EvaluationSubject, _ real: RealImages) {
@@ -48,6 +57,12 @@ struct EvaluatedGroup: Encodable {
     init(_ real: RealImages) { self.real = real }
 
     mutating func compareErrors(_ bootstrap: Bootstrap) {
+        for index in subjects.indices {
+            for other in subjects[index].otherPrecisions.indices {
+                let error = subjects[index].otherPrecisions[other].error
+                subjects[index].otherPrecisions[other].change = subjects[index].heldOut.map { error.change(from: $0, bootstrap: bootstrap) }
+            }
+        }
         guard let first = subjects.first?.heldOut else { return }
         for index in subjects.indices.dropFirst() { subjects[index].heldOutChange = subjects[index].heldOut?.change(from: first, bootstrap: bootstrap) }
     }
@@ -80,16 +95,29 @@ struct EvaluationResult: Encodable {
     }
 
     private func rows(_ subject: EvaluatedSubject, _ group: EvaluatedGroup) -> [[String]] {
-        let error = [subject.heldOut.map { short($0.mean) }, subject.heldOutChange.map { signed($0) }].map { $0 ?? "-" }
-        guard !subject.samples.isEmpty else { return [[subject.reference, "-", group.real.source] + [String](repeating: "-", count: 5) + error + ["-"]] }
+        let own = errors(subject.heldOut, subject.heldOutChange)
+        var others = subject.otherPrecisions
+        func row(_ setting: String, _ measured: [String], _ errors: [String], _ seconds: String) -> [String] {
+            [subject.reference, setting, group.real.source] + measured + errors + [seconds]
+        }
+        guard !subject.samples.isEmpty else {
+            let nothing = [String](repeating: "-", count: 5)
+            return [row("-", nothing, own, "-")] + others.map { row("precision=\($0.precision.rawValue)", nothing, errors($0.error, $0.change), "-") }
+        }
         return subject.samples.enumerated().map { position, sample in
             let measured = [
                 sample.frechet.map { short($0.distance) }, sample.frechet?.change.map { signed($0) },
                 sample.agreement.map { percent($0.domain) }, sample.agreement?.class.map { percent($0) }, sample.psnr.map(decibels),
             ].map { $0 ?? "-" }
-            return [subject.reference, sample.setting.name, group.real.source] + measured
-                + (position == 0 ? error : ["-", "-"]) + [String(format: "%.3f", sample.secondsPerImage)]
+            // An error belongs to a precision: it stands beside the first setting of it.
+            let other = position > 0 ? others.firstIndex { $0.precision == sample.setting.precision }.map { others.remove(at: $0) } : nil
+            return row(
+                sample.setting.name, measured, position == 0 ? own : errors(other?.error, other?.change), String(format: "%.3f", sample.secondsPerImage))
         }
+    }
+
+    private func errors(_ error: DenoisingError?, _ change: Estimate?) -> [String] {
+        [error.map { short($0.mean) }, change.map { signed($0) }].map { $0 ?? "-" }
     }
 
     private func floor(_ group: EvaluatedGroup) -> [[String]] {

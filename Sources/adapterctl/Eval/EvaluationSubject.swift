@@ -16,14 +16,15 @@ struct EvaluationSubject {
     /// The real images it is measured against, as `--data` names them.
     let data: String
     private let recipe: BoundRecipe?
+    private let catalogue: AdapterCatalogue?
 
-    init(_ reference: String, _ base: BaseFile, _ recipe: BoundRecipe, data: String) {
-        (self.reference, self.base, self.data, self.recipe) = (reference, base, data, recipe)
+    init(_ reference: String, _ base: BaseFile, _ recipe: BoundRecipe, of catalogue: AdapterCatalogue, data: String) {
+        (self.reference, self.base, self.data, self.recipe, self.catalogue) = (reference, base, data, recipe, catalogue)
         (digest, adapter) = (recipe.digest, recipe.adapter)
     }
 
     init(_ reference: String, _ base: BaseFile, _ adapter: BoundAdapter, data: String) {
-        (self.reference, self.base, self.data, recipe) = (reference, base, data, nil)
+        (self.reference, self.base, self.data, recipe, catalogue) = (reference, base, data, nil, nil)
         (digest, self.adapter) = (adapter.digest, adapter)
     }
 
@@ -43,6 +44,14 @@ struct EvaluationSubject {
     func ownStages() throws -> [[ImageOrder.Stage]] {
         if let adapter { return (0..<max(1, adapter.classes.names.count)).map(stages) }
         return try recipe?.classNames.map { try recipe?.choosing(class: $0).stages ?? [] } ?? []
+    }
+
+    /// Which steps of a setting run the blocks; nil is all of them.
+    /// - Throws: where it was not calibrated for the setting.
+    func cache(_ setting: SamplingSetting) throws -> [Bool]? {
+        guard setting.cache != .exact else { return nil }
+        guard let recipe, let catalogue else { throw Failure.usage("only what is in the store has a calibrated cache, not '\(reference)'") }
+        return try catalogue.cache(setting.cache, for: recipe, sampler: setting.sampler, steps: setting.steps)
     }
 
     private func stages(ofRow row: Int) -> [ImageOrder.Stage] {
@@ -80,7 +89,7 @@ extension Eval {
         let catalogue = try AdapterCatalogue(store, base: frozen)
         let subjects = try zip(references, recipes).map { reference, recipe in
             let facts = try recipe.only.flatMap { $0 == "base" ? frozen.card.training : try store.lookup($0).decodedManifest?.training }
-            return EvaluationSubject(reference, frozen, try catalogue.bind(recipe), data: try realImages(reference, trainedOn: facts))
+            return EvaluationSubject(reference, frozen, try catalogue.bind(recipe), of: catalogue, data: try realImages(reference, trainedOn: facts))
         }
         return (frozen, subjects)
     }

@@ -1,6 +1,7 @@
 import Diffusion
 import Foundation
 import SamplingEngine
+import TensorMath
 
 /// One way to sample. `--compare` names it as key=value with commas between; what it leaves out is the command line's own.
 struct SamplingSetting {
@@ -9,12 +10,16 @@ struct SamplingSetting {
     private(set) var guidance: ImageGuidance
     private(set) var steps: Int
     private(set) var sampler: Sampler
+    private(set) var cache: CacheLevel
+    private(set) var precision: Precision
 
-    init(_ text: String, usual: SamplingOptions, _ convention: DiffusionConvention) throws {
+    init(_ text: String, usual: SamplingOptions, _ precision: Precision, _ convention: DiffusionConvention) throws {
         name = text.isEmpty ? "usual" : text
         guidance = try usual.imageGuidance()
         steps = usual.stepCount
         sampler = try usual.chosen(convention)
+        cache = try usual.cacheLevel()
+        self.precision = precision
         for part in text.split(separator: ",") {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             guard pair.count == 2 else { throw Failure.usage("--compare takes key=value with commas between, and '\(part)' in '\(text)' is not that") }
@@ -44,7 +49,13 @@ struct SamplingSetting {
         case "sampler":
             guard let found = Sampler(rawValue: value) else { throw wrong(value, key, Sampler.allCases.map(\.rawValue)) }
             sampler = found
-        default: throw Failure.usage("--compare knows guidance, scale, interval, steps and sampler; '\(key)' in '\(text)' is none of them")
+        case "cache":
+            guard let level = CacheLevel(rawValue: value) else { throw wrong(value, key, CacheLevel.allCases.map(\.rawValue)) }
+            cache = level
+        case "precision":
+            guard let asked = Precision(rawValue: value) else { throw wrong(value, key, Precision.allCases.map(\.rawValue)) }
+            precision = asked.orFallback()
+        default: throw Failure.usage("--compare knows guidance, scale, interval, steps, sampler, cache and precision; '\(key)' in '\(text)' is none of them")
         }
     }
 
@@ -54,7 +65,7 @@ struct SamplingSetting {
 }
 
 extension SamplingSetting: Encodable {
-    enum CodingKeys: String, CodingKey { case name, guidance, scale, interval, steps, sampler }
+    enum CodingKeys: String, CodingKey { case name, guidance, scale, interval, steps, sampler, cache, precision }
 
     func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
@@ -64,5 +75,7 @@ extension SamplingSetting: Encodable {
         try values.encode([guidance.interval.lowerBound, guidance.interval.upperBound], forKey: .interval)
         try values.encode(steps, forKey: .steps)
         try values.encode(sampler, forKey: .sampler)
+        try values.encode(cache.rawValue, forKey: .cache)
+        try values.encode(precision, forKey: .precision)
     }
 }
