@@ -95,9 +95,7 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "LatentCodec",
-                "SamplingEngine",
-                "SyntheticDomains", "TensorFiles", "TensorMath",
+                "LatentCodec", "SamplingEngine", "SyntheticDomains", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -41,6 +41,8 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case notOneVector(recipe: String)
     case noLabels(name: String, among: [String])
     case unknownClass(text: String, among: [String])
+    /// Of several classes, one that no vector takes, since each knows one that was named before it.
+    case unusedClass(text: String)
     case ambiguousClass(text: String, matches: [String])
     case badClassWeight(text: String, part: String)
     case nothingToMerge
@@ -66,6 +68,8 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
             "'\(recipe.prefix(200))' changes over the steps or adds predictions: it is no single adapter and can only be sampled"
         case .noLabels(let name, let among):
             "the class names cannot come from '\(name)', which the recipe does not hold: it holds \(among.joined(separator: ", "))"
+        case .unusedClass(let text):
+            "the class '\(text)' is used by no part of the recipe: each takes the first of the list that it knows"
         case .unknownClass(let text, let among):
             "there is no class '\(text)'; " + Self.suggestion(nearestNames(to: text, among: among), among)
         case .ambiguousClass(let text, let matches): "the class '\(text)' could be \(matches.joined(separator: " or "))"

@@ -35,6 +35,7 @@ extension Recipe {
 private struct RecipeParser {
     private static let deepest = 16
     private static let mostTerms = 1024
+    private static let minusHint = "; a name may hold '-', so put a space before a minus sign"
 
     private let text: String
     private let characters: [Character]
@@ -59,7 +60,8 @@ private struct RecipeParser {
         }
         skipBlanks()
         guard position == characters.count else {
-            throw fault("'\(characters[position])' is not expected; terms are joined with '+' or '-', stages with '>'")
+            let hint = characters[position] == "*" && characters[..<position].contains("-") ? Self.minusHint : ""
+            throw fault("'\(characters[position])' is not expected; terms are joined with '+' or '-', stages with '>'\(hint)")
         }
         return stages
     }
@@ -101,7 +103,7 @@ private struct RecipeParser {
         let first = word()
         if !first.isEmpty, take("*") {
             guard let value = decimal(first) else {
-                let hint = first.contains("-") ? "; a name may hold '-', so put a space before a minus sign" : ""
+                let hint = first.contains("-") ? Self.minusHint : ""
                 throw fault("'\(first)' is no number, and only a number stands before '*'\(hint)", start)
             }
             guard value <= Recipe.largestWeight else { throw fault("a weight is at most \(shortest(Recipe.largestWeight))", start) }

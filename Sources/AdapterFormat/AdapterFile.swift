@@ -25,7 +25,7 @@ package enum AdapterFile {
         var manifest: AdapterManifest
         if let stated = try self.manifest(of: file) {
             manifest = stated
-            if let fault = manifest.lowRank?.fault(on: base.configuration) {
+            if let fault = manifest.lowRank?.fault(on: base.configuration) ?? manifest.imageGrid.flatMap(base.configuration.fault) {
                 throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
             }
             layout = manifest.layout(over: base.layout)

@@ -23,7 +23,7 @@ package struct AutoencoderFile: Sendable {
         guard entries.contains(where: { $0.name.hasSuffix("decoder.conv_in.weight") }) else {
             throw AdapterFormatError.missingTensor(file: weights.path, name: "decoder.conv_in.weight", shape: [])
         }
-        file = TensorFile(path: weights.path, entries: entries, section: weights.section)
+        file = TensorFile(path: weights.path, metadata: weights.metadata, entries: entries, section: weights.section)
         let beside = URL(filePath: weights.path).deletingLastPathComponent().appending(path: "config.json").path(percentEncoded: false)
         let text = try weights.metadata["config"].map { Data($0.utf8) } ?? DiffusersFolder.text(beside)
         guard let fields = text.map({ (try? JSONSerialization.jsonObject(with: $0)) as? [String: Any] }) else {

@@ -28,6 +28,14 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
         self.learnSigma = learnSigma
     }
 
+    /// Why the network cannot take images of another size and scale of positions; nil where it can.
+    package func fault(of grid: ImageGrid) -> String? {
+        guard grid.size > 0, grid.size <= 4096, grid.size.isMultiple(of: patchSize) else {
+            return "a resolution is a multiple of the patch size \(patchSize) up to 4096, not \(grid.size)"
+        }
+        return grid.positionScale > 0 && grid.positionScale.isFinite ? nil : "a position scale is above 0, not \(grid.positionScale)"
+    }
+
     enum CodingKeys: String, CodingKey {
         case inputSize = "input_size"
         case patchSize = "patch_size"

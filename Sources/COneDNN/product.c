@@ -78,11 +78,11 @@ size_t od_product_packed_bytes(const od_product *product) { return dnnl_memory_d
 
 size_t od_product_scratch_bytes(const od_product *product) { return dnnl_memory_desc_get_size(product->executable.layouts[3]); }
 
-bool od_product_pack(const od_product *product, void *packed, const void *w, bool transposed) {
+bool od_product_pack(const od_product *product, void *packed, const void *w, od_type source, bool transposed) {
   const od_product_shape *s = &product->shape;
   od_description plain;
   size_t row_stride = transposed ? s->n : 1, column_stride = transposed ? 1 : s->k;
-  if (!describe_matrix(&plain, s->k, s->n, row_stride, column_stride, s->w == OD_S8 ? OD_S8 : OD_F32)) return false;
+  if (!describe_matrix(&plain, s->k, s->n, row_stride, column_stride, source)) return false;
   bool done = od_reorder(od_as_layout(&plain), w, packed_layout(product), packed);
   od_forget_description(&plain);
   return done;
@@ -103,8 +103,8 @@ od_product *od_product_create(od_product_shape shape, const od_product *like) {
 void od_product_destroy(od_product *product) { (void)product; }
 size_t od_product_packed_bytes(const od_product *product) { return (void)product, 0; }
 size_t od_product_scratch_bytes(const od_product *product) { return (void)product, 0; }
-bool od_product_pack(const od_product *product, void *packed, const void *w, bool transposed) {
-  (void)product, (void)packed, (void)w, (void)transposed;
+bool od_product_pack(const od_product *product, void *packed, const void *w, od_type source, bool transposed) {
+  (void)product, (void)packed, (void)w, (void)source, (void)transposed;
   return od_fail("this build has no oneDNN");
 }
 bool od_product_run(const od_product *product, const void *x, const void *packed, void *out, void *scratch) {

@@ -14,14 +14,16 @@ extension DiT {
 }
 
 extension PackedDiT {
-    /// The network over a base file, for sampling. A matrix that is packed leaves no second copy in memory.
+    /// The network over a base file, for sampling. A matrix that is packed leaves no second copy in memory, and one that lies in the
+    /// file in the form in which it is packed is not converted.
     /// - Parameter preset: in place of what the base's card says.
     /// - Throws: also `TensorMathError`, where the precision cannot be had; ask `Precision.fallback` first.
     package init(_ base: BaseFile, precision: Precision = .f32, preset: Preset? = nil) throws {
         let lasting = try base.convertedMemory { !PackedDiT.isPacked($0, at: precision) }
         try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
-            let memory = PackedDiT.isPacked(name, at: precision) ? Memory(capacity: Memory.paddedCount(rows * columns)) : lasting
-            return try base.matrix(name, rows, columns, memory)
+            guard PackedDiT.isPacked(name, at: precision) else { return .floats(try base.matrix(name, rows, columns, lasting)) }
+            if let halves = try base.halves(name, rows, columns) { return .halves(halves) }
+            return .floats(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
         }
         lasting.seal()
     }
@@ -36,8 +38,16 @@ extension BaseFile {
             return unsafe Matrix(readOnly: map.address(range), rows: rows, columns: columns, owner: map)
         }
         let matrix = memory.take(rows, columns)
+        if let halves = try halves(name, rows, columns) { return halves.floats(in: matrix) }
         matrix.copy(from: try file.floats(name))
         return matrix
+    }
+
+    /// A matrix where it lies in the mapped file, if it is bfloat16 there.
+    fileprivate func halves(_ name: String, _ rows: Int, _ columns: Int) throws -> Operand? {
+        let entry = try file.entry(name)
+        guard entry.type == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
+        return unsafe Operand(readOnlyHalves: map.address(range), rows: rows, columns: columns, owner: map)
     }
 
     /// Whether the mapped bytes are float32 values that may be read where they lie.

@@ -10,6 +10,14 @@ struct PackedBlock: Sendable {
     let fc1: PackedMatrix  // (4D, D)
     let fc2: PackedMatrix  // (D, 4D)
 
+    var all: [PackedMatrix] { [qkv, proj, fc1, fc2] }
+
+    func retiled(with packer: Packer) throws(TensorMathError) -> PackedBlock {
+        PackedBlock(
+            qkv: try qkv.retiled(with: packer), proj: try proj.retiled(with: packer), fc1: try fc1.retiled(with: packer),
+            fc2: try fc2.retiled(with: packer))
+    }
+
     /// Takes `a.x`, the residual stream (T, D), through the block.
     func forward(_ a: SamplingPass, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, team: Team) {
         let f = a.folded

@@ -16,11 +16,12 @@ package struct PackedDiT: Sendable {
     let workspace: (sums: Int, scratch: Int)
     private let ends: ImageEnds
 
-    /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order.
+    /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those
+    ///   that are packed (`isPacked`).
     /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
     package init(
         _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original, positionScale: Double = 1,
-        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
+        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> StoredMatrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
         let packer = Packer(tileRows: tiles.rows)
@@ -28,7 +29,7 @@ package struct PackedDiT: Sendable {
         let elsewhere = Memory(capacity: 0).take(0, 0)
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
-            guard Weights.isLayer(name) else { return matrix }
+            guard Weights.isLayer(name) else { return matrix.floats }
             let form = precision.operand(isMLPOutput: name.hasSuffix("mlp.fc2.weight"))
             packed[name] = try PackedMatrix(matrix, form: form, with: packer)
             return elsewhere
@@ -54,36 +55,38 @@ package struct PackedDiT: Sendable {
         Weights.isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
     }
 
-    private init(_ model: PackedDiT, _ configuration: DiTConfiguration, _ tiles: Tiles, positionScale: Double) {
+    private init(_ model: PackedDiT, _ configuration: DiTConfiguration, positionScale: Double) throws(TensorMathError) {
+        let tiles = Tiles(tokens: configuration.tokens)
+        let packer = Packer(tileRows: tiles.rows)
+        var blocks: [PackedBlock] = []
+        for block in model.blocks { blocks.append(try block.retiled(with: packer)) }
         self.configuration = configuration
         precision = model.precision
         preset = model.preset
         weights = model.weights
-        blocks = model.blocks
+        self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
-        workspace = model.workspace
+        workspace = packer.workspace(sumsFor: blocks.flatMap(\.all))
         ends = ImageEnds(configuration, weights: model.weights, positionScale: positionScale)
     }
 
-    /// The same matrices, not copied, for an adapter's images: nothing but positions and the number of tiles differs.
+    /// The same matrices, not copied, for an adapter's images: nothing but positions and the cut into tiles differs.
     /// - Parameter grid: nil is this network's own.
-    /// - Returns: nil where the images' tokens are no whole number of tiles.
-    package func fitting(_ grid: ImageGrid?) -> PackedDiT? {
+    package func fitting(_ grid: ImageGrid?) throws(TensorMathError) -> PackedDiT {
         guard let grid else { return self }
         var resized = configuration
         resized.inputSize = grid.size
-        return Tiles(tokens: resized.tokens, rows: shape.tiles.rows).map { PackedDiT(self, resized, $0, positionScale: grid.positionScale) }
+        return try PackedDiT(self, resized, positionScale: grid.positionScale)
     }
 
     /// Packs the matrices of a network in memory.
     package init(_ model: DiT, precision: Precision = .f32) throws {
-        try self.init(
-            model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale,
-            find: model.weights.finder(model.configuration))
+        let find = model.weights.finder(model.configuration)
+        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { .floats(find($0, $1, $2)) }
     }
 
     /// Bytes of the packed copies.
-    package var packedBytes: Int { blocks.reduce(0) { $0 + $1.qkv.bytes + $1.proj.bytes + $1.fc1.bytes + $1.fc2.bytes } }
+    package var packedBytes: Int { blocks.flatMap(\.all).reduce(0) { $0 + $1.bytes } }
 
     /// Conditioning of `classes.count` rows of `state` from `first` on.
     package func condition(

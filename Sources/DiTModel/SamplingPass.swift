@@ -16,13 +16,6 @@ struct Tiles: Sendable {
         self.rows = rows
     }
 
-    /// The cut into tiles of given height; nil where they do not fill the image.
-    init?(tokens: Int, rows: Int) {
-        guard tokens.isMultiple(of: rows) else { return nil }
-        self.tokens = tokens
-        self.rows = rows
-    }
-
     var count: Int { tokens / rows }
     func range(_ tile: Int) -> Range<Int> { (tile * rows)..<((tile + 1) * rows) }
 

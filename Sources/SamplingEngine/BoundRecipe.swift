@@ -84,7 +84,9 @@ package struct BoundRecipe: Sendable {
     /// - Parameter strength: draws the class towards the null class, as `Recipe.scaled` does the values.
     /// - Returns: the stages of an image, and the class as it was understood.
     package func choosing(class text: String, strength: Double = 1) throws(ComposerError) -> (stages: [ImageOrder.Stage], className: String) {
-        let several = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+        // Every table knows the null class, so it is what is left where no other fits.
+        let listed = text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+        let several = listed.filter { $0 != "null" } + listed.filter { $0 == "null" }
         var used: Set<String> = []
         var names: [String] = []
         var chosen: [ImageOrder.Stage] = []
@@ -100,8 +102,9 @@ package struct BoundRecipe: Sendable {
             }
             chosen.append(ImageOrder.Stage(start: stage.start, parts: parts))
         }
-        if !used.contains(text), let missing = several.first(where: { !used.contains($0) }) ?? (several.isEmpty ? text : nil) {
-            throw .unknownClass(text: missing, among: classNames)
+        if !used.contains(text), let missing = several.first(where: { !used.contains($0) && $0 != "null" }) ?? (several.isEmpty ? text : nil) {
+            let isKnown = stages.flatMap(\.parts).contains { (try? ClassChoice(missing, in: $0.adapter.classes, domain: $0.adapter.name)) != nil }
+            throw isKnown ? .unusedClass(text: missing) : .unknownClass(text: missing, among: classNames)
         }
         return (chosen, names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }.joined(separator: ","))
     }

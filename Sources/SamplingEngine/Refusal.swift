@@ -15,7 +15,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case tooManyAdapters(count: Int, limit: Int)
     case mixedGrids(first: String, second: String)
     case gridOfLatents(adapter: String, size: Int)
-    case noNetwork(adapter: String, size: Int)
+    case noNetwork(adapter: String, size: Int, reason: String)
 
     package var description: String {
         switch self {
@@ -36,8 +36,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
             "one image takes \(rows) rows of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
         case .gridOfLatents(let adapter, let size):
             "'\(adapter)' makes latents of \(size)x\(size); pictures are decoded at the base's own size only: ask for latents"
-        case .noNetwork(let adapter, let size):
-            "'\(adapter)' makes images of \(size)x\(size), whose tokens are no whole number of the tiles that this base was packed for: serve it at f32"
+        case .noNetwork(let adapter, let size, let reason): "'\(adapter)' makes images of \(size)x\(size), which this network cannot be fitted to: \(reason)"
         case .mixedGrids(let first, let second): "'\(first)' and '\(second)' make images of different resolutions; one image has one"
         case .tooManyAdapters(let count, let limit): "one image takes \(count) vectors over its steps; \(limit) are held at a time"
         }

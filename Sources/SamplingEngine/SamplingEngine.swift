@@ -265,7 +265,9 @@ package actor SamplingEngine {
             if let grid = order.grid, pictureMaker?.decodes == true, !request.latentsOnly {
                 throw .gridOfLatents(adapter: order.adapters[0].name, size: grid.size)
             }
-            guard batch.prepare(order.grid) else { throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid)) }
+            do { try batch.prepare(order.grid) } catch {
+                throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid), reason: error.description)
+            }
             let wanted = batch.latentCount(order.grid)
             for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != wanted {
                 throw .wrongNoise(values: values.count, wanted: wanted)

@@ -60,12 +60,9 @@ final class StepBatch {
     }
 
     /// Builds what images of a grid need, over the same matrices.
-    /// - Returns: false where these cannot serve it.
-    func prepare(_ grid: ImageGrid?) -> Bool {
-        if networks[grid] != nil { return true }
-        guard let model = model.fitting(grid) else { return false }
-        networks[grid] = Network(model, bank: bank, rows: rowCapacity, pool: pool)
-        return true
+    func prepare(_ grid: ImageGrid?) throws(TensorMathError) {
+        guard networks[grid] == nil else { return }
+        networks[grid] = Network(try model.fitting(grid), bank: bank, rows: rowCapacity, pool: pool)
     }
 
     private func network(_ grid: ImageGrid?) -> Network {

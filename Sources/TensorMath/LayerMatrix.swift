@@ -101,8 +101,8 @@ package final class TwoWayPacker {
         let each = [forward, backward].map { Memory.paddedCount(($0[0].packedBytes + 3) / 4) }
         let memory = Memory(capacity: each.reduce(0, +))
         let packed = each.map { memory.take($0) }
-        try unsafe forward[0].pack(w.base, into: packed[0].base)
-        try unsafe backward[0].pack(w.base, transposed: true, into: packed[1].base)
+        try unsafe forward[0].pack(w.base, .f32, into: packed[0].base)
+        try unsafe backward[0].pack(w.base, .f32, transposed: true, into: packed[1].base)
         memory.seal()
         return .packed(TwoWayMatrix(
             forward: .init(form: form, products: forward, packed: packed[0]), backward: .init(form: form, products: backward, packed: packed[1])))

@@ -74,13 +74,12 @@ extension Operand {
         guard form != .f32 else { return matrix }
         let out = scratch.values(0..<(rows * columns)).reshaped(rows, columns)
         for row in 0..<rows {
-            for column in 0..<columns {
-                let at = row * stride + column
-                switch form {
-                case .f32: break
-                case .bf16: unsafe out.base[row * columns + column] = Float(bitPattern: UInt32(halves[at]) << 16)
-                case .u8: unsafe out.base[row * columns + column] = rowStep[row] * Float(Int32(bytes[at]) - rowZero[row])
-                }
+            let (target, first) = unsafe (out.base + row * columns, row * stride)
+            switch form {
+            case .f32: break
+            case .bf16: unsafe ck_bf16_to_f32(target, halves + first, columns)
+            case .u8:
+                for column in 0..<columns { unsafe target[column] = rowStep[row] * Float(Int32(bytes[first + column]) - rowZero[row]) }
             }
         }
         return out

@@ -22,7 +22,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     /// The form of the rows that it multiplies.
     package let form: Operand.Form
     package let panelOutputs: Int
-    private let storage: Storage
+    private var storage: Storage
     /// Per output: the step of its bytes, and the sum of them; empty but for u8 rows.
     private let columnStep: Matrix
     private let columnSum: UnsafeMutablePointer<Int32>
@@ -44,16 +44,17 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         if case .packed(_, let panels) = storage { panels.reduce(0) { $0 + $1.count * 4 } } else { 0 }
     }
 
-    /// Packs `w` [outputs, inputs], for rows of the given form.
-    package init(_ w: Matrix, form: Operand.Form, with packer: Packer) throws(TensorMathError) {
+    /// Packs `w` [outputs, inputs] for rows of the given form.
+    package init(_ w: StoredMatrix, form: Operand.Form, with packer: Packer) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
         self.form = form
         panelOutputs = Packer.panel(outputs: w.rows, tileRows: packer.tileRows)
         guard PackedMatrix.copies(form) else {
-            storage = .plain(w)
-            columnStep = w.rows(0..<0)
-            unsafe columnSum = UnsafeMutableRawPointer(w.base).assumingMemoryBound(to: Int32.self)
+            let plain = w.floats
+            storage = .plain(plain)
+            columnStep = plain.rows(0..<0)
+            unsafe columnSum = UnsafeMutableRawPointer(plain.base).assumingMemoryBound(to: Int32.self)
             return
         }
         let product = try packer.product(form, outputs: panelOutputs, inputs: w.columns)
@@ -64,17 +65,28 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         columnStep = memory.take(perOutput)
         unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
         let panels = (0..<panelCount).map { _ in memory.take(each) }
+        let floats: Matrix? = if case .halves = w, form == .bf16 { nil } else { w.floats }
         for (panel, packed) in panels.enumerated() {
             let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
-            if form == .u8 {
-                let bytes = unsafe packer.quantised(w.rows(rows), step: columnStep.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
-                try unsafe product.pack(bytes, into: packed.base)
-            } else {
-                try unsafe product.pack(w.rows(rows).base, into: packed.base)
+            if form == .u8, let floats {
+                let bytes = unsafe packer.quantised(floats.rows(rows), step: columnStep.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
+                try unsafe product.pack(bytes, .s8, into: packed.base)
+            } else if let floats {
+                try unsafe product.pack(floats.rows(rows).base, .f32, into: packed.base)
+            } else if case .halves(let halves) = w {
+                try unsafe product.pack(halves.rows(rows).base, .bf16, into: packed.base)
             }
         }
         memory.seal()
         storage = .packed(product, panels: panels)
+    }
+
+    /// The same packed matrix, not copied, for tiles of another height.
+    package func retiled(with packer: Packer) throws(TensorMathError) -> PackedMatrix {
+        guard case .packed(let product, let panels) = storage else { return self }
+        var other = self
+        other.storage = .packed(try packer.product(form, outputs: panelOutputs, inputs: inputs, like: product), panels: panels)
+        return other
     }
 
     /// The product of one tile of rows with one panel's outputs; the sums lie in the workspace until its next product.
@@ -120,10 +132,11 @@ package final class Packer {
         return outputs / (parts ?? 1)
     }
 
-    func product(_ form: Operand.Form, outputs: Int, inputs: Int) throws(TensorMathError) -> PackedProduct {
+    /// - Parameter like: a product whose packed matrices are to be read too.
+    func product(_ form: Operand.Form, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) -> PackedProduct {
         let shape = Shape(form: form, outputs: outputs, inputs: inputs)
         if let found = products[shape] { return found }
-        let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs)
+        let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
         products[shape] = made
         return made
     }
@@ -168,10 +181,22 @@ package final class Packer {
     var packedBytes: Int { unsafe od_product_packed_bytes(product) }
     var scratchBytes: Int { unsafe od_product_scratch_bytes(product) }
 
-    /// - Parameters:
-    ///   - w: [outputs, inputs], or where `transposed` [inputs, outputs].
-    func pack(_ w: UnsafeRawPointer, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
-        guard unsafe od_product_pack(product, packed, w, transposed) else { throw PackedProduct.failure(shape.n, shape.k) }
+    /// How a matrix lies before it is packed.
+    enum Source {
+        case f32, bf16, s8
+
+        var type: od_type {
+            switch self {
+            case .f32: OD_F32
+            case .bf16: OD_BF16
+            case .s8: OD_S8
+            }
+        }
+    }
+
+    /// - Parameter w: [outputs, inputs], or where `transposed` [inputs, outputs]. Bytes become bytes; the others convert.
+    func pack(_ w: UnsafeRawPointer, _ source: Source, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
+        guard unsafe od_product_pack(product, packed, w, source.type, transposed) else { throw PackedProduct.failure(shape.n, shape.k) }
     }
 
     func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {

@@ -3,6 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import LatentCodec
 import TensorFiles
 
 struct BaseImport: ParsableCommand {
@@ -41,7 +42,10 @@ struct BaseImport: ParsableCommand {
         let base = try BaseFile(path: path, heads: heads)
         try base.checkMatrices()
         let autoencoder = try vae.map { try AutoencoderFile(path: $0) } ?? base.autoencoder
-        try autoencoder?.checkValues()
+        if let autoencoder {
+            try autoencoder.checkValues()
+            try autoencoder.checkUse(with: base)
+        }
 
         let encoding = try base.encoding(as: type)
         let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
@@ -66,6 +70,17 @@ struct BaseImport: ParsableCommand {
             let from = base.file.section.map { ", from '\($0)'" } ?? ""
             let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
             return "base \(card.name) is \(digest.short): \(c.depth) blocks of width \(c.hiddenSize)\(from)\(with)"
+        }
+    }
+}
+
+extension AutoencoderFile {
+    /// Refuses weights that no decoder of the base's latents can be made of.
+    fileprivate func checkUse(with base: BaseFile) throws {
+        let codec = try LatentCodec(file: file)
+        guard codec.configuration.latentChannels == base.configuration.inChannels else {
+            throw Failure.usage(
+                "the autoencoder '\(file.path)' has latents of \(codec.configuration.latentChannels) channels, the base \(base.configuration.inChannels)")
         }
     }
 }

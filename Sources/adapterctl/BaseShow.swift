@@ -4,12 +4,14 @@ import ArgumentParser
 import DiTModel
 import Foundation
 import TensorFiles
+import TensorMath
 
 struct BaseShow: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show one base.", discussion: "Example: adapterctl base show --load")
     @Argument(help: "Name or digest, where the store has several.") var reference: String?
     @Flag(help: "Also load the network, make one call, and report the time and the memory.") var load = false
+    @OptionGroup var precision: PrecisionOption
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -27,9 +29,10 @@ struct BaseShow: ParsableCommand {
 
     func run() throws {
         let store = try location.open()
+        let precision = try precision.chosen()
         let start = ContinuousClock.now
         let base = try store.baseFile(reference)
-        let loaded = try load ? LoadReport(base, since: start) : nil
+        let loaded = try load ? LoadReport(base, precision, since: start) : nil
         let c = base.configuration
         var matrices: [String: Int] = [:]
         for (name, _) in c.frozenTensors {
@@ -63,6 +66,7 @@ struct BaseShow: ParsableCommand {
 
 /// What loading a base takes, measured in this process.
 struct LoadReport: Encodable {
+    let precision: Precision
     /// Until the network could be called.
     let seconds: Double
     /// Growth of this process's own memory until then.
@@ -70,9 +74,10 @@ struct LoadReport: Encodable {
     /// Growth of memory that is the file's, shared with every process that uses the base, after one network call.
     let sharedBytes: Int
 
-    init(_ base: BaseFile, since start: ContinuousClock.Instant) throws {
+    init(_ base: BaseFile, _ precision: Precision, since start: ContinuousClock.Instant) throws {
+        self.precision = precision
         let before = Self.resident()
-        let model = try PackedDiT(base)
+        let model = try PackedDiT(base, precision: precision)
         seconds = (ContinuousClock.now - start) / .seconds(1)
         ownBytes = max(0, Self.resident().own - before.own)
         _ = model.goldenValues(base.vector, base.classes, layout: base.layout)
@@ -91,7 +96,7 @@ struct LoadReport: Encodable {
 
     var rows: [[String]] {
         [
-            ["loaded in", String(format: "%.3f s", seconds)],
+            ["loaded in", String(format: "%.3f s at %@", seconds, precision.rawValue)],
             ["memory", "\(readable(bytes: ownBytes)) of its own, \(readable(bytes: sharedBytes)) of the file, shared with other processes"],
         ]
     }

@@ -38,7 +38,7 @@ struct Forward: ParsableCommand {
             (vector, classes, grid) = (stored.vector, stored.classes, stored.manifest.imageGrid)
         }
         let preset = named ?? Preset(base.card)
-        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset).fitting(orRefuse: grid), c = model.configuration
+        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset).fitting(grid), c = model.configuration
         let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0

@@ -24,8 +24,7 @@ struct MethodOptions: ParsableArguments {
     func model(over base: BaseFile) throws -> DiT {
         let c = base.configuration
         let size = resolution ?? c.inputSize, scale = positionScale ?? 1
-        guard size > 0, size % c.patchSize == 0, size <= 4096 else { throw Failure.usage("--resolution is a multiple of the patch size \(c.patchSize) up to 4096, not \(size)") }
-        guard scale > 0, scale.isFinite else { throw Failure.usage("--position-scale is above 0") }
+        if let fault = c.fault(of: ImageGrid(size: size, positionScale: scale)) { throw Failure.usage(fault) }
         let model = try DiT(base)
         return size == c.inputSize && scale == 1 ? model : model.resized(to: size, positionScale: scale)
     }
@@ -84,13 +83,5 @@ struct MethodOptions: ParsableArguments {
         let chosen = DataPicker.pick(data, features: features, share: pick, seed: seed, pool: pool)
         note("picked \(chosen.count) of \(data.count) pictures")
         return TrainingData(data, images: chosen, summary: data.summary + ", picked \(pick)")
-    }
-}
-
-extension PackedDiT {
-    /// The network for an adapter's images.
-    func fitting(orRefuse grid: ImageGrid?) throws -> PackedDiT {
-        if let found = fitting(grid) { return found }
-        throw Failure.usage("images of \(grid?.size ?? 0) pixels have no whole number of this base's tiles of tokens: choose a multiple of the base's size")
     }
 }

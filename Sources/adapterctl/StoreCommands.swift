@@ -32,7 +32,7 @@ struct Add: ParsableCommand {
         var adapter = try AdapterFile.read(path: file, base: base)
         adapter.manifest.name = nil
         if adapter.manifest.golden == nil {
-            adapter.manifest.golden = try PackedDiT(base).fitting(orRefuse: adapter.manifest.imageGrid).goldenValues(
+            adapter.manifest.golden = try PackedDiT(base).fitting(adapter.manifest.imageGrid).goldenValues(
                 adapter.vector, adapter.classes, layout: base.layout)
         }
         let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))

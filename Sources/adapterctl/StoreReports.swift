@@ -128,7 +128,7 @@ struct Verify: ParsableCommand {
             for entry in try store.list() where entry.baseDigest == digest {
                 guard let manifest = entry.decodedManifest, let recorded = manifest.golden else { continue }
                 let adapter = try store.load(entry.digest, over: values)
-                let fitted = try model.fitting(orRefuse: manifest.imageGrid)
+                let fitted = try model.fitting(manifest.imageGrid)
                 let isSame = PackedDiT.agree(fitted.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(

@@ -66,7 +66,7 @@ import Testing
 
     @Test(arguments: [
         ("", 0, "name is wanted"), ("birds+", 6, "the end"), ("birds+*art", 6, "'*'"), ("birds art", 6, "'a' is not expected"),
-        ("0.7*", 4, "the end"), ("birds-0.3*art", 0, "space before a minus"), ("x*art", 0, "'x' is no number"), ("(birds", 6, "'(' at character 1"),
+        ("0.7*", 4, "the end"), ("birds-0.3*art", 0, "space before a minus"), ("1.3*birds-0.3*art", 13, "space before a minus"), ("x*art", 0, "'x' is no number"), ("(birds", 6, "'(' at character 1"),
         ("birds@", 6, "after '@'"), ("birds@xyz", 6, "after '@'"), ("birds@3-1", 6, "rises"), ("birds@12ab@0-99999", 11, "blocks are"),
         ("ties(birds,art)", 14, "';' is missing"), ("ties(birds;2)", 11, "at most 1"), ("ties(birds;x)", 11, "share of the values"),
         ("dare(birds;0.5,side=1)", 15, "seed=NUMBER"), ("dare(birds;0.5,seed=-1)", 20, "whole number"), ("majority(-1*birds)", 9, "above 0"),

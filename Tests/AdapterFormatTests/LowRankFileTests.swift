@@ -4,7 +4,7 @@ import TensorFiles
 import Testing
 
 /// LoRA adapters as files: public names, and every way in which one does not fit.
-@Suite struct LowRankFileTests {
+@Suite final class LowRankFileTests {
     private let base: BaseFile
     private let folder = NSTemporaryDirectory() + "lora-\(UUID().uuidString)"
 
@@ -13,6 +13,8 @@ import Testing
         base = try BaseFile(path: golden.path)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
+
+    deinit { try? FileManager.default.removeItem(at: URL(filePath: folder)) }
 
     private func adapter(_ lowRank: LowRank) -> Adapter {
         let layout = base.layout.adding(lowRank)
@@ -25,7 +27,6 @@ import Testing
     }
 
     @Test func aFileComesBackEqualUnderPublicNames() throws {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let lowRank = LowRank(ranks: ["blocks.0.attn.qkv": 4, "blocks.3.mlp.fc2": 2], scale: 2)
         let adapter = adapter(lowRank)
         try AdapterFile.write(adapter, layout: base.layout, to: folder + "/a")
@@ -52,7 +53,6 @@ import Testing
     }
 
     @Test func aForeignFileIsToldByItsPairs() throws {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let adapter = adapter(LowRank(ranks: ["blocks.0.attn.qkv": 4, "blocks.1.attn.proj": 3], scale: 1))
         let layout = adapter.manifest.layout(over: base.layout)
         var tensors = adapter.manifest.trainableSet.tensors(of: layout).map { OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range])) }
@@ -66,7 +66,6 @@ import Testing
 
     @Test(arguments: [("blocks.9.attn.qkv", 4), ("blocks.0.attn.qkv", 65), ("final_layer.linear", 2)])
     func ranksThatDoNotFitAreRefused(name: String, rank: Int) throws {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
         let adapter = adapter(LowRank(ranks: ["blocks.0.attn.qkv": 4], scale: 1))
         try AdapterFile.write(adapter, layout: base.layout, to: folder + "/a")
         let file = try TensorFile(path: folder + "/a")

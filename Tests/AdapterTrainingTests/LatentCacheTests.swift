@@ -9,12 +9,14 @@ import TensorFiles
 import TensorMath
 import Testing
 
-@Suite struct LatentCacheTests {
+@Suite final class LatentCacheTests {
     private let folder = FileManager.default.temporaryDirectory.appending(path: "latents-\(UUID().uuidString)").path
     private let pool = ComputePool(lanes: 2)
     private let codec: LatentCodec
 
     init() throws { codec = try LatentCodec(path: Self.golden("vae-small")) }
+
+    deinit { try? FileManager.default.removeItem(at: URL(filePath: folder)) }
 
     private static func golden(_ name: String) -> String {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path

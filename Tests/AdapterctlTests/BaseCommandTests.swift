@@ -59,6 +59,25 @@ import Testing
         #expect(try program.run("add", "flowers16", adapter, "--base", "small").code == 0)
     }
 
+    /// What no picture can be made with is refused before anything is stored.
+    @Test func anAutoencoderThatDoesNotFitIsRefused() throws {
+        let program = try Program()
+        defer { program.remove() }
+        try program.run("init")
+        let vae = Program.golden("vae-small")
+        let file = try TensorFile(path: vae)
+        let lacking = program.folder + "/lacking.safetensors"
+        try SafetensorsWriter.write(
+            try file.entries.filter { $0.name != "decoder.conv_out.bias" }.map { OutgoingTensor($0.name, shape: $0.shape, try file.floats($0.name)) },
+            metadata: file.metadata, to: lacking)
+        let broken = try program.run("base", "import", Self.container("dit.pt"), "--heads", "2", "--vae", lacking)
+        #expect(broken.code == 7 && broken.errors.contains("decoder.conv_out.bias"), "\(broken.errors)")
+        let pixels = try program.run("base", "import", Program.golden("dit-pixel"), "--vae", vae)
+        #expect(pixels.code == 2 && pixels.errors.contains("has latents of 4 channels, the base 3"), "\(pixels.errors)")
+        #expect(try program.run("base", "list").out.isEmpty || !program.run("base", "list").out.contains("dit"))
+        #expect(try program.run("base", "import", Self.container("dit.pt"), "--heads", "2", "--vae", vae).code == 0)
+    }
+
     /// Twice the largest tensor, above the mapped file, is what an import may take: measured by a limit on the program's own memory.
     @Test func anImportTakesLittleMoreMemoryThanNothing() throws {
         let program = try Program()

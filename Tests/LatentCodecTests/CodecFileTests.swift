@@ -6,13 +6,15 @@ import TensorMath
 import Testing
 
 /// What files are taken, under which names, and what is said of the others.
-@Suite struct CodecFileTests {
+@Suite final class CodecFileTests {
     private let folder: URL
 
     init() throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "codec-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
 
     /// The small recorded model, its tensors renamed, reshaped or left out.
     private func rewritten(

@@ -25,6 +25,8 @@ import Testing
         try add("other-lora", lowRank: LowRank(ranks: ["blocks.1.attn.qkv": 5], scale: 1))
         try add("large", grid: ImageGrid(size: 32, positionScale: 2))
         try add("large-unscaled", grid: ImageGrid(size: 32, positionScale: 1))
+        // 36 tokens, no whole number of the base's tiles of 16.
+        try add("between", grid: ImageGrid(size: 24, positionScale: 1.5))
     }
 
     private func add(_ name: String, lowRank: LowRank? = nil, grid: ImageGrid? = nil) throws {
@@ -46,8 +48,8 @@ import Testing
         _ = try store.add(stored, as: name, over: BaseValues(digest: base.digest, layout: base.layout, vector: base.vector))
     }
 
-    private func sample(_ names: [String], rows: Int = 16) async throws -> [FinishedImage] {
-        var options = EngineOptions.unbounded
+    private func sample(_ names: [String], rows: Int = 16, _ precision: Precision = .f32) async throws -> [FinishedImage] {
+        var options = EngineOptions.unbounded(at: precision)
         (options.rows, options.domains) = (rows, 3)
         let engine = try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
         let orders = try names.enumerated().map { index, name in
@@ -70,14 +72,26 @@ import Testing
     /// Kinds and sizes in one batch: each image has the bytes it has in another company.
     @Test func everyImageHasItsOwnBytes() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let names = ["lora", "plain", "large", "base", "other-lora", "large-unscaled", "lora"]
+        let names = ["lora", "plain", "large", "base", "other-lora", "large-unscaled", "lora", "between"]
         let together = try await sample(names)
         let sides = together.compactMap { $0.picture?.width }
-        #expect(sides == [16, 16, 32, 16, 16, 32, 16])
+        #expect(sides == [16, 16, 32, 16, 16, 32, 16, 24])
         #expect(together.map(\.latent.count) == sides.map { 3 * $0 * $0 })
         let few = try await sample(names, rows: 2)
         for (a, b) in zip(together, few) { #expect(a.latent.map(\.bitPattern) == b.latent.map(\.bitPattern)) }
-        #expect(Set(together.map(\.latent)).count == 7)
+        #expect(Set(together.map(\.latent)).count == 8)
+    }
+
+    /// A packed matrix serves tiles of any height: every precision makes every size, and nearly the same picture.
+    @Test(arguments: Precision.supported)
+    func everyPrecisionMakesEverySize(precision: Precision) async throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let names = ["plain", "large", "between"]
+        for (exact, rounded) in zip(try await sample(names), try await sample(names, precision)) {
+            let power = exact.latent.reduce(0.0) { $0 + Double($1 * $1) }
+            let error = zip(exact.latent, rounded.latent).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+            #expect((error / power).squareRoot() < 0.1, "\(precision), \(exact.picture?.width ?? 0) pixels")
+        }
     }
 
     @Test func oneImageHasOneResolution() async throws {

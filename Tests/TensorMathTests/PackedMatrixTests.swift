@@ -14,7 +14,7 @@ import Testing
         NoiseStream(seed: 3, stream: 0).normals(into: x)
         NoiseStream(seed: 3, stream: 1).normals(into: w)
         let packer = Packer(tileRows: rows)
-        let packed = try PackedMatrix(w, form: form, with: packer)
+        let packed = try PackedMatrix(.floats(w), form: form, with: packer)
         #expect(packed.panels > 1)
         // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
         let one = memory.take(inputs), zero = memory.take(inputs), gate = memory.take(outputs), bias = memory.take(outputs)
@@ -46,6 +46,45 @@ import Testing
         }
     }
 
+    /// A matrix that a file holds in bfloat16 is packed as its values in float32 are, to the last bit of every product.
+    @Test(arguments: Precision.supported)
+    func storedHalvesArePackedAsTheirValues(precision: Precision) throws {
+        let form = precision.operand(isMLPOutput: false)
+        let memory = Memory(capacity: 1 << 20)
+        let x = memory.take(rows, inputs), values = memory.take(outputs, inputs), one = memory.take(inputs), zero = memory.take(inputs)
+        NoiseStream(seed: 3, stream: 0).normals(into: x)
+        NoiseStream(seed: 3, stream: 1).normals(into: values)
+        one.fill(1)
+        let bits = values.array.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
+        values.copy(from: bits.map { Float(bitPattern: UInt32($0) << 16) })
+        let kept = Kept(bits)
+        let halves = unsafe Operand(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
+
+        func products(_ w: StoredMatrix) throws -> [Float] {
+            let packer = Packer(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
+            let sizes = packer.workspace(sumsFor: [packed])
+            let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+            let operand = memory.take(rows, inputs, form), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
+            normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
+            gate.fill(1)
+            for panel in 0..<packed.panels { addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: out) }
+            return out.array
+        }
+        let fromHalves = try products(.halves(halves))
+        #expect(try fromHalves == products(.floats(values)) && fromHalves.contains { $0 != 0 })
+    }
+
+    private final class Kept {
+        let address: UnsafeMutableRawPointer
+
+        init(_ bits: [UInt16]) {
+            unsafe address = .allocate(byteCount: 2 * bits.count, alignment: 64)
+            unsafe address.copyMemory(from: bits, byteCount: 2 * bits.count)
+        }
+
+        deinit { unsafe address.deallocate() }
+    }
+
     /// Law 7: the bytes of a packed copy lie on pages that can not be written.
     @Test func packedCopiesAreReadOnly() throws {
         func readOnlyBytes() throws -> Int {
@@ -59,7 +98,7 @@ import Testing
         let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
         let before = try readOnlyBytes()
         let matrices = try Precision.supported.filter { PackedMatrix.copies($0.operand(isMLPOutput: false)) }.map {
-            try PackedMatrix(w, form: $0.operand(isMLPOutput: false), with: Packer(tileRows: 16))
+            try PackedMatrix(.floats(w), form: $0.operand(isMLPOutput: false), with: Packer(tileRows: 16))
         }
         // Other tests map and unmap meanwhile, nothing of this size.
         let after = try readOnlyBytes()

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The paper's table on the shipped base: eight domains x methods x seeds, each trained with `adapterctl train` and measured with
-`adapterctl eval --json`.
+"""The paper's claims on the shipped base, each trained with `adapterctl train` and measured with `adapterctl eval --json`.
 
     tools/bench/claims.py --quick             a small pass through everything, minutes
-    tools/bench/claims.py                     the whole table, hours; goes on where it was stopped
-    tools/bench/claims.py --tune              first: each method's learning rate, by held-out error on one domain
+    tools/bench/claims.py --tune              each method's learning rate, by held-out error on one domain
+    tools/bench/claims.py --time              each method's seconds a step and memory (`bench train`); wants a quiet machine
+    tools/bench/claims.py                     the table of methods and then the studies, hours; goes on where it was stopped
+    tools/bench/claims.py --table             only prints what is there so far
 
-A run is a folder, OUT/DOMAIN/METHOD/seed-N, with what was trained, train.json and eval.json; what is there is not done again.
-The table goes to standard output and OUT/table.md. Seconds and memory are the training process's own: take them from a quiet machine.
+A run is a folder below OUT with what was trained, train.json and eval.json; what is there is not done again. The tables go to standard
+output and OUT/claims.md.
 """
 
 import argparse
@@ -33,22 +34,41 @@ METHODS = {
 }
 TUNING_FACTORS = [1 / 3, 1, 3]
 TUNING_DOMAIN, TUNING_SEED = "flowers", 101
+BASE_RATE = 1e-3
+
+# What DiffFit is varied in, one thing at a time; "same time" has its steps stretched until it has taken as long as the first variant.
+VALIDATED = ["--validation", "0.1", "--validate-every", "20"]
+LARGE = ["--resolution", "64", "--batch", "16", *VALIDATED]
+STUDIES = {
+    "gammas of the first blocks": {f"{blocks} of 8": ["--gamma-depth", str(blocks)] for blocks in (0, 2, 4, 8)},
+    "learning rate over the base's": {f"x{factor}": ["--learning-rate", f"{BASE_RATE * factor:g}"] for factor in (1, 3, 10, 30)},
+    "loss weight": {
+        "constant": [*VALIDATED], "min-snr:5": ["--loss-weight", "min-snr:5", *VALIDATED],
+        "soft-min-snr:5": ["--loss-weight", "soft-min-snr:5", *VALIDATED],
+    },
+    "token cut": {
+        "none": [], "route:0.5, same steps": ["--token-cut", "route:0.5"], "route:0.5, same time": ["--token-cut", "route:0.5"],
+    },
+    "64 px": {"positions as they are": LARGE, "positions halved": [*LARGE, "--position-scale", "2"]},
+    "pictures": {"all, 1000 a class": [], "40 % picked": ["--pick", "0.4"], "40 % at random": ["--per-class", "400"]},
+}
 
 
 def main():
     options = parse()
-    runs = [(d, m, s) for s in options.seeds for d in options.domains for m in options.methods]
+    if options.time:
+        return take_times(options)
     if options.tune:
         for method in options.methods:
             tune(method, options)
-    rates = {method: learning_rate(method, options) for method in options.methods}
-    for number, (domain, method, seed) in enumerate(runs, 1):
-        print(f"{number}/{len(runs)} {domain} {method} seed {seed}", file=sys.stderr, flush=True)
-        folder = options.out / domain / method / f"seed-{seed}"
-        train(folder, domain, method, seed, rates[method], options)
-        evaluate(folder, domain, method, options, images=options.images)
-    text = table(options)
-    (options.out / "table.md").write_text(text)
+    work = runs(options)
+    for number, run in enumerate([] if options.table else work, 1):
+        print(f"{number}/{len(work)} {run['folder'].relative_to(options.out)}", file=sys.stderr, flush=True)
+        train(run, options)
+        if run["measured"]:
+            evaluate(run, options)
+    text = methods_table(options) + "".join(study_table(name, options) for name in options.studies)
+    (options.out / "claims.md").write_text(text)
     print(text)
 
 
@@ -60,24 +80,30 @@ def parse():
     parser.add_argument("--domains", type=listed(DOMAINS), default=DOMAINS)
     parser.add_argument("--methods", type=listed(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
+    parser.add_argument("--studies", type=listed(STUDIES), default=list(STUDIES), help="separated by commas, or none")
+    parser.add_argument("--study-domains", type=listed(DOMAINS), default=["flowers", "birds"])
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--images", type=int, default=1024, help="sampled for each Frechet figure")
     parser.add_argument("--held-out", type=int, default=512)
+    parser.add_argument("--precision", default="f32", help="of the frozen matrices in training, and of sampling")
     parser.add_argument("--tune", action="store_true", help="choose each method's learning rate before the table")
-    parser.add_argument("--quick", action="store_true", help="two domains, one seed, 60 steps, 64 images")
+    parser.add_argument("--time", action="store_true", help="only measure each method's step")
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    parser.add_argument("--quick", action="store_true", help="two domains, one seed, 40 steps, 64 images")
     options = parser.parse_args()
     if options.quick:
-        options.domains, options.seeds, options.steps = options.domains[:2], options.seeds[:1], 60
+        options.domains, options.study_domains, options.seeds, options.steps = options.domains[:2], ["flowers"], [1], 40
         options.images, options.held_out, options.out = 64, 32, options.out.with_name(options.out.name + "-quick")
     for path in (options.adapterctl, options.base_file):
         if not path.exists():
             parser.error(f"there is no '{path}': run tools/run first")
+    options.out.mkdir(parents=True, exist_ok=True)
     return options
 
 
 def listed(known):
     def read(text):
-        names = text.split(",")
+        names = [] if text == "none" else text.split(",")
         for name in names:
             if name not in known:
                 raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(known)}")
@@ -86,58 +112,100 @@ def listed(known):
     return read
 
 
-def result_file(folder, method):
-    return folder / ("base.safetensors" if method == "full" else "adapter.safetensors")
+def runs(options):
+    """The table first, seed by seed, then the studies."""
+    found = [method_run(d, m, s, options) for s in options.seeds for d in options.domains for m in options.methods]
+    return found + [study_run(name, label, domain, options) for name in options.studies for domain in options.study_domains for label in STUDIES[name]]
 
 
-def train(folder, domain, method, seed, rate, options):
-    facts = {"steps": options.steps, "learning_rate": rate}
-    if done(folder / "train.json", facts):
+def method_run(domain, method, seed, options):
+    return {
+        "folder": options.out / domain / method / f"seed-{seed}", "domain": domain, "seed": seed, "is_full": method == "full",
+        "arguments": [*METHODS[method][0], "--learning-rate", f"{learning_rate(method, options):g}"], "steps": options.steps, "measured": True,
+    }
+
+
+def study_run(name, label, domain, options):
+    folder = options.out / "studies" / slug(name) / domain
+    arguments, steps = STUDIES[name][label], options.steps
+    if "--learning-rate" not in arguments:
+        arguments = [*arguments, "--learning-rate", f"{learning_rate('difffit', options):g}"]
+    if "same time" in label:
+        # Processor time, since what else the machine does hardly changes it.
+        seconds = [read_json(folder / slug(other) / "train.json") for other in list(STUDIES[name])[:2]]
+        if all(seconds):
+            steps = round(steps * seconds[0]["processor_seconds_per_step"] / seconds[1]["processor_seconds_per_step"])
+    return {
+        "folder": folder / slug(label), "domain": domain, "seed": 1, "is_full": False, "arguments": arguments, "steps": steps,
+        # eval draws real images at the base's own size.
+        "measured": "--resolution" not in arguments, "study": name, "label": label,
+    }
+
+
+def slug(label):
+    return "".join(c if c.isalnum() else "-" for c in label)
+
+
+def result_file(run):
+    return run["folder"] / ("base.safetensors" if run["is_full"] else "adapter.safetensors")
+
+
+def train(run, options):
+    if "same time" in run.get("label", ""):
+        run |= study_run(run["study"], run["label"], run["domain"], options)
+    precision = "f32" if run["is_full"] else options.precision
+    facts = {"steps": run["steps"], "arguments": run["arguments"], "precision": precision}
+    if done(run["folder"] / "train.json", facts):
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    run["folder"].mkdir(parents=True, exist_ok=True)
     command = [
-        options.adapterctl, "train", domain, "--data", f"synthetic:{domain}", "--base-file", options.base_file, "--steps", options.steps,
-        "--seed", seed, "--learning-rate", rate, *METHODS[method][0], "-o", result_file(folder, method),
+        options.adapterctl, "train", run["domain"], "--data", f"synthetic:{run['domain']}", "--base-file", options.base_file, "--steps", run["steps"],
+        "--seed", run["seed"], "--precision", precision, "--samples-every", 0, *run["arguments"], "-o", result_file(run),
     ]
     start = time.monotonic()
-    with open(folder / "train.log", "w") as log:
+    with open(run["folder"] / "train.log", "w") as log:
         process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"training {domain} {method} failed; see {folder / 'train.log'}")
-    seconds = time.monotonic() - start
-    (folder / "eval.json").unlink(missing_ok=True)
+        raise SystemExit(f"training failed; see {run['folder'] / 'train.log'}")
+    (run["folder"] / "eval.json").unlink(missing_ok=True)
     store(
-        folder / "train.json",
+        run["folder"] / "train.json",
         facts | {
-            "seconds_per_step": seconds / options.steps,
-            "processor_seconds_per_step": (usage.ru_utime + usage.ru_stime) / options.steps,
-            "peak_bytes": usage.ru_maxrss * 1024,
-            "values": values(result_file(folder, method)),
-            "bytes": result_file(folder, method).stat().st_size,
+            "seconds_per_step": (time.monotonic() - start) / run["steps"],
+            "processor_seconds_per_step": (usage.ru_utime + usage.ru_stime) / run["steps"],
+            "values": values(result_file(run)), "bytes": result_file(run).stat().st_size, "validation": validation(run["folder"]),
         },
     )
 
 
-def evaluate(folder, domain, method, options, images):
-    facts = {"images": images, "held_out_images": options.held_out}
-    if done(folder / "eval.json", facts):
+def validation(folder):
+    """[step, held-out error] as the run saw them."""
+    lines = (next(folder.glob("*.run")) / "loss.csv").read_text().splitlines()
+    column = lines[0].split(",").index("held_out_error")
+    cells = [line.split(",") for line in lines[1:]]
+    return [[int(cell[0]), float(cell[column])] for cell in cells if len(cell) > column and cell[column]]
+
+
+def evaluate(run, options, images=None):
+    facts = {"images": options.images if images is None else images, "held_out_images": options.held_out}
+    if done(run["folder"] / "eval.json", facts):
         return
-    kind = "--tuned" if method == "full" else "--adapter-file"
+    kind = "--tuned" if run["is_full"] else "--adapter-file"
     command = [
-        options.adapterctl, "eval", "--base-file", options.base_file, kind, result_file(folder, method), "--data", f"synthetic:{domain}",
-        "--n", images, "--held-out", options.held_out, "--json",
+        options.adapterctl, "eval", "--base-file", options.base_file, kind, result_file(run), "--data", f"synthetic:{run['domain']}",
+        "--n", facts["images"], "--held-out", options.held_out, "--compare", f"precision={options.precision}", "--json",
     ]
     found = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if found.returncode:
-        raise SystemExit(f"measuring {domain} {method} failed: {found.stderr.strip()}")
+        raise SystemExit(f"measuring {run['folder']} failed: {found.stderr.strip()}")
     group = json.loads(found.stdout)["data"]["groups"][0]
     subject = group["subjects"][0]
     measured = {"held_out": subject["held_out"]["mean"]}
-    if images:
+    if facts["images"]:
         sample = subject["samples"][0]
         measured |= {"frechet": sample["frechet"]["distance"], "floor": group["floor"]["distance"], "agreement": sample["agreement"]}
-    store(folder / "eval.json", facts | measured)
+    store(run["folder"] / "eval.json", facts | measured)
 
 
 def tune(method, options):
@@ -148,25 +216,40 @@ def tune(method, options):
     errors = {}
     for factor in TUNING_FACTORS:
         rate = METHODS[method][1] * factor
-        folder = options.out / "tuning" / method / f"{rate:.2g}"
         print(f"tuning {method}: {rate:.2g}", file=sys.stderr, flush=True)
-        train(folder, TUNING_DOMAIN, method, TUNING_SEED, rate, options)
-        evaluate(folder, TUNING_DOMAIN, method, options, images=0)
-        errors[rate] = json.loads((folder / "eval.json").read_text())["held_out"]["value"]
+        run = method_run(TUNING_DOMAIN, method, TUNING_SEED, options)
+        run |= {"folder": options.out / "tuning" / method / f"{rate:.2g}", "arguments": [*METHODS[method][0], "--learning-rate", f"{rate:g}"]}
+        train(run, options)
+        evaluate(run, options, images=0)
+        errors[rate] = read_json(run["folder"] / "eval.json")["held_out"]["value"]
     store(chosen, {"steps": options.steps, "learning_rate": min(errors, key=errors.get), "errors": errors})
 
 
 def learning_rate(method, options):
-    chosen = options.out / "tuning" / f"{method}.json"
-    return json.loads(chosen.read_text())["learning_rate"] if chosen.exists() else METHODS[method][1]
+    chosen = read_json(options.out / "tuning" / f"{method}.json")
+    return chosen["learning_rate"] if chosen else METHODS[method][1]
+
+
+def take_times(options):
+    """Seconds and memory of one step of 64 images, each method in a process of its own."""
+    times = {}
+    for method in options.methods:
+        for precision in ["f32"] if method == "full" else ["f32", "bf16"]:
+            command = [options.adapterctl, "bench", "train", *METHODS[method][0], "--precision", precision, "--runs", "9", "--json"]
+            data = json.loads(subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True).stdout)["data"]
+            times[f"{method} {precision}"] = {"seconds": data["step"]["median_seconds"], "peak_bytes": data["peak_bytes"]}
+            print(f"{method} {precision}: {data['step']['median_seconds']:.3f} s, {data['peak_bytes'] / 1e6:.0f} MB", flush=True)
+    store(options.out / "times.json", times)
 
 
 def done(path, facts):
     """Whether a file tells of the same settings."""
-    if not path.exists():
-        return False
-    known = json.loads(path.read_text())
-    return all(known.get(key) == value for key, value in facts.items())
+    known = read_json(path)
+    return known is not None and all(known.get(key) == value for key, value in facts.items())
+
+
+def read_json(path):
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def store(path, facts):
@@ -190,45 +273,84 @@ def values(path):
     return count
 
 
-def table(options):
-    whole = values(options.base_file)
-    lines = [
-        f"{options.steps} steps, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; mean over domains "
-        "and seeds, ± the deviation between seeds.",
-        "",
-        "| method | learning rate | values | of all | Frechet figure | held-out error | right class | s/step | peak memory | file |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+def methods_table(options):
+    whole, times = values(options.base_file), read_json(options.out / "times.json") or {}
+    rows, domain_rows, floors = [], [], {}
     for method in options.methods:
-        trained, measured = ([read(options, method, seed, name) for seed in options.seeds] for name in ("train.json", "eval.json"))
-        first = trained[0][0]
+        by_seed = [[run for run in (found(method_run(domain, method, seed, options)) for domain in options.domains) if run] for seed in options.seeds]
+        by_seed = [runs for runs in by_seed if runs]
+        if not by_seed:
+            continue
+        first = by_seed[0][0]["train"]
         share = 100.0 if method == "full" else 100 * first["values"] / whole
-        lines.append(
-            f"| {method} | {first['learning_rate']:.2g} | {first['values']} | {share:.2f} % "
-            f"| {over(measured, lambda run: run['frechet']['value'])} | {over(measured, lambda run: run['held_out']['value'])} "
-            f"| {over(measured, lambda run: run['agreement']['class']['value'])} | {over(trained, lambda run: run['seconds_per_step'])} "
-            f"| {max(run['peak_bytes'] for runs in trained for run in runs) / 1e6:.0f} MB | {first['bytes'] / 1e3:.0f} kB |"
+        time = [times.get(f"{method} {precision}") for precision in ("f32", "bf16")]
+        seconds = " / ".join(f"{t['seconds']:.3f}" if t else "-" for t in time)
+        memory = " / ".join(f"{t['peak_bytes'] / 1e6:.0f}" if t else "-" for t in time)
+        rows.append(
+            f"| {method} | {learning_rate(method, options):.2g} | {first['values']} | {share:.2f} % "
+            f"| {over(by_seed, lambda run: run['eval']['frechet']['value'])} | {over(by_seed, lambda run: run['eval']['held_out']['value'])} "
+            f"| {over(by_seed, lambda run: run['eval']['agreement']['class']['value'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
+            f"| {sum(map(len, by_seed))} |"
         )
-    lines += ["", "Frechet figure per domain:", "", "| method | " + " | ".join(options.domains) + " |", "|---" * (len(options.domains) + 1) + "|"]
-    for method in options.methods:
         cells = []
-        for position in range(len(options.domains)):
-            cells.append(over([[read(options, method, seed, "eval.json")[position]] for seed in options.seeds], lambda run: run["frechet"]["value"]))
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    floors = [run["floor"]["value"] for run in read(options, options.methods[0], options.seeds[0], "eval.json")]
-    lines.append("| real images | " + " | ".join(f"{floor:.3g}" for floor in floors) + " |")
+        for domain in options.domains:
+            there = [[run] for run in (found(method_run(domain, method, seed, options)) for seed in options.seeds) if run]
+            floors |= {domain: run[0]["eval"]["floor"]["value"] for run in there}
+            cells.append(over(there, lambda run: run["eval"]["frechet"]["value"]) if there else "-")
+        domain_rows.append(f"| {method} | " + " | ".join(cells) + " |")
+    lines = [
+        f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; mean "
+        "over the runs, ± the deviation between seeds; seconds and memory at f32 / bf16.",
+        "",
+        "| method | learning rate | values | of all | Fréchet figure | held-out error | right class | s/step | peak memory | file | runs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *rows, "", "Fréchet figure per domain:", "",
+        "| method | " + " | ".join(options.domains) + " |", "|---" * (len(options.domains) + 1) + "|", *domain_rows,
+        "| real images | " + " | ".join(f"{floors[domain]:.3g}" if domain in floors else "-" for domain in options.domains) + " |",
+    ]
     return "\n".join(lines) + "\n"
 
 
-def read(options, method, seed, name):
-    return [json.loads((options.out / domain / method / f"seed-{seed}" / name).read_text()) for domain in options.domains]
+def study_table(name, options):
+    rows = []
+    reached = {}
+    for label in STUDIES[name]:
+        there = [(domain, found(study_run(name, label, domain, options))) for domain in options.study_domains]
+        there = [(domain, run) for domain, run in there if run]
+        if not there:
+            continue
+        measured = [run["eval"] for _, run in there if run["eval"]]
+        looks = {domain: run["train"]["validation"] for domain, run in there if run["train"]["validation"]}
+        reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
+        cells = [
+            " / ".join(str(run["train"]["steps"]) for _, run in there),
+            f"{statistics.fmean(run['frechet']['value'] for run in measured):.3g}" if measured else "-",
+            f"{statistics.fmean(run['held_out']['value'] for run in measured):.4f}" if measured else "-",
+            f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
+            " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
+        ]
+        rows.append(f"| {label} | " + " | ".join(cells) + " |")
+    head = [
+        "", f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; DiffFit, seed 1):", "",
+        "| | steps | Fréchet figure | held-out error | error in training | steps to the first row's last error |", "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(head + rows) + "\n" if rows else ""
+
+
+def first_at(curve, error):
+    return next((step for step, value in curve if value <= error), "not reached")
+
+
+def found(run):
+    trained, measured = read_json(run["folder"] / "train.json"), read_json(run["folder"] / "eval.json")
+    return {"train": trained, "eval": measured} if trained and (measured or not run["measured"]) else None
 
 
 def over(seeds, value):
     """Mean over all runs, and the deviation between the seeds' means where there are several."""
     means = [statistics.fmean(value(run) for run in runs) for runs in seeds]
     spread = f" ± {statistics.stdev(means):.2g}" if len(means) > 1 else ""
-    return f"{statistics.fmean(means):.3g}{spread}"
+    return f"{statistics.fmean(value(run) for runs in seeds for run in runs):.3g}{spread}"
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ void od_product_destroy(od_product *product);
 size_t od_product_packed_bytes(const od_product *product);
 /// Scratch memory of one run.
 size_t od_product_scratch_bytes(const od_product *product);
-/// Packs w[n, k], or where `transposed` w^T[k, n], without gaps: f32 values for a w of f32 or bf16, s8 values for s8. `packed` is
-/// 64-byte aligned.
-bool od_product_pack(const od_product *product, void *packed, const void *w, bool transposed);
+/// Packs w[n, k], or where `transposed` w^T[k, n], without gaps: values of f32 or bf16 for a product of these, of s8 for one of s8.
+/// `packed` is 64-byte aligned.
+bool od_product_pack(const od_product *product, void *packed, const void *w, od_type source, bool transposed);
 bool od_product_run(const od_product *product, const void *x, const void *packed, void *out, void *scratch);
 
 #include "COneDNNConvolution.h"

@@ -57,12 +57,13 @@ struct EvaluationBench {
         throws -> DenoisingError
     {
         let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
-        var images = images
+        // An adapter of another resolution is measured at that.
+        var images = try adapter.grid.map { try RealImages(real.source, size: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
         images.labels = images.labels.map { rows[$0] }
         let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
         bank.install(adapter.vector, adapter.classes, row: 0)
         return DenoisingError.measure(
-            try PackedDiT(subject.base, precision: precision).fitting(orRefuse: adapter.grid), tunables: bank.rows[0],
+            try PackedDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: bank.rows[0],
             objective: try TrainingObjective(subject.base, lossWeighting: "constant"), images: images, bootstrap: bootstrap, pool: pool)
     }
 
@@ -79,7 +80,10 @@ struct EvaluationBench {
         let result = try await engine.sample(
             SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
         let pictures = result.images.compactMap(\.picture)
-        let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { pictures[$0].copy(into: $1) }
+        let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
+            let picture = pictures[index]
+            (picture.width == side ? picture : picture.centreCropped(to: side)).copy(into: row)
+        }
         return EvaluatedSample(
             setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
             features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.n))

@@ -172,6 +172,7 @@ final class Server: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let store = try made.withLock { made in
             if let store = made[adapters] { return store }
+            if made.isEmpty { atexit { Server.removeTemplates() } }
             let template =
                 NSTemporaryDirectory() + "adapterd-template-\(adapters.joined(separator: "-"))-\(ProcessInfo.processInfo.processIdentifier)"
             for arguments in [["init"], ["base", "import", shipped("base")]] + adapters.map({ ["add", $0, shipped($0)] }) {
@@ -182,6 +183,10 @@ final class Server: Sendable {
         }
         try FileManager.default.copyItem(atPath: store, toPath: folder + "/store")
         return folder
+    }
+
+    private static func removeTemplates() {
+        for store in made.withLock({ $0.values }) { try? FileManager.default.removeItem(at: URL(filePath: store).deletingLastPathComponent()) }
     }
 
     /// - Parameter output: for less than a pipe holds.

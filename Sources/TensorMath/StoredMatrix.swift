@@ -1,0 +1,41 @@
+import CKernels
+
+/// A frozen matrix as its file holds it, read where it lies.
+package enum StoredMatrix: Sendable {
+    case floats(Matrix)
+    /// bfloat16: products of that form are packed from it as it is.
+    case halves(Operand)
+
+    var rows: Int {
+        switch self {
+        case .floats(let w): w.rows
+        case .halves(let w): w.rows
+        }
+    }
+
+    var columns: Int {
+        switch self {
+        case .floats(let w): w.columns
+        case .halves(let w): w.columns
+        }
+    }
+
+    /// The values as float32, converted into memory of their own where they are not that.
+    package var floats: Matrix {
+        switch self {
+        case .floats(let w): w
+        case .halves(let w): w.floats(in: Memory(capacity: Memory.paddedCount(w.rows * w.columns)).take(w.rows, w.columns))
+        }
+    }
+}
+
+extension Operand {
+    /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
+    @unsafe package init(readOnlyHalves address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
+        let base = unsafe UnsafeMutableRawPointer(mutating: address)
+        // A bfloat16 row has no step and no zero point: nothing reads what these point to.
+        unsafe self.init(
+            .bf16, rows: rows, columns: columns, stride: columns, base: base, rowStep: base.assumingMemoryBound(to: Float.self),
+            rowZero: base.assumingMemoryBound(to: Int32.self), owner: owner)
+    }
+}
