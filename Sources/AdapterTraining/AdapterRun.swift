@@ -20,9 +20,10 @@ extension TrainingRun {
     /// - Parameters:
     ///   - lowRank: the pairs of a LoRA run.
     ///   - model: over the base's matrices, at the resolution of the images.
+    ///   - earlier: an adapter of the same base and set whose values and classes the run goes on from, in place of the base's.
     package static func adapter(
         _ settings: TrainingSettings, _ set: TrainableSet, lowRank: LowRank? = nil, base: BaseFile, model: DiT, data: TrainingData,
-        pool: ComputePool, processes: ProcessGroup? = nil
+        startingAt earlier: Adapter? = nil, pool: ComputePool, processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let c = model.configuration
         guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else {
@@ -51,9 +52,25 @@ extension TrainingRun {
             NoiseStream(seed: settings.seed, stream: 1 << 62 | UInt64(row)).normals(into: target)
             target.withMutableSpan { for i in $0.indices { $0[i] = null[i] + (row == names.count ? 0 : 0.02 * $0[i]) } }
         }
+        if let earlier { try take(earlier, set, layout, names, into: values) }
         return try TrainingRun(
             settings, set, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), data: data, model: model,
-            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start), processes: processes)
+            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest),
+            processes: processes)
+    }
+
+    /// The values of an adapter, and the rows of those of its classes that are trained again.
+    private static func take(_ earlier: Adapter, _ set: TrainableSet, _ layout: TunableLayout, _ names: [String], into values: TrainableValues) throws {
+        let (own, name) = (earlier.manifest.trainableSet, earlier.manifest.name ?? earlier.digest.short)
+        guard own == set, earlier.vector.values.count == layout.count, earlier.manifest.layoutDigest == layout.digest else {
+            throw TrainingError.otherSet(adapter: name, set: "\(own.method.rawValue), gammas of \(own.gammaDepth) blocks", wanted: "\(set.method.rawValue), gammas of \(set.gammaDepth)")
+        }
+        values.vector.copy(from: earlier.vector.values)
+        let (table, width) = (earlier.classes, earlier.classes.width)
+        for (row, name) in (names.map { Optional($0) } + [nil]).enumerated() {
+            guard let old = name.map({ table.names.firstIndex(of: $0) }) ?? table.nullClass else { continue }
+            values.classTable.row(row).copy(from: Array(table.values[(old * width)..<((old + 1) * width)]))
+        }
     }
 
     /// A run that trains a base from nothing.
@@ -89,6 +106,7 @@ extension TrainingRun {
         var manifest = AdapterManifest(
             name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: set, classes: data.classNames,
             prediction: base.card.prediction, path: base.card.path, lowRank: layout.lowRank, training: facts, created: created)
+        manifest.parents = start.earlier.map { [$0] }
         if model.configuration.inputSize != base.configuration.inputSize || model.positionScale != 1 {
             manifest.resolution = model.configuration.inputSize
             manifest.positionScale = model.positionScale

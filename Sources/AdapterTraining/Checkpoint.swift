@@ -14,6 +14,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case tokenCut(String, depth: Int)
     case shards(Int, processes: Int)
     case otherSize(images: Int, network: Int)
+    case otherSet(adapter: String, set: String, wanted: String)
     case unwritable(String)
     case processesDiffer(step: Int)
 
@@ -27,6 +28,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
         case .shards(let shards, let processes): "\(shards) shards cannot be dealt evenly to \(processes) processes"
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
+        case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
         case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
         case .unwritable(let path): "'\(path)' cannot be written"
         }
@@ -36,7 +38,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
 extension TrainingRun {
     /// What must be equal for a checkpoint to go on in this run.
     private func identity() throws -> [String: String] {
-        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.digest) \(layout.digest)"]
+        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.identity) \(layout.digest)"]
     }
 
     private var parts: [(name: String, values: TrainableValues)] {

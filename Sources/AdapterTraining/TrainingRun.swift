@@ -91,7 +91,7 @@ package final class TrainingRun {
     /// Refuses a group of processes that do not stand at one step of one run, such as after a checkpoint that not all could read.
     package func checkProcessesAgree() throws {
         guard let processes else { return }
-        let bytes = Digest(of: Data("\(data.digest) \(start.digest) \(layout.digest)".utf8)).bytes
+        let bytes = Digest(of: Data("\(data.digest) \(start.identity) \(layout.digest)".utf8)).bytes
         let own = [step & 0xFFFF, step >> 16, Int(bytes[0]) << 8 | Int(bytes[1])].map(Float.init)
         let sums = Memory(capacity: 16).take(own.count)
         sums.copy(from: own)
@@ -228,13 +228,18 @@ package final class TrainingRun {
     }
 }
 
-/// Where a run starts: the digest of it, and the base's own values.
+/// Where a run starts: the digest of the base, the base's own values, and the adapter that it goes on from.
 package struct TrainingStart: Sendable {
     let digest: Digest
     let vector: TunableVector
+    let earlier: Digest?
 
-    package init(digest: Digest, vector: TunableVector) {
+    /// What runs that share a batch, or a checkpoint, must have in common.
+    var identity: String { "\(digest)" + (earlier.map { " from \($0)" } ?? "") }
+
+    package init(digest: Digest, vector: TunableVector, earlier: Digest? = nil) {
         self.digest = digest
         self.vector = vector
+        self.earlier = earlier
     }
 }

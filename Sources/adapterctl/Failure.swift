@@ -42,6 +42,7 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unreadable, TrainingError.noFolder: 4
         case ImageFileError.notWritable, TrainingError.unwritable: 12
         case TrainingError.tokenCut, TrainingError.shards: 2
+        case TrainingError.otherSet: 7
         case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2

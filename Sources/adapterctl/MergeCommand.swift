@@ -57,17 +57,7 @@ struct Merge: ParsableCommand {
         let stated = parts.count > 1 ? Double(parts[parts.count - 1]) : nil
         guard parts.count == 1 || (parts.count == 2 && stated != nil) else { throw Failure.usage("a site reads NAME=SAMPLES or FILE=SAMPLES, not '\(text)'") }
         let source = parts[0]
-        let ingredient: Ingredient
-        if source.contains("/") || source.hasSuffix(".safetensors") {
-            let adapter = try AdapterFile.read(path: source, base: base)
-            let label = URL(filePath: source).deletingPathExtension().lastPathComponent
-            ingredient = Ingredient(name: label, digest: adapter.digest, adapter: adapter)
-        } else {
-            let entry = try store.lookup(source)
-            guard entry.baseDigest == base.digest else { throw ComposerError.otherBase(name: source, base: entry.baseDigest, wanted: base.digest) }
-            ingredient = Ingredient(
-                name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: base.values())))
-        }
+        let ingredient = try adapter(source, of: base) { store }
         guard let samples = stated ?? ingredient.adapter.manifest.training.map({ Double($0.images) }) else {
             throw Failure.usage("'\(source)' does not say how many images it was trained on: give \(source)=SAMPLES")
         }

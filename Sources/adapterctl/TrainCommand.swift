@@ -22,6 +22,7 @@ struct Train: ParsableCommand {
     @Option(help: "The base in the store.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write; {} stands for the name.") var file: String?
+    @Option(help: "Go on from an adapter, a name in the store or a file, in place of the base's own values.") var from: String?
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under its name.") var add = false
     @OptionGroup var latents: LatentOptions
@@ -68,7 +69,8 @@ struct Train: ParsableCommand {
         wanted.seed = job.seed ?? wanted.seed
         let lowRank = try method.searched(uniform, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
-            wanted, set, lowRank: lowRank, base: base, model: model, data: data, pool: pool, processes: processes)
+            wanted, set, lowRank: lowRank, base: base, model: model, data: data, startingAt: from.map { try adapter($0, of: base) { try location.open() }.adapter },
+            pool: pool, processes: processes)
         func write(_ values: TrainableValues, _ path: String) throws -> Digest {
             if set.method == .full {
                 var configuration = model.configuration

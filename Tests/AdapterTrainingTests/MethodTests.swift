@@ -48,6 +48,38 @@ import Testing
         #expect(golden != model.goldenValues(base.vector, adapter.classes, layout: base.layout))
     }
 
+    /// A second round of training goes on from an adapter: no step away it is that adapter, its classes by name, and it knows its parent.
+    @Test func aRunGoesOnFromAnAdapter() throws {
+        let folder = try TemporaryFolder()
+        let base = try Small.base(in: folder.path)
+        let set = TrainableSet(.difffit, base.configuration)
+        let first = try train(set, nil, base, settings(4)).adapter(name: "first", base: base, created: nil)
+        func run(_ set: TrainableSet, lowRank: LowRank? = nil, data: TrainingData = Small.data) throws -> TrainingRun {
+            try TrainingRun.adapter(
+                settings(4), set, lowRank: lowRank, base: base, model: DiT(base), data: data, startingAt: first, pool: ComputePool(lanes: 2))
+        }
+        let second = try run(set)
+        #expect(second.values.vector.array == first.vector.values && second.values.classTable.array == first.classes.values)
+        try second.advance()
+        #expect(second.values.vector.array != first.vector.values)
+        #expect(second.adapter(name: "second", base: base, created: nil).manifest.parents == [first.digest])
+        // Another site's classes: what is new starts at the null class, what is known where it was.
+        let light = try run(set, data: TrainingData(classNames: ["new", "light"], size: 8, images: Small.images, labels: Small.labels, summary: "other"))
+        let width = first.classes.width
+        #expect(light.values.classTable.row(1).array == Array(first.classes.values[width..<(2 * width)]))
+        #expect(light.values.classTable.row(0).array != Array(first.classes.values[..<width]))
+        // A checkpoint of one does not go on in a run that starts elsewhere.
+        try second.save(to: folder.path + "/c")
+        let fresh = try TrainingRun.adapter(settings(4), set, base: base, model: DiT(base), data: Small.data, pool: ComputePool(lanes: 2))
+        #expect(throws: TrainingError.otherRun(file: folder.path + "/c", what: "start")) { try fresh.restore(from: folder.path + "/c") }
+        for other in [TrainableSet(.bitfit, base.configuration), TrainableSet(.difffit, gammaDepth: 1)] {
+            #expect(throws: TrainingError.self) { try run(other) }
+        }
+        #expect(throws: TrainingError.self) {
+            try run(TrainableSet(.lora, base.configuration), lowRank: LowRank(rank: 2, scale: 1, targets: [.qkv], base.configuration))
+        }
+    }
+
     @Test func fullTuningStartsAtTheBaseAndLeavesIt() throws {
         let folder = try TemporaryFolder()
         let base = try Small.base(in: folder.path)

@@ -14,7 +14,14 @@ enum Small {
     /// Six dark pictures and three light ones, no two alike.
     static let data = pictures(dark: 6, light: 3)
 
+    static let (images, labels) = drawn(dark: 6, light: 3)
+
     static func pictures(dark: Int, light: Int, size: Int = 8) -> TrainingData {
+        let (images, labels) = drawn(dark: dark, light: light, size: size)
+        return TrainingData(classNames: ["dark", "light"], size: size, images: images, labels: labels, summary: "test")
+    }
+
+    private static func drawn(dark: Int, light: Int, size: Int = 8) -> (images: [RGBImage], labels: [Int]) {
         var shades: [UInt8] = []
         for index in 0..<dark { shades.append(UInt8(20 + 3 * index)) }
         for index in 0..<light { shades.append(UInt8(200 + 5 * index)) }
@@ -23,9 +30,7 @@ enum Small {
             for pixel in stride(from: 0, to: size * size, by: 3) { image.pixels[pixel * 3] = 255 - shade }
             return image
         }
-        return TrainingData(
-            classNames: ["dark", "light"], size: size, images: images, labels: [Int](repeating: 0, count: dark) + [Int](repeating: 1, count: light),
-            summary: "test")
+        return (images, [Int](repeating: 0, count: dark) + [Int](repeating: 1, count: light))
     }
 
     static func settings(steps: Int = 6, batch: Int = 8, seed: UInt64 = 7) -> TrainingSettings {

@@ -47,6 +47,31 @@ import Testing
         #expect(try TensorFile(path: program.folder + "/full.safetensors")["blocks.0.attn.qkv.weight"] != nil)
     }
 
+    /// Two rounds of two sites, each over files alone: pictures of its own, the merged adapter of the round before.
+    @Test func sitesGoOnFromTheirMergedAdapter() throws {
+        let program = try Program()
+        defer { program.remove() }
+        #expect(try program.run(["init"]).code == 0)
+        #expect(try program.run(["base", "import", Program.golden("dit-pixel")]).code == 0)
+        let merged = program.folder + "/merged.safetensors"
+        for round in 1...2 {
+            let files = (1...2).map { program.folder + "/site-\($0).safetensors" }
+            for (site, file) in files.enumerated() {
+                let pictures = program.folder + "/pictures-\(site)"
+                #expect(try program.run(["draw", "flowers", "--folder", pictures, "--per-class", "3", "--size", "16", "--seed", "\(site)"]).code == 0)
+                let result = try train(program, ["site", "--data", pictures, "-o", file] + (round == 1 ? [] : ["--from", merged]))
+                #expect(result.code == 0, "\(result.errors)")
+            }
+            let result = try program.run(["merge", "round-\(round)", files[0] + "=6", files[1] + "=2", "-o", merged])
+            #expect(result.code == 0, "\(result.errors)")
+        }
+        let parents = try program.run(["show", "round-2", "--json"]).out
+        #expect(parents.contains("\"parents\""))
+        let other = try train(program, ["x", "--data", "synthetic:flowers", "-o", program.folder + "/x.safetensors", "--from", merged, "--method", "bitfit"])
+        #expect(other.code == 7 && other.errors.contains("moves another set"), "\(other.errors)")
+        #expect(try program.run(["draw", "flowers"]).errors.contains("-o FILE or --folder"))
+    }
+
     @Test(arguments: [
         (["x"], "--data"), (["x", "y", "--data", "synthetic:flowers", "-o", "a"], "{}"), (["x", "--data", "synthetic:flowers", "-o", "a", "--method", "magic"], "lora"),
         (["x", "--data", "synthetic:flowers", "-o", "a", "--method", "lora", "--targets", "some"], "qkv or all"),
