@@ -53,7 +53,7 @@ package struct ClassChoice: Sendable, Hashable {
     package func values(in classes: ClassTable, null: ArraySlice<Float>) -> [Float] {
         var values = Array(null)
         let sources = rows.map { ($0.weight, Array(classes.row($0.row))) }
-        addDifferences(sources, to: &values, values.indices)
+        addWeighted(sources, to: &values, values.indices)
         return values
     }
 

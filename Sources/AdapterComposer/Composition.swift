@@ -51,12 +51,12 @@ extension CanonicalSum {
             var last = first
             while last + 1 < base.depth, parts.allSatisfy({ $0.weights[last + 1] == $0.weights[first] }) { last += 1 }
             let range = base.range(ofBlock: first).lowerBound..<base.range(ofBlock: last).upperBound
-            addDifferences(zip(parts, sources).map { ($0.weights[first], $1.vector) }, to: &vector, range)
+            addWeighted(zip(parts, sources).map { ($0.weights[first], $1.vector) }, to: &vector, range)
             first = last + 1
         }
         // The class embedding enters before the blocks, and so goes with the first.
         var null = Array(base.nullRow)
-        addDifferences(zip(parts, sources).map { ($0.weights[0], $1.null) }, to: &null, null.indices)
+        addWeighted(zip(parts, sources).map { ($0.weights[0], $1.null) }, to: &null, null.indices)
         return (vector, null)
     }
 }

@@ -9,6 +9,7 @@ import TensorMath
 package struct LatentCache {
     private let folder: String
     private let codec: LatentCodec
+    private let digest: Digest
 
     /// - Parameters:
     ///   - folder: made if need be; caches of any data sets and autoencoders share it.
@@ -16,6 +17,7 @@ package struct LatentCache {
     package init(folder: String, codec: LatentCodec, digest: Digest) throws {
         self.folder = "\(folder)/\(digest)"
         self.codec = codec
+        self.digest = digest
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
         } catch {
@@ -32,7 +34,8 @@ package struct LatentCache {
         let c = codec.configuration
         var encoder: LatentEncoder?
         var table = LatentTable(
-            count: c.latentChannels * (data.size / c.downsampling) * (data.size / c.downsampling), orientations: mirrored ? 2 : 1, c)
+            count: c.latentChannels * (data.size / c.downsampling) * (data.size / c.downsampling), orientations: mirrored ? 2 : 1, c,
+            autoencoder: digest)
         let image = Memory(capacity: 3 * data.size * data.size + 16).take(3 * data.size * data.size)
         var encoded = 0
         for index in 0..<data.count {

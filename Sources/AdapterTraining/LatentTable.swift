@@ -1,3 +1,4 @@
+import AdapterFormat
 import Diffusion
 import Foundation
 import LatentCodec
@@ -27,13 +28,16 @@ package struct LatentTable: Sendable {
     /// Values of one latent, (C h w).
     package let count: Int
     package let orientations: Int
+    /// What encoded them.
+    let autoencoder: Digest
     private let scalingFactor, shiftFactor: Float
     private var means: [Float] = []
     private var deviations: [Float] = []
 
-    init(count: Int, orientations: Int, _ configuration: CodecConfiguration) {
+    init(count: Int, orientations: Int, _ configuration: CodecConfiguration, autoencoder: Digest) {
         self.count = count
         self.orientations = orientations
+        self.autoencoder = autoencoder
         scalingFactor = configuration.scalingFactor
         shiftFactor = configuration.shiftFactor
     }

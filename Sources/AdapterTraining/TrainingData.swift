@@ -49,9 +49,10 @@ package struct TrainingData: Sendable {
 
     package var count: Int { labels.count }
 
-    /// SHA-256 over names, labels and pixels: equal data gives an equal digest.
+    /// SHA-256 over names, labels, pixels and what encodes them: equal data gives an equal digest.
     package var digest: Digest {
-        let header = (classNames + [labels.map(String.init).joined(separator: ",")]).joined(separator: "\n")
+        let encoder = latents.map { ["seen through \($0.autoencoder)"] } ?? []
+        let header = (classNames + [labels.map(String.init).joined(separator: ",")] + encoder).joined(separator: "\n")
         return Digest(of: Data(header.utf8) + pixels)
     }
 

@@ -25,8 +25,7 @@
   void ck_multiply_##level(float *out, const float *a, const float *b, size_t count); \
   void ck_multiply_add_##level(float *out, const float *a, const float *b, size_t count); \
   void ck_axpy_##level(float *y, const float *x, float alpha, size_t count); \
-  void ck_add_difference_##level(double *sum, const float *x, const float *base, double weight, size_t count); \
-  void ck_add_sum_##level(float *y, const double *sum, size_t count); \
+  void ck_add_differences_##level(float *y, const float *const *x, const double *weights, size_t sources, size_t count); \
   void ck_scale_columns_##level(float *out, const float *x, const float *scale, size_t rows, size_t n); \
   void ck_softmax_##level(float *x, float alpha, size_t rows, size_t n); \
   void ck_softmax_backward_##level(float *dp, const float *p, float alpha, size_t rows, size_t n); \
@@ -87,8 +86,7 @@ void ck_column_sum(float *sum, const float *x, size_t rows, size_t n) { DISPATCH
 void ck_multiply(float *out, const float *a, const float *b, size_t count) { DISPATCH(ck_multiply, out, a, b, count) }
 void ck_multiply_add(float *out, const float *a, const float *b, size_t count) { DISPATCH(ck_multiply_add, out, a, b, count) }
 void ck_axpy(float *y, const float *x, float alpha, size_t count) { DISPATCH(ck_axpy, y, x, alpha, count) }
-void ck_add_difference(double *sum, const float *x, const float *base, double weight, size_t count) { DISPATCH(ck_add_difference, sum, x, base, weight, count) }
-void ck_add_sum(float *y, const double *sum, size_t count) { DISPATCH(ck_add_sum, y, sum, count) }
+void ck_add_differences(float *y, const float *const *x, const double *weights, size_t sources, size_t count) { DISPATCH(ck_add_differences, y, x, weights, sources, count) }
 void ck_scale_columns(float *out, const float *x, const float *scale, size_t rows, size_t n) { DISPATCH(ck_scale_columns, out, x, scale, rows, n) }
 void ck_softmax(float *x, float alpha, size_t rows, size_t n) { DISPATCH(ck_softmax, x, alpha, rows, n) }
 void ck_softmax_backward(float *dp, const float *p, float alpha, size_t rows, size_t n) { DISPATCH(ck_softmax_backward, dp, p, alpha, rows, n) }

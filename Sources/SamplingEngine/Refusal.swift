@@ -21,7 +21,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .queueFull(let seconds): "the line is full; try again in about \(seconds) s"
         case .clientShareFull(let seconds): "this client's share of the line is full; try again in about \(seconds) s"
-        case .tooLarge(let cost, let limit): "images x network calls x rows make \(cost); \(limit) are allowed for one request"
+        case .tooLarge(let cost, let limit): "images x network calls x rows, counted at the base's own size, make \(cost); \(limit) are allowed for one request"
         case .tooManyImages(let count, let limit): "\(count) images in one request; \(limit) are allowed"
         case .noImages: "a request needs at least one image"
         case .draining: "the server is shutting down"

@@ -77,7 +77,7 @@ package actor SamplingEngine {
         lastID += 1
         let id = RequestID(number: lastID)
         let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
-        let cost = walks.reduce(0) { $0 + $1.cost }
+        let cost = zip(walks, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
         let admission = scheduler.admit(
             Scheduler.Entry(
                 id: id, client: request.client, images: walks.map { ($0.adapters(from: 0), $0.rows(from: 0)) }, cost: cost,

@@ -72,6 +72,12 @@ final class StepBatch {
 
     /// Side of an image.
     func size(_ grid: ImageGrid?) -> Int { grid?.size ?? model.configuration.inputSize }
+    /// Rows of the base's own size that a row of an image is about as much work as.
+    func weight(of grid: ImageGrid?) -> Int {
+        let (side, own) = (size(grid), size(nil))
+        return (side * side + own * own - 1) / (own * own)
+    }
+
     /// Values of one latent.
     func latentCount(_ grid: ImageGrid?) -> Int { model.configuration.inChannels * size(grid) * size(grid) }
     /// Room for what the blocks add to one image.

@@ -1,24 +1,23 @@
 import CKernels
 
-/// sum += weight (x - base) in double precision; the same bits on every processor.
-package func addDifference(_ x: Span<Float>, minus base: Span<Float>, times weight: Double, to sum: inout MutableSpan<Double>) {
-    precondition(x.count == base.count && sum.count >= x.count, "\(x.count) values minus \(base.count), to \(sum.count)")
-    unsafe sum.withUnsafeMutableBufferPointer { sum in
-        unsafe x.withUnsafeBufferPointer { x in
-            unsafe base.withUnsafeBufferPointer { base in
-                unsafe ck_add_difference(sum.baseAddress, x.baseAddress, base.baseAddress, weight, x.count)
-            }
+/// values += the sum of weight (source - values) over a range, in double precision, source by source, rounded once at the end; the
+/// same bits on every processor.
+package func addDifferences(_ sources: [(weight: Double, values: [Float])], to values: inout [Float], _ range: Range<Int>) {
+    precondition(
+        range.lowerBound >= 0 && range.upperBound <= values.count && sources.allSatisfy { range.upperBound <= $0.values.count },
+        "\(range) of \(values.count) values from \(sources.map(\.values.count))")
+    unsafe values.withUnsafeMutableBufferPointer { values in
+        guard let first = values.baseAddress else { return }
+        unsafe withAddresses(sources.map(\.values)[...], at: range.lowerBound, []) { addresses in
+            unsafe ck_add_differences(first + range.lowerBound, addresses, sources.map(\.weight), sources.count, range.count)
         }
     }
 }
 
-/// y = y + sum, rounded once, for a range of y and as many sums.
-package func add(_ sum: Span<Double>, to y: inout MutableSpan<Float>, at range: Range<Int>) {
-    precondition(sum.count >= range.count && range.lowerBound >= 0 && range.upperBound <= y.count, "\(range) of \(y.count) values")
-    unsafe y.withUnsafeMutableBufferPointer { y in
-        unsafe sum.withUnsafeBufferPointer { sum in
-            guard let first = y.baseAddress else { return }
-            unsafe ck_add_sum(first + range.lowerBound, sum.baseAddress, range.count)
-        }
-    }
+/// Holds every array in place while the body has the addresses of their values from an offset on.
+private func withAddresses(
+    _ arrays: ArraySlice<[Float]>, at offset: Int, _ found: [UnsafePointer<Float>?], _ body: ([UnsafePointer<Float>?]) -> Void
+) {
+    guard let next = arrays.first else { return unsafe body(found) }
+    unsafe next.withUnsafeBufferPointer { unsafe withAddresses(arrays.dropFirst(), at: offset, found + [$0.baseAddress.map { unsafe $0 + offset }], body) }
 }

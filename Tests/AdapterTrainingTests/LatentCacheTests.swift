@@ -61,6 +61,14 @@ import Testing
         #expect(sample(table, 0, flipped: false, noise: 0) != sample(table, 0, flipped: true, noise: 0))
     }
 
+    /// The same pictures through another autoencoder are other data: a checkpoint of one is not gone on from.
+    @Test func theDigestKnowsTheAutoencoder() throws {
+        let data = data([0, 1])
+        func seen(_ vae: String) throws -> Digest { try data.seen(through: cache(vae).posteriors(of: data, mirrored: false, pool: pool)).digest }
+        #expect(try seen("vae") == seen("vae"))
+        #expect(try Set([data.digest, seen("vae"), seen("other")]).count == 3)
+    }
+
     @Test func everyImageIsEncodedOnce() throws {
         var encoded = 0
         func take(_ numbers: [Int], mirrored: Bool, digest: String = "vae") throws -> LatentTable {

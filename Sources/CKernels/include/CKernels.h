@@ -68,10 +68,9 @@ void ck_column_sum(float *sum, const float *x, size_t rows, size_t n);
 void ck_multiply(float *out, const float *a, const float *b, size_t count);
 void ck_multiply_add(float *out, const float *a, const float *b, size_t count);
 void ck_axpy(float *y, const float *x, float alpha, size_t count);
-/// sum += weight (x - base) in double precision, each operation rounded: the same bits at every level.
-void ck_add_difference(double *sum, const float *x, const float *base, double weight, size_t count);
-/// y = y + sum, rounded once.
-void ck_add_sum(float *y, const double *sum, size_t count);
+/// y = y + the sum of weights[k] (x[k] - y), in double precision with each operation rounded, source by source: the same bits at
+/// every level.
+void ck_add_differences(float *y, const float *const *x, const double *weights, size_t sources, size_t count);
 
 // Attention -------------------------------------------------------------------------------------------------------
 

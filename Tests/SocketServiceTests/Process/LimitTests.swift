@@ -48,6 +48,27 @@ import Testing
         }
     }
 
+    /// An adapter trained at twice the side makes pictures of that side, beside others, and each counts as four.
+    @Test func anAdapterOfAnotherSizeIsServedAtItsSize() throws {
+        try with(Server(arguments: ["--max-cost", "100"])) { server in
+            let trained = try server.answer([
+                "train", "wide", "--data", "synthetic:flowers", "--per-class", "1", "--steps", "1", "--batch", "2", "--resolution", "64", "--position-scale", "2",
+                "--samples-every", "0", "-o", server.folder + "/wide.safetensors", "--add",
+            ])
+            #expect(trained.code == 0)
+            let wide = #"{"model":"wide","class":"rose","steps":10,"guidance":"none","metadata":false"#
+            let reply = try server.generate(wide + #","size":"64x64","n":2}"#)
+            #expect(reply.status == 200 && reply.json["size"] as? String == "64x64", "\(reply.text)")
+            let picture = try #require((reply.images.first?["b64_json"] as? String).flatMap { Data(base64Encoded: $0) })
+            // Width and height of the PNG's header.
+            #expect([UInt8](picture)[16..<24].elementsEqual([0, 0, 0, 64, 0, 0, 0, 64]))
+            let wrong = try server.generate(wide + #","size":"32x32"}"#)
+            #expect(wrong.status == 400 && wrong.error["param"] as? String == "size")
+            #expect(try server.generate(wide + #","n":3}"#).status == 413)
+            #expect(try server.generate(wide.replacing("wide", with: "flowers") + #","n":10}"#).status == 200)
+        }
+    }
+
     @Test func aDeadlineEndsARunningAndAWaitingRequest() throws {
         try with(Server(arguments: ["--rows", "2"])) { server in
             let running = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":1000,"deadline_ms":50}"#)
