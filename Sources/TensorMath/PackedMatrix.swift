@@ -65,7 +65,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         columnStep = memory.take(perOutput)
         unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
         let panels = (0..<panelCount).map { _ in memory.take(each) }
-        let floats: Matrix? = if case .halves = w, form == .bf16 { nil } else { w.floats }
+        let floats: Matrix? = if case .halves = w, form == .bf16 { nil } else { packer.floats(w) }
         for (panel, packed) in panels.enumerated() {
             let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
             if form == .u8, let floats {
@@ -117,6 +117,8 @@ package final class Packer {
     let tileRows: Int
     private var products: [Shape: PackedProduct] = [:]
     private var bytes: [Int8] = []
+    /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
+    private var converted = Memory(capacity: 0)
 
     private struct Shape: Hashable {
         let form: Operand.Form
@@ -139,6 +141,14 @@ package final class Packer {
         let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
         products[shape] = made
         return made
+    }
+
+    /// The values of w, valid until the next call.
+    func floats(_ w: StoredMatrix) -> Matrix {
+        guard case .halves(let halves) = w else { return w.floats }
+        let count = Memory.paddedCount(halves.rows * halves.columns)
+        if converted.capacity < count { converted = Memory(capacity: count) }
+        return halves.floats(in: Memory(sharing: converted).take(halves.rows, halves.columns))
     }
 
     /// The rows of w as bytes, valid until the next call.

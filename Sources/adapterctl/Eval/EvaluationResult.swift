@@ -148,5 +148,5 @@ struct EvaluationResult: Encodable {
     private func signed(_ estimate: Estimate) -> String { (estimate.value < 0 ? "" : "+") + short(estimate) }
     private func percent(_ estimate: Estimate) -> String { String(format: "%.1f ± %.1f %%", 100 * estimate.value, 100 * estimate.standardError) }
     private func decibels(_ psnr: PairedPSNR) -> String { psnr.median.map { String(format: "%.1f dB", $0) } ?? "equal" }
-    private func digits(_ value: Double) -> String { String(format: abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value) }
+    private func digits(_ value: Double) -> String { String(format: value != 0 && abs(value) < 0.001 ? "%.1e" : abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value) }
 }
