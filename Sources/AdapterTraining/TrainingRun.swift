@@ -181,16 +181,9 @@ package final class TrainingRun {
         let optimiser = settings.optimiser(at: step)
         // The average starts as a plain mean, so that a short run is not held back by its start.
         let decay = min(settings.emaDecay, Double(step + 1) / Double(step + 10))
-        pool.run { lane in
-            for range in moved {
-                let share = pool.share(of: range.count, lane: lane)
-                let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
-                adamW(
-                    values.all.values(part), m: firstMoments.all.values(part), v: secondMoments.all.values(part),
-                    g: gradients.all.values(part), step: step + 1, optimiser, gradientScale: scale)
-                updateAverage(average.all.values(part), with: values.all.values(part), decay: decay)
-            }
-        }
+        takeStep(
+            values, m: firstMoments, v: secondMoments, average: average, gradients: gradients, moved: moved, step: step + 1, optimiser,
+            gradientScale: scale, decay: decay, pool: pool)
         pruning?.apply(afterStep: step + 1, to: values.vector, average: average.vector)
         return norm
     }

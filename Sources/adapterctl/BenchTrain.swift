@@ -87,16 +87,9 @@ private final class TrainedStep {
         ) { _, output, slope in slope.copy(from: output) }
         gradient.finish()
         number += 1
-        pool.run { lane in
-            for range in moved {
-                let share = pool.share(of: range.count, lane: lane)
-                let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
-                adamW(
-                    values.all.values(part), m: firstMoments.all.values(part), v: secondMoments.all.values(part),
-                    g: gradient.gradients.all.values(part), step: number, AdamWSettings(learningRate: 1e-4))
-                updateAverage(average.all.values(part), with: values.all.values(part), decay: 0.9999)
-            }
-        }
+        takeStep(
+            values, m: firstMoments, v: secondMoments, average: average, gradients: gradient.gradients, moved: moved, step: number,
+            AdamWSettings(learningRate: 1e-4), decay: 0.9999, pool: pool)
     }
 
     func seconds() -> Double {

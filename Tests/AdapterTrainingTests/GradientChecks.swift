@@ -23,6 +23,19 @@ import Testing
         NoiseStream(seed: 9, stream: 1).normals(into: x)
     }
 
+    /// The recorded values, and random pairs.
+    private func start(_ layout: TunableLayout) -> TrainableValues {
+        let values = TrainableValues(layout, classes: 5, withWeights: false)
+        values.vector.copy(from: own.extended(to: layout).values)
+        values.classTable.copy(from: table.values)
+        for (index, tensor) in layout.tensors.enumerated() where tensor.kind == .lowRank {
+            let pair = values.vector.values(tensor.range)
+            NoiseStream(seed: 3, stream: UInt64(index)).normals(into: pair)
+            pair.withMutableSpan { for i in $0.indices { $0[i] *= 0.2 } }
+        }
+        return values
+    }
+
     /// A weighted sum of the outputs, so that the gradient with respect to them is known.
     private func loss(_ step: GradientStep, _ values: TrainableValues, kept: [[Int]]) -> Double {
         let sums = Memory(capacity: 16).take(count)
@@ -36,14 +49,7 @@ import Testing
 
     /// Each tensor's gradient along a random direction against the central difference there.
     private func check(_ layout: TunableLayout, tensors: [TunableTensor], route: TokenRoute? = nil, kept: [[Int]] = []) {
-        let values = TrainableValues(layout, classes: 5, withWeights: false)
-        values.vector.copy(from: own.extended(to: layout).values)
-        values.classTable.copy(from: table.values)
-        for (index, tensor) in layout.tensors.enumerated() where tensor.kind == .lowRank {
-            let pair = values.vector.values(tensor.range)
-            NoiseStream(seed: 3, stream: UInt64(index)).normals(into: pair)
-            pair.withMutableSpan { for i in $0.indices { $0[i] *= 0.2 } }
-        }
+        let values = start(layout)
         let step = GradientStep(
             DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk,
             route: route)
@@ -91,9 +97,7 @@ import Testing
     /// A route that keeps every token is no route, to the last bit, forward and back.
     @Test func aRouteOfAllTokensChangesNothing() {
         let layout = TunableLayout(configuration)
-        let values = TrainableValues(layout, classes: 5, withWeights: false)
-        values.vector.copy(from: own.values)
-        values.classTable.copy(from: table.values)
+        let values = start(layout)
         func run(_ route: TokenRoute?, _ kept: [[Int]]) -> ([UInt32], Double) {
             let step = GradientStep(
                 DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 1), chunk: chunk,
@@ -112,14 +116,7 @@ import Testing
     @Test(.enabled(if: Precision.bf16.isSupported), arguments: [nil, TokenRoute(blocks: 1..<3, kept: 10)])
     func bf16GradientsAreThoseOfF32ButForRounding(route: TokenRoute?) throws {
         let layout = TunableLayout(configuration).adding(LowRank(rank: 3, scale: 1, targets: Set(LowRank.Linear.allCases), configuration))
-        let values = TrainableValues(layout, classes: 5, withWeights: false)
-        values.vector.copy(from: own.extended(to: layout).values)
-        values.classTable.copy(from: table.values)
-        for (index, tensor) in layout.tensors.enumerated() where tensor.kind == .lowRank {
-            let pair = values.vector.values(tensor.range)
-            NoiseStream(seed: 3, stream: UInt64(index)).normals(into: pair)
-            pair.withMutableSpan { for i in $0.indices { $0[i] *= 0.2 } }
-        }
+        let values = start(layout)
         func gradients(_ precision: Precision) throws -> TrainableValues {
             let network = try DiT(configuration, weights: weights).packed(at: precision, route: route)
             let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk, route: route)

@@ -28,7 +28,7 @@ class Bench:
         shutil.copytree(options.store, self.store)
 
     def json(self, *arguments):
-        command = [self.options.adapterctl, *arguments, "--store", self.store, "--json"]
+        command = [self.options.adapterctl, *arguments, "--json"] + ([] if arguments[0] == "draw" else ["--store", self.store])
         found = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if found.returncode:
             raise SystemExit(f"{' '.join(map(str, command))} failed: {found.stderr.strip()}")
