@@ -108,7 +108,7 @@ def pruning(bench):
 
 def row(bench, file, name):
     error, distance = bench.measured(file)
-    return bench.json("show", name)["stored_bytes"], figure(error, 4), figure(distance)
+    return bench.json("show", name)["summary"]["stored_bytes"], figure(error, 4), figure(distance)
 
 
 def sites(bench):
