@@ -13,6 +13,8 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     package var loss: Float
     /// Denoising error on images that were never trained on, where some were held out.
     package var heldOutError: Float?
+    /// Share of each class that was held out, where some was.
+    package var validationShare: Double?
     /// How tokens were routed around middle blocks, where they were.
     package var tokenCut: String?
     /// Share of the values that was given back to the base, where some were.
@@ -36,6 +38,7 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     enum CodingKeys: String, CodingKey {
         case data, images, steps, batch, seed, loss, sparsity
         case heldOutError = "held_out_error"
+        case validationShare = "validation_share"
         case tokenCut = "token_cut"
         case dataDigest = "data_digest"
         case learningRate = "learning_rate"

@@ -91,6 +91,7 @@ extension TrainingRun {
         var facts = TrainingFacts(
             data: data.summary, dataDigest: data.digest, images: training.count, steps: step, batch: settings.imagesPerStep,
             learningRate: settings.learningRate, lossWeighting: settings.lossWeighting, seed: settings.seed, loss: history.recentLoss)
+        if heldOut != nil { facts.validationShare = settings.validationShare }
         if let heldOut, heldOut.bestStep != nil {
             facts.heldOutError = settings.patience != nil ? heldOut.bestError : history.heldOut.last?.error
         }

@@ -65,6 +65,36 @@ import Testing
         #expect(cached.code == 2 && cached.errors.contains("only what is in the store has a calibrated cache"), "\(cached.errors)")
     }
 
+    /// Four pictures of each of seven classes, of which a run holds out one each; another seed holds out others.
+    @Test func aFolderIsMeasuredOnWhatTheRunHeldOut() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let pictures = program.folder + "/pictures"
+        #expect(try program.run(["draw", "flowers", "--folder", pictures, "--per-class", "4", "--size", "16"]).code == 0)
+        let base = ["--base-file", Program.golden("dit-pixel")]
+        func train(_ name: String, _ options: [String]) throws -> String {
+            let file = "\(program.folder)/\(name).safetensors"
+            let small = ["--steps", "2", "--batch", "4", "--samples-every", "0"]
+            let result = try program.run(["train", name, "--data", pictures, "-o", file] + base + small + options)
+            #expect(result.code == 0, "\(result.errors)")
+            return file
+        }
+        func measure(_ files: [String]) throws -> (code: Int32, out: String, errors: String) {
+            try program.run(["eval", "--data", pictures, "--n", "0", "--held-out", "100", "--resamples", "4"] + base + files.flatMap { ["--adapter-file", $0] })
+        }
+        let first = try train("first", ["--validation", "0.25"])
+        let held = try measure([first])
+        #expect(held.code == 0 && held.errors.contains("denoising error of 7 held-out images") && !held.out.contains("may be ones"), "\(held)")
+        let other = try train("other", ["--validation", "0.25", "--seed", "2"])
+        let both = try measure([first, other])
+        #expect(both.errors.contains("what the first of them held out, others saw"), "\(both)")
+        let all = try measure([try train("all", [])])
+        #expect(all.errors.contains("denoising error of 28 held-out images") && all.out.contains("may be ones that were trained on"), "\(all)")
+        // A picture more, and what was held out is no longer known.
+        try FileManager.default.copyItem(atPath: "\(pictures)/rose/000000.png", toPath: "\(pictures)/rose/extra.png")
+        #expect(try measure([first]).out.contains("may be ones that were trained on"))
+    }
+
     @Test func theImagesAreWrittenAsFIDToolsReadThem() throws {
         let program = try Program()
         defer { program.remove() }

@@ -6,13 +6,16 @@
     tools/bench/claims.py --time              each method's seconds a step and memory (`bench train`); wants a quiet machine
     tools/bench/claims.py                     the table of methods and then the studies, hours; goes on where it was stopped
     tools/bench/claims.py --table             only prints what is there so far
+    tools/bench/claims.py --curves            only draws it: OUT/curves.png, with matplotlib
 
 A run is a folder below OUT with what was trained, train.json and eval.json; what is there is not done again. The tables go to standard
 output and OUT/claims.md.
 """
 
 import argparse
+import csv
 import json
+import math
 import os
 import statistics
 import struct
@@ -32,9 +35,11 @@ METHODS = {
     "lora-8": (["--method", "lora", "--rank", "8"], 1e-3),
     "lora-16": (["--method", "lora", "--rank", "16"], 1e-3),
 }
-TUNING_FACTORS = [1 / 3, 1, 3]
+# Learning rates are tried this factor apart.
+TUNING_FACTOR, MOST_TRIED = 3, 6
 TUNING_DOMAIN, TUNING_SEED = "flowers", 101
 BASE_RATE = 1e-3
+SMOOTHED_STEPS = 25
 
 # What DiffFit is varied in, one thing at a time; "same time" has its steps stretched until it has taken as long as the first variant.
 VALIDATED = ["--validation", "0.1", "--validate-every", "20"]
@@ -54,6 +59,10 @@ STUDIES = {
 }
 
 
+class TrainingFailed(SystemExit):
+    pass
+
+
 def main():
     options = parse()
     if options.time:
@@ -61,12 +70,13 @@ def main():
     if options.tune:
         for method in options.methods:
             tune(method, options)
+    if options.curves:
+        return draw_curves(options)
     work = runs(options)
     for number, run in enumerate([] if options.table else work, 1):
         print(f"{number}/{len(work)} {run['folder'].relative_to(options.out)}", file=sys.stderr, flush=True)
         train(run, options)
-        if run["measured"]:
-            evaluate(run, options)
+        evaluate(run, options)
     text = methods_table(options) + "".join(study_table(name, options) for name in options.studies)
     (options.out / "claims.md").write_text(text)
     print(text)
@@ -89,6 +99,7 @@ def parse():
     parser.add_argument("--tune", action="store_true", help="choose each method's learning rate before the table")
     parser.add_argument("--time", action="store_true", help="only measure each method's step")
     parser.add_argument("--table", action="store_true", help="only print what is there")
+    parser.add_argument("--curves", action="store_true", help="only draw the curves of what is there")
     parser.add_argument("--quick", action="store_true", help="two domains, one seed, 40 steps, 64 images")
     options = parser.parse_args()
     if options.quick:
@@ -121,7 +132,7 @@ def runs(options):
 def method_run(domain, method, seed, options):
     return {
         "folder": options.out / domain / method / f"seed-{seed}", "domain": domain, "seed": seed, "is_full": method == "full",
-        "arguments": [*METHODS[method][0], "--learning-rate", f"{learning_rate(method, options):g}"], "steps": options.steps, "measured": True,
+        "arguments": [*METHODS[method][0], "--learning-rate", f"{learning_rate(method, options):g}"], "steps": options.steps,
     }
 
 
@@ -137,8 +148,7 @@ def study_run(name, label, domain, options):
             steps = round(steps * seconds[0]["processor_seconds_per_step"] / seconds[1]["processor_seconds_per_step"])
     return {
         "folder": folder / slug(label), "domain": domain, "seed": 1, "is_full": False, "arguments": arguments, "steps": steps,
-        # eval draws real images at the base's own size.
-        "measured": "--resolution" not in arguments, "study": name, "label": label,
+        "study": name, "label": label,
     }
 
 
@@ -167,7 +177,7 @@ def train(run, options):
         process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"training failed; see {run['folder'] / 'train.log'}")
+        raise TrainingFailed(f"training failed; see {run['folder'] / 'train.log'}")
     (run["folder"] / "eval.json").unlink(missing_ok=True)
     store(
         run["folder"] / "train.json",
@@ -181,10 +191,13 @@ def train(run, options):
 
 def validation(folder):
     """[step, held-out error] as the run saw them."""
-    lines = (next(folder.glob("*.run")) / "loss.csv").read_text().splitlines()
-    column = lines[0].split(",").index("held_out_error")
-    cells = [line.split(",") for line in lines[1:]]
-    return [[int(cell[0]), float(cell[column])] for cell in cells if len(cell) > column and cell[column]]
+    return curve(folder, "held_out_error")
+
+
+def curve(folder, column):
+    """[step, value] of a column of the run's loss.csv, where it has a value."""
+    with open(next(folder.glob("*.run")) / "loss.csv", newline="") as file:
+        return [[int(row["step"]), float(row[column])] for row in csv.DictReader(file) if row[column]]
 
 
 def evaluate(run, options, images=None):
@@ -209,20 +222,33 @@ def evaluate(run, options, images=None):
 
 
 def tune(method, options):
-    """Three learning rates a factor of three apart around the usual one; the one of least held-out error is kept."""
+    """Learning rates from the usual one outwards, until the one of least held-out error has a worse one on either side."""
     chosen = options.out / "tuning" / f"{method}.json"
-    if done(chosen, {"steps": options.steps}):
+    if done(chosen, {"steps": options.steps, "factor": TUNING_FACTOR}):
         return
     errors = {}
-    for factor in TUNING_FACTORS:
-        rate = METHODS[method][1] * factor
-        print(f"tuning {method}: {rate:.2g}", file=sys.stderr, flush=True)
-        run = method_run(TUNING_DOMAIN, method, TUNING_SEED, options)
-        run |= {"folder": options.out / "tuning" / method / f"{rate:.2g}", "arguments": [*METHODS[method][0], "--learning-rate", f"{rate:g}"]}
+    while len(errors) < MOST_TRIED:
+        best = min(errors, key=errors.get, default=0)
+        untried = next((power for power in (best, best - 1, best + 1) if power not in errors), None)
+        if untried is None:
+            break
+        errors[untried] = tuning_error(method, METHODS[method][1] * TUNING_FACTOR**untried, options)
+    tried = {METHODS[method][1] * TUNING_FACTOR**power: error for power, error in sorted(errors.items())}
+    store(chosen, {"steps": options.steps, "factor": TUNING_FACTOR, "learning_rate": min(tried, key=tried.get), "errors": tried})
+
+
+def tuning_error(method, rate, options):
+    print(f"tuning {method}: {rate:.2g}", file=sys.stderr, flush=True)
+    run = method_run(TUNING_DOMAIN, method, TUNING_SEED, options)
+    run |= {"folder": options.out / "tuning" / method / f"{rate:.2g}", "arguments": [*METHODS[method][0], "--learning-rate", f"{rate:g}"]}
+    try:
         train(run, options)
-        evaluate(run, options, images=0)
-        errors[rate] = read_json(run["folder"] / "eval.json")["held_out"]["value"]
-    store(chosen, {"steps": options.steps, "learning_rate": min(errors, key=errors.get), "errors": errors})
+    except TrainingFailed:
+        if "no longer a finite number" in (run["folder"] / "train.log").read_text():
+            return math.inf
+        raise
+    evaluate(run, options, images=0)
+    return read_json(run["folder"] / "eval.json")["held_out"]["value"]
 
 
 def learning_rate(method, options):
@@ -319,13 +345,13 @@ def study_table(name, options):
         there = [(domain, run) for domain, run in there if run]
         if not there:
             continue
-        measured = [run["eval"] for _, run in there if run["eval"]]
+        measured = [run["eval"] for _, run in there]
         looks = {domain: run["train"]["validation"] for domain, run in there if run["train"]["validation"]}
         reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
         cells = [
             " / ".join(str(run["train"]["steps"]) for _, run in there),
-            f"{statistics.fmean(run['frechet']['value'] for run in measured):.3g}" if measured else "-",
-            f"{statistics.fmean(run['held_out']['value'] for run in measured):.4f}" if measured else "-",
+            f"{statistics.fmean(run['frechet']['value'] for run in measured):.3g}",
+            f"{statistics.fmean(run['held_out']['value'] for run in measured):.4f}",
             f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
             " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
         ]
@@ -337,13 +363,39 @@ def study_table(name, options):
     return "\n".join(head + rows) + "\n" if rows else ""
 
 
+def draw_curves(options):
+    """The methods' losses, the mean of the domains that have them all; and the held-out errors of the studies that look at them."""
+    from matplotlib import pyplot
+
+    studies = [name for name in options.studies if any("--validation" in arguments for arguments in STUDIES[name].values())]
+    figure, panels = pyplot.subplots(1, 1 + len(studies), figsize=(5 * (1 + len(studies)), 3.8), layout="constrained")
+    seed = options.seeds[0]
+    domains = [d for d in options.domains if all(found(method_run(d, method, seed, options)) for method in options.methods)]
+    for method in options.methods if domains else []:
+        losses = [[loss for _, loss in curve(method_run(d, method, seed, options)["folder"], "loss")] for d in domains]
+        means = [statistics.fmean(step) for step in zip(*losses)]
+        ends = range(SMOOTHED_STEPS, len(means) + 1)
+        panels[0].plot(ends, [statistics.fmean(means[end - SMOOTHED_STEPS : end]) for end in ends], label=method)
+    panels[0].set(title=f"Loss, mean of {SMOOTHED_STEPS} steps ({', '.join(domains)})", xlabel="step")
+    for panel, name in zip(panels[1:], studies):
+        domain = options.study_domains[0]
+        for label in STUDIES[name]:
+            if run := found(study_run(name, label, domain, options)):
+                panel.plot(*zip(*run["train"]["validation"]), label=label)
+        panel.set(title=f"{name}: held-out error ({domain})", xlabel="step", yscale="log")
+    for panel in panels:
+        panel.grid(alpha=0.3)
+        panel.legend(frameon=False)
+    figure.savefig(options.out / "curves.png", dpi=110)
+
+
 def first_at(curve, error):
     return next((step for step, value in curve if value <= error), "not reached")
 
 
 def found(run):
     trained, measured = read_json(run["folder"] / "train.json"), read_json(run["folder"] / "eval.json")
-    return {"train": trained, "eval": measured} if trained and (measured or not run["measured"]) else None
+    return {"train": trained, "eval": measured} if trained and measured else None
 
 
 def over(seeds, value):

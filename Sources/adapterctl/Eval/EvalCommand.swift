@@ -33,6 +33,7 @@ struct Eval: AsyncParsableCommand {
 
             The Fréchet figure is taken on features of the frozen base's middle block. It compares samples over one base only
             and is not the FID; for that, give --npz FILE to a standard tool.
+            The held-out error is of new pictures of a drawn domain, and of the pictures of a folder that train --validation held out.
             """)
     @Argument(help: "Domains in the store, recipes of them, or base.") var references: [String] = []
     @Option(help: "An adapter file beside them; repeat for several.") var adapterFile: [String] = []
@@ -69,8 +70,13 @@ struct Eval: AsyncParsableCommand {
         }
         var groups: [EvaluatedGroup] = []
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
-            let real = try RealImages(source, size: frozen.configuration.inputSize)
-            groups.append(try await bench.evaluate(subjects.filter { $0.data == source }, real, settings))
+            let measured = subjects.filter { $0.data == source }
+            let trained = measured.compactMap(\.trained).filter { $0.validationShare != nil }
+            let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first)
+            if trained.contains(where: { $0.seed != trained[0].seed || $0.validationShare != trained[0].validationShare }) {
+                note("these were trained on different parts of '\(source)': what the first of them held out, others saw")
+            }
+            groups.append(try await bench.evaluate(measured, real, settings))
         }
         let result = EvaluationResult(
             features: bench.features.description, images: counts.n, heldOutImages: counts.heldOut, resamples: counts.resamples, groups: groups)

@@ -58,7 +58,7 @@ struct EvaluationBench {
     {
         let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
         // An adapter of another resolution is measured at that.
-        var images = try adapter.grid.map { try RealImages(real.source, size: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
+        var images = try adapter.grid.map { try real.resized(to: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
         images.labels = images.labels.map { rows[$0] }
         let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
         bank.install(adapter.vector, adapter.classes, row: 0)

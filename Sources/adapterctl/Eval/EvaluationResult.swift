@@ -138,7 +138,11 @@ struct EvaluationResult: Encodable {
             }
         }
         if heldOutImages > 0 {
-            notes.append("Held-out error: unweighted training objective, \(heldOutImages) images at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
+            notes.append(
+                "Held-out error: unweighted training objective, at most \(heldOutImages) images at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
+            notes += groups.filter { !$0.real.holdsOut }.map {
+                "The images of '\($0.real.source)' may be ones that were trained on: train with --validation to have some held out, here too."
+            }
         }
         notes.append("± is the deviation over \(resamples) bootstrap resamples; a change is against the first row of the same real images, in pairs.")
         return notes

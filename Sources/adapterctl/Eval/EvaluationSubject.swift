@@ -15,16 +15,18 @@ struct EvaluationSubject {
     let adapter: BoundAdapter?
     /// The real images it is measured against, as `--data` names them.
     let data: String
+    /// How it was trained, where it says so.
+    let trained: TrainingFacts?
     private let recipe: BoundRecipe?
     private let catalogue: AdapterCatalogue?
 
-    init(_ reference: String, _ base: BaseFile, _ recipe: BoundRecipe, of catalogue: AdapterCatalogue, data: String) {
-        (self.reference, self.base, self.data, self.recipe, self.catalogue) = (reference, base, data, recipe, catalogue)
+    init(_ reference: String, _ base: BaseFile, _ recipe: BoundRecipe, of catalogue: AdapterCatalogue, data: String, trained: TrainingFacts?) {
+        (self.reference, self.base, self.data, self.trained, self.recipe, self.catalogue) = (reference, base, data, trained, recipe, catalogue)
         (digest, adapter) = (recipe.digest, recipe.adapter)
     }
 
-    init(_ reference: String, _ base: BaseFile, _ adapter: BoundAdapter, data: String) {
-        (self.reference, self.base, self.data, recipe, catalogue) = (reference, base, data, nil, nil)
+    init(_ reference: String, _ base: BaseFile, _ adapter: BoundAdapter, data: String, trained: TrainingFacts?) {
+        (self.reference, self.base, self.data, self.trained, recipe, catalogue) = (reference, base, data, trained, nil, nil)
         (digest, self.adapter) = (adapter.digest, adapter)
     }
 
@@ -67,7 +69,8 @@ extension Eval {
             let adapter = try AdapterFile.read(path: path, base: frozen)
             let name = adapter.manifest.name ?? path
             let bound = BoundAdapter(name: name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes)
-            return EvaluationSubject(name, frozen, bound, data: try realImages(name, trainedOn: adapter.manifest.training))
+            let facts = adapter.manifest.training
+            return EvaluationSubject(name, frozen, bound, data: try realImages(name, trainedOn: facts), trained: facts)
         }
         subjects += try tuned.map { path in
             let base = try BaseFile(path: path)
@@ -77,7 +80,8 @@ extension Eval {
                     "'\(path)' makes \(own.inChannels) channels of \(own.inputSize)x\(own.inputSize), the base \(frozen.digest.short) \(wanted.inChannels) of \(wanted.inputSize)x\(wanted.inputSize)")
             }
             let name = URL(filePath: path).deletingPathExtension().lastPathComponent
-            return EvaluationSubject(name, base, BoundAdapter(base), data: try realImages(name, trainedOn: base.card.training))
+            let facts = base.card.training
+            return EvaluationSubject(name, base, BoundAdapter(base), data: try realImages(name, trainedOn: facts), trained: facts)
         }
         return (frozen, subjects)
     }
@@ -89,7 +93,8 @@ extension Eval {
         let catalogue = try AdapterCatalogue(store, base: frozen)
         let subjects = try zip(references, recipes).map { reference, recipe in
             let facts = try recipe.only.flatMap { $0 == "base" ? frozen.card.training : try store.lookup($0).decodedManifest?.training }
-            return EvaluationSubject(reference, frozen, try catalogue.bind(recipe), of: catalogue, data: try realImages(reference, trainedOn: facts))
+            return EvaluationSubject(
+                reference, frozen, try catalogue.bind(recipe), of: catalogue, data: try realImages(reference, trainedOn: facts), trained: facts)
         }
         return (frozen, subjects)
     }
@@ -100,7 +105,8 @@ extension Eval {
             throw Failure.usage("--base-file leaves the store out: name adapters by --adapter-file, or base")
         }
         let frozen = try BaseFile(path: baseFile)
-        return try (frozen, references.map { EvaluationSubject($0, frozen, BoundAdapter(frozen), data: try realImages($0, trainedOn: frozen.card.training)) })
+        let facts = frozen.card.training
+        return try (frozen, references.map { EvaluationSubject($0, frozen, BoundAdapter(frozen), data: try realImages($0, trainedOn: facts), trained: facts) })
     }
 
     /// `--data`, else the drawn domain that it was trained on, else the one of its name.

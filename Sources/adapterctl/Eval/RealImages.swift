@@ -1,3 +1,4 @@
+import AdapterFormat
 import AdapterTraining
 import Evaluation
 import Foundation
@@ -15,7 +16,7 @@ struct RealImages {
 
     private enum Form {
         case drawn(SyntheticDomain)
-        case folder(TrainingData)
+        case folder(TrainingData, heldOut: TrainingData?)
     }
 
     /// As `--data` names it.
@@ -26,27 +27,42 @@ struct RealImages {
     /// Side of the square images.
     let size: Int
     private let form: Form
+    private let trained: TrainingFacts?
     /// What the shipped adapters' training images were drawn with.
     private static let seed: UInt64 = 1
 
-    init(_ source: String, size: Int) throws {
+    /// - Parameter trained: how the first that is measured was trained: the images of a folder that were held out then are so again.
+    init(_ source: String, size: Int, trained: TrainingFacts? = nil) throws {
         self.source = source
         self.size = size
+        self.trained = trained
         if source.hasPrefix("synthetic:") {
             let drawn = try SyntheticDomain.known(String(source.dropFirst("synthetic:".count)))
             (domain, classNames, form) = (drawn.name, drawn.classes, .drawn(drawn))
         } else {
             let folder = try loadData(source, size: size, perClass: 1, seed: 0)
-            (domain, classNames, form) = (URL(filePath: source).lastPathComponent, folder.classNames, .folder(folder))
+            let (training, heldOut) = folder.split(holdingOut: trained?.validationShare ?? 0, seed: trained?.seed ?? 0)
+            let isTheSame = training.count == trained?.images
+            (domain, classNames) = (URL(filePath: source).lastPathComponent, folder.classNames)
+            form = .folder(folder, heldOut: isTheSame ? heldOut : nil)
         }
     }
+
+    /// The same at another size.
+    func resized(to size: Int) throws -> RealImages { try RealImages(source, size: size, trained: trained) }
 
     /// Whether sets beyond the images at hand can be made.
     var isEndless: Bool {
         if case .drawn = form { true } else { false }
     }
 
-    /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part.
+    /// Whether the held-out part shares no image with what was trained on.
+    var holdsOut: Bool {
+        if case .folder(_, heldOut: nil) = form { false } else { true }
+    }
+
+    /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
+    /// held-out one where it holds some out.
     func latents(_ part: Part, _ count: Int, pool: ComputePool) -> LabelledLatents {
         let values = 3 * size * size
         switch form {
@@ -56,7 +72,8 @@ struct RealImages {
                 let number = part.rawValue * 1_000_000 + index / classes
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
-        case .folder(let data):
+        case .folder(let all, let heldOut):
+            let data = part == .heldOut ? heldOut ?? all : all
             let taken = min(count, data.count)
             let positions = (0..<taken).map { $0 * data.count / taken }
             return LabelledLatents(labels: positions.map { data.labels[$0] }, size: values, pool: pool) { index, row in
