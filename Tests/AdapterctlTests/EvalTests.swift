@@ -95,6 +95,23 @@ import Testing
         #expect(try measure([first]).out.contains("may be ones that were trained on"))
     }
 
+    @Test func aBaseOfLatentsIsMeasuredThroughItsAutoencoder() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let pictures = program.folder + "/pictures"
+        #expect(try program.run(["draw", "flowers", "--folder", pictures, "--per-class", "1", "--size", "16"]).code == 0)
+        let measure = ["eval", "base", "--base-file", Program.golden("dit-tiny"), "--data", pictures, "--n", "0", "--held-out", "5", "--resamples", "4"]
+        let missing = try program.run(measure)
+        #expect(missing.code == 2 && missing.errors.contains("give its autoencoder with --vae"), "\(missing)")
+        let result = try program.run(measure + ["--vae", Program.golden("vae-small"), "--latent-cache", program.folder + "/latents", "--json"])
+        #expect(result.code == 0 && result.errors.contains("7 images as latents, 7 of them encoded now"), "\(result)")
+        let group = try #require(((try object(result.out)["data"] as? [String: Any])?["groups"] as? [[String: Any]])?.first)
+        let subject = try #require((group["subjects"] as? [[String: Any]])?.first)
+        // The small network's random answer leaves noise of variance one, and more, unexplained.
+        let error = try #require(((subject["held_out"] as? [String: Any])?["mean"] as? [String: Double])?["value"])
+        #expect(error > 1 && error < 10)
+    }
+
     @Test func theImagesAreWrittenAsFIDToolsReadThem() throws {
         let program = try Program()
         defer { program.remove() }
@@ -131,6 +148,8 @@ import Testing
         try fails(2, "interval in 'interval=2..1' is two noise levels", known + ["--compare", "interval=2..1"])
         try fails(2, "--n is 0 or between 2 and 50000", known + ["--n", "1"])
         try fails(2, "images of one domain and one setting", known + ["--compare", "guidance=none", "--compare", "scale=2", "--npz", "x.npz"])
-        try fails(2, "eval measures pictures", ["base", "--base-file", Program.golden("dit-tiny"), "--data", "synthetic:flowers"])
+        let latent = ["base", "--base-file", Program.golden("dit-tiny"), "--data"]
+        try fails(2, "held-out error alone: give --n 0", latent + ["synthetic:flowers"])
+        try fails(2, "give --data a folder of pictures", latent + ["synthetic:flowers", "--n", "0"])
     }
 }

@@ -51,6 +51,7 @@ struct Eval: AsyncParsableCommand {
     @OptionGroup var counts: EvaluationCounts
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
+    @OptionGroup var latents: LatentOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -59,9 +60,7 @@ struct Eval: AsyncParsableCommand {
         for path in report { _ = try ReportPage.Form(ofFile: path) }
         let (frozen, subjects) = try subjects()
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
-        guard frozen.configuration.inChannels == 3 else {
-            throw Failure.usage("this base makes latents of \(frozen.configuration.inChannels) channels; eval measures pictures")
-        }
+        try checkLatents(of: frozen, subjects)
         let bench = try EvaluationBench(frozen: frozen, counts: counts, seed: sampling.seed, usesCache: !noCache)
         let usual = try precision.chosen()
         let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, usual, bench.convention) }
@@ -72,7 +71,10 @@ struct Eval: AsyncParsableCommand {
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
             let measured = subjects.filter { $0.data == source }
             let trained = measured.compactMap(\.trained).filter { $0.validationShare != nil }
-            let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first)
+            let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first) { folder, size in
+                try latents.loadData(
+                    folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ComputePool())
+            }
             if trained.contains(where: { $0.seed != trained[0].seed || $0.validationShare != trained[0].validationShare }) {
                 note("these were trained on different parts of '\(source)': what the first of them held out, others saw")
             }
@@ -85,5 +87,17 @@ struct Eval: AsyncParsableCommand {
         for path in report { try result.page.write(to: path) }
         let written = (report + [npz, npzReference].compactMap { $0 }).map { "written to \($0)" }
         try output.report("eval", result) { ([table(result.table)] + result.notes + written).joined(separator: "\n") }
+    }
+
+    /// Of a base that makes latents the held-out error alone is measured, on pictures that its autoencoder has encoded.
+    private func checkLatents(of frozen: BaseFile, _ subjects: [EvaluationSubject]) throws {
+        let channels = frozen.configuration.inChannels
+        guard channels != 3 else { return }
+        guard counts.n == 0, npzReference == nil else {
+            throw Failure.usage("this base makes latents of \(channels) channels, of which eval measures the held-out error alone: give --n 0")
+        }
+        if let drawn = subjects.first(where: { $0.data.hasPrefix("synthetic:") }) {
+            throw Failure.usage("'\(drawn.data)' draws pictures of pixels, and this base makes latents of \(channels) channels: give --data a folder of pictures")
+        }
     }
 }

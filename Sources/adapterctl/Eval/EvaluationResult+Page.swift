@@ -46,14 +46,15 @@ extension EvaluationResult {
 
     private func sheets(_ group: EvaluatedGroup) -> [ReportPage.Sheet] {
         let columns = 16, shown = 2 * columns
-        let real = ReportPage.Sheet(caption: "\(group.real.source): real images", picture: sheet(group.real.examples(shown), columns))
         let sampled = group.subjects.flatMap { subject in
             subject.samples.map { sample in
                 ReportPage.Sheet(
                     caption: "\(subject.reference), \(sample.setting.name)", picture: sheet(Array(sample.pictures.prefix(shown)), columns))
             }
         }
-        return sampled.isEmpty ? [] : [real] + sampled
+        guard !sampled.isEmpty else { return [] }
+        let real = ReportPage.Sheet(caption: "\(group.real.source): real images", picture: sheet(group.real.examples(shown), columns))
+        return [real] + sampled
     }
 
     private func sheet(_ pictures: [RGBImage], _ columns: Int) -> RGBImage {

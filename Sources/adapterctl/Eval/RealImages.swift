@@ -28,19 +28,29 @@ struct RealImages {
     let size: Int
     private let form: Form
     private let trained: TrainingFacts?
+    private let load: FolderLoader
     /// What the shipped adapters' training images were drawn with.
     private static let seed: UInt64 = 1
 
-    /// - Parameter trained: how the first that is measured was trained: the images of a folder that were held out then are so again.
-    init(_ source: String, size: Int, trained: TrainingFacts? = nil) throws {
+    /// The images of a folder as a network of an input size sees them.
+    typealias FolderLoader = (_ folder: String, _ size: Int) throws -> TrainingData
+
+    /// - Parameters:
+    ///   - size: side of what the network sees.
+    ///   - trained: how the first that is measured was trained: the images of a folder that were held out then are so again.
+    init(
+        _ source: String, size: Int, trained: TrainingFacts? = nil,
+        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0) }
+    ) throws {
         self.source = source
         self.size = size
         self.trained = trained
+        self.load = load
         if source.hasPrefix("synthetic:") {
             let drawn = try SyntheticDomain.known(String(source.dropFirst("synthetic:".count)))
             (domain, classNames, form) = (drawn.name, drawn.classes, .drawn(drawn))
         } else {
-            let folder = try loadData(source, size: size, perClass: 1, seed: 0)
+            let folder = try load(source, size)
             let (training, heldOut) = folder.split(holdingOut: trained?.validationShare ?? 0, seed: trained?.seed ?? 0)
             let isTheSame = training.count == trained?.images
             (domain, classNames) = (URL(filePath: source).lastPathComponent, folder.classNames)
@@ -49,7 +59,7 @@ struct RealImages {
     }
 
     /// The same at another size.
-    func resized(to size: Int) throws -> RealImages { try RealImages(source, size: size, trained: trained) }
+    func resized(to size: Int) throws -> RealImages { try RealImages(source, size: size, trained: trained, load: load) }
 
     /// Whether sets beyond the images at hand can be made.
     var isEndless: Bool {
@@ -64,21 +74,17 @@ struct RealImages {
     /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
     /// held-out one where it holds some out.
     func latents(_ part: Part, _ count: Int, pool: ComputePool) -> LabelledLatents {
-        let values = 3 * size * size
         switch form {
         case .drawn(let domain):
             let classes = classNames.count
-            return LabelledLatents(labels: (0..<count).map { $0 % classes }, size: values, pool: pool) { index, row in
+            return LabelledLatents(labels: (0..<count).map { $0 % classes }, size: 3 * size * size, pool: pool) { index, row in
                 let number = part.rawValue * 1_000_000 + index / classes
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
         case .folder(let all, let heldOut):
             let data = part == .heldOut ? heldOut ?? all : all
             let taken = min(count, data.count)
-            let positions = (0..<taken).map { $0 * data.count / taken }
-            return LabelledLatents(labels: positions.map { data.labels[$0] }, size: values, pool: pool) { index, row in
-                data.copy(positions[index], flipped: false, into: row)
-            }
+            return data.labelledLatents((0..<taken).map { $0 * data.count / taken }, pool: pool)
         }
     }
 
