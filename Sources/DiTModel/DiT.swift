@@ -123,10 +123,11 @@ package struct DiT: Sendable {
         for i in weights.blocks.indices.reversed() {
             // A token that passed by has the gradient that it had behind the route.
             if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound { route.gather(s.dx, kept, into: routed.dx) }
-            TransformerBlock.backward(
-                a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
-                scratch: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), layerScratch: a.layerScratch, lowRank: a.lowRank,
-                gradients: gradients, weightGradients: weightGradients?.blocks[i])
+            BlockBackward(
+                a: a.blocks[i], layers: layers[i], tunables: tunables.blocks[i], modulation: conditioning.block(i), dModulation: conditioning.dBlock(i),
+                shape: pass.shape(ofBlock: i), s: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), layerScratch: a.layerScratch,
+                lowRank: a.lowRank, gradients: gradients.blocks[i], weightGradients: weightGradients?.blocks[i]
+            ).run()
             if let route = a.route, let routed = a.routed, i == route.blocks.lowerBound { route.scatter(routed.dx, kept, into: s.dx) }
         }
         addColumnSums(of: s.dx, to: gradients.xEmbedderBias)
