@@ -23,17 +23,23 @@ package struct AdapterDifference: Sendable {
     /// Classes of one name that both have, and how many of these have the same row.
     package let commonClasses, equalClasses: Int
 
-    package init(_ a: Adapter, _ b: Adapter, over base: ComposingBase) {
+    /// Where one side has low-rank pairs and the other none, those of the other are zero.
+    /// - Throws: `otherPairs`, where both have pairs but not of one shape.
+    package init(_ a: Adapter, _ b: Adapter, over base: ComposingBase) throws(ComposerError) {
+        let pairs = [a, b].compactMap(\.vector.lowRank)
+        guard pairs.allSatisfy({ $0 == pairs[0] }) else { throw .otherPairs }
+        let layout = base.layout.over(pairs.first)
+        let sides = [a.vector, b.vector, base.vector].map { $0.extended(to: layout).values }
         var rows: [Row] = []
         for kind in TunableKind.allCases {
             var sums: [Int?: Sums] = [:]
-            for tensor in base.layout.tensors where tensor.kind == kind { sums[tensor.block, default: Sums()].add(a, b, base, tensor.range) }
+            for tensor in layout.tensors where tensor.kind == kind { sums[tensor.block, default: Sums()].add(sides, tensor.range) }
             guard sums.values.contains(where: { $0.a > 0 || $0.b > 0 }) else { continue }
             for (block, sum) in sums.sorted(by: { ($0.key ?? -1) < ($1.key ?? -1) }) { rows.append(Row(kind: kind, block: block, measures: sum.measures)) }
         }
         self.rows = rows
         var all = Sums()
-        all.add(a, b, base, 0..<base.layout.count)
+        all.add(sides, 0..<layout.count)
         total = all.measures
         let common = a.classes.names.compactMap { name in b.classes.names.firstIndex(of: name).map { (a.classes.names.firstIndex(of: name) ?? 0, $0) } }
         commonClasses = common.count
@@ -44,10 +50,11 @@ package struct AdapterDifference: Sendable {
         var count = 0
         var a = 0.0, b = 0.0, product = 0.0, distance = 0.0
 
-        mutating func add(_ one: Adapter, _ other: Adapter, _ base: ComposingBase, _ range: Range<Int>) {
+        /// - Parameter sides: the one, the other, the base.
+        mutating func add(_ sides: [[Float]], _ range: Range<Int>) {
             count += range.count
             for i in range {
-                let (x, y) = (Double(one.vector.values[i]) - Double(base.vector.values[i]), Double(other.vector.values[i]) - Double(base.vector.values[i]))
+                let (x, y) = (Double(sides[0][i]) - Double(sides[2][i]), Double(sides[1][i]) - Double(sides[2][i]))
                 a += x * x
                 b += y * y
                 product += x * y

@@ -9,7 +9,7 @@ package struct ClassChoice: Sendable, Hashable {
     package static func == (a: ClassChoice, b: ClassChoice) -> Bool { a.rows.elementsEqual(b.rows) { $0 == $1 } }
     package func hash(into hasher: inout Hasher) { for (weight, row) in rows { hasher.combine(weight); hasher.combine(row) } }
 
-    /// Reads `rose`, `flowers/rose`, `class:3`, `null`, or a blend: `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank
+    /// Reads `rose`, `flowers/rose`, `class:3`, `3` where no class has that name, `null`, or a blend: `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank
     /// beside a sign or a star can be blended as `class:3`.
     /// - Parameter domain: the name of an adapter whose classes have no domain in their names.
     package init(_ text: String, in classes: ClassTable, domain: String) throws(ComposerError) {
@@ -64,7 +64,9 @@ package struct ClassChoice: Sendable, Hashable {
         if short.count > 1 { throw .ambiguousClass(text: text, matches: short.map { classes.names[$0] }) }
         if let row = short.first { return row }
         if text.hasPrefix(domain + "/"), let row = classes.index(of: String(text.dropFirst(domain.count + 1))) { return row }
-        if text.hasPrefix("class:"), let row = Int(text.dropFirst("class:".count)), classes.names.indices.contains(row) { return row }
+        // A number is a row only where no class has that name.
+        let number = text.hasPrefix("class:") ? text.dropFirst("class:".count) : text[...]
+        if number.allSatisfy(\.isNumber), let row = Int(number), classes.names.indices.contains(row) { return row }
         return text == "null" ? classes.nullClass : nil
     }
 

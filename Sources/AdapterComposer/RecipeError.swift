@@ -33,6 +33,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherKind(name: String, kind: String)
     case mixedKinds(lora: String, difffit: String)
     case mergeOfPairs(name: String)
+    case otherPairs
     case tooManyRanks(layer: String, rank: Int, limit: Int)
     case mixedResolutions(first: String, second: String)
     case noSuchBlock(block: Int, depth: Int)
@@ -57,6 +58,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
         case .mixedKinds(let lora, let difffit):
             "'\(lora)' holds low-rank pairs and '\(difffit)' biases and scales: adapters are composed within one kind"
         case .mergeOfPairs(let name): "'\(name)' holds low-rank pairs, whose factors have no signs or shares to merge by: add them with weights"
+        case .otherPairs: "the two have low-rank pairs of different ranks, layers or scale, whose values do not stand side by side"
         case .tooManyRanks(let layer, let rank, let limit):
             "the pairs of '\(layer)' add up to rank \(rank), more than the layer's \(limit): compose fewer adapters, or of smaller rank"
         case .mixedResolutions(let first, let second): "'\(first)' and '\(second)' were trained at different resolutions"

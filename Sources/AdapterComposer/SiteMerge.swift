@@ -28,6 +28,10 @@ package struct SiteMerge: Sendable {
         for site in sites { try base.check(site.ingredient) }
         if sites.count == 1 { return sites[0].ingredient.adapter }
         let adapters = sites.map(\.ingredient.adapter)
+        if let site = sites.first(where: { $0.ingredient.adapter.vector.lowRank != nil }) { throw .mergeOfPairs(name: site.ingredient.name) }
+        if let other = sites.first(where: { $0.ingredient.adapter.manifest.imageGrid != adapters[0].manifest.imageGrid }) {
+            throw .mixedResolutions(first: sites[0].ingredient.name, second: other.ingredient.name)
+        }
         let arguments = zip(sites, adapters).map { MergeArgument(share: $0.samples, values: $1.vector.values) }
         let vector =
             switch rule {
@@ -41,6 +45,8 @@ package struct SiteMerge: Sendable {
         var manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layoutDigest, trainableSet: TrainableSet(uniting: adapters.map(\.manifest.trainableSet)),
             classes: classes.names, prediction: base.prediction, path: base.path)
+        manifest.resolution = adapters[0].manifest.resolution
+        manifest.positionScale = adapters[0].manifest.positionScale
         manifest.parents = sites.map(\.ingredient.digest)
         manifest.recipe = text
         return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)

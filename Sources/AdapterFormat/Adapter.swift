@@ -100,6 +100,9 @@ package struct Adapter: Sendable, Hashable {
         for tensor in manifest.trainableSet.tensors(of: layout) {
             for index in tensor.range { values[index] = BFloat16.rounded(values[index]) }
         }
+        var manifest = manifest
+        // What was recorded of the unrounded values is not true of these.
+        (manifest.golden, manifest.cacheProfiles) = (nil, nil)
         return Adapter(
             manifest: manifest, vector: TunableVector(values, layout: layout),
             classes: ClassTable(names: classes.names, values: classes.values.map(BFloat16.rounded)))

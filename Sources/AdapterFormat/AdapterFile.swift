@@ -119,7 +119,8 @@ package enum AdapterFile {
     }
 
     private static func foreignLoRA(_ file: TensorFile, _ base: BaseFile, _ lowRank: LowRank) throws(AdapterFormatError) -> AdapterManifest {
-        AdapterManifest(
+        if let fault = lowRank.fault(on: base.configuration) { throw .badMetadata(file: file.path, key: manifestKey, reason: fault) }
+        return AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.adding(lowRank).digest,
             trainableSet: TrainableSet(.lora, gammaDepth: 0), classes: try numberedClasses(file, base), prediction: base.card.prediction,
             path: base.card.path, lowRank: lowRank)

@@ -28,6 +28,9 @@ struct BaseShapes {
         let embedder = try shape("x_embedder.proj.weight", rank: 4)
         let (width, channels, patch) = (embedder[0], embedder[1], embedder[2])
         let classRows = try shape(TunableLayout.classTableName, rank: 2)[0]
+        guard width % 4 == 0 else {
+            throw .inconsistentShapes(file: file.path, reason: "the width \(width) is no multiple of 4, as the positions' sines and cosines want it")
+        }
         let last = try shape("final_layer.linear.weight", rank: 2)[0]
         let outChannels = last / (patch * patch)
         guard last == outChannels * patch * patch, outChannels == channels || outChannels == 2 * channels else {
@@ -37,7 +40,7 @@ struct BaseShapes {
             entry.name.hasPrefix("blocks.") ? Int(entry.name.dropFirst(7).prefix { $0 != "." }) : nil
         }
         // A block index can be no larger than the count of tensors: a huge one must not make a huge layout.
-        guard let deepest = blocks.max(), deepest < file.entries.count else {
+        guard let deepest = blocks.max(), (0..<file.entries.count).contains(deepest) else {
             throw .inconsistentShapes(file: file.path, reason: "there are no blocks 0, 1, 2, ...")
         }
         let published = DiTConfiguration.publishedHeads(width: width, depth: deepest + 1)

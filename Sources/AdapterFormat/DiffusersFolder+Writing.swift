@@ -21,7 +21,7 @@ extension DiffusersFolder {
             try json(index(base, hasVAE: vae != nil), to: path + "/model_index.json")
             if let config = vae?.config { try Data(config.utf8).write(to: URL(filePath: path + "/vae/config.json")) }
         } catch let error as CocoaError {
-            throw TensorFileError.unwritable(path: path, reason: error.localizedDescription)
+            throw TensorFileError.unwritable(path: path, reason: SystemRefusal(error))
         }
         let weights = SafetensorsEncoding(try transformer(base), metadata: ["format": "pt"])
         try SafetensorsWriter.write(weights, to: path + "/transformer/diffusion_pytorch_model.safetensors")

@@ -71,12 +71,18 @@ extension AdapterStore {
         try check(other, "autoencoder", vae.digest)
         try enter(&file, card: card) { () throws(StoreError) in
             let place = StoredVAE(digest: vae.digest, folder: basesFolder).path
-            if try FileCalls.status(place)?.size != other.size { try other.place(at: place, in: basesFolder) }
+            if try !holds(vae.digest, other.size, at: place) { try other.place(at: place, in: basesFolder) }
         }
     }
 
     private func check(_ file: borrowing ImportedFile, _ item: String, _ expected: Digest) throws(StoreError) {
         if expected != file.digest { throw .digestMismatch(item: item, expected: expected, found: file.digest) }
+    }
+
+    /// Whether a file that is there already is whole: an import of the same again mends a damaged one.
+    private func holds(_ digest: Digest, _ size: Int, at path: String) throws(StoreError) -> Bool {
+        guard try FileCalls.status(path)?.size == size else { return false }
+        return try FileCalls.digest(ofFile: path) == digest
     }
 
     /// Puts a base's file in place, then what else it needs, then its entry; a file without an entry is left for `prune`.
@@ -90,7 +96,7 @@ extension AdapterStore {
         value.append(number: UInt64(size))
         value += Array(card)
         try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
-            if try FileCalls.status(place)?.size != size { try file.place(at: place, in: basesFolder) }
+            if try !holds(digest, size, at: place) { try file.place(at: place, in: basesFolder) }
             try others()
             try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
                 if try transaction.sealed(.bases, digest.bytes) == value { return }

@@ -15,7 +15,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case shards(Int, processes: Int)
     case otherSize(images: Int, network: Int)
     case otherSet(adapter: String, set: String, wanted: String)
-    case unwritable(String)
+    case unwritable(String, reason: SystemRefusal)
     case processesDiffer(step: Int)
 
     package var description: String {
@@ -30,7 +30,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
         case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
         case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
-        case .unwritable(let path): "'\(path)' cannot be written"
+        case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
         }
     }
 }

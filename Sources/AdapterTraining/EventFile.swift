@@ -1,4 +1,5 @@
 import Foundation
+import TensorFiles
 
 /// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and
 /// images need are written. TensorBoard finds it in its folder by its name and reads it while it grows.
@@ -9,10 +10,12 @@ package struct EventFile {
     package init(folder: String, now: Date = Date()) throws {
         let host = ProcessInfo.processInfo.hostName
         let path = "\(folder)/events.out.tfevents.\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
-        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path) else {
-            throw TrainingError.unwritable(path)
+        do {
+            try Data().write(to: URL(filePath: path))
+            handle = try FileHandle(forWritingTo: URL(filePath: path))
+        } catch {
+            throw TrainingError.unwritable(path, reason: SystemRefusal(error))
         }
-        self.handle = handle
         try write(Self.event(time: now, step: 0) { $0.text(3, "brain.Event:2") })
     }
 

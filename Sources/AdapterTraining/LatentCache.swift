@@ -21,7 +21,7 @@ package struct LatentCache {
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
         } catch {
-            throw TensorFileError.unwritable(path: self.folder, reason: error.localizedDescription)
+            throw TensorFileError.unwritable(path: self.folder, reason: SystemRefusal(error))
         }
     }
 

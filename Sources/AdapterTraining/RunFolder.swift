@@ -1,6 +1,7 @@
 import AdapterFormat
 import Foundation
 import ImageFiles
+import TensorFiles
 import TensorMath
 
 /// The folder that a run leaves: what was asked for, of what, on what machine; the loss curve; sample sheets; the best and the
@@ -18,7 +19,7 @@ package final class RunFolder {
         do {
             try FileManager.default.createDirectory(atPath: path + "/samples", withIntermediateDirectories: true)
         } catch {
-            throw TrainingError.unwritable(path)
+            throw TrainingError.unwritable(path, reason: SystemRefusal(error))
         }
         reported = run.step
         events = try EventFile(folder: path)
@@ -62,7 +63,7 @@ package final class RunFolder {
         do {
             try data.write(to: URL(filePath: path + "/" + name), options: .atomic)
         } catch {
-            throw TrainingError.unwritable(path + "/" + name)
+            throw TrainingError.unwritable(path + "/" + name, reason: SystemRefusal(error))
         }
     }
 

@@ -20,6 +20,11 @@ extension PackedDiT {
         return (0..<16).map { values[$0 * values.count / 16] }
     }
 
+    /// The same of a whole adapter, at the resolution that it was trained at.
+    package func goldenValues(of adapter: Adapter, over base: TunableLayout) throws -> [Float] {
+        try fitting(adapter.manifest.imageGrid).goldenValues(adapter.vector, adapter.classes, layout: base)
+    }
+
     /// Whether two calls gave the same, but for rounding.
     package static func agree(_ a: [Float], _ b: [Float]) -> Bool {
         let largest = b.reduce(0) { max($0, abs($1)) }

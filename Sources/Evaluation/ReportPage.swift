@@ -33,14 +33,8 @@ package struct ReportPage: Sendable {
     }
 
     /// Writes the page in the form that the file's name asks for, whole or not at all.
-    package func write(to path: String) throws(EvaluationError) {
-        let form = try Form(ofFile: path)
-        do {
-            let data = try form == .html ? Data(html().utf8) : picture().png()
-            try data.write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            throw .unwritable(path, error)
-        }
+    package func write(to path: String) throws {
+        try (Form(ofFile: path) == .html ? Data(html().utf8) : picture().png()).writeWhole(to: path)
     }
 
     /// A page without scripts, style sheets or pictures beside it; it obeys the reader's dark or light setting.

@@ -9,13 +9,13 @@ package enum SampleArchive {
 
     /// Whole or not at all.
     /// - Precondition: at least one image, all of one size.
-    package static func write(_ images: [RGBImage], to path: String) throws(EvaluationError) {
+    package static func write(_ images: [RGBImage], to path: String) throws {
         let (height, width) = (images[0].height, images[0].width)
         precondition(images.allSatisfy { $0.height == height && $0.width == width })
         let header = arrayHeader(shape: [images.count, height, width, 3])
         let size = header.count + images.count * height * width * 3
         // Fields of a plain ZIP archive hold 32 bits.
-        guard size < 0xffff_0000 else { throw .tooLarge(path: path, bytes: size) }
+        guard size < 0xffff_0000 else { throw EvaluationError.tooLarge(path: path, bytes: size) }
         var array = header
         array.reserveCapacity(size)
         for image in images { array += image.pixels }
@@ -26,11 +26,7 @@ package enum SampleArchive {
         let local = fields([(0x0403_4b50, 4)]) + common + member
         let central = fields([(0x0201_4b50, 4), (20, 2)]) + common + fields([(0, 2), (0, 2), (0, 2), (0, 4), (0, 4)]) + member
         let end = fields([(0x0605_4b50, 4), (0, 2), (0, 2), (1, 2), (1, 2), (central.count, 4), (local.count + size, 4), (0, 2)])
-        do {
-            try Data(local + array + central + end).write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            throw EvaluationError.unwritable(path, error)
-        }
+        try Data(local + array + central + end).writeWhole(to: path)
     }
 
     /// The head of a `.npy` file, version 1.0: padded so that the values begin at a multiple of 64 bytes.

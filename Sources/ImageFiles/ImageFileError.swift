@@ -1,12 +1,22 @@
+import Foundation
+
 /// What can be wrong with an image file, said so that a user can put it right.
 package enum ImageFileError: Error, CustomStringConvertible, Equatable {
-    case notWritable(path: String, reason: String)
+    /// - Parameter code: the system's (errno), 0 where it gave none.
+    case notWritable(path: String, reason: String, code: Int32)
     case notReadable(path: String, reason: String)
     case encoding(String)
 
+    /// In the system's own words, which Foundation wraps in an error of its own.
+    package static func unwritable(_ path: String, _ error: any Error) -> ImageFileError {
+        let own = error as NSError
+        let system = own.userInfo[NSUnderlyingErrorKey] as? NSError ?? own
+        return .notWritable(path: path, reason: system.localizedDescription, code: system.domain == NSPOSIXErrorDomain ? Int32(system.code) : 0)
+    }
+
     package var description: String {
         switch self {
-        case .notWritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
+        case .notWritable(let path, let reason, _): "'\(path)' cannot be written: \(reason)"
         case .notReadable(let path, let reason): "'\(path)' is not a readable image: \(reason)"
         case .encoding(let reason): "the image could not be encoded as PNG: \(reason)"
         }

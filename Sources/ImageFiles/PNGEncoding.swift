@@ -42,13 +42,12 @@ extension RGBImage {
 }
 
 extension Data {
-    /// Writes a picture's file whole or not at all.
+    /// Writes a file of pictures or about them whole or not at all.
     package func writeWhole(to path: String) throws(ImageFileError) {
         do {
             try write(to: URL(filePath: path), options: .atomic)
         } catch {
-            let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            throw .notWritable(path: path, reason: (system ?? error as NSError).localizedDescription)
+            throw .unwritable(path, error)
         }
     }
 }

@@ -12,7 +12,7 @@ package struct BoundAdapter: Sendable {
     /// What a row of the bank is known by: the digest, or where a class was blended in for one request, that class too.
     let key: Digest
 
-    package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, grid: ImageGrid? = nil) {
+    package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, grid: ImageGrid?) {
         self.init(name: name, digest: digest, vector: vector, classes: classes, grid: grid, key: digest)
     }
 

@@ -9,6 +9,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case noSuchClass(index: Int, adapter: String, classes: Int)
     case otherLayout(adapter: String, values: Int, wanted: Int)
     case wrongNoise(values: Int, wanted: Int)
+    case tooLittleNoise(calls: Int, wanted: Int)
     case otherCache(calls: Int, wanted: Int)
     case noCodec(channels: Int)
     case tooManyRows(rows: Int, limit: Int)
@@ -28,6 +29,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         case .noSuchClass(let index, let adapter, let classes): "'\(adapter)' has \(classes) classes, none with the number \(index)"
         case .otherLayout(let adapter, let values, let wanted): "'\(adapter)' has \(values) values; this base takes \(wanted)"
         case .wrongNoise(let values, let wanted): "noise of \(values) values was given for an image of \(wanted)"
+        case .tooLittleNoise(let calls, let wanted): "noise for \(calls) network calls was given; the sampler makes \(wanted)"
         case .otherCache(let calls, let wanted):
             "a cache profile of \(calls) network calls, for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
         case .noCodec(let channels):

@@ -268,6 +268,9 @@ package actor SamplingEngine {
             do { try batch.prepare(order.grid) } catch {
                 throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid), reason: error.description)
             }
+            if let given = order.given, !given.steps.isEmpty, given.steps.count < calls {
+                throw .tooLittleNoise(calls: given.steps.count, wanted: calls)
+            }
             let wanted = batch.latentCount(order.grid)
             for values in order.given.map({ [$0.start] + $0.steps }) ?? [] where values.count != wanted {
                 throw .wrongNoise(values: values.count, wanted: wanted)

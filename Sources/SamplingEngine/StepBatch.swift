@@ -192,5 +192,5 @@ final class StepBatch {
 
 extension BoundAdapter {
     /// The base as an adapter of itself.
-    package init(_ base: BaseFile) { self.init(name: "base", digest: base.digest, vector: base.vector, classes: base.classes) }
+    package init(_ base: BaseFile) { self.init(name: "base", digest: base.digest, vector: base.vector, classes: base.classes, grid: nil) }
 }

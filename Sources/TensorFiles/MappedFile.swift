@@ -12,7 +12,7 @@ import Foundation
     package init(path: String) throws(TensorFileError) {
         // A pipe would wait for its other end; it is refused below.
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw .unreadable(path: path, reason: unsafe String(cString: strerror(errno))) }
+        guard descriptor >= 0 else { throw .unreadable(path: path, reason: .last) }
         defer { close(descriptor) }
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -22,7 +22,7 @@ import Foundation
         count = Int(status.st_size)
         let mapped = unsafe mmap(nil, max(count, 1), PROT_READ, MAP_PRIVATE, descriptor, 0)
         guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
-            throw .unreadable(path: path, reason: unsafe String(cString: strerror(errno)))
+            throw .unreadable(path: path, reason: .last)
         }
         unsafe base = UnsafeRawPointer(mapped)
     }
@@ -30,7 +30,7 @@ import Foundation
     /// A copy in memory, for a file that others may still be writing: refused if it changes while it is read.
     /// - Parameter limit: most bytes, held before memory is taken.
     package init(copying path: String, limit: Int) throws(TensorFileError) {
-        func refusal(_ reason: String) -> TensorFileError { .unreadable(path: path, reason: reason) }
+        func refusal(_ reason: SystemRefusal) -> TensorFileError { .unreadable(path: path, reason: reason) }
         func status(_ descriptor: Int32) throws(TensorFileError) -> stat {
             var status = stat()
             guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refusal("it is not a regular file") }
@@ -38,13 +38,13 @@ import Foundation
         }
         // A link may lead anywhere, and a pipe may never answer.
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        guard descriptor >= 0 else { throw refusal(errno == ELOOP ? "it is a link" : unsafe String(cString: strerror(errno))) }
+        guard descriptor >= 0 else { throw refusal(errno == ELOOP ? "it is a link" : .last) }
         defer { close(descriptor) }
         let before = try status(descriptor)
         guard before.st_size <= limit else { throw refusal("its \(before.st_size) bytes are more than the \(limit) that it may have") }
         let size = Int(before.st_size)
         let memory = unsafe mmap(nil, max(size, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { throw refusal(unsafe String(cString: strerror(errno))) }
+        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { throw refusal(.last) }
         self.path = path
         count = size
         unsafe base = UnsafeRawPointer(memory)
@@ -52,7 +52,7 @@ import Foundation
         while filled < size {
             let got = unsafe pread(descriptor, memory + filled, size - filled, off_t(filled))
             if got < 0 && errno == EINTR { continue }
-            guard got > 0 else { throw refusal(got < 0 ? unsafe String(cString: strerror(errno)) : "it was cut while it was read") }
+            guard got > 0 else { throw refusal(got < 0 ? .last : "it was cut while it was read") }
             filled += got
         }
         let after = try status(descriptor)

@@ -112,10 +112,10 @@ package enum SafetensorsWriter {
             try handle.close()
         } catch {
             try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: error.localizedDescription)
+            throw .unwritable(path: path, reason: SystemRefusal(error))
         }
         guard unsafe rename(temporary, path) == 0 else {
-            let reason = unsafe String(cString: strerror(errno))
+            let reason = SystemRefusal.last
             try? FileManager.default.removeItem(atPath: temporary)
             throw .unwritable(path: path, reason: reason)
         }

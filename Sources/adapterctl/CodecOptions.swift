@@ -12,6 +12,8 @@ struct CodecOptions: ParsableArguments {
     @Option(help: "original or diffusers, in place of what the base's card says: whose function of the weights, guided channels and rounding.")
     var preset: String?
 
+    var isGiven: Bool { vae != nil || preset != nil }
+
     /// An engine over a base with its autoencoder.
     func engine(_ base: BaseFile, _ store: AdapterStore, options: EngineOptions = .unbounded) throws -> SamplingEngine {
         try SamplingEngine(

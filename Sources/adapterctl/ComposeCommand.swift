@@ -42,10 +42,9 @@ struct Compose: ParsableCommand {
         let start = ContinuousClock.now
         var adapter = try kitchen.adapter(labelsFrom: labelsFrom)
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        adapter.manifest.name = nil
         adapter.manifest.created = Date.now.formatted(.iso8601)
-        adapter.manifest.golden = try PackedDiT(kitchen.base).goldenValues(adapter.vector, adapter.classes, layout: kitchen.base.layout)
-        let outcome = try store.add(adapter.stored(), as: name, over: kitchen.base.values(), replace: replace, precision: adapter.storedPrecision(over: kitchen.base.vector))
+        // One part alone is that adapter, which brings its own.
+        let outcome = try store.add(&adapter, as: name, over: kitchen.base, replace: replace)
         let entry = try store.lookup(name)
         let result = Result(
             summary: AdapterSummary(entry), recipe: kitchen.canonical.text, parents: (adapter.manifest.parents ?? []).map(\.description),

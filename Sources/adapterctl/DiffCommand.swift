@@ -29,7 +29,7 @@ struct Diff: ParsableCommand {
         // The side that names an adapter says which base is meant.
         let base = try store.baseFile(of: recipes.first { !$0.references.isEmpty } ?? recipes[0], base)
         let sides = try recipes.map { try RecipeStore(store, $0, base: base.digest.description) }
-        let difference = AdapterDifference(try sides[0].adapter(), try sides[1].adapter(), over: sides[0].composing)
+        let difference = try AdapterDifference(try sides[0].adapter(), try sides[1].adapter(), over: sides[0].composing)
         if let plot { try picture(difference, depth: base.configuration.depth).writePNG(to: plot) }
         let result = Result(
             a: sides[0].canonical.text, b: sides[1].canonical.text, rows: difference.rows, total: difference.total,

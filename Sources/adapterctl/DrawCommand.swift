@@ -47,7 +47,7 @@ struct Draw: ParsableCommand {
         for (row, name) in domain.classes.enumerated() {
             let place = "\(folder)/\(name)"
             do { try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true) } catch {
-                throw ImageFileError.notWritable(path: place, reason: error.localizedDescription)
+                throw ImageFileError.unwritable(place, error)
             }
             for index in 0..<perClass {
                 try domain.image(class: row, index: index, size: size, seed: seed).writePNG(to: place + String(format: "/%06d.png", index))

@@ -39,21 +39,30 @@ enum Failure: Error, CustomStringConvertible {
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
         case AdapterFormatError.otherContent: 6
         case is AdapterFormatError: 7
-        case TensorFileError.unreadable, TrainingError.noFolder: 4
-        case ImageFileError.notWritable, TrainingError.unwritable: 12
+        case TensorFileError.unreadable(_, let reason): systemCode(reason.code, otherwise: 4)
+        case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): systemCode(reason.code, otherwise: 12)
+        case ImageFileError.notWritable(_, _, let code): systemCode(code, otherwise: 12)
+        case TrainingError.noFolder: 4
         case TrainingError.tokenCut, TrainingError.shards: 2
         case TrainingError.otherSet: 7
-        case TensorFileError.unwritable: 12
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
         case is SamplingEngineError, is LatentCodecError: 7
         case EvaluationError.reportForm, EvaluationError.tooLarge: 2
-        case EvaluationError.notWritable: 12
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
         case ComposerError.unknownClass, ComposerError.noLabels: 4
         case is ComposerError: 2
         default: 1
+        }
+    }
+
+    private static func systemCode(_ code: Int32, otherwise: Int32) -> Int32 {
+        switch code {
+        case ENOSPC, EDQUOT: 13
+        case EACCES, EPERM, EROFS: 12
+        case ENOENT, ENOTDIR: 4
+        default: otherwise
         }
     }
 

@@ -2,7 +2,6 @@ import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
-import DiTModel
 import Foundation
 
 struct Merge: ParsableCommand {
@@ -40,9 +39,7 @@ struct Merge: ParsableCommand {
         let base = try store.baseFile(base)
         let found = try sites.map { try site($0, store, base) }
         var adapter = try SiteMerge(rule, found).adapter(over: ComposingBase(base))
-        adapter.manifest.name = nil
-        adapter.manifest.golden = try PackedDiT(base).goldenValues(adapter.vector, adapter.classes, layout: base.layout)
-        _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
+        _ = try store.add(&adapter, as: name, over: base, replace: replace)
         if let file { try AdapterFile.write(adapter, layout: base.layout, to: file) }
         let entry = try store.lookup(name)
         let result = Result(summary: AdapterSummary(entry), sites: found.map { "\(shortest($0.samples))*\($0.ingredient.digest)" }, rule: rule.rawValue)
@@ -94,19 +91,19 @@ struct Sparsify: ParsableCommand {
         let entry = try store.lookup(reference)
         let base = try store.baseFile(entry.baseDigest)
         let parent = try Adapter(store.load(entry.digest, over: base.values()))
-        let tensors = parent.manifest.trainableSet.tensors(of: base.layout)
-        let kept = SparseMask.kept(parent.vector.values, over: base.vector.values, tensors: tensors, sparsity: sparsity)
-        let values = base.vector.values.indices.map { kept[$0] ? parent.vector.values[$0] : base.vector.values[$0] }
+        let layout = parent.manifest.layout(over: base.layout)
+        let tensors = parent.manifest.trainableSet.tensors(of: layout)
+        let old = base.vector.extended(to: layout).values
+        let kept = SparseMask.kept(parent.vector.values, over: old, tensors: tensors, sparsity: sparsity)
+        let values = old.indices.map { kept[$0] ? parent.vector.values[$0] : old[$0] }
         var manifest = parent.manifest
-        (manifest.name, manifest.cacheProfiles) = (nil, nil)
+        (manifest.golden, manifest.cacheProfiles) = (nil, nil)
         manifest.parents = [entry.digest]
         manifest.recipe = "sparsify \(shortest(sparsity)): \(entry.name ?? entry.digest.short)@\(entry.digest)"
-        let vector = TunableVector(values, layout: base.layout)
-        manifest.golden = try PackedDiT(base).goldenValues(vector, parent.classes, layout: base.layout)
-        let adapter = Adapter(manifest: manifest, vector: vector, classes: parent.classes)
-        _ = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
+        var adapter = Adapter(manifest: manifest, vector: TunableVector(values, layout: layout), classes: parent.classes)
+        _ = try store.add(&adapter, as: name, over: base, replace: replace)
         let made = try store.lookup(name)
-        let count = zip(values, base.vector.values).count { $0.bitPattern != $1.bitPattern }
+        let count = zip(values, old).count { $0.bitPattern != $1.bitPattern }
         let result = Result(summary: AdapterSummary(made), valuesKept: count, storedBytesBefore: entry.storedBytes)
         try output.report("sparsify", result) {
             "\(name) is \(made.digest.short): \(count) of \(values.count) values differ from the base, \(readable(bytes: made.storedBytes)) (\(entry.name ?? entry.digest.short) has \(readable(bytes: entry.storedBytes)))"

@@ -3,12 +3,15 @@ import TensorMath
 
 /// `--precision` on every verb that runs the network.
 struct PrecisionOption: ParsableArguments {
-    @Option(help: "f32, bf16, int8, or int8-careful (the MLP's second matrix in bf16).") var precision = Precision.f32.rawValue
+    @Option(help: "f32, bf16, int8, or int8-careful (the MLP's second matrix in bf16) (default: f32).") var precision: String?
+
+    var isGiven: Bool { precision != nil }
 
     /// The precision asked for, or f32 with one line on standard error where this machine does not have it.
     func chosen() throws -> Precision {
-        guard let asked = Precision(rawValue: precision) else {
-            throw Failure.usage("--precision takes \(Precision.allCases.map(\.rawValue).joined(separator: ", ")), not '\(precision)'")
+        let name = precision ?? Precision.f32.rawValue
+        guard let asked = Precision(rawValue: name) else {
+            throw Failure.usage("--precision takes \(Precision.allCases.map(\.rawValue).joined(separator: ", ")), not '\(name)'")
         }
         return asked.orFallback()
     }

@@ -106,7 +106,7 @@ struct Sample: AsyncParsableCommand {
     }
 
     private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [ImageOrder] {
-        let classes = classes ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
+        let classes = className.map { [$0] } ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
         let stages = try classes.map { try bound.choosing(class: $0, strength: strength).stages }
         let given = try noise.map { try givenNoise($0, shape) }
         let guidance = try sampling.imageGuidance()
@@ -115,9 +115,6 @@ struct Sample: AsyncParsableCommand {
                 stages: stages[index % stages.count], seed: sampling.seed, index: UInt64(index), guidance: guidance, given: given?[index])
         }
     }
-
-    /// What was asked for; a bare number stands for `class:` and it.
-    var classes: [String]? { className.map { [Int($0) == nil ? $0 : "class:\($0)"] } }
 
     /// All pictures as one PNG file that says how they were made.
     func write(_ pictures: [RGBImage], of what: String, digest: String, sampler: String, to path: String) throws {

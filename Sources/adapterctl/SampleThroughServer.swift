@@ -35,15 +35,16 @@ extension Sample {
     }
 
     func run(through server: ServerSocket) async throws {
-        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil else {
-            throw Failure.usage("--noise, --trajectory, --latents, --base and --morph are for sampling in this process, without --socket")
+        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !codec.isGiven, location.folder == nil else {
+            throw Failure.usage(
+                "--noise, --trajectory, --latents, --base, --morph, --precision, --preset, --vae and --store are for sampling in this process, without --socket")
         }
         _ = try oneRecipe()
         let text = recipe ?? ""
         let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
         let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text)")
         let start = ContinuousClock.now
-        let made = try await generate(server, text, classes ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
+        let made = try await generate(server, text, className.map { [$0] } ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let pictures = try made.map { try RGBImage(Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data(), named: "the server's reply") }
         let digest = made.first?.xDifffit.effectiveDigest ?? ""

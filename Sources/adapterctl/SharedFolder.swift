@@ -31,6 +31,7 @@ struct SharedFolder {
         self.store = store
         self.base = base
         self.replace = replace
+        if let base { _ = try store.baseFile(base) }
     }
 
     /// Every file in the order of names. Throws only for what no other file could escape: no folder, no store, no room.
@@ -64,7 +65,7 @@ struct SharedFolder {
             }
             // What is known already needs no proof, and a damaged frame of it is written anew.
             if try !store.names(of: digest).contains(name) {
-                let golden = base.model.goldenValues(adapter.vector, adapter.classes, layout: base.file.layout)
+                let golden = try base.model.goldenValues(of: adapter, over: base.file.layout)
                 if let recorded = adapter.manifest.golden, !PackedDiT.agree(golden, recorded) {
                     return row(.refused, name, digest, "the network does not give what its manifest records: it is damaged, or only half there")
                 }
@@ -80,6 +81,8 @@ struct SharedFolder {
             return row(.conflict, name, nil, "the name stands for \(digest.short); --replace moves it")
         } catch let error where error is TensorFileError || error is AdapterFormatError {
             return row(.refused, nil, nil, "\(error)")
+        } catch Failure.usage(let text) {
+            return row(.refused, nil, nil, text)
         } catch let error as StoreError {
             switch error {
             case .incompatible, .notRounded, .tooLarge, .baseNotFound, .digestMismatch: return row(.refused, nil, nil, "\(error)")
@@ -99,8 +102,7 @@ struct SharedFolder {
     private mutating func base(for stated: AdapterManifest?) throws -> Base {
         let digest: Digest
         if let stated {
-            guard try store.listBases().contains(where: { $0.digest == stated.baseDigest }) else { throw StoreError.baseNotFound(stated.baseDigest) }
-            digest = stated.baseDigest
+            digest = try store.base(fitting: stated)
         } else {
             digest = try store.baseFile(self.base).digest
         }

@@ -2,6 +2,7 @@ import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
+import DiTModel
 import Foundation
 import TensorFiles
 
@@ -52,9 +53,20 @@ extension Adapter {
 extension Adapter {
     /// bfloat16 where that loses nothing: values that are the base's own are not stored at all.
     func storedPrecision(over base: TunableVector) -> StoredPrecision {
-        let moved = zip(vector.values, base.values).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
+        // Low-rank pairs, which the base has none of, stand behind its values.
+        let old = base.values + [Float](repeating: 0, count: vector.values.count - base.values.count)
+        let moved = zip(vector.values, old).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
         let isExact = moved.allSatisfy { BFloat16.rounded($0) == $0 } && classes.values.allSatisfy { BFloat16.rounded($0) == $0 }
         return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
+    }
+}
+
+extension AdapterStore {
+    /// Stores an adapter of a base under a name, as small as it can be without loss, with the recorded network call where it has none yet.
+    func add(_ adapter: inout Adapter, as name: String, over base: BaseFile, replace: Bool) throws -> AddOutcome {
+        adapter.manifest.name = nil
+        if adapter.manifest.golden == nil { adapter.manifest.golden = try PackedDiT(base).goldenValues(of: adapter, over: base.layout) }
+        return try add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
     }
 }
 
@@ -80,6 +92,15 @@ extension AdapterStore {
             throw Failure.usage("several bases fit (\(names)): choose one with --base")
         }
         return try baseFile(first.0.digest)
+    }
+
+    /// The base that an adapter names, else one that was rounded from it.
+    func base(fitting manifest: AdapterManifest) throws -> Digest {
+        let entries = try listBases()
+        if entries.contains(where: { $0.digest == manifest.baseDigest }) { return manifest.baseDigest }
+        let rounded = entries.first { (try? JSONDecoder().decode(BaseCard.self, from: $0.card))?.roundedFrom == manifest.baseDigest }
+        guard let rounded else { throw StoreError.baseNotFound(manifest.baseDigest) }
+        return rounded.digest
     }
 
     func baseFile(_ digest: Digest) throws -> BaseFile {

@@ -30,12 +30,7 @@ struct Add: ParsableCommand {
         let store = try location.open()
         let base = try store.baseFile(base)
         var adapter = try AdapterFile.read(path: file, base: base)
-        adapter.manifest.name = nil
-        if adapter.manifest.golden == nil {
-            adapter.manifest.golden = try PackedDiT(base).fitting(adapter.manifest.imageGrid).goldenValues(
-                adapter.vector, adapter.classes, layout: base.layout)
-        }
-        let outcome = try store.add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
+        let outcome = try store.add(&adapter, as: name, over: base, replace: replace)
         let entry = try store.lookup(name)
         try output.report("add", AdapterSummary(entry)) {
             switch outcome {

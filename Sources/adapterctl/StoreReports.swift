@@ -126,10 +126,9 @@ struct Verify: ParsableCommand {
             let base = try store.baseFile(digest)
             let model = try PackedDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
-                guard let manifest = entry.decodedManifest, let recorded = manifest.golden else { continue }
-                let adapter = try store.load(entry.digest, over: values)
-                let fitted = try model.fitting(manifest.imageGrid)
-                let isSame = PackedDiT.agree(fitted.goldenValues(adapter.vector, adapter.classes, layout: base.layout), recorded)
+                guard let recorded = entry.decodedManifest?.golden else { continue }
+                let adapter = try Adapter(store.load(entry.digest, over: values))
+                let isSame = PackedDiT.agree(try model.goldenValues(of: adapter, over: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(
                         subject: .adapter(entry.digest),

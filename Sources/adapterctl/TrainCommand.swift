@@ -83,7 +83,7 @@ struct Train: ParsableCommand {
             adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
             try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
             if add, path == job.output {
-                _ = try location.open().add(adapter.stored(), as: job.name, over: base.values(), replace: true, precision: adapter.storedPrecision(over: base.vector))
+                _ = try location.open().add(&adapter, as: job.name, over: base, replace: true)
             }
             return adapter.digest
         }

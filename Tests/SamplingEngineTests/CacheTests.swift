@@ -20,7 +20,7 @@ import Testing
         adapters = (0..<2).map { domain in
             BoundAdapter(
                 name: "domain-\(domain)", digest: Digest(of: Data("domain \(domain)".utf8)),
-                vector: TunableVector(base.vector.values.map { $0 * (1.1 + 0.25 * Float(domain)) }, layout: base.layout), classes: base.classes)
+                vector: TunableVector(base.vector.values.map { $0 * (1.1 + 0.25 * Float(domain)) }, layout: base.layout), classes: base.classes, grid: nil)
         }
     }
 

@@ -19,7 +19,7 @@ import Testing
             BoundAdapter(
                 name: "domain-\(domain)", digest: Digest(of: Data("domain \(domain)".utf8)),
                 vector: TunableVector(base.vector.values.map { $0 * (1.1 + 0.25 * Float(domain)) }, layout: base.layout),
-                classes: ClassTable(names: base.classes.names, values: base.classes.values.map { $0 * (1 + 0.1 * Float(domain)) }))
+                classes: ClassTable(names: base.classes.names, values: base.classes.values.map { $0 * (1 + 0.1 * Float(domain)) }), grid: nil)
         }
     }
 

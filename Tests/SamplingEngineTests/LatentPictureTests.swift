@@ -20,7 +20,7 @@ private func path(_ name: String) -> String {
 
     init() throws {
         base = try BaseFile(path: path("dit-tiny"))
-        adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes)
+        adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes, grid: nil)
     }
 
     private func engine(_ preset: Preset = .diffusers, codec: String? = "vae-small", lanes: Int = 2) throws -> SamplingEngine {

@@ -21,7 +21,7 @@ private func golden(_ name: String) -> String {
         adapters = (0..<4).map { domain in
             BoundAdapter(
                 name: "domain-\(domain)", digest: Digest(of: Data("domain \(domain)".utf8)),
-                vector: TunableVector(base.vector.values.map { $0 * (1 + 0.25 * Float(domain)) }, layout: base.layout), classes: base.classes)
+                vector: TunableVector(base.vector.values.map { $0 * (1 + 0.25 * Float(domain)) }, layout: base.layout), classes: base.classes, grid: nil)
         }
     }
 
@@ -98,7 +98,7 @@ private func golden(_ name: String) -> String {
     @Test func aLargerClassTableMakesRoomForItself() async throws {
         let width = base.classes.width
         let many = ClassTable(names: (0..<40).map { "class-\($0)" }, values: (0..<(41 * width)).map { base.classes.values[$0 % base.classes.values.count] })
-        let wide = BoundAdapter(name: "wide", digest: Digest(of: Data("wide".utf8)), vector: adapters[1].vector, classes: many)
+        let wide = BoundAdapter(name: "wide", digest: Digest(of: Data("wide".utf8)), vector: adapters[1].vector, classes: many, grid: nil)
         let engine = try engine(domains: 2)
         let small = order(0), large = ImageOrder(adapter: wide, classIndex: 39, seed: 1, index: 1, guidanceScale: 2)
         let alone = bits(try await engine.sample(request([small])).images)

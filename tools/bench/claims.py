@@ -201,13 +201,14 @@ def curve(folder, column):
 
 
 def evaluate(run, options, images=None):
-    facts = {"images": options.images if images is None else images, "held_out_images": options.held_out}
+    # Guidance costs variety, and the more of it the better the class is known: the methods are compared without.
+    facts = {"images": options.images if images is None else images, "held_out_images": options.held_out, "setting": f"precision={options.precision},guidance=none"}
     if done(run["folder"] / "eval.json", facts):
         return
     kind = "--tuned" if run["is_full"] else "--adapter-file"
     command = [
         options.adapterctl, "eval", "--base-file", options.base_file, kind, result_file(run), "--data", f"synthetic:{run['domain']}",
-        "--n", facts["images"], "--held-out", options.held_out, "--compare", f"precision={options.precision}", "--json",
+        "--n", facts["images"], "--held-out", options.held_out, "--compare", facts["setting"], "--json",
     ]
     found = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if found.returncode:
@@ -303,30 +304,26 @@ def methods_table(options):
     whole, times = values(options.base_file), read_json(options.out / "times.json") or {}
     rows, domain_rows, floors = [], [], {}
     for method in options.methods:
-        by_seed = [[run for run in (found(method_run(domain, method, seed, options)) for domain in options.domains) if run] for seed in options.seeds]
-        by_seed = [runs for runs in by_seed if runs]
-        if not by_seed:
+        by_domain = {d: [run for run in (found(method_run(d, method, seed, options)) for seed in options.seeds) if run] for d in options.domains}
+        there = [runs for runs in by_domain.values() if runs]
+        if not there:
             continue
-        first = by_seed[0][0]["train"]
+        first = there[0][0]["train"]
         share = 100.0 if method == "full" else 100 * first["values"] / whole
         time = [times.get(f"{method} {precision}") for precision in ("f32", "bf16")]
         seconds = " / ".join(f"{t['seconds']:.3f}" if t else "-" for t in time)
         memory = " / ".join(f"{t['peak_bytes'] / 1e6:.0f}" if t else "-" for t in time)
         rows.append(
             f"| {method} | {learning_rate(method, options):.2g} | {first['values']} | {share:.2f} % "
-            f"| {over(by_seed, lambda run: run['eval']['frechet']['value'])} | {over(by_seed, lambda run: run['eval']['held_out']['value'])} "
-            f"| {over(by_seed, lambda run: run['eval']['agreement']['class']['value'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
-            f"| {sum(map(len, by_seed))} |"
+            f"| {over(there, frechet)} | {over(there, lambda run: run['eval']['held_out']['value'])} "
+            f"| {over(there, lambda run: run['eval']['agreement']['class']['value'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
+            f"| {sum(map(len, there))} |"
         )
-        cells = []
-        for domain in options.domains:
-            there = [[run] for run in (found(method_run(domain, method, seed, options)) for seed in options.seeds) if run]
-            floors |= {domain: run[0]["eval"]["floor"]["value"] for run in there}
-            cells.append(over(there, lambda run: run["eval"]["frechet"]["value"]) if there else "-")
-        domain_rows.append(f"| {method} | " + " | ".join(cells) + " |")
+        floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs}
+        domain_rows.append(f"| {method} | " + " | ".join(over([runs], frechet) if runs else "-" for runs in by_domain.values()) + " |")
     lines = [
-        f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; mean "
-        "over the runs, ± the deviation between seeds; seconds and memory at f32 / bf16.",
+        f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; "
+        "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds; seconds and memory at f32 / bf16.",
         "",
         "| method | learning rate | values | of all | Fréchet figure | held-out error | right class | s/step | peak memory | file | runs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -398,11 +395,16 @@ def found(run):
     return {"train": trained, "eval": measured} if trained and measured else None
 
 
-def over(seeds, value):
-    """Mean over all runs, and the deviation between the seeds' means where there are several."""
-    means = [statistics.fmean(value(run) for run in runs) for runs in seeds]
-    spread = f" ± {statistics.stdev(means):.2g}" if len(means) > 1 else ""
-    return f"{statistics.fmean(value(run) for runs in seeds for run in runs):.3g}{spread}"
+def frechet(run):
+    return run["eval"]["frechet"]["value"]
+
+
+def over(domains, value):
+    """Mean over domains, each a list of its seeds' runs, and the mean deviation between the seeds of one."""
+    values = [[value(run) for run in runs] for runs in domains]
+    spreads = [statistics.stdev(seeds) for seeds in values if len(seeds) > 1]
+    spread = f" ± {statistics.fmean(spreads):.2g}" if spreads else ""
+    return f"{statistics.fmean(statistics.fmean(seeds) for seeds in values):.3g}{spread}"
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ extension Eval {
         subjects += try adapterFile.map { path in
             let adapter = try AdapterFile.read(path: path, base: frozen)
             let name = adapter.manifest.name ?? path
-            let bound = BoundAdapter(name: name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes)
+            let bound = BoundAdapter(
+                name: name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes, grid: adapter.manifest.imageGrid)
             let facts = adapter.manifest.training
             return EvaluationSubject(name, frozen, bound, data: try realImages(name, trainedOn: facts), trained: facts)
         }
