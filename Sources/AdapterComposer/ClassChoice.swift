@@ -79,27 +79,26 @@ package struct ClassChoice: Sendable, Hashable {
     /// Cut at signs that stand at the front or follow a name; a minus inside a name needs a blank before it to be one.
     private static func terms(_ text: String) -> [Term] {
         var terms = [Term()]
-        var piece = ""
-        func close() {
-            terms[terms.count - 1].name = piece.trimmingCharacters(in: .whitespaces)
-            piece = ""
+        var piece = "", isBlank = true
+        func take() -> String {
+            defer { (piece, isBlank) = ("", true) }
+            return piece.trimmingCharacters(in: .whitespaces)
         }
         for character in text {
-            let isFirst = piece.trimmingCharacters(in: .whitespaces).isEmpty && terms[terms.count - 1].weight == nil
             if character == "+" || (character == "-" && (piece.isEmpty || piece.last == " ")) {
-                if !isFirst {
-                    close()
+                if !isBlank || terms[terms.count - 1].weight != nil {
+                    terms[terms.count - 1].name = take()
                     terms.append(Term())
                 }
                 if character == "-" { terms[terms.count - 1].isNegative.toggle() }
             } else if character == "*", terms[terms.count - 1].weight == nil {
-                terms[terms.count - 1].weight = piece.trimmingCharacters(in: .whitespaces)
-                piece = ""
+                terms[terms.count - 1].weight = take()
             } else {
                 piece.append(character)
+                isBlank = isBlank && character.isWhitespace
             }
         }
-        close()
+        terms[terms.count - 1].name = take()
         return terms
     }
 }

@@ -138,13 +138,15 @@ package struct BaseFile: Sendable {
     /// Writes a base: matrices and tunable values under their reference names, shape and card in the metadata.
     /// - Parameters:
     ///   - matrix: values of a frozen tensor by its name.
+    ///   - vector: gammas and affine norms that do nothing are left out, as in published files.
     ///   - type: `.bf16` halves the matrices; vector and class table stay float32.
     package static func write(
         to path: String, _ configuration: DiTConfiguration, card: BaseCard, vector: TunableVector, classes: ClassTable, as type: ElementType,
         matrix: (String) -> [Float]
     ) throws {
+        let layout = TunableLayout(configuration), neutral = TunableVector.neutral(layout)
         let tensors = configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
-            + tunables(TunableLayout(configuration), vector, classes) { $0.kind == .bias }
+            + tunables(layout, vector, classes) { $0.kind == .bias || vector.values[$0.range] != neutral.values[$0.range] }
         let metadata = ["config": try sortedJSON(configuration), "card": try sortedJSON(card), "format": "pt"]
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }

@@ -55,7 +55,7 @@ extension TrainingRun {
         if let earlier { try take(earlier, set, layout, names, into: values) }
         return try TrainingRun(
             settings, set, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), data: data, model: model,
-            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest),
+            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
             processes: processes)
     }
 
@@ -125,9 +125,10 @@ extension TrainingRun {
         let values = values ?? result
         guard let weights = values.weights else { preconditionFailure("only full training makes a base") }
         let convention = objective.convention
-        let card = BaseCard(
+        var card = BaseCard(
             name: name, prediction: convention.prediction.rawValue, path: convention.path.rawValue, timeScale: convention.timeScale,
             classNames: data.classNames, training: facts)
+        if let start = start.card { (card.heads, card.preset, card.latentScale) = (start.heads, start.preset, start.latentScale) }
         let names = Weights.names(configuration)
         let matrices = weights.all
         try BaseFile.write(

@@ -38,7 +38,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
 extension TrainingRun {
     /// What must be equal for a checkpoint to go on in this run.
     private func identity() throws -> [String: String] {
-        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.identity) \(layout.digest)"]
+        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.identity) \(layout.digest) \(model.positionScale) \(model.preset)"]
     }
 
     private var parts: [(name: String, values: TrainableValues)] {
@@ -77,7 +77,7 @@ extension TrainingRun {
         history.gradientNorms = try file.floats("gradient_norms")
         let steps = (file.metadata["held_out_steps"] ?? "").split(separator: ",").compactMap { Int($0) }
         history.heldOut = zip(steps, try file.floats("held_out_errors")).map { TrainingHistory.Look(step: $0, error: $1) }
-        if let heldOut { heldOut.restore(history.heldOut, best: try file.floats("best")) }
+        if let heldOut { heldOut.restore(history.heldOut.filter { pruning?.isDone(afterStep: $0.step) ?? true }, best: try file.floats("best")) }
         if let pruning { pruning.restore(try file.floats("mask")) }
     }
 }

@@ -16,6 +16,9 @@ final class Pruning {
         mask = [Float](repeating: 1, count: base.count)
     }
 
+    /// Whether the share has been reached.
+    func isDone(afterStep step: Int) -> Bool { step >= settings.steps * 9 / 10 }
+
     /// Values that were given back have no gradient.
     func clear(_ gradient: Matrix) {
         gradient.withMutableSpan { gradient in

@@ -31,7 +31,7 @@ package struct TokenCut: Sendable, Hashable {
 
     /// The route of a network; nil where the share is less than one token.
     package func route(_ configuration: DiTConfiguration) -> TokenRoute? {
-        let cut = Int((share * Double(configuration.tokens)).rounded())
+        let cut = min(configuration.tokens - 1, Int((share * Double(configuration.tokens)).rounded()))
         return cut == 0 ? nil : TokenRoute(blocks: blocks, kept: configuration.tokens - cut)
     }
 

@@ -194,7 +194,8 @@ package final class TrainingRun {
         if isFirstProcess { error.fill(try heldOut.measure(averagedModel, average, objective, pool: pool)) }
         processes?.broadcast(error, from: 0)
         history.heldOut.append(TrainingHistory.Look(step: step, error: error[0, 0]))
-        heldOut.note(error[0, 0], step: step, average)
+        // Before all values are given back, an error tells nothing about what will be left.
+        if pruning?.isDone(afterStep: step) ?? true { heldOut.note(error[0, 0], step: step, average) }
     }
 
     /// The network as it is sampled from: over the averaged matrices where these are trained.
@@ -226,13 +227,16 @@ package struct TrainingStart: Sendable {
     let digest: Digest
     let vector: TunableVector
     let earlier: Digest?
+    /// Of the base, where there is one.
+    let card: BaseCard?
 
     /// What runs that share a batch, or a checkpoint, must have in common.
     var identity: String { "\(digest)" + (earlier.map { " from \($0)" } ?? "") }
 
-    package init(digest: Digest, vector: TunableVector, earlier: Digest? = nil) {
+    package init(digest: Digest, vector: TunableVector, earlier: Digest? = nil, card: BaseCard? = nil) {
         self.digest = digest
         self.vector = vector
         self.earlier = earlier
+        self.card = card
     }
 }

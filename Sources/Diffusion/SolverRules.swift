@@ -18,10 +18,11 @@ enum SolverRules {
     }
 
     private static func levels(_ steps: Int) -> [Level] {
-        (1...steps).reversed().map { k in
-            let position = Double(k) * Double(VPSchedule.trainingSteps - 1) / Double(steps)
-            return Level(step: Int(position.rounded(.toNearestOrEven)))
+        let places = (1...steps).reversed().map { k in
+            Int((Double(k) * Double(VPSchedule.trainingSteps - 1) / Double(steps)).rounded(.toNearestOrEven))
         }
+        // A thousand steps over 999 places meet one of them twice; it is visited once.
+        return places.indices.filter { $0 == 0 || places[$0] != places[$0 - 1] }.map { Level(step: places[$0]) }
     }
 
     private static func start(_ level: Level) -> UpdateRule {
@@ -32,7 +33,7 @@ enum SolverRules {
         let levels = levels(steps)
         return levels.indices.map { i in
             var rule = start(levels[i])
-            guard i + 1 < steps else { return rule }  // sigma 0: x = m
+            guard i + 1 < levels.count else { return rule }  // sigma 0: x = m
             let (now, next) = (levels[i], levels[i + 1])
             let h = next.lambda - now.lambda
             let gain = -next.alpha * expm1(-h)
@@ -48,12 +49,12 @@ enum SolverRules {
 
     static func uniPC(_ steps: Int) -> [UpdateRule] {
         let levels = levels(steps)
-        let order = { (i: Int) in min(2, steps - i, i + 1) }
+        let order = { (i: Int) in min(2, levels.count - i, i + 1) }
         return levels.indices.map { i in
             var rule = start(levels[i])
             rule.savesLatent = true
             if i > 0 { rule.correction = correction(levels, i, order: order(i - 1)) }
-            guard i + 1 < steps else { return rule }
+            guard i + 1 < levels.count else { return rule }
             let (now, next) = (levels[i], levels[i + 1])
             let h = next.lambda - now.lambda
             let gain = -next.alpha * expm1(-h)

@@ -37,10 +37,9 @@ package struct DomainClassifier: Sendable {
     }
 
     /// - Parameters:
-    ///   - domain: where the images ought to belong.
+    ///   - wanted: position of the domain where the images ought to belong.
     ///   - classes: the class that each was asked for; nil leaves classes out of the count.
-    package func agreement(_ features: Matrix, domain: String, classes: [String]?, bootstrap: Bootstrap) -> DomainAgreement? {
-        guard let wanted = domains.firstIndex(where: { $0.name == domain }) else { return nil }
+    package func agreement(_ features: Matrix, domain wanted: Int, classes: [String]?, bootstrap: Bootstrap) -> DomainAgreement {
         let found = predictions(features)
         let rightDomain = found.map { $0.domain == wanted ? 1.0 : 0 }
         let rightClass = classes.map { classes in

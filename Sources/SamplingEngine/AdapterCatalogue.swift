@@ -20,6 +20,7 @@ package final class AdapterCatalogue: Sendable {
     private let values: BaseValues
     private let composing: ComposingBase
     private let budget: Int
+    private let vectorLimit: Int
     private let state = Mutex(State())
 
     private struct State {
@@ -38,11 +39,14 @@ package final class AdapterCatalogue: Sendable {
         var lastUse: UInt64
     }
 
-    /// - Parameter budget: bytes of vectors and class tables that stay resident; the longest unused go first.
-    package init(_ store: AdapterStore, base: BaseFile, budget: Int = 1 << 30) throws {
+    /// - Parameters:
+    ///   - budget: bytes of vectors and class tables that stay resident; the longest unused go first.
+    ///   - vectorLimit: most vectors of one recipe, so that none is composed for a request that will be refused.
+    package init(_ store: AdapterStore, base: BaseFile, budget: Int = 1 << 30, vectorLimit: Int = .max) throws {
         self.store = store
         self.base = base
         self.budget = budget
+        self.vectorLimit = vectorLimit
         values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
         composing = ComposingBase(base)
     }
@@ -77,11 +81,18 @@ package final class AdapterCatalogue: Sendable {
             return BoundRecipe(binding, null: composing.classes.row(composing.classes.nullClass))
         }
         var load = Duration.zero
-        let canonical = try CanonicalRecipe(recipe.scaled(by: strength), over: composing) { reference in
-            let (binding, manifest) = try held(reference)
-            load += binding.load
-            return try Ingredient(binding.adapter, manifest: manifest)
+        func canonical(_ recipe: Recipe) throws -> CanonicalRecipe {
+            try CanonicalRecipe(recipe, over: composing) { reference in
+                let (binding, manifest) = try held(reference)
+                load += binding.load
+                return try Ingredient(binding.adapter, manifest: manifest)
+            }
         }
+        // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
+        let asked = try canonical(recipe)
+        let vectors = Set(asked.stages.flatMap { $0.parts.map(\.sum.digest) }).count
+        guard vectors <= vectorLimit else { throw Refusal.tooManyAdapters(count: vectors, limit: vectorLimit) }
+        let canonical = strength == 1 ? asked : try canonical(recipe.scaled(by: strength))
         var compose = Duration.zero
         let stages = try canonical.stages.map { stage in
             BoundRecipe.Stage(
@@ -91,7 +102,7 @@ package final class AdapterCatalogue: Sendable {
                 })
         }
         return BoundRecipe(
-            canonical, stages, labelsFrom: labelsFrom, load: load, compose: compose, null: composing.classes.row(composing.classes.nullClass))
+            asked, run: canonical, stages, labelsFrom: labelsFrom, load: load, compose: compose, null: composing.classes.row(composing.classes.nullClass))
     }
 
     private func adapter(_ sum: CanonicalSum, labelsFrom: String?, time: inout Duration) throws -> BoundAdapter {

@@ -25,7 +25,7 @@ package struct BoundRecipe: Sendable {
         package let start: Double
     }
 
-    /// The canonical text: a recipe of full digests.
+    /// The canonical text: a recipe of full digests, without the strength that it runs at.
     package let text: String
     /// As a person reads it, without digests.
     package let label: String
@@ -52,7 +52,10 @@ package struct BoundRecipe: Sendable {
         nullRow = null
     }
 
-    init(_ recipe: CanonicalRecipe, _ stages: [Stage], labelsFrom: String?, load: Duration, compose: Duration, null: ArraySlice<Float>) {
+    /// - Parameters:
+    ///   - recipe: as it was asked for.
+    ///   - run: the same at its strength.
+    init(_ recipe: CanonicalRecipe, run: CanonicalRecipe, _ stages: [Stage], labelsFrom: String?, load: Duration, compose: Duration, null: ArraySlice<Float>) {
         text = recipe.text
         label = recipe.label
         self.stages = stages
@@ -64,7 +67,7 @@ package struct BoundRecipe: Sendable {
             }
         }
         let isOne = stages.count == 1 && stages[0].parts.count == 1
-        digest = isOne ? stages[0].parts[0].adapter.digest : Digest(of: Data("\(recipe.text) \(labelsFrom ?? "")".utf8))
+        digest = isOne ? stages[0].parts[0].adapter.digest : Digest(of: Data("\(run.text) \(labelsFrom ?? "")".utf8))
         self.load = load
         self.compose = compose
         nullRow = null

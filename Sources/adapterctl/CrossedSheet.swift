@@ -9,7 +9,7 @@ extension Sheet {
         guard !pairs.isEmpty else { throw Failure.usage("--cross needs two domains or more") }
         let same = Dictionary(grouping: domains) { (try? catalogue.bind(Recipe($0)).digest.description) ?? $0 }.values.first { $0.count > 1 }
         if let same { throw Failure.usage("\(same.map { "'\($0)'" }.joined(separator: " and ")) are one adapter: --cross takes each once") }
-        let engine = try codec.engine(catalogue.base, catalogue.store)
+        let engine = try codec.engine(catalogue.base, catalogue.store, options: .unbounded(at: precision.chosen()))
         let sampler = try sampling.chosen(engine.convention), guidance = try sampling.imageGuidance()
         let classes = try Dictionary(uniqueKeysWithValues: domains.map { ($0, try catalogue.bind(Recipe($0)).classNames.first ?? "null") })
         var orders: [ImageOrder] = []

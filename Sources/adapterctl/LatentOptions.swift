@@ -43,9 +43,5 @@ struct LatentOptions: ParsableArguments {
         return data.seen(through: latents)
     }
 
-    private var folder: String {
-        if let latentCache { return latentCache }
-        let caches = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 }
-        return (caches ?? NSHomeDirectory() + "/.cache") + "/difffit/latents"
-    }
+    private var folder: String { latentCache ?? UserFolders.cache() + "/latents" }
 }

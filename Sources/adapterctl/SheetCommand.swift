@@ -40,6 +40,7 @@ struct Sheet: AsyncParsableCommand {
         guard (1...64).contains(perClass), (1...64).contains(enlarge), (1...64).contains(classes) else {
             throw Failure.usage("--per-class, --classes and --enlarge are between 1 and 64")
         }
+        guard sampling.cache == "exact" else { throw Failure.usage("--cache is for sample and eval; a sheet is made of every step") }
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)

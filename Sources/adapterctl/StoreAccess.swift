@@ -15,8 +15,7 @@ struct StoreLocation: ParsableArguments {
         if let folder { return folder }
         let environment = ProcessInfo.processInfo.environment
         if let path = environment["DIFFFIT_STORE"], !path.isEmpty { return path }
-        let data = environment["XDG_DATA_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.local/share"
-        return data + "/difffit"
+        return UserFolders.store(environment)
     }
 
     func open() throws -> AdapterStore { try AdapterStore.open(at: path, options: Self.options) }

@@ -19,12 +19,14 @@ struct Train: ParsableCommand {
     @Option(help: "A file of jobs in place of names: a JSON object a line, {\"name\", \"data\", \"output\"} and, where they differ, \"steps\", \"seed\", \"learning_rate\", \"method\".") var jobs: String?
     @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1000
     @OptionGroup var method: MethodOptions
+    @OptionGroup var scope: ScopeOptions
     @Option(help: "The base in the store.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write; {} stands for the name.") var file: String?
     @Option(help: "Go on from an adapter, a name in the store or a file, in place of the base's own values.") var from: String?
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under its name.") var add = false
+    @Flag(help: "With --add: let a name that stands for other content stand for the result from now on.") var replace = false
     @OptionGroup var latents: LatentOptions
     @OptionGroup var settings: TrainingOptions
     @OptionGroup var location: StoreLocation
@@ -41,7 +43,7 @@ struct Train: ParsableCommand {
         let processes = try ProcessGroup.joined()
         let jobs = try TrainingJob.list(self)
         let base = try baseFile.map { try BaseFile(path: $0) } ?? location.open().baseFile(base)
-        let model = try method.model(over: base)
+        let model = try scope.model(over: base)
         let pool = ComputePool()
         let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
         if processes?.rank ?? 0 == 0 {
@@ -62,12 +64,16 @@ struct Train: ParsableCommand {
         var data = try latents.loadData(
             job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
             seed: job.seed ?? settings.seed, mirrored: settings.flip, pool: pool)
-        data = try method.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
+        data = try scope.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
+        if set.method == .full { try checkFull(model) }
+        if add, !replace, let known = try location.open().list().first(where: { $0.name == job.name }) {
+            throw StoreError.nameTaken(name: job.name, digest: known.digest)
+        }
         var wanted = try settings.settings(learningRate: job.learningRate ?? 5e-3)
         wanted.steps = job.steps ?? wanted.steps
         wanted.seed = job.seed ?? wanted.seed
-        let lowRank = try method.searched(uniform, wanted, base: base, model: model, data: data, pool: pool)
+        let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
             wanted, set, lowRank: lowRank, base: base, model: model, data: data, startingAt: from.map { try adapter($0, of: base) { try location.open() }.adapter },
             pool: pool, processes: processes)
@@ -83,7 +89,7 @@ struct Train: ParsableCommand {
             adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
             try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
             if add, path == job.output {
-                _ = try location.open().add(&adapter, as: job.name, over: base, replace: true)
+                _ = try location.open().add(&adapter, as: job.name, over: base, replace: replace)
             }
             return adapter.digest
         }
@@ -93,6 +99,13 @@ struct Train: ParsableCommand {
         return Result(
             name: job.name, file: job.output, digest: digest.description, folder: folder,
             trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError)
+    }
+
+    /// What a base cannot hold, and what its matrices cannot go through.
+    private func checkFull(_ model: DiT) throws {
+        guard !add else { throw Failure.usage("--add is for adapters; the result of --method full is a base: adapterctl base import takes it") }
+        guard model.positionScale == 1 else { throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are") }
+        guard settings.precision == Precision.f32.rawValue else { throw Failure.usage("--method full trains its matrices in f32; --precision is for frozen ones") }
     }
 
     private var jobsAreMany: Bool { jobs != nil || names.count > 1 }
@@ -120,7 +133,13 @@ struct TrainingJob: Decodable {
 
     /// The jobs of a command line: its names, or the lines of its file.
     static func list(_ command: Train) throws -> [TrainingJob] {
+        if command.jobs != nil, !command.names.isEmpty || command.data != nil || command.file != nil {
+            throw Failure.usage("--jobs says of each job its name, data and output: give no names, --data or -o beside it")
+        }
         let jobs = try command.jobs.map(read) ?? named(command)
+        if jobs.count > 1, let folder = command.settings.runFolder, !folder.contains("{}") {
+            throw Failure.usage("--run-folder needs {} in the place of the name, where there are \(jobs.count) jobs")
+        }
         for job in jobs {
             _ = try AdapterName(job.name)
             guard job.steps ?? 1 > 0 else { throw Failure.usage("job '\(job.name)': steps are above 0") }
@@ -136,11 +155,8 @@ struct TrainingJob: Decodable {
     private static func named(_ command: Train) throws -> [TrainingJob] {
         guard let first = command.names.first else { throw Failure.usage("give the name of the domain, or --jobs FILE") }
         guard let data = command.data, let output = command.file else { throw Failure.usage("give --data and -o for '\(first)'") }
-        if command.names.count > 1 {
-            let templates = [("-o", output)] + (command.settings.runFolder.map { [("--run-folder", $0)] } ?? [])
-            for (option, text) in templates where !text.contains("{}") {
-                throw Failure.usage("\(option) needs {} in the place of the name, where there are \(command.names.count) names")
-            }
+        guard command.names.count == 1 || output.contains("{}") else {
+            throw Failure.usage("-o needs {} in the place of the name, where there are \(command.names.count) names")
         }
         return command.names.map { TrainingJob(name: $0, data: data.replacing("{}", with: $0), output: output.replacing("{}", with: $0)) }
     }

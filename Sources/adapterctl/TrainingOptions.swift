@@ -32,8 +32,12 @@ struct TrainingOptions: ParsableArguments {
         guard steps > 0, batch > 0, accumulate > 0, checkpointEvery > 0, validateEvery > 0, (samplesEvery ?? 0) >= 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
             throw ValidationError("--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
         }
-        guard batch * accumulate < 1 << 24, steps < 1 << 38 else { throw ValidationError("a step takes fewer than 16777216 images") }
+        guard batch < 1 << 24, accumulate < 1 << 24, batch * accumulate < 1 << 24 else { throw ValidationError("a step takes fewer than 16777216 images") }
+        guard steps < 1 << 38 else { throw ValidationError("--steps is below \(1 << 38)") }
+        guard (0..<1).contains(emaDecay) else { throw ValidationError("--ema-decay is from 0 up to, but not with, 1") }
+        guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
         guard (0..<1).contains(validation), (0..<1).contains(sparsity) else { throw ValidationError("--validation and --sparsity are shares from 0 up to, but not with, 1") }
+        guard earlyStop == nil || sparsity == 0 else { throw ValidationError("--early-stop may end a run before --sparsity is reached: give one of them") }
         guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
     }
 
@@ -70,12 +74,12 @@ struct TrainingOptions: ParsableArguments {
     ) throws {
         if resume, FileManager.default.fileExists(atPath: RunFolder.checkpoint(in: path)) {
             try run.restore(from: RunFolder.checkpoint(in: path))
-            if run.isFirstProcess { note("going on at step \(run.step) of \(steps)") }
+            if run.isFirstProcess { note("going on at step \(run.step) of \(run.settings.steps)") }
         }
         try run.checkProcessesAgree()
         let folder = run.isFirstProcess ? try RunFolder(path, run, configuration: what, environment: environment(run)) : nil
-        let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: seed)
-        let sheetSteps = samplesEvery ?? max(1, steps / 5)
+        let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: run.settings.seed)
+        let sheetSteps = samplesEvery ?? max(1, run.settings.steps / 5)
         Interruption.watch()
         var view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
         while !run.isFinished {

@@ -72,7 +72,7 @@ struct Adapterd: AsyncParsableCommand {
             throw ConfigurationError.notFound(
                 "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels) channels, and the store has no autoencoder for it: give one with --vae")
         }
-        let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes)
+        let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes, vectorLimit: max(1, engineOptions.domains))
         let service = SamplingService(
             engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)

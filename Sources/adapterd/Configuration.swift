@@ -1,4 +1,5 @@
 import AdapterFormat
+import AdapterStore
 import DiTModel
 import Foundation
 import Logging
@@ -24,7 +25,7 @@ struct Configuration {
 
     init(_ flags: Flags, environment: [String: String]) throws(ConfigurationError) {
         var reader = SettingsReader(environment: environment)
-        let store = reader.text("store", flags.store, default: Self.defaultStore(environment)) ?? ""
+        let store = reader.text("store", flags.store, default: UserFolders.store(environment)) ?? ""
         self.store = store
         base = reader.text("base", flags.base, default: nil)
         vae = reader.text("vae", flags.vae, default: nil)
@@ -70,11 +71,6 @@ struct Configuration {
         let width = settings.map(\.flag.count).max() ?? 0
         return settings.map { "\($0.flag.padding(toLength: width, withPad: " ", startingAt: 0))  \($0.value)  (\($0.origin))" }
             .joined(separator: "\n")
-    }
-
-    private static func defaultStore(_ environment: [String: String]) -> String {
-        let data = environment["XDG_DATA_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.local/share"
-        return data + "/difffit"
     }
 
     private static func defaultSocket(_ environment: [String: String], store: String) -> String {

@@ -125,10 +125,9 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         let rest = rows.rows(100..<200)
         #expect(zip(classifier.predictions(rest), 100..<200).allSatisfy { $0 == centre($1) })
         let asked = (100..<200).map { domains[1].classes[centre($0).class] }
-        let agreement = classifier.agreement(rest, domain: "right", classes: asked, bootstrap: Bootstrap())
-        #expect(agreement?.domain.value == 0.5 && agreement?.class?.value == 0.5)
-        #expect(classifier.agreement(rest, domain: "right", classes: nil, bootstrap: Bootstrap())?.class == nil)
-        #expect(classifier.agreement(rest, domain: "middle", classes: nil, bootstrap: Bootstrap()) == nil)
+        let agreement = classifier.agreement(rest, domain: 1, classes: asked, bootstrap: Bootstrap())
+        #expect(agreement.domain.value == 0.5 && agreement.class?.value == 0.5)
+        #expect(classifier.agreement(rest, domain: 1, classes: nil, bootstrap: Bootstrap()).class == nil)
     }
 }
 

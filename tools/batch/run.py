@@ -119,6 +119,8 @@ class Run:
                     return record | {"error": str(error), "status": error.status}
                 if is_stopped():
                     return None
+                # The server closes a connection that is idle for long.
+                connection.close()
                 time.sleep(min(error.retry_after or 1, LONGEST_WAIT))
         item = reply["data"][0]
         png = base64.b64decode(item["b64_json"])
@@ -129,6 +131,8 @@ class Run:
         }
 
     def write_npz(self):
+        if not self.images:
+            return
         indices = [image.index for image in self.images]
         classes = [self.results[index]["class"] for index in indices]
         write_npz(self.folder / "samples.npz", [self.path(index) for index in indices], classes)

@@ -58,8 +58,8 @@ class Replica(Adapterd):
     def open_door(self, certificates: str):
         if self.isolated:
             environment = os.environ | {
-                "DIFFFIT_HOST_BIND": f"{self.address}:8444", "DIFFFIT_CERT": f"{certificates}/node.pem", "DIFFFIT_CA": f"{certificates}/ca.pem",
-                "DIFFFIT_REPLICA": f"unix@{self.socket}"}
+                "PROXY_HOST_BIND": f"{self.address}:8444", "PROXY_CERT": f"{certificates}/node.pem", "PROXY_CA": f"{certificates}/ca.pem",
+                "PROXY_REPLICA": f"unix@{self.socket}"}
             self.door = subprocess.Popen([*self.prefix, "haproxy", "-db", "-f", SERVICE / "host.cfg"], env=environment, stderr=subprocess.DEVNULL)
 
     def address_for_proxy(self, certificates: str) -> str:
@@ -82,14 +82,14 @@ class Proxy:
     def __init__(self, folder: str, replicas: list[Replica], certificates: str):
         text = (SERVICE / "haproxy.cfg").read_text()
         for replica in replicas:
-            text = text.replace(f'"${{DIFFFIT_REPLICA_{replica.name.upper()}}}"', replica.address_for_proxy(certificates))
+            text = text.replace(f'"${{PROXY_REPLICA_{replica.name.upper()}}}"', replica.address_for_proxy(certificates))
         Path(folder, "haproxy.cfg").write_text(text)
         token = subprocess.run(["sha256sum"], input=TOKEN.encode(), capture_output=True, check=True).stdout.split()[0]
         Path(folder, "tokens").write_bytes(token + b"\n")
         self.admin = f"{folder}/proxy.sock"
         environment = os.environ | {
-            "DIFFFIT_BIND": f"127.0.0.1:{PORT}", "DIFFFIT_CERT": f"{certificates}/node.pem", "DIFFFIT_TOKENS": f"{folder}/tokens",
-            "DIFFFIT_ADMIN": f"unix@{self.admin}", "XDG_RUNTIME_DIR": folder}
+            "PROXY_BIND": f"127.0.0.1:{PORT}", "PROXY_CERT": f"{certificates}/node.pem", "PROXY_TOKENS": f"{folder}/tokens",
+            "PROXY_ADMIN": f"unix@{self.admin}", "XDG_RUNTIME_DIR": folder}
         self.process = subprocess.Popen(["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"], env=environment, stderr=subprocess.DEVNULL)
         self.context = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
 

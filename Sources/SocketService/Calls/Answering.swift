@@ -6,7 +6,7 @@ import NIOCore
 extension SamplingService {
     /// Hummingbird's router over the route table.
     func router() -> RouterResponder<CallContext> {
-        let router = Router(context: CallContext.self)
+        let router = Router(context: CallContext.self, options: .autoGenerateHeadEndpoints)
         for route in Route.all {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 let authorization = request.headers[.authorization]
@@ -40,6 +40,8 @@ extension SamplingService {
                 logger.error("unexpected", metadata: ["reason": "\(error)"])
                 response = Response(ServiceError.failed("an unexpected fault; the log has it under \(id)"))
             }
+            // An error's body too stays away from an answer to HEAD.
+            if request.method == .head { response = response.createHeadResponse() }
             response.headers[HTTPField.Name("x-request-id")!] = id
             response.headers[.xContentTypeOptions] = "nosniff"
             logger.info(

@@ -7,6 +7,7 @@ extension SamplingService {
     /// `POST /v1/images/generations`: waits for the pictures, or streams them. Dies with its connection.
     func generate(_ call: Call) async throws(ServiceError) -> Response {
         let order = try await order(call)
+        if order.partialImages > 0, !order.isStreamed { throw .badField(name: "partial_images", reason: "they come in a stream only: give \"stream\": true") }
         let generation = try await submit(order, call)
         call.connection.whenPeerLeaves { [engine] in
             Task { await engine.cancel(generation.ticket.id) }

@@ -10,7 +10,7 @@ extension SamplingService {
         try await jobs.checkRoom()
         let generation = try await submit(order, call)
         let job = try await jobs.start(generation)
-        var response = Response(json: JobReply(job, position: generation.ticket.position, size: job.order.size), status: .accepted)
+        var response = Response(json: JobReply(job, position: generation.ticket.position), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.id)"
         return response
     }
@@ -35,7 +35,7 @@ extension SamplingService {
 
     private func reply(_ job: Job) async -> JobReply {
         let position = job.status == .queued ? await engine.position(of: job.ticket) : nil
-        return JobReply(job, position: position, size: job.order.size)
+        return JobReply(job, position: position)
     }
 }
 

@@ -7,8 +7,25 @@ struct Job: Sendable {
         var hasEnded: Bool { [.completed, .failed, .cancelled].contains(self) }
     }
 
+    /// What stays of the order: its vectors are the engine's, as long as it needs them.
+    struct Summary: Sendable {
+        let model, digest, className, size: String
+        let count, steps: Int
+        let seed: UInt64
+
+        init(_ order: GenerationOrder) {
+            model = order.recipe.label
+            digest = order.recipe.digest.description
+            className = order.className
+            size = order.size
+            count = order.count
+            steps = order.steps
+            seed = order.seed
+        }
+    }
+
     let id: String
-    let order: GenerationOrder
+    let order: Summary
     let ticket: RequestID
     let createdAt: Int
     private(set) var status = Status.queued
@@ -20,7 +37,7 @@ struct Job: Sendable {
 
     init(id: String, order: GenerationOrder, ticket: RequestID, createdAt: Int) {
         self.id = id
-        self.order = order
+        self.order = Summary(order)
         self.ticket = ticket
         self.createdAt = createdAt
     }
@@ -80,13 +97,13 @@ struct JobReply: Encodable, Sendable {
     let error: ErrorReply.Content?
     let result: GenerationReply?
 
-    init(_ job: Job, position: Int?, size: String) {
+    init(_ job: Job, position: Int?) {
         id = job.id
         status = job.status
         createdAt = job.createdAt
         queuePosition = job.status == .queued ? position : nil
-        model = job.order.recipe.label
-        digest = job.order.recipe.digest.description
+        model = job.order.model
+        digest = job.order.digest
         `class` = job.order.className
         n = job.order.count
         seed = job.order.seed
@@ -94,7 +111,7 @@ struct JobReply: Encodable, Sendable {
         steps = job.order.steps
         error = job.error.map { ErrorReply($0).error }
         result = job.account.map {
-            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: size, account: $0, created: job.createdAt)
+            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, account: $0, created: job.createdAt)
         }
     }
 }

@@ -33,6 +33,7 @@ extension ServiceError {
         case StoreError.badName, StoreError.ambiguous, StoreError.incompatible: self = .badReference("\(error)")
         case is AdapterFormatError: self = .badReference("\(error).")
         case is SamplingEngineError: self = .badReference("\(error).")
+        case Refusal.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
         case ComposerError.noLabels: self = .badField(name: "labels_from", reason: "\(error)")
         case is ComposerError: self = .badField(name: "model", reason: "\(error)")
         default: self = .storeUnreadable("\(error)")

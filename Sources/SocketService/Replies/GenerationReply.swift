@@ -53,8 +53,9 @@ struct Account: Encodable, Sendable {
     }
 
     let adapters: [Part]
-    /// The canonical recipe: sent as `model` it makes the same again.
+    /// The canonical recipe: sent as `model`, with the same strength and labels, it makes the same again.
     let recipe: String
+    let labelsFrom: String?
     let strength: Double
     let effectiveDigest: String
     let baseDigest: String
@@ -71,6 +72,7 @@ struct Account: Encodable, Sendable {
     init(_ order: GenerationOrder, _ times: RequestTimes, _ origin: Origin) {
         adapters = order.recipe.shares.map(Part.init)
         recipe = order.recipe.text
+        labelsFrom = order.labelsFrom
         strength = order.strength
         effectiveDigest = order.recipe.digest.description
         baseDigest = origin.baseDigest.description

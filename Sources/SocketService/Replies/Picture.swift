@@ -57,6 +57,7 @@ private struct PictureText: Encodable {
     let adapter: String
     let digest: String
     let recipe: String
+    let labelsFrom: String?
     let strength: Double
     let baseDigest: String
     let `class`: String
@@ -75,6 +76,7 @@ private struct PictureText: Encodable {
         adapter = order.recipe.label
         digest = order.recipe.digest.description
         recipe = order.recipe.text
+        labelsFrom = order.labelsFrom
         strength = order.strength
         baseDigest = origin.baseDigest.description
         `class` = order.className

@@ -10,6 +10,8 @@ package struct GenerationOrder: Sendable {
     package let stages: [ImageOrder.Stage]
     /// The class as it was understood.
     package let className: String
+    /// The adapter whose class names were taken, where one was named.
+    package let labelsFrom: String?
     package let strength: Double
     package let cache: CacheLevel
     /// Which network calls run the blocks; nil runs all.
@@ -54,7 +56,8 @@ package struct GenerationOrder: Sendable {
         user = try body.user.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = body.stream ?? false
         hasMetadata = body.metadata ?? true
-        recipe = try bind(body.recipe(limits), strength, body.labelsFrom)
+        labelsFrom = body.labelsFrom
+        recipe = try bind(body.recipe(limits), strength, labelsFrom)
         size = recipe.grid.map { "\($0.size)x\($0.size)" } ?? offer.size
         if let asked = body.size, asked != "auto", asked != size {
             throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(size); give that or auto")
@@ -136,7 +139,7 @@ extension GenerationBody {
         guard let text = className ?? prompt, !text.isEmpty else {
             throw .missingField(name: "class", wanted: "give a class in 'class' or 'prompt', such as \(names.first ?? "null")")
         }
-        guard text.utf8.count <= limits.recipeBytes else { throw .badField(name: field, reason: "it is longer than \(limits.recipeBytes) bytes") }
+        guard text.utf8.count <= limits.classBytes else { throw .badField(name: field, reason: "it is longer than \(limits.classBytes) bytes") }
         do throws(ComposerError) {
             return try recipe.choosing(class: text, strength: strength)
         } catch {

@@ -9,8 +9,9 @@ package struct RequestLimits: Sendable, Equatable, Encodable {
     /// Bytes of a text field.
     package var textBytes = 512
     package var guidanceScale: Float = 50
-    /// Bytes of a recipe, or of a blend of classes.
     package var recipeBytes = 16 << 10
+    /// Bytes of a blend of classes.
+    package var classBytes = 1 << 10
     package var strength = 10.0
     package var deadlineMs = 3_600_000
     package var connections = 2048

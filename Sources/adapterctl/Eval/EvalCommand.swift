@@ -70,12 +70,12 @@ struct Eval: AsyncParsableCommand {
         var groups: [EvaluatedGroup] = []
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
             let measured = subjects.filter { $0.data == source }
-            let trained = measured.compactMap(\.trained).filter { $0.validationShare != nil }
+            let trained = measured.compactMap(\.training).filter { $0.facts.validationShare != nil }
             let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first) { folder, size in
                 try latents.loadData(
                     folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ComputePool())
             }
-            if trained.contains(where: { $0.seed != trained[0].seed || $0.validationShare != trained[0].validationShare }) {
+            if trained.contains(where: { $0.facts.seed != trained[0].facts.seed || $0.facts.validationShare != trained[0].facts.validationShare }) {
                 note("these were trained on different parts of '\(source)': what the first of them held out, others saw")
             }
             groups.append(try await bench.evaluate(measured, real, settings))

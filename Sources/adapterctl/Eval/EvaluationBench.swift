@@ -92,24 +92,26 @@ struct EvaluationBench {
     /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
     private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
         note("\(real.source): \(counts.reference) real images\(counts.lessons > 0 ? ", and the classifier's" : "")")
-        let reference = cache.measure(real.latents(.reference, counts.reference, pool: pool))
+        let images = real.latents(.reference, counts.reference, pool: pool)
+        guard images.count > 1 else { throw Failure.usage("'\(real.source)' has \(images.count) picture; the Fréchet figure compares with two or more: give --n 0") }
+        let reference = cache.measure(images)
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
-        let classifier = counts.lessons > 0 ? try classifier(with: real) : nil
+        let taught = counts.lessons > 0 ? try classifier(with: real) : nil
         let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
         var figures = FrechetFigure.measure(
             reference: reference, samples: sampled + (second.map { [$0] } ?? []), bootstrap: bootstrap, pool: pool)
         if let second {
             group.floor = figures.removeLast()
             let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
-            group.classifierOnReal = classifier?.agreement(second, domain: real.domain, classes: classes, bootstrap: bootstrap)
+            group.classifierOnReal = taught?.classifier.agreement(second, domain: taught?.domain ?? 0, classes: classes, bootstrap: bootstrap)
         }
         group.referenceImages = reference.rows
         for index in group.subjects.indices {
             for position in group.subjects[index].samples.indices {
                 let sample = group.subjects[index].samples[position]
                 group.subjects[index].samples[position].frechet = figures.removeFirst()
-                group.subjects[index].samples[position].agreement = classifier?.agreement(
-                    sample.features, domain: real.domain, classes: sample.classes, bootstrap: bootstrap)
+                group.subjects[index].samples[position].agreement = taught?.classifier.agreement(
+                    sample.features, domain: taught?.domain ?? 0, classes: sample.classes, bootstrap: bootstrap)
                 if position > 0 {
                     group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
                 }
@@ -118,7 +120,8 @@ struct EvaluationBench {
     }
 
     /// Trained on drawn images of the eight domains, and on the folder's where the real images are one.
-    private func classifier(with real: RealImages) throws -> DomainClassifier {
+    /// - Returns: the position of the real images' domain too; a folder may have a drawn one's name.
+    private func classifier(with real: RealImages) throws -> (classifier: DomainClassifier, domain: Int) {
         let eight = try SyntheticDomain.downstream.map { try RealImages("synthetic:\($0.name)", size: features.imageSize) }
         let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
         var rows: [Matrix] = [], labels: [(domain: Int, class: Int)] = []
@@ -133,6 +136,7 @@ struct EvaluationBench {
             all.rows(next..<(next + part.rows)).copy(from: part)
             next += part.rows
         }
-        return DomainClassifier(domains.map { DomainClassifier.Domain(name: $0.domain, classes: $0.classNames) }, features: all, labels: labels)
+        let classifier = DomainClassifier(domains.map { DomainClassifier.Domain(name: $0.domain, classes: $0.classNames) }, features: all, labels: labels)
+        return (classifier, domains.firstIndex { $0.source == real.source } ?? 0)
     }
 }

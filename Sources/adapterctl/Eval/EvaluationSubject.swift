@@ -15,8 +15,7 @@ struct EvaluationSubject {
     let adapter: BoundAdapter?
     /// The real images it is measured against, as `--data` names them.
     let data: String
-    /// How it was trained, where it says so.
-    let trained: TrainingFacts?
+    private let trained: TrainingFacts?
     private let recipe: BoundRecipe?
     private let catalogue: AdapterCatalogue?
 
@@ -28,6 +27,11 @@ struct EvaluationSubject {
     init(_ reference: String, _ base: BaseFile, _ adapter: BoundAdapter, data: String, trained: TrainingFacts?) {
         (self.reference, self.base, self.data, self.trained, recipe, catalogue) = (reference, base, data, trained, nil, nil)
         (digest, self.adapter) = (adapter.digest, adapter)
+    }
+
+    /// How it was trained, and at which size.
+    var training: RealImages.Training? {
+        trained.map { RealImages.Training(facts: $0, size: adapter?.grid?.size ?? base.configuration.inputSize) }
     }
 
     /// The row of the class table that a class of a domain has; nil where there is none.

@@ -1,4 +1,5 @@
 import AdapterFormat
+import AdapterStore
 import Evaluation
 import Foundation
 import TensorFiles
@@ -44,8 +45,5 @@ struct FeatureCache {
         return found
     }
 
-    private static var folder: String {
-        let cache = ProcessInfo.processInfo.environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory() + "/.cache"
-        return cache + "/difffit/features"
-    }
+    private static let folder = UserFolders.cache() + "/features"
 }

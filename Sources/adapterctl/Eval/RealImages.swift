@@ -27,19 +27,25 @@ struct RealImages {
     /// Side of the square images.
     let size: Int
     private let form: Form
-    private let trained: TrainingFacts?
+    private let trained: Training?
     private let load: FolderLoader
     /// What the shipped adapters' training images were drawn with.
     private static let seed: UInt64 = 1
+
+    /// A run on images of a size, as the network sees them.
+    struct Training {
+        let facts: TrainingFacts
+        let size: Int
+    }
 
     /// The images of a folder as a network of an input size sees them.
     typealias FolderLoader = (_ folder: String, _ size: Int) throws -> TrainingData
 
     /// - Parameters:
     ///   - size: side of what the network sees.
-    ///   - trained: how the first that is measured was trained: the images of a folder that were held out then are so again.
+    ///   - trained: how the first that is measured was: the images of a folder that were held out then are so again.
     init(
-        _ source: String, size: Int, trained: TrainingFacts? = nil,
+        _ source: String, size: Int, trained: Training? = nil,
         load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0) }
     ) throws {
         self.source = source
@@ -51,10 +57,13 @@ struct RealImages {
             (domain, classNames, form) = (drawn.name, drawn.classes, .drawn(drawn))
         } else {
             let folder = try load(source, size)
-            let (training, heldOut) = folder.split(holdingOut: trained?.validationShare ?? 0, seed: trained?.seed ?? 0)
-            let isTheSame = training.count == trained?.images
             (domain, classNames) = (URL(filePath: source).lastPathComponent, folder.classNames)
-            form = .folder(folder, heldOut: isTheSame ? heldOut : nil)
+            var heldOut: TrainingData?
+            if let trained, let share = trained.facts.validationShare {
+                let seen = trained.size == size ? folder : try load(source, trained.size)
+                if seen.digest == trained.facts.dataDigest { heldOut = folder.split(holdingOut: share, seed: trained.facts.seed).heldOut }
+            }
+            form = .folder(folder, heldOut: heldOut)
         }
     }
 
