@@ -10,7 +10,7 @@ package enum ImageFileError: Error, CustomStringConvertible, Equatable {
     /// In the system's own words, which Foundation wraps in an error of its own.
     package static func unwritable(_ path: String, _ error: any Error) -> ImageFileError {
         let own = error as NSError
-        let system = own.userInfo[NSUnderlyingErrorKey] as? NSError ?? own
+        let system = (own.userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? own
         return .notWritable(path: path, reason: system.localizedDescription, code: system.domain == NSPOSIXErrorDomain ? Int32(system.code) : 0)
     }
 

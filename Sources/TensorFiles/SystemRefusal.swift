@@ -18,7 +18,7 @@ package struct SystemRefusal: Sendable, Hashable, CustomStringConvertible {
     /// Foundation wraps the system's error in one of its own.
     package init(_ error: any Error) {
         let own = error as NSError
-        let system = own.userInfo[NSUnderlyingErrorKey] as? NSError ?? own
+        let system = (own.userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? own
         self.init(reason: system.localizedDescription, code: system.domain == NSPOSIXErrorDomain ? Int32(system.code) : 0)
     }
 }

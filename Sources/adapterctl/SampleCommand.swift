@@ -179,15 +179,16 @@ extension Sample {
     /// Row by row one seed, in each the frames from one end to the other. Classes cross over as the values do.
     private func morphImages(_ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ strength: Double) throws -> [ImageOrder] {
         let guidance = try sampling.imageGuidance()
-        let first = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
+        let usual = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
         let classes = className.map { name in
             name.range(of: "..").map { [String(name[..<$0.lowerBound]), String(name[$0.upperBound...])] } ?? [name, name]
         }
-        let (from, to) = try classes.map { ($0[0], $0[1]) } ?? (first(ends.from), first(ends.to))
+        let (from, to) = try classes.map { ($0[0], $0[1]) } ?? (usual(ends.from), usual(ends.to))
+        let (first, last) = try (full(from, ends.from, catalogue, half), full(to, ends.to, catalogue, half))
         let stages = try (0..<frames).map { frame in
             let share = Double(frame) / Double(frames - 1)
             let bound = try catalogue.bind(.between(ends.from, ends.to, share), strength: strength, labelsFrom: labelsFrom)
-            let blend = from == to ? from : "\(1 - share)*\(try full(from, ends.from, catalogue, half))+\(share)*\(try full(to, ends.to, catalogue, half))"
+            let blend = first == last ? first : "\(1 - share)*\(first)+\(share)*\(last)"
             return try bound.choosing(class: blend, strength: strength).stages
         }
         return (0..<n).flatMap { row in

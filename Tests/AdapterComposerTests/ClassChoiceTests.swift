@@ -18,6 +18,13 @@ import Testing
         #expect(throws: ComposerError.self) { try ClassChoice("art/rose", in: plain, domain: "flowers") }
     }
 
+    /// Folders 1 to 11 stand in the order of text; a number is the name that it looks like, and a row only where there is none.
+    @Test(arguments: [("2", 3), ("11", 2), ("0", 0), ("class:2", 2), ("1*2", 3), ("2-1", nil), ("5", nil)] as [(String, Int?)])
+    func aNumberIsANameFirst(_ text: String, _ row: Int?) {
+        let numbered = ClassTable(names: ["1", "10", "11", "2"], values: [Float](repeating: 0, count: 5))
+        #expect((try? ClassChoice(text, in: numbered, domain: "numbers"))?.onlyRow == row)
+    }
+
     @Test func aBlendIsTheSumOfDifferencesFromNull() throws {
         let choice = try choose("0.5*portrait + 0.25*rose-red - birds/oak")
         #expect(choice.rows.map(\.row) == [1, 2, 3] && choice.rows.map(\.weight) == [0.5, -1, 0.25])

@@ -37,6 +37,21 @@ private func tensors(of path: String) throws -> [OutgoingTensor] {
         #expect(try BaseFile(path: path, heads: 4).configuration.inputSize == 8)
     }
 
+    /// Shapes of which no network could be made.
+    @Test func hostileShapesAreRefused() throws {
+        let path = temporary()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func reason(_ tensors: [(String, [Int])]) throws -> String {
+            try SafetensorsWriter.write(tensors.map { OutgoingTensor($0, shape: $1, [Float](repeating: 0, count: $1.reduce(1, *))) }, to: path)
+            return (#expect(throws: AdapterFormatError.self) { try BaseFile(path: path, heads: 1) }).map { "\($0)" } ?? ""
+        }
+        func ends(_ width: Int) -> [(String, [Int])] {
+            [("x_embedder.proj.weight", [width, 4, 2, 2]), (TunableLayout.classTableName, [11, width]), ("final_layer.linear.weight", [16, width])]
+        }
+        #expect(try reason(ends(6) + [("blocks.0.x", [1])]).contains("width 6 is no multiple of 4"))
+        #expect(try reason(ends(8) + [("blocks.-5.x", [1])]).contains("no blocks 0, 1, 2"))
+    }
+
     @Test func missingExtraAndWrongTensorsAreNamed() throws {
         let path = temporary()
         defer { try? FileManager.default.removeItem(atPath: path) }

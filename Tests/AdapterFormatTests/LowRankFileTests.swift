@@ -64,6 +64,18 @@ import Testing
         #expect(throws: AdapterFormatError.self) { try AdapterFile.read(path: folder + "/half", base: base) }
     }
 
+    /// A shape of no values can say any rank.
+    @Test func aForeignRankIsNoLargerThanItsLayer() throws {
+        let names = LowRank.names(of: "blocks.0.attn.qkv")
+        try SafetensorsWriter.write(
+            [
+                OutgoingTensor(names.a, shape: [1 << 60, 0], []), OutgoingTensor(names.b, shape: [192, 1], [Float](repeating: 0, count: 192)),
+                OutgoingTensor(TunableLayout.classTableName, shape: [11, 64], base.classes.values),
+            ], to: folder + "/huge")
+        let thrown = #expect(throws: AdapterFormatError.self) { try AdapterFile.read(path: folder + "/huge", base: base) }
+        #expect(thrown.map { "\($0)".contains("does not fit the base") } == true)
+    }
+
     @Test(arguments: [("blocks.9.attn.qkv", 4), ("blocks.0.attn.qkv", 65), ("final_layer.linear", 2)])
     func ranksThatDoNotFitAreRefused(name: String, rank: Int) throws {
         let adapter = adapter(LowRank(ranks: ["blocks.0.attn.qkv": 4], scale: 1))

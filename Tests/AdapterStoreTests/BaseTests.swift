@@ -25,6 +25,18 @@ struct BaseTests {
         #expect(entry.size == 11 && entry.card == Data("{}".utf8))
     }
 
+    /// A byte that went wrong on the disk leaves the length as it was.
+    @Test func theSameAgainMendsADamagedFile() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        let digest = try store.importBase(from: temporary.folder + "/base", card: Data())
+        let place = URL(filePath: try store.base(digest).path)
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: place.path)
+        try Data(Samples.baseFile.reversed()).write(to: place)
+        #expect(try store.verify { _ in nil }.damaged.count == 1)
+        #expect(try store.importBase(from: temporary.folder + "/base", card: Data()) == digest)
+        #expect(try Data(contentsOf: place) == Samples.baseFile && store.verify { _ in nil }.damaged.isEmpty)
+    }
+
     @Test func aWrongFileLeavesNothing() throws {
         let store = try AdapterStore.create(at: temporary.path)
         #expect(code { try store.importBase(from: temporary.folder + "/base", card: Data(), expected: Samples.adapter(1).digest) } == 6)

@@ -148,6 +148,7 @@ import Testing
         #expect(plain.share == 0.25 && plain.blocks == 1..<3)
         #expect(plain.route(configuration) == TokenRoute(blocks: 1..<3, kept: 12))
         #expect(try TokenCut.read("route:0@[0,L]", configuration)?.route(configuration) == nil)
+        #expect(try TokenCut.read("route:0.9999@[0,L]", configuration)?.route(configuration)?.kept == 1)
         for text in ["", "route", "route:1", "route:-0.1", "route:x", "route:0.3@1,2", "route:0.3@[3,2]", "route:0.3@[0,9]", "route:0.3@[1]", "crop:0.5"] {
             #expect(throws: TrainingError.tokenCut(text, depth: 4)) { try TokenCut.read(text, configuration) }
         }

@@ -71,6 +71,24 @@ import Testing
         #expect(try sync().code == 0)
     }
 
+    /// What does not say its base stops no other, and a base that was rounded takes its source's adapters.
+    @Test func everyBaseFindsItsFiles() throws {
+        defer { program.remove() }
+        try put("foreign.safetensors", adapter(0))
+        #expect(try sync().code == 0)
+        #expect(try program.run("base", "import", Program.golden("dit-pixel")).code == 0)
+        try put("other.safetensors", adapter(1))
+        #expect(try program.run("export", "foreign", "-o", folder + "/stated.safetensors").code == 0)
+        let mixed = try sync()
+        #expect(mixed.code == 3 && mixed.outcomes["other.safetensors"] == "refused" && mixed.outcomes["stated.safetensors"] == "added")
+        #expect(mixed.text.contains("choose one with --base"))
+        #expect(try program.run("sync", folder, "--base", "nobody").code == 4)
+        let rounded = program.folder + "/rounded"
+        #expect(try program.run("init", "--store", rounded).code == 0)
+        #expect(try program.run("base", "import", Program.golden("dit-tiny"), "--precision", "bf16", "--store", rounded).code == 0)
+        #expect(try sync("--store", rounded).outcomes["stated.safetensors"] == "added")
+    }
+
     @Test func aFileThatIsNotWholeIsNeverTaken() throws {
         defer { program.remove() }
         let whole = try adapter(0)

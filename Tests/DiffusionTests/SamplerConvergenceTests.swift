@@ -46,6 +46,13 @@ import Testing
         }
     }
 
+    /// A thousand steps over 999 places meet one of them twice.
+    @Test(arguments: [Sampler.dpmpp2m, .unipc]) func theMostStepsAreFinite(sampler: Sampler) throws {
+        let plan = try SamplingPlan(sampler, steps: 1000, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        #expect(plan.evaluations == 999 && Set(plan.rules.map(\.time)).count == 999)
+        #expect(try error(sampler, steps: 1000, .epsilon) < 1e-3)
+    }
+
     @Test(arguments: [(Sampler.euler, 1.0), (.heun, 2.0), (.multistep, 2.0)], [Prediction.x0, .velocity])
     func linearPathSamplersConvergeAtTheirOrder(sampler: (Sampler, Double), prediction: Prediction) throws {
         let coarse = try error(sampler.0, steps: 20, prediction), fine = try error(sampler.0, steps: 80, prediction)

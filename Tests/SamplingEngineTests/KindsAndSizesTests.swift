@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import DiTModel
@@ -106,5 +107,29 @@ import Testing
         small.given = GivenNoise(start: [Float](repeating: 0, count: 768))
         let request = SamplingRequest(client: "x", images: [small], sampler: .ddim, steps: 2)
         await #expect(throws: Refusal.wrongNoise(values: 768, wanted: 3072)) { try await engine.submit(request) }
+        let image = [Float](repeating: 0, count: 3072)
+        small.given = GivenNoise(start: image, steps: [image])
+        let short = SamplingRequest(client: "x", images: [small], sampler: .ddpm, steps: 2)
+        await #expect(throws: Refusal.tooLittleNoise(calls: 1, wanted: 2)) { try await engine.submit(short) }
+    }
+
+    /// What a recipe says of itself, asked for at the same strength, makes the same again.
+    @Test func theTextIsTheRecipeThatWasAskedFor() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let half = try catalogue.bind(Recipe("plain"), strength: 0.5)
+        #expect(half.label == "plain" && half.shares.map(\.weight) == [1])
+        let again = try catalogue.bind(Recipe(half.text), strength: 0.5)
+        #expect(again.digest == half.digest && again.text == half.text)
+        #expect(try catalogue.bind(Recipe("0.5*plain")).digest == half.digest)
+        #expect(try catalogue.bind(Recipe("plain")).digest != half.digest)
+    }
+
+    @Test func aRecipeOfTooManyVectorsIsRefusedBeforeOneIsMade() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let small = try AdapterCatalogue(store, base: base, vectorLimit: 2)
+        #expect(try small.bind(Recipe("plain>0.5>0.5*plain>0.7>plain")).stages.count == 3)
+        let resident = small.residentBytes
+        #expect(throws: Refusal.tooManyAdapters(count: 3, limit: 2)) { try small.bind(Recipe("0.1*plain>0.5>0.2*plain>0.7>0.3*plain")) }
+        #expect(small.residentBytes == resident)
     }
 }

@@ -56,6 +56,9 @@ import Testing
         let slurm = ["SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"]
         #expect(try generate("shard-3", environment: slurm) == 0)
         #expect(try run("merge", folder + "/shard-1", folder + "/shard-2", folder + "/shard-3", "-o", folder + "/union", "--npz") == 0)
+        // A task beside the count, as an array with gaps has, makes nobody's images; a shard may have none.
+        #expect(try generate("gap", environment: slurm.merging(["SLURM_ARRAY_TASK_ID": "5"]) { $1 }) == 2)
+        #expect(try generate("empty", "--shard", "10/10", "--npz") == 0)
         let whole = try bytes("whole")
         #expect(whole.count == 10 && Set(whole.values).count == 10)
         #expect(try bytes("union") == whole)

@@ -160,10 +160,14 @@ import Testing
                 (#""adapters":[{"name":"../x"}]"#, "invalid_value", "no adapter"), (#""model":"flowers","labels_from":"birds""#, "invalid_value", "flowers"),
                 (#""model":"flowers","strength":11"#, "invalid_value", "strength"), (#""model":"flowers","guidance_interval":[1,0]"#, "invalid_value", "lower first"),
                 (#""model":"flowers","guidance":"dogma""#, "invalid_value", "cfg, domain, none"),
+                (#""model":"flowers","partial_images":2"#, "invalid_value", "stream"),
+                (#""model":"\#((0..<40).map { "\(Double($0 + 1) / 100)*flowers>\(Double($0 + 1) / 50)" }.joined(separator: ">"))>flowers""#, "invalid_value", "are held at a time"),
             ] {
                 let reply = try server.generate(#"{\#(body),"class":"rose","steps":2}"#)
                 #expect(reply.code == code && reply.text.contains(words), "\(body): \(reply.text)")
             }
+            let long = try server.generate(#"{"model":"flowers","class":"\#(String(repeating: "a", count: 2000))","steps":2}"#)
+            #expect(long.code == "invalid_value" && long.text.contains("longer than 1024"))
             #expect(try server.generate(#"{"model":"flowers+birds","class":"ouwl","steps":2}"#).code == "class_not_found")
         }
     }

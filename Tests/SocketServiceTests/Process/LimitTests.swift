@@ -94,6 +94,19 @@ import Testing
         }
     }
 
+    /// What a watchman asks: a status without a body, after which the connection goes on.
+    @Test func headIsGetWithoutABody() throws {
+        try onShared { server in
+            let connection = try server.connect()
+            for (path, status) in [("/healthz", 200), ("/nothing", 404), ("/healthz", 200)] {
+                connection.send(Server.message("HEAD", path))
+                #expect(try connection.head().status == status)
+                connection.send(Server.message("GET", path))
+                #expect(try connection.response().status == status, "\(path)")
+            }
+        }
+    }
+
     @Test func aStreamHasEveryEventInOrder() throws {
         try onShared { server in
             let stream = try server.generate(
