@@ -47,6 +47,7 @@ enum Failure: Error, CustomStringConvertible {
         case TrainingError.otherSet: 7
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2
+        case SamplingEngineError.noCacheProfile: 4
         case is SamplingEngineError, is LatentCodecError: 7
         case EvaluationError.reportForm, EvaluationError.tooLarge: 2
         case is RecipeError: 2
@@ -94,6 +95,17 @@ enum Failure: Error, CustomStringConvertible {
             is RecipeError, is ComposerError:
             exitCode(error)
         default: nil
+        }
+    }
+}
+
+/// Refuses an output whose folder is not there, before the work and not after it.
+func checkFolders(of files: [String]) throws {
+    for file in files {
+        let folder = URL(filePath: file).deletingLastPathComponent().path
+        // The slash asks for a folder.
+        guard FileManager.default.fileExists(atPath: folder + "/") else {
+            throw Failure.notFound("there is no folder '\(folder)' to write '\(file)' into")
         }
     }
 }

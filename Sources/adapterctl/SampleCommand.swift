@@ -58,6 +58,7 @@ struct Sample: AsyncParsableCommand {
         guard file != nil || latents != nil || trajectory != nil else {
             throw Failure.usage("give --output for a picture, --latents for the latents, --trajectory for all of them on the way, or several")
         }
+        try checkFolders(of: [file, latents, trajectory].compactMap { $0 })
         let ends = try morphEnds()
         if let socket { return try await run(through: ServerSocket(path: socket)) }
         let whole = try ends.map { Recipe.between($0.from, $0.to, 0.5) } ?? oneRecipe()

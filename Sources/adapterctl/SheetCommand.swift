@@ -41,6 +41,7 @@ struct Sheet: AsyncParsableCommand {
             throw Failure.usage("--per-class, --classes and --enlarge are between 1 and 64")
         }
         guard sampling.cache == "exact" else { throw Failure.usage("--cache is for sample and eval; a sheet is made of every step") }
+        try checkFolders(of: [file])
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)

@@ -58,6 +58,7 @@ struct Eval: AsyncParsableCommand {
     func run() async throws {
         try counts.check()
         for path in report { _ = try ReportPage.Form(ofFile: path) }
+        try checkFolders(of: report + [npz, npzReference].compactMap { $0 })
         let (frozen, subjects) = try subjects()
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
         try checkLatents(of: frozen, subjects)
