@@ -94,13 +94,6 @@ bool od_describe(od_description *out, int rank, const dnnl_dim_t *sides, dnnl_da
 void od_forget_description(od_description *description) { (void)description; }
 #endif
 
-dnnl_primitive_attr_t od_attributes(void) {
-  dnnl_primitive_attr_t attributes = NULL;
-  if (!od_check(dnnl_primitive_attr_create(&attributes), "attributes")) return NULL;
-  dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
-  return attributes;
-}
-
 dnnl_status_t od_add_to_output(dnnl_primitive_attr_t attributes) {
   dnnl_post_ops_t after;
   dnnl_status_t status = dnnl_post_ops_create(&after);
@@ -171,14 +164,21 @@ static thread_state *this_thread(void) {
   return state;
 }
 
+dnnl_primitive_attr_t od_attributes(void) {
+  dnnl_primitive_attr_t attributes = NULL;
+  // The number of threads is fixed when a primitive is described, which is what attributes are for.
+  if (!this_thread() || !od_check(dnnl_primitive_attr_create(&attributes), "attributes")) return NULL;
+  dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
+  return attributes;
+}
+
 static _Atomic unsigned next_number;
 
 bool od_executable_create(od_executable *out, dnnl_primitive_desc_t descriptor, const char *what) {
   out->descriptor = descriptor;
   out->count = 0;
   out->primitive = NULL;
-  // The number of threads is fixed when a primitive is made.
-  if (!this_thread() || !od_check(dnnl_primitive_create(&out->primitive, descriptor), what) ) {
+  if (!od_check(dnnl_primitive_create(&out->primitive, descriptor), what)) {
     if (out->primitive) dnnl_primitive_destroy(out->primitive);
     dnnl_primitive_desc_destroy(descriptor);
     return false;

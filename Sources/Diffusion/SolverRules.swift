@@ -18,9 +18,9 @@ enum SolverRules {
     }
 
     private static func levels(_ steps: Int) -> [Level] {
-        let places = (1...steps).reversed().map { k in
-            Int((Double(k) * Double(VPSchedule.trainingSteps - 1) / Double(steps)).rounded(.toNearestOrEven))
-        }
+        // As numpy's linspace rounds: the stride first, and the end as it is.
+        let last = Double(VPSchedule.trainingSteps - 1), stride = last / Double(steps)
+        let places = (1...steps).reversed().map { k in Int((k == steps ? last : Double(k) * stride).rounded(.toNearestOrEven)) }
         // A thousand steps over 999 places meet one of them twice; it is visited once.
         return places.indices.filter { $0 == 0 || places[$0] != places[$0 - 1] }.map { Level(step: places[$0]) }
     }

@@ -3,7 +3,7 @@ import ImageFiles
 
 /// How near two settings' images of equal seeds are: peak signal-to-noise ratio over all bytes of a pair, in decibels.
 package struct PairedPSNR: Sendable, Hashable, Codable {
-    /// Over all pairs; nil where the middle pair is equal, whose ratio is infinite.
+    /// Over all pairs; nil where a middle pair is equal, whose ratio is infinite.
     package let median: Double?
     /// Over the pairs that differ, and the worst of them; nil where none does.
     package let mean, least: Double?
@@ -19,7 +19,7 @@ package struct PairedPSNR: Sendable, Hashable, Codable {
         identical = images.count - ratios.count
         least = ratios.first
         // Equal pairs stand behind all others.
-        median = images.count / 2 < ratios.count ? ratios[images.count / 2] : nil
+        median = images.count / 2 < ratios.count ? (ratios[(images.count - 1) / 2] + ratios[images.count / 2]) / 2 : nil
         mean = ratios.isEmpty ? nil : ratios.reduce(0, +) / Double(ratios.count)
     }
 

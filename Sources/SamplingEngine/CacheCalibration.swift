@@ -51,7 +51,7 @@ package struct CacheCalibration {
         for (tolerance, runs) in schedules where runs != measured.last?.runs && runs.contains(false) {
             let cached = try await sample(runs, engine)
             let psnrs = zip(exact, cached).map { peakSignalToNoise($0, $1, isPixels: engine.isPixelSpace) }.sorted()
-            measured.append(Measured(tolerance: tolerance, runs: runs, psnr: psnrs[psnrs.count / 2]))
+            measured.append(Measured(tolerance: tolerance, runs: runs, psnr: (psnrs[(psnrs.count - 1) / 2] + psnrs[psnrs.count / 2]) / 2))
         }
         return measured
     }
@@ -110,7 +110,7 @@ package struct CacheCalibration {
             }
             for image in 0..<images {
                 Guidance.apply(
-                    scale: guidanceScale, guided: 3 * c.inputSize * c.inputSize, conditional: out.row(image), unconditional: out.row(images + image))
+                    scale: guidanceScale, guided: Preset(base.card).guidedChannels(of: c.inChannels) * c.inputSize * c.inputSize, conditional: out.row(image), unconditional: out.row(images + image))
                 states[image].advance(out.row(image))
             }
         }

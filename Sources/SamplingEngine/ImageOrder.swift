@@ -70,7 +70,10 @@ package struct ImageGuidance: Sendable, Hashable {
         self.interval = interval
     }
 
-    func acts(at noiseLevel: Double) -> Bool { kind != .none && scale != 1 && interval.contains(noiseLevel) }
+    /// The ends belong to it, in whatever way a step's level was rounded.
+    func acts(at noiseLevel: Double) -> Bool {
+        kind != .none && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
+    }
 }
 
 /// One image to make.

@@ -46,6 +46,12 @@ import Testing
         }
     }
 
+    /// numpy's linspace multiplies by a stride that is rounded already: 15 of 30 is 499.49..., not 499.5.
+    @Test func theVisitedStepsAreNumpys() throws {
+        let plan = try SamplingPlan(.dpmpp2m, steps: 30, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        #expect(plan.rules.map(\.time).prefix(2) == [999, 966] && plan.rules[15].time == 499 && plan.rules.last?.time == 33)
+    }
+
     /// A thousand steps over 999 places meet one of them twice.
     @Test(arguments: [Sampler.dpmpp2m, .unipc]) func theMostStepsAreFinite(sampler: Sampler) throws {
         let plan = try SamplingPlan(sampler, steps: 1000, DiffusionConvention(path: .linearVP, prediction: .epsilon))

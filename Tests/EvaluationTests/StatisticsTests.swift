@@ -140,5 +140,8 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         let all = PairedPSNR([black, grey, black], against: [grey, grey, black])
         #expect(all.identical == 2 && all.pairs == 3 && all.median == nil && all.mean == decibels && all.least == decibels)
         #expect(PairedPSNR([black, black, black], against: [grey, grey, black]).median == decibels)
+        let white = RGBImage(width: 2, height: 2, filledWith: (255, 255, 255))
+        #expect(PairedPSNR([black, black], against: [grey, white]).median == decibels / 2)
+        #expect(PairedPSNR([black, black], against: [grey, black]).median == nil)
     }
 }

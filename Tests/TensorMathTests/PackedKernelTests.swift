@@ -53,6 +53,48 @@ import Testing
         #expect(step[0] * Float(Int32(bytes[5]) - zero[0]) == 0)
     }
 
+    /// What is no number shows in the step, and so in everything that is made of the row.
+    @Test func aRowThatIsNotFiniteShows() async {
+        await #expect(processExitsWith: .success) {
+            for level in [CK_SCALAR, CK_AVX2, CK_AVX512, CK_AVX512_BF16] where ck_set_level(level) == level {
+                for (value, at) in [(Float.nan, 0), (.infinity, 17), (-.infinity, 40), (.nan, 40)] {
+                    var x = noise(1, 41), halves = [UInt16](repeating: 0, count: 41), line = x
+                    x[at] = value
+                    ck_round_bf16(&halves, x, 41)
+                    var bytes = [UInt8](repeating: 9, count: 41), step: Float = 9, zero: Int32 = 9
+                    ck_quantise_rows(&bytes, &step, &zero, halves, 1, 41, &line)
+                    #expect(step.isNaN)
+                    var weights = [Int8](repeating: 9, count: 41), column: Float = 9, sum: Int32 = 9
+                    ck_quantise_weights(&weights, &column, &sum, x, 1, 41)
+                    #expect(column.isNaN)
+                }
+            }
+        }
+    }
+
+    /// A query that is no number has no answer; its neighbours have theirs.
+    @Test func attentionPassesOnWhatIsNoNumber() async {
+        await #expect(processExitsWith: .success) {
+            let (tokens, head) = (5, 16)
+            for level in [CK_SCALAR, CK_AVX2, CK_AVX512, CK_AVX512_BF16] where ck_set_level(level) == level {
+                var halves = [UInt16](repeating: 0, count: 3 * tokens * head), out = [UInt16](repeating: 0, count: tokens * head)
+                var x = noise(1, halves.count)
+                x[2 * 3 * head + 3] = .nan
+                ck_round_bf16(&halves, x, x.count)
+                let scratch = UnsafeMutableRawPointer.allocate(byteCount: ck_attention_scratch(tokens, head), alignment: 64)
+                defer { scratch.deallocate() }
+                halves.withUnsafeBufferPointer { qkv in
+                    let q = qkv.baseAddress!
+                    ck_attention_bf16(&out, head, q, q + head, q + 2 * head, 3 * head, tokens, head, 0.25, scratch)
+                }
+                let values = out.map { Float(bitPattern: UInt32($0) << 16) }
+                for token in 0..<tokens {
+                    #expect(values[(token * head)..<((token + 1) * head)].allSatisfy { $0.isNaN == (token == 2) }, "token \(token) at level \(level.rawValue)")
+                }
+            }
+        }
+    }
+
     @Test func aRowOfZerosStaysOne() {
         var bytes = [UInt8](repeating: 9, count: 8), step: Float = 9, zero: Int32 = 9, line = [Float](repeating: 0, count: 8)
         ck_quantise_rows(&bytes, &step, &zero, [UInt16](repeating: 0, count: 8), 1, 8, &line)
