@@ -3,19 +3,36 @@ import Foundation
 
 /// One checked thing in the store.
 package struct VerifyEntry: Sendable, Hashable {
-    package enum Subject: Sendable, Hashable {
+    package enum Subject: Sendable, Hashable, CustomStringConvertible {
         case name(String)
         case adapter(Digest)
         case base(Digest)
         /// Something in a table with a key that cannot be read.
         case table(String)
+
+        package var description: String {
+            switch self {
+            case .name(let name): "name \(name)"
+            case .adapter(let digest): "adapter \(digest)"
+            case .base(let digest): "base \(digest)"
+            case .table(let name): "table \(name)"
+            }
+        }
     }
 
-    package enum Finding: Sendable, Equatable, Hashable {
+    package enum Finding: Sendable, Equatable, Hashable, CustomStringConvertible {
         case sound
         /// Checked as far as possible without its base's values.
         case partlyChecked(String)
         case damaged(String)
+
+        package var description: String {
+            switch self {
+            case .sound: "sound"
+            case .partlyChecked(let what): "partly checked: \(what)"
+            case .damaged(let what): "damaged: \(what)"
+            }
+        }
     }
 
     package let subject: Subject

@@ -102,12 +102,10 @@ package final class AdapterStore: Sendable {
     static func makeFolder(_ path: String) throws(StoreError) {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch let error as CocoaError where error.code == .fileWriteNoPermission {
-            throw .permission(path: path)
-        } catch let error as CocoaError where error.code == .fileWriteOutOfSpace {
-            throw .diskFull(path: path)
         } catch {
-            throw .system(path: path, reason: String(describing: error))
+            let system = ((error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? error as NSError
+            guard system.domain == NSPOSIXErrorDomain else { throw .system(path: path, reason: system.localizedDescription) }
+            throw .of(code: Int32(system.code), path: path)
         }
     }
 

@@ -4,12 +4,13 @@ import TensorFiles
 /// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and
 /// images need are written. TensorBoard finds it in its folder by its name and reads it while it grows.
 package struct EventFile {
+    private let path: String
     private let handle: FileHandle
 
     /// A new file in the folder; a run that goes on gets a further one, and TensorBoard shows them as one run.
     package init(folder: String, now: Date = Date()) throws {
         let host = ProcessInfo.processInfo.hostName
-        let path = "\(folder)/events.out.tfevents.\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
+        path = "\(folder)/events.out.tfevents.\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
         do {
             try Data().write(to: URL(filePath: path))
             handle = try FileHandle(forWritingTo: URL(filePath: path))
@@ -49,7 +50,9 @@ package struct EventFile {
         return event.data
     }
 
-    private func write(_ event: Data) throws { try handle.write(contentsOf: Self.record(event)) }
+    private func write(_ event: Data) throws {
+        do { try handle.write(contentsOf: Self.record(event)) } catch { throw TrainingError.unwritable(path, reason: SystemRefusal(error)) }
+    }
 
     /// TFRecord: length u64, its masked CRC, the data, their masked CRC, all little-endian.
     package static func record(_ data: Data) -> Data {

@@ -124,12 +124,12 @@ package final class AdapterCatalogue: Sendable {
     package func cache(_ level: CacheLevel, for recipe: BoundRecipe, sampler: Sampler, steps: Int) throws -> [Bool]? {
         if level == .exact { return nil }
         guard let adapter = recipe.adapter, let entry = try? store.lookup(adapter.digest.description) else {
-            throw SamplingEngineError.noCacheProfile(recipe: recipe.label, level: level, sampler: sampler, steps: steps, has: [])
+            throw SamplingEngineError.noCacheProfile(recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: [])
         }
         let profiles = (try? JSONDecoder().decode(AdapterManifest.self, from: entry.manifest))?.cacheProfiles ?? []
         if let found = profiles.first(where: { $0.level == level.rawValue && $0.sampler == sampler.rawValue && $0.steps == steps }) { return found.runs }
         throw SamplingEngineError.noCacheProfile(
-            recipe: recipe.label, level: level, sampler: sampler, steps: steps, has: profiles.map { "\($0.level) for \($0.sampler) in \($0.steps)" })
+            recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: profiles.map { "\($0.level) for \($0.sampler) in \($0.steps)" })
     }
 
     /// The store's adapters of this base, by name.

@@ -29,6 +29,8 @@ package struct BoundRecipe: Sendable {
     package let text: String
     /// As a person reads it, without digests.
     package let label: String
+    /// The same at the strength that it runs at.
+    let runLabel: String
     package let stages: [Stage]
     package let shares: [Share]
     /// What ran: of one vector its content's digest, else that of the canonical text.
@@ -43,7 +45,7 @@ package struct BoundRecipe: Sendable {
     init(_ binding: AdapterCatalogue.Binding, null: ArraySlice<Float>) {
         let adapter = binding.adapter
         text = adapter.name == "base" ? "base" : AdapterName.isValid(adapter.name) ? "\(adapter.name)@\(adapter.digest)" : "\(adapter.digest)"
-        label = adapter.name
+        (label, runLabel) = (adapter.name, adapter.name)
         stages = [Stage(start: 0, parts: [Part(weight: 1, adapter: adapter)])]
         shares = [Share(name: adapter.name, digest: adapter.digest, weight: 1, blocks: nil, start: 0)]
         digest = adapter.digest
@@ -57,7 +59,7 @@ package struct BoundRecipe: Sendable {
     ///   - run: the same at its strength.
     init(_ recipe: CanonicalRecipe, run: CanonicalRecipe, _ stages: [Stage], labelsFrom: String?, load: Duration, compose: Duration, null: ArraySlice<Float>) {
         text = recipe.text
-        label = recipe.label
+        (label, runLabel) = (recipe.label, run.label)
         self.stages = stages
         shares = recipe.stages.flatMap { stage in
             stage.parts.flatMap { part in

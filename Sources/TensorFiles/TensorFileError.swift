@@ -31,6 +31,8 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         case .duplicateName(let path, let name): "the header of '\(path)' names '\(name)' twice"
         case .unknownType(let path, let name, let type):
             "tensor '\(name)' in '\(path)' has the unknown type '\(type)'; known are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))"
+        case .badOffsets(let path, let name, let begin, let end, let expected) where begin == expected && end > begin:
+            "tensor '\(name)' in '\(path)' lies at bytes \(begin) to \(end), and the file ends before"
         case .badOffsets(let path, let name, let begin, let end, let expected):
             "tensor '\(name)' in '\(path)' lies at bytes \(begin) to \(end); it should begin at \(expected), where the one before ends"
         case .wrongSize(let path, let name, let shape, let type, let bytes):

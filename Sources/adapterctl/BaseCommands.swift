@@ -55,6 +55,12 @@ struct BaseTrain: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        guard (1...4096).contains(size), (1...64).contains(depth), (1...16384).contains(width), (1...width).contains(heads), (1...size).contains(patch) else {
+            throw Failure.usage("--size is between 1 and 4096, --depth to 64, --width to 16384, --heads at most the width and --patch at most the size")
+        }
+        guard size % patch == 0, width % heads == 0, width % 4 == 0 else {
+            throw Failure.usage("--size must be a multiple of --patch, and --width of --heads and of 4")
+        }
         guard let stored = StoredWeights(rawValue: store) else { throw Failure.usage("--store takes f32 or bf16, not '\(store)'") }
         let convention = try DiffusionConvention(
             pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
@@ -63,9 +69,6 @@ struct BaseTrain: ParsableCommand {
         let configuration = DiTConfiguration(
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
             numClasses: data.classNames.count, learnSigma: false)
-        guard size % patch == 0, width % heads == 0 else {
-            throw Failure.usage("--size must be a multiple of --patch, and --width of --heads")
-        }
         let processes = try ProcessGroup.joined()
         let run = try TrainingRun.base(
             try settings.settings(learningRate: 1e-3), configuration,

@@ -56,7 +56,9 @@ struct BaseImport: ParsableCommand {
         if digest != base.digest { card.roundedFrom = base.digest }
         card.vae = vaeContent?.digest
         card.latentScale = autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
-        if let known = (try? store.base(digest)).flatMap({ try? JSONDecoder().decode(BaseCard.self, from: $0.card) }) {
+        // From the list, which a damaged file does not keep from being read.
+        let entry = try store.listBases().first { $0.digest == digest }
+        if let known = entry.flatMap({ try? JSONDecoder().decode(BaseCard.self, from: $0.card) }) {
             card.complete(from: known)
             card.name = name ?? known.name
         }

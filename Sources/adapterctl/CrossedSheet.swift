@@ -7,6 +7,7 @@ extension Sheet {
     func crossed(_ domains: [String], at weights: [Double], _ catalogue: AdapterCatalogue) async throws {
         let pairs = domains.indices.flatMap { a in domains.indices.dropFirst(a + 1).map { (domains[a], domains[$0]) } }
         guard !pairs.isEmpty else { throw Failure.usage("--cross needs two domains or more") }
+        guard !domains.contains("base") else { throw Failure.usage("--cross takes adapters, each of which is crossed from the base by its weight; leave base out of --domains") }
         let same = Dictionary(grouping: domains) { (try? catalogue.bind(Recipe($0)).digest.description) ?? $0 }.values.first { $0.count > 1 }
         if let same { throw Failure.usage("\(same.map { "'\($0)'" }.joined(separator: " and ")) are one adapter: --cross takes each once") }
         let engine = try codec.engine(catalogue.base, catalogue.store, options: .unbounded(at: precision.chosen()))

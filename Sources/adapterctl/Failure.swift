@@ -63,6 +63,7 @@ enum Failure: Error, CustomStringConvertible {
         case ENOSPC, EDQUOT: 13
         case EACCES, EPERM, EROFS: 12
         case ENOENT, ENOTDIR: 4
+        case EISDIR: 2
         default: otherwise
         }
     }
@@ -99,9 +100,15 @@ enum Failure: Error, CustomStringConvertible {
     }
 }
 
-/// Refuses an output whose folder is not there, before the work and not after it.
+/// Refuses an output that is a folder, before the work and not after it.
+func checkFile(_ file: String) throws {
+    if FileManager.default.fileExists(atPath: file + "/") { throw Failure.usage("'\(file)' is a folder; name a file to write") }
+}
+
+/// Refuses an output whose folder is not there too.
 func checkFolders(of files: [String]) throws {
     for file in files {
+        try checkFile(file)
         let folder = URL(filePath: file).deletingLastPathComponent().path
         // The slash asks for a folder.
         guard FileManager.default.fileExists(atPath: folder + "/") else {

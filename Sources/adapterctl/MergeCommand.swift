@@ -35,6 +35,7 @@ struct Merge: ParsableCommand {
     func run() throws {
         let name = try AdapterName(name).description
         guard let rule = SiteMerge.Rule(rawValue: rule) else { throw Failure.usage("--rule is average or majority, not '\(rule)'") }
+        try checkFolders(of: [file].compactMap { $0 })
         let store = try location.open()
         let base = try store.baseFile(base)
         let found = try sites.map { try site($0, store, base) }

@@ -26,7 +26,7 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "How far from the base: 0 is the base, 1 the domain itself.") var strength = 1.0
     @Option(help: "Take the class names of this one of a recipe's adapters alone.") var labelsFrom: String?
     @Option(help: "A..B in place of a recipe: frames from one to the other, in one batch; --n is the rows of different seeds.") var morph: String?
-    @Option(help: "Frames of a morph.") var frames = 9
+    @Option(name: .customLong("frames"), help: "Frames of a morph (default: 9).") var givenFrames: Int?
     @Flag(help: "Write a morph as an animated PNG, there and back.") var animated = false
     @Option(help: "Images.") var n = 8
     @Option(help: "Pixels of the file for one pixel of the image (default: 4 for small images, else 1).") var enlarge: Int?
@@ -42,6 +42,8 @@ struct Sample: AsyncParsableCommand {
     @OptionGroup var codec: CodecOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
+
+    var frames: Int { givenFrames ?? 9 }
 
     struct Result: Encodable {
         let files: [String]
@@ -160,7 +162,7 @@ struct Sample: AsyncParsableCommand {
 extension Sample {
     private func morphEnds() throws -> (from: Recipe, to: Recipe)? {
         guard let morph else {
-            if animated { throw Failure.usage("--animated writes a morph: give --morph A..B") }
+            if animated || givenFrames != nil { throw Failure.usage("--animated and --frames are of a morph: give --morph A..B") }
             return nil
         }
         guard recipe == nil else { throw Failure.usage("give a recipe or --morph, not both") }

@@ -51,6 +51,7 @@ struct SharedFolder {
         let path = folder + "/" + file
         do {
             let content = try TensorFile(MappedFile(copying: path, limit: Self.largestFile))
+            if content.metadata["config"] != nil { return row(.passed, nil, nil, "it is a base: adapterctl base import") }
             let stated = try AdapterFile.manifest(of: content)
             if !AdapterFile.namesItsDigest(content), let age = age(path), age < Self.settledAfter {
                 return row(.unsettled, nil, nil, "it changed a moment ago and does not name its digest; it is taken once it has lain still for \(Int(Self.settledAfter)) s")

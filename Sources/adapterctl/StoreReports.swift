@@ -116,7 +116,7 @@ struct Verify: ParsableCommand {
         try output.report("verify", findings) {
             report.damaged.isEmpty
                 ? "\(report.entries.count) entries are sound"
-                : report.damaged.map { "damaged: \($0.subject): \($0.finding)" }.joined(separator: "\n")
+                : report.damaged.map { "\($0.subject): \($0.finding)" }.joined(separator: "\n")
         }
         if !report.damaged.isEmpty { throw ExitCode(6) }
     }

@@ -4,6 +4,7 @@ import AdapterTraining
 import ArgumentParser
 import DiTModel
 import Foundation
+import SyntheticDomains
 import TensorMath
 
 struct Train: ParsableCommand {
@@ -70,7 +71,8 @@ struct Train: ParsableCommand {
         if add, !replace, let known = try location.open().list().first(where: { $0.name == job.name }) {
             throw StoreError.nameTaken(name: job.name, digest: known.digest)
         }
-        var wanted = try settings.settings(learningRate: job.learningRate ?? 5e-3)
+        var wanted = try settings.settings(learningRate: 5e-3)
+        wanted.learningRate = job.learningRate ?? wanted.learningRate
         wanted.steps = job.steps ?? wanted.steps
         wanted.seed = job.seed ?? wanted.seed
         let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
@@ -126,7 +128,7 @@ struct TrainingJob: Decodable {
     var learningRate: Float?
     var method: String?
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case name, data, output, steps, seed, method
         case learningRate = "learning_rate"
     }
@@ -142,7 +144,11 @@ struct TrainingJob: Decodable {
         }
         for job in jobs {
             _ = try AdapterName(job.name)
-            guard job.steps ?? 1 > 0 else { throw Failure.usage("job '\(job.name)': steps are above 0") }
+            guard job.steps ?? 1 > 0, job.learningRate ?? 1 > 0, (job.learningRate ?? 1).isFinite else {
+                throw Failure.usage("job '\(job.name)': steps and learning rate are above 0")
+            }
+            if let method = job.method, TrainableSet.Method(rawValue: method) == nil { throw Failure.usage("job '\(job.name)': there is no method '\(method)'") }
+            try job.checkPaths()
         }
         for (what, values) in [("name", jobs.map(\.name)), ("output", jobs.map(\.output))] {
             if let twice = Dictionary(grouping: values, by: { $0 }).filter({ $1.count > 1 }).keys.min() {
@@ -150,6 +156,16 @@ struct TrainingJob: Decodable {
             }
         }
         return jobs
+    }
+
+    /// What would otherwise be found after the jobs before it, or after its own training.
+    private func checkPaths() throws {
+        if data.hasPrefix("synthetic:") {
+            _ = try SyntheticDomain.known(String(data.dropFirst("synthetic:".count)))
+        } else {
+            guard FileManager.default.fileExists(atPath: data + "/") else { throw TrainingError.noFolder(data) }
+        }
+        try checkFile(output)
     }
 
     private static func named(_ command: Train) throws -> [TrainingJob] {
@@ -167,8 +183,12 @@ struct TrainingJob: Decodable {
         guard !lines.isEmpty else { throw Failure.usage("'\(path)' holds no job") }
         return try lines.map { number, line in
             do {
+                let keys = (try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]).keys
+                if let other = keys.filter({ CodingKeys(rawValue: $0) == nil }).min() {
+                    throw Failure.usage("line \(number + 1) of '\(path)': '\(other)' is none of \(CodingKeys.allCases.map(\.rawValue).joined(separator: ", "))")
+                }
                 return try JSONDecoder().decode(TrainingJob.self, from: Data(line.utf8))
-            } catch {
+            } catch where !(error is Failure) {
                 throw Failure.usage("line \(number + 1) of '\(path)' is no job: give {\"name\": ..., \"data\": ..., \"output\": ...}")
             }
         }

@@ -45,7 +45,7 @@ struct Configuration {
         service.limits.connections =
             try reader.number("max-connections", flags.maxConnections, default: limits.connections, in: 1...100_000) ?? 1
         service.limits.images = try reader.number("max-images", flags.maxImages, default: limits.images, in: 1...4096) ?? 1
-        service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...10_000) ?? 1
+        service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...limits.steps) ?? 1
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
         service.replica = try reader.replica(flags.replica)
         self.service = service

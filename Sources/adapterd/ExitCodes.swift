@@ -2,6 +2,7 @@ import AdapterFormat
 import AdapterStore
 import LatentCodec
 import SocketService
+import TensorFiles
 
 /// The one table of exit codes, the same numbers as `adapterctl`'s.
 func exitStatus(of error: any Error) -> Int32 {
@@ -13,6 +14,8 @@ func exitStatus(of error: any Error) -> Int32 {
     case SocketError.folderNotOurs, SocketError.folderOpen: 12
     case SocketError.badToken: 12
     case is SocketError: 1
+    case TensorFileError.unreadable: 4
+    case is TensorFileError: 6
     case is AdapterFormatError, is LatentCodecError: 7
     default: 1
     }

@@ -35,6 +35,25 @@ struct LimitTests {
         #expect(try larger.verifySamples().damaged.isEmpty)
     }
 
+    /// LMDB writes its lock file through a map, where a full disk would end the process: in one of its own.
+    @Test(.enabled("needs the right to mount a tmpfs") { TemporaryDisk.isAllowed() })
+    func aFullDiskTakesNoStoreAndNoLockFile() async {
+        await #expect(processExitsWith: .success) {
+            let disk = try TemporaryDisk(bytes: 1 << 20)
+            let folder = disk.url.path(percentEncoded: false)
+            let full = { (error: StoreError) in if case .diskFull = error { true } else { false } }
+            _ = try AdapterStore.create(at: folder + "/store")
+            try FileManager.default.removeItem(atPath: folder + "/store/lock.mdb")
+            try Data().write(to: URL(filePath: folder + "/filling"))
+            let handle = try #require(FileHandle(forWritingAtPath: folder + "/filling"))
+            for _ in 0..<1024 { try? handle.write(contentsOf: Data(count: 4096)) }
+            #expect { try AdapterStore.create(at: folder + "/other") } throws: { ($0 as? StoreError).map(full) == true }
+            try FileManager.default.moveItem(atPath: folder + "/store", toPath: folder + "/moved")
+            #expect { try AdapterStore.open(at: folder + "/moved") } throws: { ($0 as? StoreError).map(full) == true }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["filling", "moved"])
+        }
+    }
+
     @Test func readersAndWritersOfManyThreadsRunBesideTheGrowthOfTheMap() async throws {
         let temporary = try TemporaryStore()
         let store = try temporary.create()

@@ -42,6 +42,33 @@ import Testing
         #expect(try program.run("add", "flowers", Self.container("port.safetensors")).out.contains("nothing to do"))
     }
 
+    /// A base cut short on the disk is mended by importing it again, and forgets nothing of its card.
+    @Test func aMendedBaseKeepsItsNameAndAutoencoder() throws {
+        let program = try Program()
+        defer { program.remove() }
+        try program.run("init")
+        let whole = try data(program.run("base", "import", Program.golden("dit-tiny"), "--vae", Program.golden("vae-small"), "--name", "mine", "--json").out)
+        let digest = try #require(whole["digest"] as? String)
+        let place = "\(program.folder)/store/bases/\(digest).safetensors"
+        try FileManager.default.removeItem(atPath: place)
+        try Data("cut".utf8).write(to: URL(filePath: place))
+        let broken = try program.run("verify")
+        #expect(broken.code == 6 && broken.out.contains("base \(digest): damaged"), "\(broken)")
+        let mended = try data(program.run("base", "import", Program.golden("dit-tiny"), "--json").out)
+        #expect(mended["name"] as? String == "mine" && mended["autoencoder"] as? String == whole["autoencoder"] as? String)
+        #expect(try program.run("verify").code == 0)
+    }
+
+    @Test(arguments: [
+        ["--width", "30", "--heads", "3"], ["--patch", "0"], ["--depth=-1"], ["--size", "100000"], ["--width", "0"], ["--heads", "400"], ["--size", "30"],
+    ])
+    func aNetworkThatCannotBeIsRefusedAtOnce(options: [String]) throws {
+        let program = try Program()
+        defer { program.remove() }
+        let result = try program.run(["base", "train", "--data", "synthetic:flowers", "-o", program.folder + "/b.safetensors"] + options)
+        #expect(result.code == 2 && result.errors.contains("--size"), "\(result)")
+    }
+
     @Test func aRoundedBaseIsAnotherThatKnowsItsOriginal() throws {
         let program = try Program()
         defer { program.remove() }

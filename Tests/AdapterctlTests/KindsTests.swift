@@ -86,6 +86,12 @@ import Testing
         try expect(4, "calibrate", "sample", "plain", "--n", "1", "--cache", "balanced", "-o", program.folder + "/x.png")
         try expect(5, "is taken by", "train", "plain", "--data", "synthetic:birds", "-o", program.folder + "/p.safetensors", "--add")
         try expect(2, "without --socket", "sample", "plain", "--socket", nowhere, "--precision", "int8", "-o", program.folder + "/x.png")
+        try expect(2, "is a folder", "train", "new", "--data", "synthetic:birds", "-o", program.folder)
+        try expect(4, "no folder", "merge", "merged", "plain=1", "-o", nowhere)
+        try expect(4, nil, "show", "merged")
+        try expect(2, "of --method lora", "train", "new", "--data", "synthetic:birds", "-o", program.folder + "/p.safetensors", "--rank", "2")
+        try expect(2, "of a morph", "sample", "plain", "--frames", "3", "-o", program.folder + "/x.png")
+        try expect(2, "leave base out", "sheet", "--cross", "0,1", "--domains", "base,plain", "-o", program.folder + "/x.png")
         try expect(2, "a sheet is made of every step", "sheet", "--cache", "balanced", "-o", program.folder + "/x.png")
     }
 

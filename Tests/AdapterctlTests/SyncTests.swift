@@ -83,6 +83,8 @@ import Testing
         #expect(mixed.code == 3 && mixed.outcomes["other.safetensors"] == "refused" && mixed.outcomes["stated.safetensors"] == "added")
         #expect(mixed.text.contains("choose one with --base"))
         #expect(try program.run("sync", folder, "--base", "nobody").code == 4)
+        #expect(try program.run("base", "export", "dit-tiny", "--format", "original", "-o", folder + "/whole.safetensors").code == 0)
+        #expect(try sync().outcomes["whole.safetensors"] == "passed")
         let rounded = program.folder + "/rounded"
         #expect(try program.run("init", "--store", rounded).code == 0)
         #expect(try program.run("base", "import", Program.golden("dit-tiny"), "--precision", "bf16", "--store", rounded).code == 0)

@@ -93,6 +93,24 @@ import Testing
         #expect(result.code == 2 && result.errors.contains(wanted), "\(result.code): \(result.errors)")
     }
 
+    /// A job is looked through before the first of them is trained.
+    @Test(arguments: [
+        (#"{"name":"x","data":"synthetic:flowers","output":"x","stepz":1}"#, 2, "'stepz' is none of"),
+        (#"{"name":"x","data":"synthetic:flowers","output":"x","learning_rate":-5}"#, 2, "above 0"),
+        (#"{"name":"x","data":"synthetic:flowers","output":"x","method":"magic"}"#, 2, "no method 'magic'"),
+        (#"{"name":"x","data":"nowhere","output":"x"}"#, 4, "no folder 'nowhere'"), (#"{"name":"x","data":"synthetic:flowrs","output":"x"}"#, 4, "flowrs"),
+        (#"{"name":"x","data":"synthetic:flowers","output":"/"}"#, 2, "is a folder"), (#"{"name":"x"}"#, 2, "is no job"),
+    ])
+    func aWrongJobIsFoundBeforeTheFirstIsTrained(line: String, code: Int32, wanted: String) throws {
+        let program = try Program()
+        defer { program.remove() }
+        let first = #"{"name":"first","data":"synthetic:flowers","output":"\#(program.folder)/first.safetensors"}"#
+        try "\(first)\n\(line)\n".write(toFile: program.folder + "/jobs.jsonl", atomically: true, encoding: .utf8)
+        let result = try train(program, ["--jobs", program.folder + "/jobs.jsonl"])
+        #expect(result.code == code && result.errors.contains(wanted), "\(result.code): \(result.errors)")
+        #expect(!FileManager.default.fileExists(atPath: program.folder + "/first.run"))
+    }
+
     /// Two and four processes do what one does with as many shards, to the last bit.
     @Test(.enabled(if: mpirun != nil, "Open MPI's mpirun is not installed"), arguments: [2, 4])
     func processesAgreeWithOne(count: Int) throws {

@@ -121,6 +121,8 @@ def table(file, name: str):
 
 def images_of_adapter(server, options) -> list[Image]:
     """`--n-per-class`, or `--total` over the classes in turn or at random."""
+    if (options.n_per_class or 1) < 1 or (options.total or 1) < 1:
+        raise Wrong("--n-per-class and --total are at least 1")
     classes = server.recipe(options.adapter)["classes"]
     if options.n_per_class and not options.total:
         chosen = [name for name in classes for _ in range(options.n_per_class)]

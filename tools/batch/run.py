@@ -72,7 +72,7 @@ class Run:
         for image in missing:
             waiting.put(image)
         self.progress = Progress(len(missing), len(self.images) - len(missing), self.options.json_progress)
-        self.unreachable = None
+        self.failure = None
         with open(self.folder / "results.jsonl", "a", encoding="utf-8") as log:
             workers = [threading.Thread(target=self.work, args=(waiting, log, is_stopped)) for _ in range(min(self.options.in_flight, len(missing)))]
             for worker in workers:
@@ -82,29 +82,30 @@ class Run:
                 while worker.is_alive():
                     worker.join(0.2)
         self.progress.finish()
-        if self.unreachable:
-            raise self.unreachable
+        if self.failure:
+            raise self.failure
         return sum(1 for image in self.images if self.results.get(image.index, {}).get("error"))
 
     def work(self, waiting, log, is_stopped):
         connection = self.server.connection()
-        while not is_stopped() and not self.unreachable:
+        while not is_stopped() and not self.failure:
             try:
                 image = waiting.get_nowait()
             except queue.Empty:
                 return
+            # A full disk ends the run as a server that is gone does: every image after it would meet the same.
             try:
                 result = self.make(connection, image, is_stopped)
-            except Unreachable as error:
-                self.unreachable = error
+                if result is None:
+                    return
+                with self.lock:
+                    self.results[image.index] = result
+                    log.write(json.dumps(result, sort_keys=True) + "\n")
+                    log.flush()
+                    self.progress.step(bool(result.get("error")))
+            except (Unreachable, OSError) as error:
+                self.failure = error
                 return
-            if result is None:
-                return
-            with self.lock:
-                self.results[image.index] = result
-                log.write(json.dumps(result, sort_keys=True) + "\n")
-                log.flush()
-                self.progress.step(bool(result.get("error")))
 
     def make(self, connection, image, is_stopped) -> dict | None:
         """One image on disk, and its record; nil where the run was stopped while the line was full."""

@@ -18,6 +18,8 @@ import Glibc
     /// The first size of the map; it doubles whenever it is full.
     static let firstMapSize = 1 << 18
     private static let maximumReaders: UInt32 = 512
+    /// LMDB's head of the file, and a cache line for each reader.
+    private static let lockFileSize = 128 + 64 * Int(maximumReaders)
 
     private init(folder: String, handle: OpaquePointer, tables: [MDB_dbi]) {
         self.folder = folder
@@ -61,6 +63,7 @@ import Glibc
             try check(unsafe mdb_env_set_maxdbs(handle, UInt32(Table.allCases.count)))
             try check(unsafe mdb_env_set_maxreaders(handle, maximumReaders))
             if mapSize > 0 { try check(unsafe mdb_env_set_mapsize(handle, mapSize)) }
+            if flags & UInt32(MDB_RDONLY) == 0 { try FileCalls.reserve("\(folder)/lock.mdb", bytes: lockFileSize) }
             try check(unsafe mdb_env_open(handle, folder, flags | UInt32(MDB_NOTLS), 0o644))
             var cleared: Int32 = 0
             try check(unsafe mdb_reader_check(handle, &cleared))

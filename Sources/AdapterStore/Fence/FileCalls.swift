@@ -82,6 +82,17 @@ package enum FileCalls {
         return descriptor
     }
 
+    /// Takes the room of a file that will be written through a map, where a full disk would end the process. A file that has it already is
+    /// not opened: closing it would drop the locks that this process holds on it.
+    static func reserve(_ path: String, bytes: Int) throws(StoreError) {
+        var info = stat()
+        if unsafe stat(path, &info) == 0, Int(info.st_blocks) * 512 >= bytes { return }
+        let descriptor = try open(path, O_RDWR | O_CREAT)
+        defer { close(descriptor) }
+        let code = posix_fallocate(descriptor, 0, off_t(bytes))
+        if code != 0 { throw .of(code: code, path: path) }
+    }
+
     /// Reads up to `count` bytes at an offset; fewer at the end of the file.
     static func read(_ descriptor: Int32, at offset: Int, count: Int, path: String) throws(StoreError) -> [UInt8] {
         var code: Int32 = 0

@@ -8,6 +8,8 @@ extension StoreError {
         switch code {
         case ENOSPC, EDQUOT, EFBIG: .diskFull(path: path)
         case EACCES, EPERM, EROFS: .permission(path: path)
+        case EEXIST: .pathTaken(path)
+        case ENOTDIR: .badFile(path: path, reason: "lies below something that is no folder")
         case ENOENT: .badFile(path: path, reason: "does not exist")
         case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_BAD_TXN:
             .damaged(item: "data file of the store at '\(path)'", reason: sentence(code))

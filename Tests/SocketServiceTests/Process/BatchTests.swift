@@ -58,6 +58,7 @@ import Testing
         #expect(try run("merge", folder + "/shard-1", folder + "/shard-2", folder + "/shard-3", "-o", folder + "/union", "--npz") == 0)
         // A task beside the count, as an array with gaps has, makes nobody's images; a shard may have none.
         #expect(try generate("gap", environment: slurm.merging(["SLURM_ARRAY_TASK_ID": "5"]) { $1 }) == 2)
+        #expect(try generate("none", "--in-flight", "0") == 2)
         #expect(try generate("empty", "--shard", "10/10", "--npz") == 0)
         let whole = try bytes("whole")
         #expect(whole.count == 10 && Set(whole.values).count == 10)
