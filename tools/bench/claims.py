@@ -46,6 +46,7 @@ VALIDATED = ["--validation", "0.1", "--validate-every", "20"]
 LARGE = ["--resolution", "64", "--batch", "16", *VALIDATED]
 STUDIES = {
     "gammas of the first blocks": {f"{blocks} of 8": ["--gamma-depth", str(blocks)] for blocks in (0, 2, 4, 8)},
+    "steps": {f"{times} x": [] for times in (1, 2, 3)},
     "learning rate over the base's": {f"x{factor}": ["--learning-rate", f"{BASE_RATE * factor:g}"] for factor in (1, 3, 10, 30)},
     "loss weight": {
         "constant": [*VALIDATED], "min-snr:5": ["--loss-weight", "min-snr:5", *VALIDATED],
@@ -141,6 +142,8 @@ def study_run(name, label, domain, options):
     arguments, steps = STUDIES[name][label], options.steps
     if "--learning-rate" not in arguments:
         arguments = [*arguments, "--learning-rate", f"{learning_rate('difffit', options):g}"]
+    if name == "steps":
+        steps *= int(label.split()[0])
     if "same time" in label:
         # Processor time, since what else the machine does hardly changes it.
         seconds = [read_json(folder / slug(other) / "train.json") for other in list(STUDIES[name])[:2]]
@@ -373,13 +376,13 @@ def draw_curves(options):
         means = [statistics.fmean(step) for step in zip(*losses)]
         ends = range(SMOOTHED_STEPS, len(means) + 1)
         panels[0].plot(ends, [statistics.fmean(means[end - SMOOTHED_STEPS : end]) for end in ends], label=method)
-    panels[0].set(title=f"Loss, mean of {SMOOTHED_STEPS} steps ({', '.join(domains)})", xlabel="step")
+    panels[0].set(title=f"Loss, mean of {SMOOTHED_STEPS} steps and {len(domains)} domains", xlabel="step")
     for panel, name in zip(panels[1:], studies):
         domain = options.study_domains[0]
         for label in STUDIES[name]:
             if run := found(study_run(name, label, domain, options)):
                 panel.plot(*zip(*run["train"]["validation"]), label=label)
-        panel.set(title=f"{name}: held-out error ({domain})", xlabel="step", yscale="log")
+        panel.set(title=f"{name}: held-out error ({domain})", xlabel="step")
     for panel in panels:
         panel.grid(alpha=0.3)
         panel.legend(frameon=False)
