@@ -318,15 +318,15 @@ def methods_table(options):
         memory = " / ".join(f"{t['peak_bytes'] / 1e6:.0f}" if t else "-" for t in time)
         rows.append(
             f"| {method} | {learning_rate(method, options):.2g} | {first['values']} | {share:.2f} % "
-            f"| {over(there, frechet)} | {over(there, lambda run: run['eval']['held_out']['value'])} "
-            f"| {over(there, lambda run: run['eval']['agreement']['class']['value'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
+            f"| {over(there, frechet)} | {over(there, lambda run: run['eval']['held_out'])} "
+            f"| {over(there, lambda run: run['eval']['agreement']['class'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
             f"| {sum(map(len, there))} |"
         )
         floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs}
         domain_rows.append(f"| {method} | " + " | ".join(over([runs], frechet) if runs else "-" for runs in by_domain.values()) + " |")
     lines = [
         f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; "
-        "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds; seconds and memory at f32 / bf16.",
+        "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds, or of one seed the error of the mean; seconds and memory at f32 / bf16.",
         "",
         "| method | learning rate | values | of all | Fréchet figure | held-out error | right class | s/step | peak memory | file | runs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -345,13 +345,12 @@ def study_table(name, options):
         there = [(domain, run) for domain, run in there if run]
         if not there:
             continue
-        measured = [run["eval"] for _, run in there]
+        measured = [[run] for _, run in there]
         looks = {domain: run["train"]["validation"] for domain, run in there if run["train"]["validation"]}
         reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
         cells = [
             " / ".join(str(run["train"]["steps"]) for _, run in there),
-            f"{statistics.fmean(run['frechet']['value'] for run in measured):.3g}",
-            f"{statistics.fmean(run['held_out']['value'] for run in measured):.4f}",
+            over(measured, frechet), over(measured, lambda run: run["eval"]["held_out"]),
             f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
             " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
         ]
@@ -399,15 +398,17 @@ def found(run):
 
 
 def frechet(run):
-    return run["eval"]["frechet"]["value"]
+    return run["eval"]["frechet"]
 
 
-def over(domains, value):
-    """Mean over domains, each a list of its seeds' runs, and the mean deviation between the seeds of one."""
-    values = [[value(run) for run in runs] for runs in domains]
+def over(domains, estimate):
+    """Mean over domains, each a list of its seeds' runs; and the mean deviation between a domain's seeds, or of one seed the mean's own error."""
+    found = [[estimate(run) for run in runs] for runs in domains]
+    values = [[one["value"] for one in seeds] for seeds in found]
     spreads = [statistics.stdev(seeds) for seeds in values if len(seeds) > 1]
-    spread = f" ± {statistics.fmean(spreads):.2g}" if spreads else ""
-    return f"{statistics.fmean(statistics.fmean(seeds) for seeds in values):.3g}{spread}"
+    errors = [one["standard_error"] for seeds in found for one in seeds]
+    spread = statistics.fmean(spreads) if spreads else math.hypot(*errors) / len(errors)
+    return f"{statistics.fmean(statistics.fmean(seeds) for seeds in values):.3g} ± {spread:.1g}"
 
 
 if __name__ == "__main__":
