@@ -408,7 +408,7 @@ def over(domains, estimate):
     spreads = [statistics.stdev(seeds) for seeds in values if len(seeds) > 1]
     errors = [one["standard_error"] for seeds in found for one in seeds]
     spread = statistics.fmean(spreads) if spreads else math.hypot(*errors) / len(errors)
-    return f"{statistics.fmean(statistics.fmean(seeds) for seeds in values):.3g} ± {spread:.1g}"
+    return f"{statistics.fmean(statistics.fmean(seeds) for seeds in values):.3g} ± {float(f'{spread:.1g}'):g}"
 
 
 if __name__ == "__main__":
