@@ -9,8 +9,8 @@ package struct ClassChoice: Sendable, Hashable {
     package static func == (a: ClassChoice, b: ClassChoice) -> Bool { a.rows.elementsEqual(b.rows) { $0 == $1 } }
     package func hash(into hasher: inout Hasher) { for (weight, row) in rows { hasher.combine(weight); hasher.combine(row) } }
 
-    /// Reads `rose`, `flowers/rose`, `class:3`, `3` where no class has that name, `null`, or a blend: `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank
-    /// beside a sign or a star can be blended as `class:3`.
+    /// Reads `rose`, `flowers/rose`, `class:3`, `3` where no class has that name, `null`, or a blend:
+    /// `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank beside a sign or a star can be blended as `class:3`.
     /// - Parameter domain: the name of an adapter whose classes have no domain in their names.
     package init(_ text: String, in classes: ClassTable, domain: String) throws(ComposerError) {
         if let row = try Self.row(text, classes, domain) {

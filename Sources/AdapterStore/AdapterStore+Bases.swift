@@ -10,13 +10,16 @@ package struct BaseEntry: Sendable, Hashable {
     package let size: Int
     /// The card's JSON, opaque to the store but for the autoencoder that it names.
     package let card: Data
+    /// Nil where the card cannot be read.
+    package let decodedCard: BaseCard?
     /// The autoencoder that belongs to the base, where the card names one.
     package let vae: StoredVAE?
 
     init(digest: Digest, size: Int, card: Data, folder: String) {
         (self.digest, self.size, self.card) = (digest, size, card)
         path = "\(folder)/\(digest).safetensors"
-        vae = (try? JSONDecoder().decode(BaseCard.self, from: card))?.vae.map { StoredVAE(digest: $0, folder: folder) }
+        decodedCard = try? JSONDecoder().decode(BaseCard.self, from: card)
+        vae = decodedCard?.vae.map { StoredVAE(digest: $0, folder: folder) }
     }
 }
 

@@ -1,5 +1,6 @@
 import AdapterFormat
 import Foundation
+import TensorFiles
 
 /// How a store is opened.
 package struct StoreOptions: Sendable {
@@ -103,9 +104,8 @@ package final class AdapterStore: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            let system = ((error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? error as NSError
-            guard system.domain == NSPOSIXErrorDomain else { throw .system(path: path, reason: system.localizedDescription) }
-            throw .of(code: Int32(system.code), path: path)
+            let refusal = SystemRefusal(error)
+            throw refusal.code == 0 ? .system(path: path, reason: refusal.reason) : .of(code: refusal.code, path: path)
         }
     }
 

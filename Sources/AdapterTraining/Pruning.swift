@@ -16,8 +16,9 @@ final class Pruning {
         mask = [Float](repeating: 1, count: base.count)
     }
 
-    /// Whether the share has been reached.
-    func isDone(afterStep step: Int) -> Bool { step >= settings.steps * 9 / 10 }
+    /// The step from which on the share is the wanted one.
+    private var end: Int { settings.steps * 9 / 10 }
+    func isDone(afterStep step: Int) -> Bool { step >= end }
 
     /// Values that were given back have no gradient.
     func clear(_ gradient: Matrix) {
@@ -28,7 +29,7 @@ final class Pruning {
 
     /// From half of the run to nine tenths of it the share rises, a hundred times at most.
     func apply(afterStep step: Int, to values: Matrix, average: Matrix) {
-        let (start, end) = (settings.steps / 2, settings.steps * 9 / 10)
+        let start = settings.steps / 2
         let period = max(1, settings.steps / 250)
         if step > start, step <= end, step.isMultiple(of: period) || step == end {
             let sparsity = SparseMask.sparsity(atStep: step, from: start, to: end, target: settings.sparsity)

@@ -49,6 +49,7 @@ package final class TrainingRun {
         let size = data.valueCount
         let members = processes?.size ?? 1
         let shards = settings.shards ?? pool.lanes * members
+        guard !isFull || settings.precision == .f32 else { throw TrainingError.fullPrecision }
         guard shards.isMultiple(of: members) else { throw TrainingError.shards(shards, processes: members) }
         self.settings = settings
         self.set = set

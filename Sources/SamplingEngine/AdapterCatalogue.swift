@@ -81,11 +81,16 @@ package final class AdapterCatalogue: Sendable {
             return BoundRecipe(binding, null: composing.classes.row(composing.classes.nullClass))
         }
         var load = Duration.zero
+        // Each reference is looked up once: a name that moves meanwhile means one thing in one recipe.
+        var known: [String: Ingredient] = [:]
         func canonical(_ recipe: Recipe) throws -> CanonicalRecipe {
             try CanonicalRecipe(recipe, over: composing) { reference in
+                if let found = known[reference] { return found }
                 let (binding, manifest) = try held(reference)
                 load += binding.load
-                return try Ingredient(binding.adapter, manifest: manifest)
+                let ingredient = try Ingredient(binding.adapter, manifest: manifest)
+                known[reference] = ingredient
+                return ingredient
             }
         }
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.

@@ -137,6 +137,7 @@ extension PaddedStrip {
         let form = od_convolution_shape(
             in_channels: shape.inChannels, out_channels: shape.outChannels, kernel: shape.kernel, stride: shape.stride, rows: shape.rows,
             columns: shape.columns, x: element == .float32 ? OD_F32 : OD_BF16, adding: adds)
+        // Shapes come from a checked configuration: no memory, or a fault of ours, and no layer can say so to its caller.
         guard let handle = unsafe od_convolution_create(form) else {
             unsafe fatalError("\(String(cString: od_error())), for \(shape)")
         }
@@ -148,6 +149,7 @@ extension PaddedStrip {
         self.bias = memory.take(bias.count)
         self.bias.copy(from: bias)
         scratchCount = unsafe (od_convolution_scratch_bytes(handle) + 3) / 4
+        // As above.
         guard unsafe od_convolution_pack(handle, weights.base, weight) else { unsafe fatalError(String(cString: od_error())) }
         memory.seal()
     }
@@ -156,6 +158,7 @@ extension PaddedStrip {
 
     func run(_ input: PaddedStrip, into out: Matrix, scratch: Matrix) {
         precondition(input.element == element, "a strip of \(input.element) for a convolution of \(element)")
+        // It ran at this shape before, or never will.
         guard unsafe od_convolution_run(handle, input.base, weights.base, bias.base, out.base, scratch.base) else {
             unsafe fatalError(String(cString: od_error()))
         }

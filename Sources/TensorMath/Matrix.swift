@@ -1,8 +1,8 @@
 /// A row-major float32 view into memory that it keeps alive: `rows` rows of `columns` values, `stride` values apart.
 ///
 /// A vector is a matrix of one row. Views are cheap values; slices share the memory.
+// @unchecked: as for `Memory`, lanes are given disjoint rows by the passes.
 @safe package struct Matrix: @unchecked Sendable {
-    // @unchecked: as for `Memory`, lanes are given disjoint rows by the passes.
     package let rows: Int
     package let columns: Int
     package let stride: Int

@@ -17,6 +17,7 @@ import Glibc
         let page = 4096
         mappedBytes = max(page, (capacity * 4 + page - 1) / page * page)
         let raw = unsafe mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        // As any allocation in Swift: who has no memory has no way on.
         guard let raw = unsafe raw, unsafe raw != MAP_FAILED else {
             fatalError("the system refused \(mappedBytes) bytes of memory")
         }

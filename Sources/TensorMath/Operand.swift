@@ -1,8 +1,8 @@
 import CKernels
 
 /// Rows of values between two layers, kept as the next product reads them: a view into memory that it keeps alive.
+// @unchecked: as for `Matrix`, lanes are given disjoint rows or columns.
 @safe package struct Operand: @unchecked Sendable {
-    // @unchecked: as for `Matrix`, lanes are given disjoint rows or columns.
     package enum Form: Sendable, Hashable {
         case f32
         case bf16

@@ -16,8 +16,8 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 ///
 /// A tile always goes through the same products of the same shapes, so a row's bytes depend on nothing but the row (law 5). The
 /// pages are read-only (law 7), and hold no value of any adapter (law 1).
+// @unchecked: the addresses never change and the pages behind them are sealed.
 @safe package struct PackedMatrix: @unchecked Sendable {
-    // @unchecked: the addresses never change and the pages behind them are sealed.
     package let outputs, inputs: Int
     /// The form of the rows that it multiplies.
     package let form: Operand.Form

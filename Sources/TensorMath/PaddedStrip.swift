@@ -16,8 +16,8 @@ package enum ConvolutionElement: Sendable, Hashable {
 }
 
 /// Some rows of an image with the border that a convolution reads beyond them: (rows, columns, channels), dense.
+// @unchecked: each lane has a strip of its own.
 @safe package struct PaddedStrip: @unchecked Sendable {
-    // @unchecked: each lane has a strip of its own.
     package let rows: Int
     package let columns: Int
     package let channels: Int

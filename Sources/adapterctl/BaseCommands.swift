@@ -26,9 +26,7 @@ struct BaseList: ParsableCommand {
 
     func run() throws {
         let rows = try location.open().listBases().map { entry in
-            Row(
-                digest: entry.digest.description, name: (try? JSONDecoder().decode(BaseCard.self, from: entry.card))?.name ?? "?",
-                bytes: entry.size)
+            Row(digest: entry.digest.description, name: entry.decodedCard?.name ?? "?", bytes: entry.size)
         }
         try output.report("base list", rows) {
             table([["NAME", "DIGEST", "SIZE"]] + rows.map { [$0.name, String($0.digest.prefix(12)), readable(bytes: $0.bytes)] })
@@ -55,6 +53,7 @@ struct BaseTrain: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        try checkFile(file)
         guard (1...4096).contains(size), (1...64).contains(depth), (1...16384).contains(width), (1...width).contains(heads), (1...size).contains(patch) else {
             throw Failure.usage("--size is between 1 and 4096, --depth to 64, --width to 16384, --heads at most the width and --patch at most the size")
         }

@@ -57,8 +57,7 @@ struct BaseImport: ParsableCommand {
         card.vae = vaeContent?.digest
         card.latentScale = autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
         // From the list, which a damaged file does not keep from being read.
-        let entry = try store.listBases().first { $0.digest == digest }
-        if let known = entry.flatMap({ try? JSONDecoder().decode(BaseCard.self, from: $0.card) }) {
+        if let known = try store.listBases().first(where: { $0.digest == digest })?.decodedCard {
             card.complete(from: known)
             card.name = name ?? known.name
         }

@@ -31,7 +31,7 @@ struct BenchTrain: ParsableCommand {
         }
         let c = try model.configuration(), precision = try trainingPrecision(precision)
         let (set, lowRank) = try method.set(c)
-        guard set.method != .full || precision == .f32 else { throw Failure.usage("--method full trains its matrices in f32; --precision is for frozen ones") }
+        guard set.method != .full || precision == .f32 else { throw TrainingError.fullPrecision }
         let step = try TrainedStep(model, c, set, TunableLayout(c).over(lowRank), batch: batch, shards: shards, precision)
         if turns { return try takeTurns(bytes: { ProcessMemory.peakBytes }, step.seconds) }
         let timing = Timing(

@@ -76,36 +76,34 @@ extension BaseFile {
 extension AdapterStore {
     /// The base that `reference` names (name, digest or its first digits); the only one where there is only one.
     func baseFile(_ reference: String?) throws -> BaseFile {
-        let entries = try listBases()
-        let cards = entries.map { ($0, try? JSONDecoder().decode(BaseCard.self, from: $0.card)) }
-        let found = cards.filter { entry, card in
+        let found = try listBases().filter { entry in
             guard let reference else { return true }
-            return card?.name == reference || (reference.count >= 4 && entry.digest.description.hasPrefix(reference))
+            return entry.decodedCard?.name == reference || (reference.count >= 4 && entry.digest.description.hasPrefix(reference))
         }
         guard let first = found.first else {
             throw Failure.notFound(
                 reference.map { "there is no base '\($0)' in \(path)" } ?? "the store \(path) has no base yet: adapterctl base import FILE")
         }
         guard found.count == 1 else {
-            let names = found.map { "\($0.1?.name ?? "?")@\($0.0.digest.short)" }.joined(separator: ", ")
+            let names = found.map { "\($0.decodedCard?.name ?? "?")@\($0.digest.short)" }.joined(separator: ", ")
             throw Failure.usage("several bases fit (\(names)): choose one with --base")
         }
-        return try baseFile(first.0.digest)
+        return try baseFile(first.digest)
     }
 
     /// The base that an adapter names, else one that was rounded from it.
     func base(fitting manifest: AdapterManifest) throws -> Digest {
         let entries = try listBases()
         if entries.contains(where: { $0.digest == manifest.baseDigest }) { return manifest.baseDigest }
-        let rounded = entries.first { (try? JSONDecoder().decode(BaseCard.self, from: $0.card))?.roundedFrom == manifest.baseDigest }
-        guard let rounded else { throw StoreError.baseNotFound(manifest.baseDigest) }
+        guard let rounded = entries.first(where: { $0.decodedCard?.roundedFrom == manifest.baseDigest }) else {
+            throw StoreError.baseNotFound(manifest.baseDigest)
+        }
         return rounded.digest
     }
 
     func baseFile(_ digest: Digest) throws -> BaseFile {
         let entry = try base(digest)
-        let card = try? JSONDecoder().decode(BaseCard.self, from: entry.card)
-        return try BaseFile(path: entry.path, card: card, digest: digest)
+        return try BaseFile(path: entry.path, card: entry.decodedCard, digest: digest)
     }
 }
 

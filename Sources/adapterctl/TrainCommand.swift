@@ -42,35 +42,29 @@ struct Train: ParsableCommand {
 
     func run() throws {
         let processes = try ProcessGroup.joined()
-        let jobs = try TrainingJob.list(self)
+        let jobs = try TrainingJob.list(self).filter { !isDone($0) }
+        if add, !replace { try checkNames(of: jobs) }
         let base = try baseFile.map { try BaseFile(path: $0) } ?? location.open().baseFile(base)
         let model = try scope.model(over: base)
         let pool = ComputePool()
         let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
         if processes?.rank ?? 0 == 0 {
             let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)" }.joined(separator: "\n")
-            if jobs.count == 1, let result = results.first { try output.report("train", result) { text } } else { try output.report("train", results) { text } }
+            if !jobsAreMany, let result = results.first { try output.report("train", result) { text } } else { try output.report("train", results) { text } }
         }
         processes?.leave()
     }
 
     /// One adapter from its pictures to its file.
-    /// - Returns: nil where an earlier call of a resumed list has made it already.
+    /// - Returns: nil in the processes of a group that do not write.
     private func train(_ job: TrainingJob, _ base: BaseFile, _ model: DiT, _ pool: ComputePool, _ processes: ProcessGroup?) throws -> Result? {
         let folder = settings.folder(for: job.output, name: job.name)
-        if settings.resume, jobsAreMany, FileManager.default.fileExists(atPath: job.output), !FileManager.default.fileExists(atPath: RunFolder.checkpoint(in: folder)) {
-            note("\(job.name) is done: \(job.output)")
-            return nil
-        }
+        let (set, uniform) = try method.set(base.configuration, named: job.method)
+        if set.method == .full { try checkFull(model) }
         var data = try latents.loadData(
             job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
             seed: job.seed ?? settings.seed, mirrored: settings.flip, pool: pool)
         data = try scope.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
-        let (set, uniform) = try method.set(base.configuration, named: job.method)
-        if set.method == .full { try checkFull(model) }
-        if add, !replace, let known = try location.open().list().first(where: { $0.name == job.name }) {
-            throw StoreError.nameTaken(name: job.name, digest: known.digest)
-        }
         var wanted = try settings.settings(learningRate: 5e-3)
         wanted.learningRate = job.learningRate ?? wanted.learningRate
         wanted.steps = job.steps ?? wanted.steps
@@ -103,11 +97,26 @@ struct Train: ParsableCommand {
             trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError)
     }
 
-    /// What a base cannot hold, and what its matrices cannot go through.
+    /// What a base cannot hold.
     private func checkFull(_ model: DiT) throws {
         guard !add else { throw Failure.usage("--add is for adapters; the result of --method full is a base: adapterctl base import takes it") }
         guard model.positionScale == 1 else { throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are") }
-        guard settings.precision == Precision.f32.rawValue else { throw Failure.usage("--method full trains its matrices in f32; --precision is for frozen ones") }
+    }
+
+    /// Whether an earlier call of a list that is resumed has made it.
+    private func isDone(_ job: TrainingJob) -> Bool {
+        let checkpoint = RunFolder.checkpoint(in: settings.folder(for: job.output, name: job.name)), files = FileManager.default
+        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: checkpoint) else { return false }
+        note("\(job.name) is done: \(job.output)")
+        return true
+    }
+
+    /// Refuses names that stand for something before any of them is trained.
+    private func checkNames(of jobs: [TrainingJob]) throws {
+        let entries = try location.open().list()
+        for job in jobs {
+            if let known = entries.first(where: { $0.name == job.name }) { throw StoreError.nameTaken(name: job.name, digest: known.digest) }
+        }
     }
 
     private var jobsAreMany: Bool { jobs != nil || names.count > 1 }

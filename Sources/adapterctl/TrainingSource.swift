@@ -5,11 +5,7 @@ import SyntheticDomains
 /// Training images as the command line names them.
 func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> TrainingData {
     if text.hasPrefix("synthetic:") {
-        let name = String(text.dropFirst("synthetic:".count))
-        guard let domain = SyntheticDomain.named(name) else {
-            let known = ([SyntheticDomain.base] + SyntheticDomain.downstream).map(\.name).joined(separator: ", ")
-            throw Failure.usage("there is no synthetic domain '\(name)': known are \(known)")
-        }
+        let domain = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
         guard (1...100_000).contains(perClass) else { throw Failure.usage("--per-class is between 1 and 100000, not \(perClass)") }
         let labels = domain.classes.indices.flatMap { [Int](repeating: $0, count: perClass) }
         let images = labels.enumerated().map { domain.image(class: $1, index: $0 % perClass, size: size, seed: seed) }
@@ -19,4 +15,14 @@ func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> 
     for broken in report.broken { note("skipped: \(broken)") }
     if !report.broken.isEmpty { note("\(report.broken.count) files could not be used, \(data.count) could") }
     return data
+}
+
+extension SyntheticDomain {
+    static func known(_ name: String) throws -> SyntheticDomain {
+        guard let found = named(name) else {
+            let known = ([base] + downstream).map(\.name).joined(separator: ", ")
+            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)")
+        }
+        return found
+    }
 }

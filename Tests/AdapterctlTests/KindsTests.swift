@@ -85,6 +85,9 @@ import Testing
         try expect(4, "no folder", "sample", "plain", "--n", "1", "--steps", "1", "-o", nowhere + ".png")
         try expect(4, "calibrate", "sample", "plain", "--n", "1", "--cache", "balanced", "-o", program.folder + "/x.png")
         try expect(5, "is taken by", "train", "plain", "--data", "synthetic:birds", "-o", program.folder + "/p.safetensors", "--add")
+        try expect(5, "is taken by", "train", "fresh", "plain", "--data", "synthetic:birds", "-o", program.folder + "/{}-new.safetensors", "--add")
+        #expect(!FileManager.default.fileExists(atPath: program.folder + "/fresh-new.run"))
+        try expect(2, "moves its matrices, in f32", "base", "train", "--data", "synthetic:birds", "--per-class", "1", "--precision", "bf16", "-o", program.folder + "/b.safetensors")
         try expect(2, "without --socket", "sample", "plain", "--socket", nowhere, "--precision", "int8", "-o", program.folder + "/x.png")
         try expect(2, "is a folder", "train", "new", "--data", "synthetic:birds", "-o", program.folder)
         try expect(4, "no folder", "merge", "merged", "plain=1", "-o", nowhere)
@@ -101,7 +104,7 @@ import Testing
         let file = program.folder + "/full.safetensors"
         let full = ["train", "full", "--data", "synthetic:flowers", "-o", file, "--method", "full", "--steps", "2", "--batch", "4", "--per-class", "2", "--samples-every", "0"]
         for (sentence, options) in [
-            ("the result of --method full is a base", ["--add"]), ("whose positions are as they are", ["--position-scale", "2"]), ("in f32", ["--precision", "bf16"]),
+            ("the result of --method full is a base", ["--add"]), ("whose positions are as they are", ["--position-scale", "2"]), ("moves its matrices, in f32", ["--precision", "bf16"]),
         ] {
             let result = try program.run(full + options)
             #expect(result.code == 2 && result.errors.contains(sentence), "\(result)")

@@ -122,6 +122,10 @@ import Testing
         #expect(again.digest == half.digest && again.text == half.text)
         #expect(try catalogue.bind(Recipe("0.5*plain")).digest == half.digest)
         #expect(try catalogue.bind(Recipe("plain")).digest != half.digest)
+        // Read once each, though it is asked for at two strengths and nothing may stay resident.
+        let forgetful = try AdapterCatalogue(store, base: base, budget: 0)
+        let (once, twice) = try (forgetful.bind(Recipe("plain+plain>0.5>large")), forgetful.bind(Recipe("plain"), strength: 0.5))
+        #expect(once.shares.count == 2 && twice.digest == half.digest)
     }
 
     @Test func aRecipeOfTooManyVectorsIsRefusedBeforeOneIsMade() throws {

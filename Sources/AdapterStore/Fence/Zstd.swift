@@ -5,6 +5,7 @@ enum Zstd {
     static func compress(_ bytes: [UInt8], level: Int) -> [UInt8] {
         let bound = ZSTD_compressBound(bytes.count)
         return unsafe [UInt8](unsafeUninitializedCapacity: bound) { buffer, count in
+            // As any allocation in Swift: who has no memory has no way on.
             guard let context = unsafe ZSTD_createCCtx() else { fatalError("no memory for a zstd context") }
             defer { unsafe ZSTD_freeCCtx(context) }
             unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(clamping: level))

@@ -103,15 +103,16 @@ struct EvaluationBench {
         if let second {
             group.floor = figures.removeLast()
             let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
-            group.classifierOnReal = taught?.classifier.agreement(second, domain: taught?.domain ?? 0, classes: classes, bootstrap: bootstrap)
+            group.classifierOnReal = taught.map { $0.classifier.agreement(second, domain: $0.domain, classes: classes, bootstrap: bootstrap) }
         }
         group.referenceImages = reference.rows
         for index in group.subjects.indices {
             for position in group.subjects[index].samples.indices {
                 let sample = group.subjects[index].samples[position]
                 group.subjects[index].samples[position].frechet = figures.removeFirst()
-                group.subjects[index].samples[position].agreement = taught?.classifier.agreement(
-                    sample.features, domain: taught?.domain ?? 0, classes: sample.classes, bootstrap: bootstrap)
+                group.subjects[index].samples[position].agreement = taught.map {
+                    $0.classifier.agreement(sample.features, domain: $0.domain, classes: sample.classes, bootstrap: bootstrap)
+                }
                 if position > 0 {
                     group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
                 }

@@ -103,13 +103,3 @@ struct RealImages {
         return (0..<images.rows).map { RGBImage(images.row($0).array, side: size, halvesUp: false) }
     }
 }
-
-extension SyntheticDomain {
-    static func known(_ name: String) throws -> SyntheticDomain {
-        guard let found = named(name) else {
-            let known = ([base] + downstream).map(\.name).joined(separator: ", ")
-            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)")
-        }
-        return found
-    }
-}
