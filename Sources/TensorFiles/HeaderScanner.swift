@@ -23,6 +23,15 @@ struct HeaderScanner {
         return true
     }
 
+    /// Whether the next value is `null`, which is passed over.
+    mutating func acceptNull() throws(TensorFileError) -> Bool {
+        skipBlanks()
+        guard position < bytes.count, bytes[position] == UInt8(ascii: "n") else { return false }
+        guard bytes[position...].starts(with: Array("null".utf8)) else { throw fault("a value") }
+        position += 4
+        return true
+    }
+
     mutating func expect(_ character: Character) throws(TensorFileError) {
         guard accept(character) else { throw fault("'\(character)'") }
     }

@@ -1,7 +1,7 @@
 /// A pickle read without running anything: a stack, a memo and tables. Globals are names, calls are readings of arguments.
 ///
-/// The opcodes are those of protocols 2 to 5 as `torch.save` and Python's pickler write them for dictionaries of tensors and
-/// the plain objects beside them. Work and memory are bounded by `longest` and `steps` before they are spent.
+/// The opcodes are those of protocols 0 to 5 as `torch.save` and the picklers of Python 2 and 3 write them for dictionaries of
+/// tensors, whole modules and the plain objects beside them. Work and memory are bounded by `longest` and `steps` before they are spent.
 struct Pickle {
     /// Most bytes of one pickle. A whole training checkpoint of DiT-XL/2 describes its tensors in less than one MB.
     static let longest = 1 << 26
@@ -11,6 +11,7 @@ struct Pickle {
     private(set) var root = PickleValue.none
     private(set) var sequences: [[PickleValue]] = []
     private(set) var dictionaries: [[(key: PickleValue, value: PickleValue)]] = []
+    private(set) var objects: [PickleObject] = []
     private(set) var storages: [TorchStorage] = []
     private(set) var tensors: [TorchTensor] = []
     /// Where the next thing in the file begins.
@@ -56,6 +57,16 @@ struct Pickle {
         return .text(text)
     }
 
+    /// A byte string of Python 2, which is a text in everything that torch saved there.
+    private func byteText(_ bytes: [UInt8]) -> PickleValue {
+        .text(String(validating: bytes, as: UTF8.self) ?? String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) })))
+    }
+
+    private mutating func line() throws(TensorFileError) -> String {
+        guard let bytes = reader.line(limit: 1 << 16) else { throw fault("a line does not end") }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
     // MARK: Stack and tables
 
     private mutating func pop() throws(TensorFileError) -> PickleValue {
@@ -88,6 +99,13 @@ struct Pickle {
         stack.append(.dictionary(dictionaries.count - 1))
     }
 
+    private mutating func pushObject() { stack.append(newObject()) }
+
+    private mutating func newObject() -> PickleValue {
+        objects.append(PickleObject())
+        return .object(objects.count - 1)
+    }
+
     private func pairs(_ values: [PickleValue]) throws(TensorFileError) -> [(key: PickleValue, value: PickleValue)] {
         guard values.count.isMultiple(of: 2) else { throw fault("a key has no value") }
         return stride(from: 0, to: values.count, by: 2).map { (values[$0], values[$0 + 1]) }
@@ -98,6 +116,7 @@ struct Pickle {
         switch stack.last {
         case .sequence(let index): sequences[index] += items
         case .dictionary(let index): dictionaries[index] += pairs
+        case .object(let index): objects[index].pairs += pairs
         case .opaque: break
         default: throw fault("items are added to what holds none")
         }
@@ -134,16 +153,17 @@ struct Pickle {
         case 0x4d: stack.append(.integer(Int(try next(UInt16.self))))
         case 0x8a: stack.append(integer(try counted(UInt8.self)))  // LONG1
         case 0x8b: stack.append(integer(try counted(UInt32.self)))
-        case 0x47:  // BINFLOAT
-            _ = try next(UInt64.self)
-            stack.append(.opaque)
+        case 0x47:  // BINFLOAT, the one number with the high byte first
+            stack.append(.number(Double(bitPattern: try next(UInt64.self).byteSwapped)))
         case 0x58: stack.append(try text(try counted(UInt32.self)))  // BINUNICODE
         case 0x8c: stack.append(try text(try counted(UInt8.self)))
         case 0x8d: stack.append(try text(try counted(UInt64.self)))
-        case 0x54, 0x42:  // BINSTRING, BINBYTES
+        case 0x54: stack.append(byteText(reader.file.bytes(try counted(UInt32.self))))  // BINSTRING
+        case 0x55: stack.append(byteText(reader.file.bytes(try counted(UInt8.self))))  // SHORT_BINSTRING
+        case 0x42:  // BINBYTES
             _ = try counted(UInt32.self)
             stack.append(.opaque)
-        case 0x55, 0x43:  // SHORT_BINSTRING, SHORT_BINBYTES
+        case 0x43:  // SHORT_BINBYTES
             _ = try counted(UInt8.self)
             stack.append(.opaque)
         case 0x8e, 0x96:  // BINBYTES8, BYTEARRAY8
@@ -151,13 +171,11 @@ struct Pickle {
             stack.append(.opaque)
         case 0x5d, 0x29: push(sequence: [])  // EMPTY_LIST, EMPTY_TUPLE
         case 0x7d: push(dictionary: [])  // EMPTY_DICT
-        case 0x8f: stack.append(.opaque)  // EMPTY_SET
+        case 0x8f: push(sequence: [])  // EMPTY_SET
         case 0x6c, 0x74: push(sequence: try popToMark())  // LIST, TUPLE
         case 0x85, 0x86, 0x87: push(sequence: try pop(Int(code) - 0x84))  // TUPLE1, 2, 3
         case 0x64: push(dictionary: try pairs(try popToMark()))  // DICT
-        case 0x91:  // FROZENSET
-            _ = try popToMark()
-            stack.append(.opaque)
+        case 0x91: push(sequence: try popToMark())  // FROZENSET
         case 0x61: try add(items: [try pop()])  // APPEND
         case 0x65, 0x90: try add(items: try popToMark())  // APPENDS, ADDITEMS
         case 0x73: try add(pairs: try pairs(try pop(2)))  // SETITEM
@@ -167,9 +185,43 @@ struct Pickle {
         case 0x94: try memoize(memo.count)  // MEMOIZE
         case 0x68: try recall(Int(try next(UInt8.self)))  // BINGET
         case 0x6a: try recall(Int(try next(UInt32.self)))
+        default: try performLine(code)
+        }
+    }
+
+    /// The opcodes of protocol 0, whose arguments are lines of text.
+    private mutating func performLine(_ code: UInt8) throws(TensorFileError) {
+        switch code {
+        case 0x49:  // INT, and the truth values of protocols 0 and 1
+            let text = try line()
+            if text == "00" || text == "01" {
+                stack.append(.bool(text == "01"))
+            } else {
+                stack.append(Int(text).map { .integer($0) } ?? .opaque)
+            }
+        case 0x4c:  // LONG
+            let text = try line()
+            stack.append(text == Self.magicDigits + "L" ? .magic : Int(text.hasSuffix("L") ? text.dropLast() : text[...]).map { .integer($0) } ?? .opaque)
+        case 0x46: stack.append(Double(try line()).map { .number($0) } ?? .opaque)  // FLOAT
+        case 0x53:  // STRING, in quotes
+            let text = try line()
+            guard text.count >= 2, let quote = text.first, quote == "'" || quote == "\"", text.last == quote else { throw fault("a string is not in quotes") }
+            // A name of a tensor has no escapes; what has some is no name.
+            stack.append(text.contains("\\") ? .opaque : .text(String(text.dropFirst().dropLast())))
+        case 0x56:  // UNICODE
+            let text = try line()
+            stack.append(text.contains("\\u") ? .opaque : .text(text))
+        case 0x70, 0x67:  // PUT, GET
+            guard let index = Int(try line()) else { throw fault("a place in the memo is no number") }
+            if code == 0x70 { try memoize(index) } else { try recall(index) }
+        case 0x50: throw fault("its storages are named in text (protocol 0), which torch cannot load either: save it with the default protocol")
         default: try performObject(code)
         }
     }
+
+    /// torch's magic number, 0x1950a86a20f9469cfc6c.
+    private static let magicDigits = "119547037146038801333356"
+    private static let magicBytes: [UInt8] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
 
     /// The opcodes that name classes and call them in Python.
     private mutating func performObject(_ code: UInt8) throws(TensorFileError) {
@@ -189,8 +241,14 @@ struct Pickle {
             stack.append(try result(of: call[0], arguments: call[1]))
         case 0x6f:  // OBJ
             guard !(try popToMark()).isEmpty else { throw fault("an object has no class") }
-            stack.append(.opaque)
-        case 0x62: _ = try pop()  // BUILD: the state of an object
+            pushObject()
+        case 0x69:  // INST: the class in two lines, its arguments above the mark
+            guard reader.line(limit: 1000) != nil, reader.line(limit: 1000) != nil else { throw fault("a class has no name") }
+            _ = try popToMark()
+            pushObject()
+        case 0x62:  // BUILD: the state of an object
+            let state = try pop()
+            if case .object(let index) = stack.last { objects[index].state = state }
         case 0x51: stack.append(try persistent(try pop()))  // BINPERSID
         default: throw fault("the opcode \(code) has no place in a file of weights")
         }
@@ -198,7 +256,7 @@ struct Pickle {
 
     /// A little-endian two's complement number; opaque beyond 64 bits.
     private func integer(_ range: Range<Int>) -> PickleValue {
-        guard range.count <= 8 else { return .opaque }
+        guard range.count <= 8 else { return range.count == 10 && reader.file.bytes(range) == Self.magicBytes ? .magic : .opaque }
         let bytes = reader.file.bytes(range)
         let sign: UInt8 = bytes.last.map { $0 >= 0x80 ? 0xff : 0 } ?? 0
         let padded = bytes + [UInt8](repeating: sign, count: 8 - bytes.count)
@@ -230,7 +288,7 @@ struct Pickle {
     }
 
     private mutating func result(of callable: PickleValue, arguments: PickleValue) throws(TensorFileError) -> PickleValue {
-        guard case .global(var function) = callable else { return .opaque }
+        guard case .global(var function) = callable else { return newObject() }
         guard var arguments = elements(arguments) else { throw fault("the arguments of a call are no tuple") }
         if case .fromType = function {
             guard arguments.count >= 3, case .global(let inner) = arguments[0], let own = elements(arguments[2]) else { return .opaque }
@@ -238,8 +296,23 @@ struct Pickle {
         }
         switch function {
         case .dictionary:
-            dictionaries.append([])
+            // Python 2 gives an ordered dictionary its items as a list of lists.
+            var pairs: [(key: PickleValue, value: PickleValue)] = []
+            for item in arguments.first.flatMap(elements) ?? [] {
+                guard let pair = elements(item), pair.count == 2 else { continue }
+                pairs.append((pair[0], pair[1]))
+            }
+            dictionaries.append(pairs)
             return .dictionary(dictionaries.count - 1)
+        case .set:
+            guard let first = arguments.first, case .sequence = first else {
+                sequences.append([])
+                return .sequence(sequences.count - 1)
+            }
+            return first
+        case .valueless(let what):
+            tensors.append(TorchTensor(storage: TorchStorage(type: "", key: "", count: 0), type: nil, offset: 0, shape: [], strides: [], valueless: what))
+            return .tensor(tensors.count - 1)
         case .size: return arguments.first ?? .opaque
         case .parameter: return arguments.first ?? .opaque
         case .tensor, .typedTensor:
@@ -253,7 +326,7 @@ struct Pickle {
             else { throw fault("a tensor is not given by storage, offset, size and stride") }
             tensors.append(TorchTensor(storage: storages[storage], type: type, offset: offset, shape: shape, strides: strides))
             return .tensor(tensors.count - 1)
-        case .fromType, .elements, .unknown: return .opaque
+        case .fromType, .elements, .unknown: return newObject()
         }
     }
 }

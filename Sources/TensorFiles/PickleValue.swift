@@ -4,20 +4,32 @@ enum PickleValue {
     case none
     case bool(Bool)
     case integer(Int)
+    case number(Double)
     case text(String)
-    /// What is of no use for weights: floats, bytes, long integers, objects of unknown classes.
+    /// torch's magic number, the one integer beyond 64 bits that means something.
+    case magic
+    /// What is of no use for weights: bytes and long integers.
     case opaque
     case global(PickleGlobal)
     /// A tuple or a list.
     case sequence(Int)
     case dictionary(Int)
+    /// An object of a class that is not run: its state is data.
+    case object(Int)
     case storage(Int)
     case tensor(Int)
+}
+
+/// What a pickle says of an object: the state that its class would take up, and the items where it is a dictionary of its own kind.
+struct PickleObject {
+    var state = PickleValue.none
+    var pairs: [(key: PickleValue, value: PickleValue)] = []
 }
 
 /// A class or function that a pickle names. None is ever called: the known ones say how their arguments are to be read.
 enum PickleGlobal {
     case dictionary
+    case set
     /// torch.Size: its argument is a tuple.
     case size
     /// `_rebuild_tensor`, `_v2`: storage, offset, size, stride.
@@ -28,6 +40,8 @@ enum PickleGlobal {
     case parameter
     /// `_rebuild_from_type_v2`: a function and the type and arguments to call it with.
     case fromType
+    /// A tensor without plain values, and what it is.
+    case valueless(String)
     /// A class of storages, or a type of elements, by its name in torch.
     case elements(String)
     case unknown
@@ -35,11 +49,18 @@ enum PickleGlobal {
     init(module: String, name: String) {
         switch (module, name) {
         case ("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "dict"), ("__builtin__", "dict"): self = .dictionary
+        case ("builtins", "set"), ("__builtin__", "set"), ("builtins", "frozenset"), ("__builtin__", "frozenset"): self = .set
         case ("torch", "Size"): self = .size
         case ("torch._utils", "_rebuild_tensor"), ("torch._utils", "_rebuild_tensor_v2"): self = .tensor
         case ("torch._utils", "_rebuild_tensor_v3"): self = .typedTensor
         case ("torch._utils", "_rebuild_parameter"), ("torch._utils", "_rebuild_parameter_with_state"): self = .parameter
         case ("torch._tensor", "_rebuild_from_type_v2"): self = .fromType
+        case ("torch._utils", "_rebuild_meta_tensor_no_storage"): self = .valueless("on torch's 'meta' device")
+        case ("torch._utils", "_rebuild_qtensor"): self = .valueless("quantised by torch")
+        case ("torch._utils", "_rebuild_sparse_tensor"), ("torch._utils", "_rebuild_sparse_csr_tensor"): self = .valueless("sparse")
+        case ("torch._utils", "_rebuild_nested_tensor"): self = .valueless("a nested tensor")
+        case ("torch._utils", "_rebuild_wrapper_subclass"): self = .valueless("of a class of its own, quantised or distributed")
+        case ("torch._utils", _) where name.hasPrefix("_rebuild"): self = .valueless("made by '\(name)', of a device or kind without plain storage")
         case ("torch", _), ("torch.storage", _), ("torch.cuda", _): self = .elements(name)
         default: self = .unknown
         }
@@ -64,6 +85,8 @@ struct TorchTensor {
     let offset: Int
     let shape: [Int]
     let strides: [Int]
+    /// What it is instead, where it has no plain values.
+    var valueless: String?
 }
 
 extension ElementType {
@@ -80,6 +103,11 @@ extension ElementType {
         case "CharStorage", "int8": self = .i8
         case "ByteStorage", "UntypedStorage", "uint8": self = .u8
         case "BoolStorage", "bool": self = .bool
+        case "float8_e4m3fn": self = .f8E4M3
+        case "float8_e5m2": self = .f8E5M2
+        case "uint16": self = .u16
+        case "uint32": self = .u32
+        case "uint64": self = .u64
         default: return nil
         }
     }

@@ -27,7 +27,8 @@ struct SafetensorsHeader {
         try scanner.object { (name, scanner) throws(TensorFileError) in
             guard names.insert(name).inserted else { throw .duplicateName(path: path, name: name) }
             if name == "__metadata__" {
-                metadata = try SafetensorsHeader.readMetadata(&scanner, path: path)
+                // The format's own writer leaves it out where there is none; others write null.
+                if try !scanner.acceptNull() { metadata = try SafetensorsHeader.readMetadata(&scanner, path: path) }
             } else {
                 found.append(try SafetensorsHeader.readTensor(name, &scanner, path: path))
             }
@@ -39,13 +40,13 @@ struct SafetensorsHeader {
             guard tensor.begin == end, tensor.end >= tensor.begin, tensor.end <= fileCount - dataStart else {
                 throw .badOffsets(path: path, name: tensor.name, begin: tensor.begin, end: tensor.end, expected: end)
             }
-            var size = tensor.type.size
-            for side in tensor.shape {
+            var size = 1
+            for side in tensor.shape + [tensor.type.bits] {
                 let (product, overflow) = size.multipliedReportingOverflow(by: side)
                 size = overflow ? -1 : product
                 if overflow { break }
             }
-            guard size == tensor.end - tensor.begin else {
+            guard size >= 0, size.isMultiple(of: 8), size / 8 == tensor.end - tensor.begin else {
                 throw .wrongSize(path: path, name: tensor.name, shape: tensor.shape, type: tensor.type.rawValue, bytes: tensor.end - tensor.begin)
             }
             end = tensor.end

@@ -1,47 +1,161 @@
-/// The tensors by name that a torch file is about: the root dictionary itself, or what it holds under `ema`, `model` or
-/// `state_dict`, the first of these that is there (`reference/dit.md` section 2.1).
+/// The tensors by name that a torch file is about: the root dictionary itself, what it holds in a section such as `ema`, `model`
+/// or `state_dict`, the first of these that has weights (`reference/dit.md` section 2.1), or the parameters of a whole module.
 struct StateDictionary {
     let section: String?
     let tensors: [(name: String, tensor: TorchTensor)]
+    let arguments: [String: String]
 
-    private static let sections = ["ema", "model", "state_dict"]
-    /// What wrappers of a model put before every name.
-    private static let prefixes = ["module.", "_orig_mod."]
+    /// Averages first: they are what is sampled from.
+    private static let sections = [
+        "ema", "model_ema", "ema_model", "ema_state_dict", "model_ema_state_dict", "state_dict_ema", "params_ema", "ema_params", "averaged_model",
+        "shadow", "shadow_params", "model", "state_dict", "model_state_dict", "module", "params", "net", "network", "transformer", "dit", "weights",
+    ]
+    /// Parts of a run that hold tensors and are no model.
+    private static let others: Set = [
+        "opt", "optimizer", "optimizers", "optimizer_states", "optimizer_state_dict", "optim", "scheduler", "lr_scheduler", "lr_schedulers", "scaler",
+        "callbacks", "loops", "random_states", "rng_state", "args", "hyper_parameters", "config", "collected_params",
+    ]
+    private static let argumentSections = ["args", "hyper_parameters", "config", "cfg", "hparams", "opts"]
+    /// Sections lie in sections, and modules in modules, but not without end.
+    private static let depth = 6, modules = 64
+    /// Most values that are looked at: a dictionary may hold itself.
+    private static let visits = 1 << 16
 
     init(_ pickle: Pickle, path: String) throws(TensorFileError) {
-        var found: [String: PickleValue] = [:]
-        var order: [String] = []
-        var section: String?
-        var value = pickle.root
-        // A section may hold sections again, as training frameworks nest them.
-        for _ in 0..<4 {
-            (found, order) = StateDictionary.members(value, of: pickle)
-            guard let name = StateDictionary.sections.first(where: { if case .dictionary = found[$0] { true } else { false } }), let inner = found[name]
-            else { break }
-            section = [section, name].compactMap(\.self).joined(separator: ".")
-            value = inner
+        var search = Search(pickle: pickle)
+        let root = search.members(pickle.root)
+        guard let found = search.weights(in: pickle.root, depth: Self.depth) else {
+            throw .noStateDictionary(path: path, found: Array(root.order.prefix(8)))
         }
-        var tensors: [(name: String, tensor: TorchTensor)] = order.compactMap { name in
-            if case .tensor(let index) = found[name] { (name, pickle.tensors[index]) } else { nil }
-        }
-        guard !tensors.isEmpty else { throw .noStateDictionary(path: path, found: Array(order.prefix(8))) }
-        for prefix in StateDictionary.prefixes where tensors.allSatisfy({ $0.name.hasPrefix(prefix) }) {
-            tensors = tensors.map { (String($0.name.dropFirst(prefix.count)), $0.tensor) }
-        }
-        self.section = section
-        self.tensors = tensors
+        tensors = found.tensors
+        section = found.path.isEmpty ? nil : found.path.joined(separator: ".")
+        arguments = search.arguments(of: root.found)
+        var names: Set<String> = []
+        for (name, _) in tensors where !names.insert(name).inserted { throw .duplicateName(path: path, name: name) }
     }
 
-    /// The text keys of a dictionary in order; of two equal ones the later counts, as in Python.
-    private static func members(_ value: PickleValue, of pickle: Pickle) -> (found: [String: PickleValue], order: [String]) {
-        guard case .dictionary(let index) = value else { return ([:], []) }
-        var found: [String: PickleValue] = [:]
-        var order: [String] = []
-        for (key, value) in pickle.dictionaries[index] {
-            guard case .text(let name) = key else { continue }
-            if found.updateValue(value, forKey: name) == nil { order.append(name) }
+    private typealias Tensors = [(name: String, tensor: TorchTensor)]
+
+    private struct Search {
+        let pickle: Pickle
+        var visited = 0
+
+        /// The text keys of a dictionary, or of an object's state, in order; of two equal ones the later counts, as in Python.
+        func members(_ value: PickleValue) -> (found: [String: PickleValue], order: [String]) {
+            var found: [String: PickleValue] = [:]
+            var order: [String] = []
+            for (key, value) in pairs(of: value) {
+                guard case .text(let name) = key else { continue }
+                if found.updateValue(value, forKey: name) == nil { order.append(name) }
+            }
+            return (found, order)
         }
-        return (found, order)
+
+        private func pairs(of value: PickleValue) -> [(key: PickleValue, value: PickleValue)] {
+            switch value {
+            case .dictionary(let index): return pickle.dictionaries[index]
+            case .object(let index):
+                let object = pickle.objects[index]
+                guard object.pairs.isEmpty else { return object.pairs }
+                // An object with slots has its dictionary first in a pair.
+                if case .sequence(let index) = object.state, let first = pickle.sequences[index].first, case .dictionary(let index) = first {
+                    return pickle.dictionaries[index]
+                }
+                if case .dictionary(let index) = object.state { return pickle.dictionaries[index] }
+                return []
+            default: return []
+            }
+        }
+
+        /// The weights in a value and where they lie; nil where it has none. Single numbers are no weights.
+        mutating func weights(in value: PickleValue, depth: Int) -> (path: [String], tensors: Tensors)? {
+            visited += 1
+            guard depth > 0, visited < StateDictionary.visits else { return nil }
+            let (found, order) = members(value)
+            if found["_parameters"] != nil || found["_modules"] != nil {
+                var tensors: Tensors = []
+                module(value, prefix: "", depth: StateDictionary.modules, into: &tensors)
+                return tensors.contains(where: isWeight) ? ([], tensors) : nil
+            }
+            for name in StateDictionary.sections {
+                guard let inner = found[name] else { continue }
+                // An average without names stands beside the model that has them.
+                let list = name == "shadow_params" ? inner : members(inner).found["shadow_params"]
+                if let list, let tensors = named(list, beside: found) {
+                    return (name == "shadow_params" ? [name] : [name, "shadow_params"], tensors)
+                }
+                if let weights = weights(in: inner, depth: depth - 1) { return ([name] + weights.path, weights.tensors) }
+            }
+            let direct: Tensors = order.compactMap { name in
+                if case .tensor(let index) = found[name] { (name, pickle.tensors[index]) } else { nil }
+            }
+            if direct.contains(where: isWeight) { return ([], direct) }
+            var best: (path: [String], tensors: Tensors)?
+            for name in order where !StateDictionary.others.contains(name) && !StateDictionary.sections.contains(name) {
+                guard let inner = found[name], let weights = weights(in: inner, depth: depth - 1) else { continue }
+                if weights.tensors.count > best?.tensors.count ?? 0 { best = ([name] + weights.path, weights.tensors) }
+            }
+            return best
+        }
+
+        private func isWeight(_ entry: (name: String, tensor: TorchTensor)) -> Bool {
+            entry.tensor.valueless != nil || !entry.tensor.shape.isEmpty && entry.tensor.shape != [1]
+        }
+
+        /// The parameters and saved buffers of a module and of those in it, as its `state_dict()` would name them.
+        private mutating func module(_ value: PickleValue, prefix: String, depth: Int, into tensors: inout Tensors) {
+            visited += 1
+            guard depth > 0, visited < StateDictionary.visits else { return }
+            let (state, _) = members(value)
+            var passing: Set<String> = []
+            if case .sequence(let index) = state["_non_persistent_buffers_set"] {
+                for case .text(let name) in pickle.sequences[index] { passing.insert(name) }
+            }
+            for (key, passed) in [("_parameters", []), ("_buffers", passing)] as [(String, Set<String>)] {
+                guard let part = state[key] else { continue }
+                let (found, order) = members(part)
+                for name in order where !passed.contains(name) {
+                    if case .tensor(let index) = found[name] { tensors.append((prefix + name, pickle.tensors[index])) }
+                }
+            }
+            guard let inner = state["_modules"] else { return }
+            let (found, order) = members(inner)
+            for name in order { if let child = found[name] { module(child, prefix: "\(prefix)\(name).", depth: depth - 1, into: &tensors) } }
+        }
+
+        /// A list of averages in the order of the model's parameters, under the names that the model beside it has.
+        private mutating func named(_ list: PickleValue, beside found: [String: PickleValue]) -> Tensors? {
+            guard case .sequence(let index) = list else { return nil }
+            let averages = pickle.sequences[index].compactMap { if case .tensor(let index) = $0 { pickle.tensors[index] } else { nil } }
+            for name in ["model", "state_dict", "model_state_dict", "module", "net"] {
+                guard let value = found[name], let model = weights(in: value, depth: 3) else { continue }
+                // Some keep averages of what is trained alone, and positions are not.
+                for tensors in [model.tensors, model.tensors.filter { !$0.name.hasSuffix("pos_embed") }] {
+                    guard tensors.count == averages.count, zip(tensors, averages).allSatisfy({ $0.tensor.shape == $1.shape }) else { continue }
+                    let own = Dictionary(zip(tensors.map(\.name), averages), uniquingKeysWith: { $1 })
+                    return model.tensors.map { ($0.name, own[$0.name] ?? $0.tensor) }
+                }
+            }
+            return nil
+        }
+
+        /// The plain values that a run was given.
+        func arguments(of root: [String: PickleValue]) -> [String: String] {
+            var arguments: [String: String] = [:]
+            for section in StateDictionary.argumentSections {
+                guard let value = root[section] else { continue }
+                for (name, value) in members(value).found {
+                    switch value {
+                    case .integer(let number): arguments[name] = "\(number)"
+                    case .number(let number): arguments[name] = "\(number)"
+                    case .text(let text): arguments[name] = text
+                    case .bool(let flag): arguments[name] = "\(flag)"
+                    default: break
+                    }
+                }
+            }
+            return arguments
+        }
     }
 
     /// A table over the file's bytes.
@@ -49,6 +163,7 @@ struct StateDictionary {
     func file(_ file: MappedFile, find: (TorchStorage) throws(TensorFileError) -> Range<Int>) throws(TensorFileError) -> TensorFile {
         var entries: [TensorEntry] = []
         for (name, tensor) in tensors {
+            if let what = tensor.valueless { throw .valueless(path: file.path, name: name, what: what) }
             let typeName = tensor.type ?? tensor.storage.type
             guard let type = ElementType(torch: typeName) else { throw .unknownType(path: file.path, name: name, type: typeName) }
             let bytes = try find(tensor.storage)
@@ -56,7 +171,7 @@ struct StateDictionary {
             let part = TensorPart(file: file, offset: bytes.lowerBound + tensor.offset * type.size, shape: tensor.shape, strides: tensor.strides)
             entries.append(TensorEntry(name: name, type: type, shape: tensor.shape, parts: [part]))
         }
-        return TensorFile(path: file.path, metadata: [:], entries: entries, section: section)
+        return TensorFile(path: file.path, metadata: [:], entries: entries, section: section, arguments: arguments)
     }
 
     /// Every element lies in the storage, and there are no more of them than the file could hold: a stride of 0 repeats one

@@ -15,7 +15,7 @@ package struct TensorEntry: Sendable {
     /// Where the bytes lie in a mapped file; nil where they are not in one piece in row-major order.
     package var mapped: (file: MappedFile, range: Range<Int>)? {
         guard parts.count == 1, let part = parts.first, part.isContiguous else { return nil }
-        return (part.file, part.offset..<(part.offset + part.count * type.size))
+        return (part.file, part.offset..<(part.offset + (part.count * type.bits + 7) / 8))
     }
 
     package func renamed(_ name: String) -> TensorEntry { TensorEntry(name: name, type: type, shape: shape, parts: parts) }
@@ -37,6 +37,8 @@ package struct TensorEntry: Sendable {
         case .bf16: elements(range, of: UInt16.self, convert: BFloat16.value)
         case .f16: elements(range, of: UInt16.self) { Float(Float16(bitPattern: $0)) }
         case .f64: elements(range, of: Double.self) { Float($0) }
+        case .f8E4M3: elements(range, of: UInt8.self, convert: Float8.e4m3)
+        case .f8E5M2: elements(range, of: UInt8.self, convert: Float8.e5m2)
         default: preconditionFailure("'\(name)' is \(type.rawValue), no floating-point type")
         }
     }

@@ -9,36 +9,38 @@ package struct TensorFile: Sendable {
     package let entries: [TensorEntry]
     /// The key of a torch dictionary that the tensors come from, such as "ema".
     package let section: String?
+    /// What a checkpoint says of the run that wrote it, such as `num_classes`: the plain numbers and texts of its `args`.
+    package let arguments: [String: String]
     private let indexByName: [String: Int]
 
     /// Another table, for example with other names, over bytes that are mapped already. The names must differ.
-    package init(path: String, metadata: [String: String] = [:], entries: [TensorEntry], section: String? = nil) {
+    package init(
+        path: String, metadata: [String: String] = [:], entries: [TensorEntry], section: String? = nil, arguments: [String: String] = [:]
+    ) {
         self.path = path
         self.metadata = metadata
         self.entries = entries
         self.section = section
+        self.arguments = arguments
         indexByName = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
     }
 
-    /// Opens safetensors, torch's `.pt` or `.bin` (zip or legacy), told by content, or the `.index.json` of a sharded one.
+    /// Opens safetensors, torch's `.pt` or `.bin` (zip or legacy), told by content, or the `.index.json` of a sharded one; the
+    /// names are the model's own, without those of wrappers.
     package init(path: String) throws(TensorFileError) {
-        if path.hasSuffix(".index.json") {
-            self = try ShardIndex.open(path)
-        } else {
-            try self.init(MappedFile(path: path))
-        }
+        self = try (ShardIndex.isIndex(path) ? ShardIndex.open(path) : TensorFile(asStored: MappedFile(path: path))).unwrapped()
     }
 
-    package init(_ file: MappedFile) throws(TensorFileError) {
-        let start = file.bytes(0..<min(9, file.count))
-        if start.count < 9 || start[8] == UInt8(ascii: "{") {
-            self = try SafetensorsHeader.open(file)
-        } else if start.starts(with: [0x50, 0x4b, 0x03, 0x04]) {
-            self = try TorchArchive.open(file)
-        } else if start[0] == 0x80 {
-            self = try TorchLegacy.open(file)
-        } else {
-            throw .unknownContainer(path: file.path)
+    package init(_ file: MappedFile) throws(TensorFileError) { self = try TensorFile(asStored: file).unwrapped() }
+
+    /// With the names that stand in the file.
+    init(asStored file: MappedFile) throws(TensorFileError) {
+        switch Container(file) {
+        case .safetensors: self = try SafetensorsHeader.open(file)
+        case .torchArchive: self = try TorchArchive.open(file)
+        case .torchLegacy: self = try TorchLegacy.open(file)
+        case .other(let what): throw .otherContainer(path: file.path, what: what)
+        case .unknown: throw .unknownContainer(path: file.path)
         }
     }
 
@@ -67,7 +69,13 @@ package struct TensorFile: Sendable {
         case .i32: return entry.elements(all, of: Int32.self) { Int($0) }
         case .i16: return entry.elements(all, of: Int16.self) { Int($0) }
         case .i8: return entry.elements(all, of: Int8.self) { Int($0) }
+        case .u32: return entry.elements(all, of: UInt32.self) { Int($0) }
+        case .u16: return entry.elements(all, of: UInt16.self) { Int($0) }
         case .u8, .bool: return entry.elements(all, of: UInt8.self) { Int($0) }
+        case .u64:
+            let values = entry.elements(all, of: UInt64.self) { $0 }
+            guard values.allSatisfy({ $0 <= UInt64(Int.max) }) else { throw .wrongType(path: path, name: name, type: "U64", wanted: "a number below 2^63") }
+            return values.map { Int($0) }
         default: throw .wrongType(path: path, name: name, type: entry.type.rawValue, wanted: "an integer type")
         }
     }

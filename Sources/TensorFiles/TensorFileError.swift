@@ -13,6 +13,8 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
     case noTensor(path: String, name: String)
     case wrongType(path: String, name: String, type: String, wanted: String)
     case unknownContainer(path: String)
+    case otherContainer(path: String, what: String)
+    case valueless(path: String, name: String, what: String)
     case badArchive(path: String, reason: String)
     case badPickle(path: String, at: Int, reason: String)
     case noStateDictionary(path: String, found: [String])
@@ -41,10 +43,12 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         case .noTensor(let path, let name): "'\(path)' has no tensor '\(name)'"
         case .wrongType(let path, let name, let type, let wanted): "tensor '\(name)' in '\(path)' is \(type); \(wanted) is wanted"
         case .unknownContainer(let path): "'\(path)' is neither safetensors nor a file that torch saved"
+        case .otherContainer(let path, let what): "'\(path)' is \(what)"
+        case .valueless(let path, let name, let what): "tensor '\(name)' in '\(path)' has no values that can be read: it is \(what); save it as a plain tensor"
         case .badArchive(let path, let reason): "the archive '\(path)' cannot be used: \(reason)"
         case .badPickle(let path, let at, let reason): "the pickle in '\(path)' cannot be used, at byte \(at): \(reason)"
         case .noStateDictionary(let path, let found):
-            "'\(path)' holds no dictionary of tensors, at its root or under 'ema', 'model' or 'state_dict'"
+            "'\(path)' holds no dictionary of tensors, at its root or in a section such as 'ema', 'model' or 'state_dict'"
                 + (found.isEmpty ? "" : "; it holds \(found.map { "'\($0)'" }.joined(separator: ", "))")
         case .outsideStorage(let path, let name, let shape, let strides, let offset, let elements):
             "tensor '\(name)' in '\(path)' of shape \(shape), strides \(strides) and offset \(offset) reaches beyond its storage of \(elements) elements"

@@ -1,7 +1,12 @@
 /// torch's container since 1.6: a zip archive with one pickle, `data.pkl`, and a member `data/<key>` for each storage.
 enum TorchArchive {
     static func open(_ file: MappedFile) throws(TensorFileError) -> TensorFile {
-        let members = try ZipDirectory(file).members
+        let directory = try ZipDirectory(file)
+        let members = directory.members
+        if let other = kind(members.keys + directory.compressed) { throw .otherContainer(path: file.path, what: other) }
+        if let name = directory.compressed.min() {
+            throw .badArchive(path: file.path, reason: "'\(name)' is compressed; torch stores without compression, so it was packed anew")
+        }
         let suffix = "/data.pkl"
         let pickles = members.keys.filter { $0.hasSuffix(suffix) }
         guard let name = pickles.first, pickles.count == 1, let range = members[name] else {
@@ -21,5 +26,18 @@ enum TorchArchive {
             }
             return range.lowerBound..<(range.lowerBound + needed)
         }
+    }
+
+    /// What an archive is that is none of weights, by the names in it.
+    private static func kind(_ names: [String]) -> String? {
+        let parts = Set(names.map { String($0.split(separator: "/").last ?? "") })
+        if parts.contains("constants.pkl") || names.contains(where: { $0.contains("/code/") }) {
+            return "a TorchScript program (torch.jit.save): load it in torch and save its state_dict()"
+        }
+        if names.contains(where: { $0.contains("/data.pkl") }) { return nil }
+        if parts.contains("model.json") || parts.contains("archive_format") { return "a program that torch.export saved: save the module's state_dict() instead" }
+        if !names.isEmpty, names.allSatisfy({ $0.hasSuffix(".npy") }) { return "an archive of numpy arrays (.npz): save them as safetensors" }
+        guard let first = names.min() else { return "a zip archive with nothing in it" }
+        return "a zip archive with \(names.count == 1 ? "one file" : "\(names.count) files"), such as '\(first)', and not what torch saves: unpack it and give the file of weights"
     }
 }

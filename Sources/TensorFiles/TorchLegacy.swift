@@ -1,12 +1,15 @@
 /// torch's container before 1.6: pickles of a magic number, a version, the writer's system, the object and the storages' keys,
 /// then for each key a count and the bytes.
 enum TorchLegacy {
-    /// The pickle of the magic number after its protocol: a LONG1 of ten bytes and STOP.
-    private static let magic: [UInt8] = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e]
+    /// How the pickle of the magic number begins in protocols 0 and 1, where it is a line of digits.
+    static let textMagic = Array("L119547037146038801333356L".utf8)
 
     static func open(_ file: MappedFile) throws(TensorFileError) -> TensorFile {
-        guard file.count > 15, file.bytes(2..<15) == magic else { throw .unknownContainer(path: file.path) }
-        let version = try Pickle(file, 15..<file.count)
+        // A first pickle that is something else, or none at all, makes it no file of torch's.
+        let magic: Pickle
+        do { magic = try Pickle(file, 0..<file.count) } catch { throw notTorch(file) }
+        guard case .magic = magic.root else { throw notTorch(file) }
+        let version = try Pickle(file, magic.end..<file.count)
         guard case .integer(1001) = version.root else { throw fault(file, version.end, "its version is not 1001") }
         let system = try Pickle(file, version.end..<file.count)
         try checkByteOrder(system, file)
@@ -17,6 +20,10 @@ enum TorchLegacy {
             guard let range = ranges[storage.key] else { throw fault(file, keys.end, "there is no storage '\(storage.key)'") }
             return range
         }
+    }
+
+    private static func notTorch(_ file: MappedFile) -> TensorFileError {
+        .otherContainer(path: file.path, what: "a Python pickle that torch.save did not write, such as numpy's or joblib's; load it there and save its tensors")
     }
 
     private static func fault(_ file: MappedFile, _ at: Int, _ reason: String) -> TensorFileError { .badPickle(path: file.path, at: at, reason: reason) }

@@ -1,7 +1,9 @@
-/// The members of a zip archive, all of them stored without compression, as torch writes them; zip64 where sizes ask for it.
+/// The members of a zip archive that are stored without compression, as torch writes all of them; zip64 where sizes ask for it.
 struct ZipDirectory {
     /// Where the bytes of each member lie in the file.
     private(set) var members: [String: Range<Int>] = [:]
+    /// Names of members that are compressed, whose bytes are not read.
+    private(set) var compressed: [String] = []
     private let file: MappedFile
 
     init(_ file: MappedFile) throws(TensorFileError) {
@@ -51,7 +53,8 @@ struct ZipDirectory {
         }
         guard file.number(UInt16.self, at: at + 8) & 1 == 0 else { throw ZipDirectory.fault(file, "'\(name)' is encrypted") }
         guard file.number(UInt16.self, at: at + 10) == 0 else {
-            throw ZipDirectory.fault(file, "'\(name)' is compressed; torch stores without compression, so it was packed anew")
+            compressed.append(name)
+            return
         }
         // In this order, and each only where its 32 bits are all ones.
         var wide = zip64Numbers(extra)[...]

@@ -1,0 +1,53 @@
+extension TensorFile {
+    /// What wrappers of a model put before every name: data parallelism, compilation, averages, training frameworks, PEFT.
+    private static let prefixes: Set = [
+        "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "model", "net", "network", "ema_model", "online_model", "model_ema", "ema",
+        "averaged_model", "diffusion_model", "denoiser", "backbone", "transformer", "dit", "base_model",
+    ]
+    /// Of these beside others, the average is what is sampled from (`reference/dit.md` section 2.1).
+    private static let averages = ["ema_model", "model_ema", "ema", "averaged_model"]
+    /// What wrappers put between names, around single blocks.
+    private static let infixes: Set = ["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"]
+    /// Counters that wrappers save beside the weights.
+    private static let counters: Set = ["n_averaged", "initted", "step", "decay", "num_updates", "optimization_step"]
+
+    /// The same tensors under the model's own names, whatever wrapped it, in any order and number.
+    func unwrapped() -> TensorFile {
+        var entries = entries
+        var section = section
+        while true {
+            let weights = entries.filter { !($0.count <= 1 && Self.counters.contains($0.name)) }
+            if !weights.isEmpty { entries = weights }
+            let heads = Set(entries.map { String($0.name.prefix { $0 != "." }) })
+            guard !heads.isEmpty, heads.isSubset(of: Self.prefixes), entries.allSatisfy({ $0.name.contains(".") }) else { break }
+            if heads.count > 1 {
+                guard let average = Self.averages.first(where: heads.contains) else { break }
+                entries = entries.filter { $0.name.hasPrefix(average + ".") }
+                section = [section, average].compactMap(\.self).joined(separator: ".")
+            }
+            entries = entries.map { $0.renamed(String($0.name.drop { $0 != "." }.dropFirst())) }
+        }
+        let plain = entries.map { entry in
+            let parts = entry.name.split(separator: ".", omittingEmptySubsequences: false)
+            return parts.contains { Self.infixes.contains(String($0)) }
+                ? entry.renamed(parts.filter { !Self.infixes.contains(String($0)) }.joined(separator: ".")) : entry
+        }
+        // Names that would be one are two tensors, and stay apart.
+        if Set(plain.map(\.name)).count == plain.count { entries = plain }
+        return TensorFile(path: path, metadata: metadata, entries: entries, section: section, arguments: arguments)
+    }
+
+    /// The tensors whose names begin with a prefix, without it; what else the file holds is another model's.
+    package func part(under prefix: String) -> TensorFile {
+        let own = entries.filter { $0.name.hasPrefix(prefix) }.map { $0.renamed(String($0.name.dropFirst(prefix.count))) }
+        let name = String(prefix.hasSuffix(".") ? prefix.dropLast() : prefix[...])
+        return TensorFile(
+            path: path, metadata: metadata, entries: own, section: [section, name].compactMap(\.self).joined(separator: "."), arguments: arguments)
+    }
+
+    /// What the names begin with, up to the first dot, the most frequent first: what to say of a file of something else.
+    package var beginnings: [String] {
+        let heads = Dictionary(grouping: entries) { String($0.name.prefix { $0 != "." }) }
+        return heads.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }.map(\.key)
+    }
+}
