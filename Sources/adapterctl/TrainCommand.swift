@@ -5,6 +5,7 @@ import ArgumentParser
 import DiTModel
 import Foundation
 import SyntheticDomains
+import TensorFiles
 import TensorMath
 
 struct Train: ParsableCommand {
@@ -187,8 +188,9 @@ struct TrainingJob: Decodable {
     }
 
     private static func read(_ path: String) throws -> [TrainingJob] {
-        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { throw Failure.notFound("there is no file '\(path)' to read jobs from") }
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().filter { !$1.allSatisfy(\.isWhitespace) }
+        guard let data = FileManager.default.contents(atPath: path) else { throw Failure.notFound("there is no file '\(path)' to read jobs from") }
+        guard let text = String(validating: data.withoutByteOrderMark, as: UTF8.self) else { throw Failure.usage("'\(path)' is not UTF-8 text: save it as UTF-8") }
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: { ["\n", "\r\n", "\r"].contains($0) }).enumerated().filter { !$1.allSatisfy(\.isWhitespace) }
         guard !lines.isEmpty else { throw Failure.usage("'\(path)' holds no job") }
         return try lines.map { number, line in
             do {

@@ -43,11 +43,14 @@ def defaults(options) -> dict:
 def images_of_file(path: str, options) -> list[Image]:
     """Every request of a file, `n` images each."""
     if path == "-":
-        requests = jsonl(sys.stdin, "standard input")
+        requests = jsonl((line.lstrip("\ufeff") for line in sys.stdin), "standard input")
     else:
         try:
-            with open(path, newline="", encoding="utf-8") as file:
+            # Spreadsheets and editors put a byte order mark before the text.
+            with open(path, newline="", encoding="utf-8-sig") as file:
                 requests = list(table(file, path) if path.endswith(".csv") else jsonl(file, path))
+        except UnicodeDecodeError as error:
+            raise Wrong(f"'{path}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
         except FileNotFoundError:
             raise Wrong(f"there is no file '{path}'") from None
     images: list[Image] = []

@@ -97,7 +97,8 @@ import Testing
     @Test func aFailingItemStopsNoOther() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let requests = folder + "/requests.csv"
-        try "id,model,class,seed,n\na,flowers,rose,1,1\nb,flowers,nope,1,1\nc,birds,owl,2,2\n".write(toFile: requests, atomically: true, encoding: .utf8)
+        // With the byte order mark and the line ends of a spreadsheet.
+        try "\u{feff}id,model,class,seed,n\r\na,flowers,rose,1,1\r\nb,flowers,nope,1,1\r\nc,birds,owl,2,2\r\n".write(toFile: requests, atomically: true, encoding: .utf8)
         #expect(try run("generate", requests, "--steps", "2", "-o", folder + "/out") == 3)
         #expect(Set(try bytes("out").keys) == ["000000.png", "000002.png", "000003.png"])
         // Failed before is failed still, until it is asked for again.
