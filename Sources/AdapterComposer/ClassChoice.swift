@@ -67,7 +67,7 @@ package struct ClassChoice: Sendable, Hashable {
         // A number is a row only where no class has that name.
         let number = text.hasPrefix("class:") ? text.dropFirst("class:".count) : text[...]
         if number.allSatisfy(\.isNumber), let row = Int(number), classes.names.indices.contains(row) { return row }
-        return text == "null" ? classes.nullClass : nil
+        return text == "null" && classes.hasNullRow ? classes.nullClass : nil
     }
 
     private struct Term {

@@ -15,8 +15,10 @@ extension CanonicalSum {
         }
         let pairs = try lowRankVector(over: base)
         let (sum, null) = values(over: base)
-        let vector = pairs ?? TunableVector(sum, layout: base.layout)
-        guard vector.values.allSatisfy(\.isFinite), null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
+        // Biases that stand beside pairs are summed like any others.
+        let vector = pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
+        let hasNullRow = base.hasNullRow && ingredients.allSatisfy(\.adapter.classes.hasNullRow)
+        guard vector.values.allSatisfy(\.isFinite), !hasNullRow || null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let classes: ClassTable
         if let labelsFrom {
             guard let chosen = ingredients.first(where: { $0.isNamed(labelsFrom) }) else {
@@ -24,12 +26,13 @@ extension CanonicalSum {
             }
             classes = chosen.adapter.classes
         } else {
-            classes = united(ingredients, null: null)
+            classes = united(ingredients, null: hasNullRow ? null : [Float](repeating: -.infinity, count: null.count))
         }
         let manifests = ingredients.map(\.adapter.manifest)
         var manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.over(vector.lowRank).digest,
-            trainableSet: vector.lowRank == nil ? TrainableSet(uniting: manifests.map(\.trainableSet)) : TrainableSet(.lora, gammaDepth: 0),
+            trainableSet: vector.lowRank == nil ? TrainableSet(uniting: manifests.map(\.trainableSet))
+                : TrainableSet(manifests.contains { $0.trainableSet.method == .loraBias } ? .loraBias : .lora, gammaDepth: 0),
             classes: classes.names, prediction: base.prediction, path: base.path, lowRank: vector.lowRank)
         manifest.resolution = manifests[0].resolution
         manifest.positionScale = manifests[0].positionScale

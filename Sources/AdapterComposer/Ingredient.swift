@@ -41,6 +41,8 @@ package struct ComposingBase: Sendable {
     }
 
     var depth: Int { layout.configuration.depth }
+    /// Whether the base knows a class that stands for none.
+    var hasNullRow: Bool { classes.hasNullRow }
     var nullRow: ArraySlice<Float> { classes.row(classes.nullClass) }
 
     /// The base as an adapter of itself.

@@ -26,8 +26,9 @@ extension CanonicalSum {
                 let pairs = sources.compactMap { source in Pair(source.adapter, base.layout, name, weight: source.weights[block]) }
                 let rank = pairs.reduce(0) { $0 + $1.rank }
                 guard rank > 0 else { continue }
-                let (inputs, outputs) = (linear.inputs(configuration), linear.outputs(configuration))
-                guard rank <= min(inputs, outputs) else { throw .tooManyRanks(layer: name, rank: rank, limit: min(inputs, outputs)) }
+                let outputs = linear.outputs(configuration)
+                let limit = linear.largestRank(configuration)
+                guard rank <= limit else { throw .tooManyRanks(layer: name, rank: rank, limit: limit) }
                 ranks[name] = rank
                 factors[LowRank.names(of: name).a] = pairs.flatMap { Array($0.a) }
                 factors[LowRank.names(of: name).b] = (0..<outputs).flatMap { output in
@@ -59,6 +60,6 @@ private struct Pair {
         self.rank = rank
         self.a = adapter.vector.values[a.range]
         self.b = adapter.vector.values[b.range]
-        factor = weight * Double(lowRank.scale)
+        factor = weight * Double(lowRank.scale(of: linear))
     }
 }

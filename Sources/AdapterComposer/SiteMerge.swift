@@ -62,7 +62,8 @@ package struct SiteMerge: Sendable {
         for site in sites {
             for name in site.ingredient.adapter.classes.names where !names.contains(name) { names.append(name) }
         }
-        let null = Array(base.nullRow)
+        let hasNullRow = base.hasNullRow && sites.allSatisfy(\.ingredient.adapter.classes.hasNullRow)
+        let null = base.hasNullRow ? Array(base.nullRow) : [Float](repeating: 0, count: base.nullRow.count)
         func mean(_ row: (ClassTable) -> Int?) -> [Float] {
             let arguments = sites.compactMap { site in
                 let table = site.ingredient.adapter.classes
@@ -71,6 +72,7 @@ package struct SiteMerge: Sendable {
             return arguments.count == 1 ? arguments[0].values : MergeRule.mean(arguments, base: null)
         }
         let rows = names.flatMap { name in mean { $0.names.firstIndex(of: name) } }
-        return ClassTable(names: names, values: rows + mean { $0.nullClass })
+        return hasNullRow
+            ? ClassTable(names: names, values: rows + mean { $0.nullClass }) : .withoutNullRow(names: names, values: rows, width: null.count)
     }
 }

@@ -15,38 +15,47 @@ package enum AdapterFile {
     /// Whether the file names the digest that its content must have, so that a part of it is never taken for the whole.
     package static func namesItsDigest(_ file: TensorFile) -> Bool { file.metadata[digestKey] != nil }
 
-    package static func read(path: String, base: BaseFile) throws -> Adapter { try read(TensorFile(path: path), base: base) }
+    /// The file of weights that a path means: itself, or what PEFT and diffusers call theirs in a folder.
+    package static func weights(_ path: String) throws -> String {
+        guard DiffusersFolder.isFolder(path) else { return path }
+        let names = ["adapter_model.safetensors", "adapter_model.bin", "pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"]
+        guard let name = names.first(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) else {
+            throw TensorFileError.unreadable(path: path, reason: "it is a folder without \(names.dropLast().joined(separator: ", ")) or \(names[3]); an adapter is one file")
+        }
+        return "\(path)/\(name)"
+    }
+
+    /// - Parameter path: a file, or a folder as PEFT and diffusers save LoRA adapters.
+    package static func read(path: String, base: BaseFile, as reading: AdapterReading = AdapterReading()) throws -> Adapter {
+        try read(TensorFile(path: weights(path)), base: base, as: reading)
+    }
 
     /// Binds the file to the base completely, or refuses it by name and shape (law 2).
-    package static func read(_ file: TensorFile, base: BaseFile) throws -> Adapter {
+    /// - Parameter reading: what the user says of a file of other software.
+    package static func read(_ file: TensorFile, base: BaseFile, as reading: AdapterReading = AdapterReading()) throws -> Adapter {
         let path = file.path
-        let file = try tunablePart(of: file, base: base)
-        let layout: TunableLayout
-        var manifest: AdapterManifest
-        if let stated = try self.manifest(of: file) {
-            manifest = stated
-            if let fault = manifest.lowRank?.fault(on: base.configuration) ?? manifest.imageGrid.flatMap(base.configuration.fault) {
-                throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
-            }
-            layout = manifest.layout(over: base.layout)
-            guard manifest.layoutDigest == layout.digest else {
-                throw AdapterFormatError.otherLayout(file: path, layout: manifest.layoutDigest.short, expected: layout.digest.short)
-            }
-            guard manifest.baseDigest == base.digest || manifest.baseDigest == base.card.roundedFrom else {
-                throw AdapterFormatError.otherBase(file: path, base: manifest.baseDigest.short, expected: base.digest.short)
-            }
-        } else {
-            manifest = try foreignManifest(file, base)
-            layout = manifest.layout(over: base.layout)
+        guard let stated = try manifest(of: file) else {
+            if file.entries.contains(where: { LowRankNames.isLowRank($0.name) }) { return try lowRank(file, base, reading) }
+            return try port(tunablePart(of: file, base: base), base, reading)
         }
-        let vector = try vector(file, manifest.trainableSet, base, layout)
-        let classes = try classTable(file, names: manifest.classes, width: layout.configuration.hiddenSize)
-        manifest.classes = classes.names
-        var adapter = Adapter(manifest: manifest, vector: vector, classes: classes)
+        try check(stated, path)
+        if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) {
+            throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
+        }
+        let layout = stated.layout(over: base.layout)
+        guard stated.layoutDigest == layout.digest else {
+            throw AdapterFormatError.otherLayout(file: path, layout: stated.layoutDigest.short, expected: layout.digest.short)
+        }
+        guard stated.baseDigest == base.digest || stated.baseDigest == base.card.roundedFrom else {
+            throw AdapterFormatError.otherBase(file: path, base: stated.baseDigest.short, expected: base.digest.short)
+        }
+        let vector = try vector(file, stated.trainableSet, base, layout)
+        let classes = try classTable(file, names: stated.classes, width: layout.configuration.hiddenSize)
+        var adapter = Adapter(manifest: stated, vector: vector, classes: classes)
         if let named = file.metadata[digestKey], named != adapter.digest.description {
             throw AdapterFormatError.otherContent(file: path, digest: adapter.digest.short, named: String(named.prefix(12)))
         }
-        if manifest.baseDigest != base.digest {
+        if stated.baseDigest != base.digest {
             // The rounded base's from here on, where the recorded call gives other values.
             adapter.manifest.baseDigest = base.digest
             adapter.manifest.golden = nil
@@ -54,17 +63,28 @@ package enum AdapterFile {
         return adapter
     }
 
+    /// Refuses what a later version may mean by its fields.
+    private static func check(_ manifest: AdapterManifest, _ path: String) throws(AdapterFormatError) {
+        guard manifest.schemaVersion == 1 else {
+            throw .badMetadata(file: path, key: manifestKey, reason: "a later version of this program wrote it (schema \(manifest.schemaVersion)); this one knows schema 1")
+        }
+        guard manifest.kind == (manifest.trainableSet.isLowRank ? "lora" : "difffit"), manifest.trainableSet.isLowRank == (manifest.lowRank != nil) else {
+            throw .badMetadata(file: path, key: manifestKey, reason: "its kind '\(manifest.kind)' does not fit its set '\(manifest.trainableSet.method.rawValue)'")
+        }
+    }
+
     private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile, _ layout: TunableLayout) throws -> TunableVector {
         var values = base.vector.extended(to: layout).values
         var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: layout).map { ($0.name, $0) })
         for entry in file.entries where entry.name != TunableLayout.classTableName {
             guard let tensor = wanted.removeValue(forKey: entry.name) else {
+                if let how = TensorFile.quantisation(of: entry.name) { throw AdapterFormatError.quantised(file: file.path, name: entry.name, how: how) }
                 throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
             }
             guard entry.shape == tensor.shape else {
                 throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: tensor.shape)
             }
-            values.replaceSubrange(tensor.range, with: try finite(file, entry.name))
+            values.replaceSubrange(tensor.range, with: try file.finite(entry.name))
         }
         if let missing = wanted.values.min(by: { $0.range.lowerBound < $1.range.lowerBound }) {
             throw AdapterFormatError.missingTensor(file: file.path, name: missing.name, shape: missing.shape)
@@ -77,53 +97,64 @@ package enum AdapterFile {
         guard let entry = file[name] else {
             throw AdapterFormatError.missingTensor(file: file.path, name: name, shape: [names.count + 1, width])
         }
-        guard entry.shape == [names.count + 1, width] else {
+        let hasNullRow = entry.shape != [names.count, width]
+        guard entry.shape == [names.count + 1, width] || !hasNullRow && !names.isEmpty else {
             throw AdapterFormatError.wrongShape(file: file.path, name: name, shape: entry.shape, expected: [names.count + 1, width])
         }
-        return ClassTable(names: names, values: try finite(file, name))
+        let values = try file.finite(name)
+        return hasNullRow ? ClassTable(names: names, values: values) : .withoutNullRow(names: names, values: values, width: width)
     }
 
-    private static func finite(_ file: TensorFile, _ name: String) throws -> [Float] {
-        let values = try file.floats(name)
-        guard values.allSatisfy(\.isFinite) else { throw AdapterFormatError.notFinite(file: file.path, name: name) }
-        return values
-    }
-
-    /// The manifest of a file that other software wrote: the trainable set is told from the tensors that are there.
-    private static func foreignManifest(_ file: TensorFile, _ base: BaseFile) throws -> AdapterManifest {
-        if let lowRank = pairs(of: file, base.configuration) { return try foreignLoRA(file, base, lowRank) }
+    /// The adapter in a checkpoint that other software wrote: the trainable set is told from the tensors that are there.
+    private static func port(_ file: TensorFile, _ base: BaseFile, _ reading: AdapterReading) throws -> Adapter {
         let hasNorms = base.layout.tensors.contains { $0.kind == .normWeight && file[$0.name] != nil }
         let depth = base.layout.tensors.filter { $0.kind == .gamma && file[$0.name] != nil }.compactMap(\.block).max().map { $0 + 1 } ?? 0
         let set = TrainableSet(hasNorms ? .difffit : depth > 0 ? .difffitA : .bitfit, gammaDepth: depth)
         if let missing = set.tensors(of: base.layout).first(where: { file[$0.name] == nil }) {
-            throw AdapterFormatError.noTrainableSet(file: file.path, missing: missing.name)
+            throw AdapterFormatError.noTrainableSet(file: file.path, missing: missing.name, beginnings: Array(file.beginnings.prefix(6)))
         }
-        return AdapterManifest(
-            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: try numberedClasses(file, base),
-            prediction: base.card.prediction, path: base.card.path)
-    }
-
-    private static func numberedClasses(_ file: TensorFile, _ base: BaseFile) throws(AdapterFormatError) -> [String] {
-        guard let rows = file[TunableLayout.classTableName]?.shape.first, rows > 0 else {
-            throw .missingTensor(
+        guard let rows = file[TunableLayout.classTableName]?.shape.first else {
+            throw AdapterFormatError.missingTensor(
                 file: file.path, name: TunableLayout.classTableName, shape: [base.configuration.numClasses + 1, base.configuration.hiddenSize])
         }
-        return (0..<(rows - 1)).map(String.init)
+        let names = try numberedClasses(rows: rows, file, reading)
+        let vector = try vector(file, set, base, base.layout)
+        let classes = try classTable(file, names: names, width: base.configuration.hiddenSize)
+        let manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: set, classes: classes.names,
+            prediction: base.card.prediction, path: base.card.path)
+        return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 
-    /// Ranks as the shapes of the pairs' first factors give them; alpha, which no shape gives, as the rank.
-    private static func pairs(of file: TensorFile, _ configuration: DiTConfiguration) -> LowRank? {
-        let linears = (0..<configuration.depth).flatMap { block in LowRank.Linear.allCases.map { $0.name(block: block) } }
-        let ranks = linears.compactMap { name in file[LowRank.names(of: name).a]?.shape.first.map { (name, $0) } }
-        return ranks.isEmpty ? nil : LowRank(ranks: Dictionary(uniqueKeysWithValues: ranks), scale: 1)
+    /// As many classes as the user or the file's own arguments say; else one fewer than the table has rows, whose last is null.
+    private static func numberedClasses(rows: Int, _ file: TensorFile, _ reading: AdapterReading) throws(AdapterFormatError) -> [String] {
+        let stated = reading.classes ?? BaseFields(arguments: file.arguments, classRows: rows).numClasses
+        let count = stated ?? (rows == 1 ? 1 : rows - 1)
+        guard count > 0, [rows, rows - 1].contains(count) else { throw .classCount(file: file.path, rows: rows, classes: count) }
+        return (0..<count).map(String.init)
     }
 
-    private static func foreignLoRA(_ file: TensorFile, _ base: BaseFile, _ lowRank: LowRank) throws(AdapterFormatError) -> AdapterManifest {
-        if let fault = lowRank.fault(on: base.configuration) { throw .badMetadata(file: file.path, key: manifestKey, reason: fault) }
-        return AdapterManifest(
-            name: nil, baseDigest: base.digest, layoutDigest: base.layout.adding(lowRank).digest,
-            trainableSet: TrainableSet(.lora, gammaDepth: 0), classes: try numberedClasses(file, base), prediction: base.card.prediction,
-            path: base.card.path, lowRank: lowRank)
+    private static func lowRank(_ file: TensorFile, _ base: BaseFile, _ reading: AdapterReading) throws -> Adapter {
+        let neighbour = URL(filePath: file.path).deletingLastPathComponent().appending(path: "adapter_config.json").path(percentEncoded: false)
+        let name = URL(filePath: file.path).lastPathComponent
+        let isNamed = name.hasPrefix("adapter_model.") || name.hasPrefix("pytorch_lora_weights.")
+        let found = try LowRankFile(file, base: base, config: isNamed ? neighbour : nil, reading: reading)
+        if found.lowRank.ranks.isEmpty { throw AdapterFormatError.otherMethod(file: file.path, what: "has no pair for a linear layer of a block") }
+        let layout = base.layout.adding(found.lowRank)
+        var values = base.vector.extended(to: layout).values
+        for (name, own) in found.factors.merging(found.biases, uniquingKeysWith: { $1 }) {
+            guard let tensor = layout[name] else { throw AdapterFormatError.unknownTensor(file: file.path, name: name) }
+            values.replaceSubrange(tensor.range, with: own)
+        }
+        var classes = base.classes
+        if let (rows, own) = found.table {
+            let names = try numberedClasses(rows: rows, file, reading)
+            classes = names.count < rows ? ClassTable(names: names, values: own) : .withoutNullRow(names: names, values: own, width: base.configuration.hiddenSize)
+        }
+        let manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: TrainableSet(found.biases.isEmpty ? .lora : .loraBias, gammaDepth: 0),
+            classes: classes.names, prediction: base.card.prediction, path: base.card.path, lowRank: found.lowRank)
+        return Adapter(manifest: manifest, vector: TunableVector(values, layout: layout), classes: classes)
     }
 
     /// The file's bytes go to `path` whole or not at all. `.bf16` loses nothing of an adapter that was rounded before.
@@ -133,7 +164,7 @@ package enum AdapterFile {
             OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range]), as: type)
         }
         let table = adapter.classes
-        tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [table.rows, table.width], table.values, as: type))
+        tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: table.stored.shape, table.stored.values, as: type))
         let metadata = [manifestKey: try sortedJSON(adapter.manifest), digestKey: adapter.digest.description, "format": "pt"]
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }

@@ -9,12 +9,15 @@ package struct AutoencoderFile: Sendable {
     let config: String?
     /// What latents are multiplied by.
     package let latentScale: Double
+    /// Whether its configuration says so; a bare file does not, and Stable Diffusion's factor is taken.
+    package let statesScale: Bool
 
     /// The parts of a training checkpoint that are the autoencoder.
     private static let parts = ["encoder.", "decoder.", "quant_conv.", "post_quant_conv."]
     private static let prefix = "first_stage_model."
 
-    package init(path: String) throws {
+    /// - Parameter given: what latents are multiplied by, for a file that does not say.
+    package init(path: String, latentScale given: Double? = nil) throws {
         let weights = try TensorFile(path: DiffusersFolder.isFolder(path) ? DiffusersFolder.weights(in: path) : path)
         let entries = weights.entries.filter { entry in
             let name = entry.name.hasPrefix(Self.prefix) ? String(entry.name.dropFirst(Self.prefix.count)) : entry.name
@@ -26,18 +29,36 @@ package struct AutoencoderFile: Sendable {
         file = TensorFile(path: weights.path, metadata: weights.metadata, entries: entries, section: weights.section)
         let beside = URL(filePath: weights.path).deletingLastPathComponent().appending(path: "config.json").path(percentEncoded: false)
         let text = try weights.metadata["config"].map { Data($0.utf8) } ?? DiffusersFolder.text(beside)
-        guard let fields = text.map({ (try? JSONSerialization.jsonObject(with: $0)) as? [String: Any] }) else {
-            (config, latentScale) = (nil, BaseCard.latentScale)
+        guard let text else {
+            (config, latentScale, statesScale) = (given.map { "{\"scaling_factor\":\($0)}" }, given ?? BaseCard.latentScale, given != nil)
             return
         }
-        guard let fields else { throw AdapterFormatError.badJSON(file: beside, reason: "it is no JSON object") }
+        guard let fields = (try? JSONSerialization.jsonObject(with: text.withoutByteOrderMark)) as? [String: Any] else {
+            throw AdapterFormatError.badJSON(file: beside, reason: "it is no JSON object")
+        }
+        try Self.check(fields, beside)
         let own = fields.filter { !$0.key.hasPrefix("_") }
         config = String(decoding: try JSONSerialization.data(withJSONObject: own, options: [.sortedKeys, .withoutEscapingSlashes]), as: UTF8.self)
-        let scale = own["scaling_factor"] as? Double ?? BaseCard.latentScale
+        let stated = own["scaling_factor"].flatMap { $0 is NSNull ? nil : $0 }
+        let scale = stated as? Double ?? (stated == nil ? BaseCard.latentScale : .nan)
         guard scale.isFinite, scale > 0 else {
             throw AdapterFormatError.badMetadata(file: beside, key: "scaling_factor", reason: "\(scale) is not above 0")
         }
         latentScale = scale
+        // Of a config without the field it is the class's default.
+        statesScale = true
+    }
+
+    /// Refuses what the decoder here does not compute: latents that are shifted or normalised otherwise, and other kinds of autoencoder.
+    private static func check(_ fields: [String: Any], _ path: String) throws {
+        let wanted: [(String, (Any) -> Bool, String)] = [
+            ("_class_name", { $0 as? String == "AutoencoderKL" }, "AutoencoderKL"), ("latents_mean", { _ in false }, "null"), ("latents_std", { _ in false }, "null"),
+            ("act_fn", { ["silu", "swish"].contains($0 as? String) }, "silu"),
+        ]
+        for (field, isRight, text) in wanted {
+            guard let value = fields[field], !(value is NSNull), !isRight(value) else { continue }
+            throw AdapterFormatError.notADiT(file: path, field: field, value: "\(value)", wanted: text)
+        }
     }
 
     /// The file in the store's own form: float32, in the order of names.

@@ -24,12 +24,17 @@ package struct BaseFile: Sendable {
     /// - Parameters:
     ///   - path: a file in the reference's or diffusers' names (safetensors, torch, sharded), or a diffusers folder.
     ///   - heads: overrides the file's head count.
+    ///   - inputSize: side of the input, where the file does not say.
+    ///   - classes: real classes, where the file does not say whether its table has a null row.
     ///   - card: what a store knows of the base; otherwise the file's own card, or that of a DiT as published.
     ///   - digest: the digest where it is already known; otherwise the file is read once to compute it.
-    package init(path: String, heads: Int? = nil, card: BaseCard? = nil, digest: Digest? = nil) throws {
+    package init(
+        path: String, heads: Int? = nil, inputSize: Int? = nil, classes classCount: Int? = nil, card: BaseCard? = nil, digest: Digest? = nil
+    ) throws {
         let source = try BaseSource(path: path)
         let file = source.file
-        configuration = try BaseShapes(file: file, fields: source.fields).configuration(heads: heads ?? card?.heads)
+        configuration = try BaseShapes(file: file, fields: source.fields)
+            .configuration(heads: heads ?? card?.heads, inputSize: inputSize, classes: classCount)
         self.card = card ?? source.card
         layout = TunableLayout(configuration)
         try Self.check(file, configuration, layout)
@@ -43,7 +48,9 @@ package struct BaseFile: Sendable {
         guard names.count == configuration.numClasses else {
             throw AdapterFormatError.badMetadata(file: path, key: "card", reason: "\(names.count) class names for \(configuration.numClasses) classes")
         }
-        classes = ClassTable(names: names, values: try Self.finite(file, TunableLayout.classTableName))
+        let table = try Self.finite(file, TunableLayout.classTableName)
+        classes = configuration.hasNullRow
+            ? ClassTable(names: names, values: table) : .withoutNullRow(names: names, values: table, width: configuration.hiddenSize)
         self.file = file
         autoencoder = source.autoencoder
         self.digest = try digest ?? Digest(of: Self.encoding(file, configuration, layout, vector, classes, as: nil).pieces)
@@ -87,14 +94,14 @@ package struct BaseFile: Sendable {
         _ layout: TunableLayout, _ vector: TunableVector, _ classes: ClassTable, where isStored: (TunableTensor) -> Bool
     ) -> [OutgoingTensor] {
         layout.tensors.filter(isStored).map { OutgoingTensor($0.name, shape: $0.shape, Array(vector.values[$0.range])) }
-            + [OutgoingTensor(TunableLayout.classTableName, shape: [classes.rows, classes.width], classes.values)]
+            + [OutgoingTensor(TunableLayout.classTableName, shape: classes.stored.shape, classes.stored.values)]
     }
 
     private static func check(_ file: TensorFile, _ configuration: DiTConfiguration, _ layout: TunableLayout) throws {
         let D = configuration.hiddenSize
         var expected = Dictionary(uniqueKeysWithValues: configuration.frozenTensors.map { ($0.name, $0.shape) })
         for tensor in layout.tensors { expected[tensor.name] = tensor.shape }
-        expected[TunableLayout.classTableName] = [configuration.numClasses + 1, D]
+        expected[TunableLayout.classTableName] = [configuration.classRows, D]
         expected[positionsName] = [1, configuration.tokens, D]
         for entry in file.entries {
             guard let shape = expected.removeValue(forKey: entry.name) else {
@@ -131,7 +138,7 @@ package struct BaseFile: Sendable {
         do {
             return try JSONDecoder().decode(Value.self, from: Data(text.utf8))
         } catch {
-            throw .badMetadata(file: file.path, key: key, reason: "\(error)")
+            throw .badMetadata(file: file.path, key: key, reason: plainReason(error))
         }
     }
 

@@ -9,10 +9,13 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
     package var hiddenSize: Int
     package var depth: Int
     package var numHeads: Int
-    /// Real classes of the base model; its table has one more row, the null class, last.
+    /// Real classes of the base model; its table has one more row, the null class, last, where `hasNullRow`.
     package var numClasses: Int
     /// True where the network also predicts the variance channels, so `outChannels` is twice `inChannels`.
     package var learnSigma: Bool
+    /// Whether the class table has the null row; it has none where labels were never dropped in training. A file shows it by the
+    /// rows of its table beside `num_classes`.
+    package var hasNullRow = true
 
     package init(
         inputSize: Int, patchSize: Int, inChannels: Int, hiddenSize: Int, depth: Int, numHeads: Int, numClasses: Int,
@@ -47,6 +50,8 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
         case learnSigma = "learn_sigma"
     }
 
+    /// Rows of the class table in a file.
+    package var classRows: Int { hasNullRow ? numClasses + 1 : numClasses }
     package var outChannels: Int { learnSigma ? 2 * inChannels : inChannels }
     /// Patches along one side.
     package var gridSize: Int { inputSize / patchSize }

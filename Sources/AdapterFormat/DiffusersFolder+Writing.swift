@@ -32,6 +32,7 @@ extension DiffusersFolder {
     private static func inexpressible(_ base: BaseFile) -> String? {
         let neutral = TunableVector.neutral(base.layout).values
         let moved = base.layout.tensors.first { $0.kind != .bias && base.vector.values[$0.range] != neutral[$0.range] }
+        guard base.classes.hasNullRow else { return "its class table has no null row, which diffusers' always has" }
         if let moved { return "its '\(moved.name)' is not neutral" }
         guard base.card.prediction == "epsilon", base.card.path == "linear-vp" else {
             return "it predicts \(base.card.prediction) on the \(base.card.path) path"

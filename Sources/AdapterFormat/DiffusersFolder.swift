@@ -20,7 +20,7 @@ package struct DiffusersFolder: Sendable {
         let folder = isPipeline ? path + "/transformer" : path
         let weights = try TensorFile(path: try Self.weights(in: folder))
         transformer = try DiffusersNames.original(weights)
-        fields = try Self.fields(folder, required: true)
+        fields = try Self.fields(folder, required: true, of: transformer)
         try Self.checkSchedule(path + "/scheduler/scheduler_config.json")
         vae = try isPipeline && FileManager.default.fileExists(atPath: path + "/vae") ? AutoencoderFile(path: path + "/vae") : nil
 
@@ -35,32 +35,83 @@ package struct DiffusersFolder: Sendable {
         (try? URL(filePath: path).resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory ?? false
     }
 
-    /// The file of weights in a component's folder: safetensors before `.bin`, whole before sharded.
-    package static func weights(in folder: String) throws(TensorFileError) -> String {
-        let stem = folder + "/diffusion_pytorch_model"
-        let names = [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".fp16.safetensors", ".fp16.bin"].map { stem + $0 }
-        guard let found = names.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
-            throw .unreadable(path: stem + ".safetensors", reason: "neither it nor a .bin is there")
+    /// Whether a folder is a pipeline, or one of its components with diffusers' description of a network.
+    static func isDiffusers(_ path: String) throws -> Bool {
+        struct Named: Decodable { let _class_name: String? }
+        let files = FileManager.default
+        if files.fileExists(atPath: path + "/model_index.json") || files.fileExists(atPath: path + "/transformer") { return true }
+        if files.fileExists(atPath: path + "/adapter_config.json") {
+            throw AdapterFormatError.otherMethod(file: path, what: "is a PEFT adapter, not a base: take it in with 'adapterctl add'")
         }
-        return found
+        let config: Named? = try json(path + "/config.json")
+        return config?._class_name != nil
     }
 
-    /// What the transformer's `config.json` says.
-    static func fields(_ folder: String, required: Bool) throws -> BaseFields {
+    /// The file of weights in a component's folder: without a variant (`fp16`, `ema`) before one, safetensors before `.bin`, whole
+    /// before sharded.
+    package static func weights(in folder: String) throws(TensorFileError) -> String {
+        let stems = ["diffusion_pytorch_model", "model", "pytorch_model"]
+        let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
+        var best: (rank: [Int], name: String)?
+        for name in names {
+            guard let stem = stems.firstIndex(where: { name.hasPrefix($0 + ".") }) else { continue }
+            let parts = name.dropFirst(stems[stem].count + 1).split(separator: ".").map(String.init)
+            let isIndex = parts.last == "json" && parts.contains("index")
+            guard isIndex || ["safetensors", "bin"].contains(parts.last), !name.contains("-of-") else { continue }
+            let variant = parts.filter { !["safetensors", "bin", "index", "json"].contains($0) }
+            guard variant.count <= 1 else { continue }
+            let rank = [stem, variant.isEmpty ? 0 : variant == ["fp16"] ? 1 : 2, parts.contains("safetensors") ? 0 : 1, isIndex ? 1 : 0]
+            if best.map({ rank.lexicographicallyPrecedes($0.rank) }) ?? true { best = (rank, name) }
+        }
+        if let best { return folder + "/" + best.name }
+        if names.contains(".metadata") || names.contains(where: { $0.hasSuffix(".distcp") }) {
+            throw .otherContainer(path: folder, what: "a distributed checkpoint of torch: turn it into one file with torch.distributed.checkpoint.format_utils dcp_to_torch")
+        }
+        if names.contains(where: { $0.contains("-of-") }) { throw .unreadable(path: folder, reason: "it has shards of weights without the .index.json that lists them") }
+        let shown = names.prefix(4).map { "'\($0)'" }.joined(separator: ", ")
+        throw .unreadable(
+            path: folder,
+            reason: "it has no \(stems.joined(separator: ", ")) as .safetensors or .bin\(shown.isEmpty ? ": it is empty" : "; it holds \(shown)\(names.count > 4 ? ", ..." : "")")")
+    }
+
+    /// What the transformer's `config.json` says, after what it says was found to be what this network computes.
+    /// - Parameter file: the weights under the reference's names.
+    static func fields(_ folder: String, required: Bool, of file: TensorFile) throws -> BaseFields {
         let path = folder + "/config.json"
         guard let config: TransformerConfig = try json(path) else {
             guard required else { return BaseFields() }
             throw TensorFileError.unreadable(path: path, reason: "a diffusers folder describes its network there")
         }
-        let known = ["DiTTransformer2DModel", "Transformer2DModel"]
-        if let name = config.className, !known.contains(name) {
-            throw AdapterFormatError.notADiT(file: path, field: "_class_name", value: name, wanted: known.joined(separator: " or "))
+        func check(_ field: String, _ value: String?, _ wanted: String...) throws {
+            if let value, !wanted.contains(value) {
+                throw AdapterFormatError.notADiT(file: path, field: field, value: value, wanted: wanted.joined(separator: " or "))
+            }
         }
-        if let norm = config.normType, norm != "ada_norm_zero" {
-            throw AdapterFormatError.notADiT(file: path, field: "norm_type", value: norm, wanted: "ada_norm_zero")
+        func check(_ field: String, _ value: (some BinaryFloatingPoint)?, _ wanted: Double) throws {
+            if let value, Double(value) != wanted { try check(field, "\(value)", "\(wanted)") }
         }
-        if let activation = config.activation, activation != "gelu-approximate" {
-            throw AdapterFormatError.notADiT(file: path, field: "activation_fn", value: activation, wanted: "gelu-approximate")
+        if config.quantization != nil {
+            throw AdapterFormatError.quantised(file: path, name: "quantization_config", how: "its config says so")
+        }
+        try check("_class_name", config.className, "DiTTransformer2DModel", "Transformer2DModel")
+        try check("norm_type", config.normType, "ada_norm_zero")
+        try check("activation_fn", config.activation, "gelu-approximate")
+        try check("norm_eps", config.normEpsilon, 1e-5)
+        try check("interpolation_scale", config.interpolation, 1)
+        try check("norm_elementwise_affine", config.isAffine.map { "\($0)" }, "false")
+        try check("attention_bias", config.attentionBias.map { "\($0)" }, "true")
+        try check("double_self_attention", config.doubleAttention.map { "\($0)" }, "false")
+        try check("only_cross_attention", config.onlyCross.map { "\($0)" }, "false")
+        try check("cross_attention_dim", config.crossAttention.map { "\($0)" }, "null")
+        // What the weights' shapes give too must be the same.
+        let embedder = file["x_embedder.proj.weight"]?.shape ?? []
+        if embedder.count == 4 {
+            try check("in_channels", config.inChannels.map { "\($0)" }, "\(embedder[1])")
+            try check("patch_size", config.patchSize.map { "\($0)" }, "\(embedder[2])")
+            let depth = Set(file.entries.compactMap { $0.name.hasPrefix("blocks.") ? Int($0.name.dropFirst(7).prefix { $0 != "." }) : nil }).count
+            try check("num_layers", config.layers.map { "\($0)" }, "\(depth)")
+            let heads = config.heads ?? 16
+            if heads > 0, embedder[0] % heads == 0 { try check("attention_head_dim", config.headDimension.map { "\($0)" }, "\(embedder[0] / heads)") }
         }
         return BaseFields(inputSize: config.sampleSize ?? 32, numHeads: config.heads ?? 16)
     }
@@ -68,13 +119,23 @@ package struct DiffusersFolder: Sendable {
     /// The samplers of this package compute the schedule that every published DiT was trained on, and no other.
     private static func checkSchedule(_ path: String) throws {
         guard let schedule: ScheduleConfig = try json(path) else { return }
+        let clips = ["DDIMScheduler", "DDPMScheduler"].contains(schedule.className)
         let wanted: [(String, String?, String)] = [
             ("beta_schedule", schedule.schedule, "linear"), ("prediction_type", schedule.prediction, "epsilon"),
             ("beta_start", schedule.start.map { "\($0)" }, "0.0001"), ("beta_end", schedule.end.map { "\($0)" }, "0.02"),
             ("num_train_timesteps", schedule.steps.map { "\($0)" }, "1000"),
+            // These two clip where nothing is said.
+            ("clip_sample", schedule.clips.map { "\($0)" } ?? (clips ? "true" : nil), "false"), ("thresholding", schedule.thresholds.map { "\($0)" }, "false"),
+            ("rescale_betas_zero_snr", schedule.rescales.map { "\($0)" }, "false"), ("trained_betas", schedule.betas.map { "\($0.count) values" }, "null"),
+            ("timestep_spacing", schedule.spacing == "linspace" ? nil : schedule.spacing, "leading"),
+            ("steps_offset", schedule.className == "DDIMScheduler" ? schedule.offset.map { "\($0)" } : nil, "0"),
         ]
         for case (let field, let value?, let wanted) in wanted where value != wanted {
-            throw AdapterFormatError.notADiT(file: path, field: field, value: value, wanted: wanted)
+            throw AdapterFormatError.notADiT(
+                file: path, field: field, value: value, wanted: "\(wanted); to sample at this program's own steps give the transformer's folder alone")
+        }
+        if let name = schedule.className, name.hasPrefix("FlowMatch") {
+            throw AdapterFormatError.notADiT(file: path, field: "_class_name", value: name, wanted: "a scheduler of noise prediction, such as DDIMScheduler")
         }
     }
 
@@ -98,11 +159,9 @@ package struct DiffusersFolder: Sendable {
     static func json<Content: Decodable>(_ path: String) throws -> Content? {
         guard let text = try text(path) else { return nil }
         do {
-            return try JSONDecoder().decode(Content.self, from: text)
-        } catch DecodingError.typeMismatch(_, let context) where !context.codingPath.isEmpty {
-            throw AdapterFormatError.badJSON(file: path, reason: "'\(context.codingPath[0].stringValue)' is not of the kind it should be")
+            return try JSONDecoder().decode(Content.self, from: text.withoutByteOrderMark)
         } catch {
-            throw AdapterFormatError.badJSON(file: path, reason: "it is no JSON object")
+            throw AdapterFormatError.badJSON(file: path, reason: plainReason(error))
         }
     }
 
@@ -127,7 +186,12 @@ private struct PipelineIndex: Decodable {
 
 private struct TransformerConfig: Decodable {
     var className, normType, activation: String?
-    var sampleSize, heads: Int?
+    var sampleSize, heads, headDimension, inChannels, patchSize, layers, crossAttention: Int?
+    var normEpsilon, interpolation: Double?
+    var isAffine, attentionBias, doubleAttention, onlyCross: Bool?
+    var quantization: Quantization?
+
+    struct Quantization: Decodable {}
 
     enum CodingKeys: String, CodingKey {
         case className = "_class_name"
@@ -135,19 +199,40 @@ private struct TransformerConfig: Decodable {
         case activation = "activation_fn"
         case sampleSize = "sample_size"
         case heads = "num_attention_heads"
+        case headDimension = "attention_head_dim"
+        case inChannels = "in_channels"
+        case patchSize = "patch_size"
+        case layers = "num_layers"
+        case crossAttention = "cross_attention_dim"
+        case normEpsilon = "norm_eps"
+        case interpolation = "interpolation_scale"
+        case isAffine = "norm_elementwise_affine"
+        case attentionBias = "attention_bias"
+        case doubleAttention = "double_self_attention"
+        case onlyCross = "only_cross_attention"
+        case quantization = "quantization_config"
     }
 }
 
 private struct ScheduleConfig: Decodable {
-    var schedule, prediction: String?
+    var className, schedule, prediction, spacing: String?
     var start, end: Double?
-    var steps: Int?
+    var steps, offset: Int?
+    var clips, thresholds, rescales: Bool?
+    var betas: [Double]?
 
     enum CodingKeys: String, CodingKey {
+        case className = "_class_name"
         case schedule = "beta_schedule"
         case prediction = "prediction_type"
         case start = "beta_start"
         case end = "beta_end"
         case steps = "num_train_timesteps"
+        case offset = "steps_offset"
+        case spacing = "timestep_spacing"
+        case clips = "clip_sample"
+        case thresholds = "thresholding"
+        case rescales = "rescale_betas_zero_snr"
+        case betas = "trained_betas"
     }
 }

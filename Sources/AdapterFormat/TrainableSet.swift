@@ -9,6 +9,8 @@ package struct TrainableSet: Sendable, Hashable, Codable {
         case bitfit
         /// Low-rank pairs beside the frozen matrices, and the class table.
         case lora
+        /// The same with biases, as PEFT's `bias` option trains them; read from files, not trained here.
+        case loraBias = "lora-bias"
         /// Every parameter except the fixed position table; the result is a base, not an adapter.
         case full
     }
@@ -27,11 +29,14 @@ package struct TrainableSet: Sendable, Hashable, Codable {
         self.init(method, gammaDepth: method == .difffit || method == .difffitA ? configuration.depth / 2 : 0)
     }
 
+    /// Whether it moves low-rank pairs.
+    package var isLowRank: Bool { method == .lora || method == .loraBias }
+
     package func contains(_ tensor: TunableTensor) -> Bool {
         switch tensor.kind {
-        case .lowRank: method == .lora
-        case _ where method == .lora: false
-        case .bias: true
+        case .lowRank: isLowRank
+        case .bias: method != .lora
+        case _ where isLowRank: false
         case .gamma: tensor.block.map { $0 < gammaDepth } ?? false
         case .normWeight, .normBias: method == .difffit
         }

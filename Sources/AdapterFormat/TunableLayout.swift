@@ -85,13 +85,16 @@ package struct TunableLayout: Sendable, Hashable {
 
     package static let classTableName = "y_embedder.embedding_table.weight"
 
-    /// SHA-256 over the names and shapes in order and the pairs' scale: two bases with one digest accept the same vectors.
+    /// SHA-256 over the names and shapes in order and the pairs' scales: two bases with one digest accept the same vectors.
     package var digest: Digest {
         var hash = SHA256()
         for tensor in tensors {
             hash.update(data: Data("\(tensor.name)[\(tensor.shape.map(String.init).joined(separator: ","))]\n".utf8))
         }
-        if let lowRank { hash.update(data: Data("scale \(lowRank.scale)\n".utf8)) }
+        if let lowRank {
+            hash.update(data: Data("scale \(lowRank.scale)\n".utf8))
+            for (linear, scale) in lowRank.scales.sorted(by: { $0.key < $1.key }) { hash.update(data: Data("scale \(linear) \(scale)\n".utf8)) }
+        }
         return Digest(hash.finalize())
     }
 }

@@ -32,6 +32,9 @@ package struct TunableVector: Sendable, Hashable {
 }
 
 /// The class embedding of one domain: a row per class, and the null class last.
+///
+/// A network that was trained without dropping labels has no null class. Its row is then there all the same, as minus infinity,
+/// so that tables have one form everywhere; `hasNullRow` says so, and what would condition on the row is refused.
 package struct ClassTable: Sendable, Hashable {
     /// Class names in row order, without the null class.
     package let names: [String]
@@ -41,7 +44,31 @@ package struct ClassTable: Sendable, Hashable {
     package init(names: [String], values: [Float]) {
         precondition(values.count.isMultiple(of: names.count + 1), "a class table has one row per class and the null row")
         self.names = names
-        self.values = values
+        let width = values.count / (names.count + 1)
+        // One form of absence, whatever sum it went through.
+        let isAbsent = values.last.map { !$0.isFinite } ?? false
+        self.values = isAbsent ? values.dropLast(width) + [Float](repeating: -.infinity, count: width) : values
+    }
+
+    /// The table of a network without a null class: row-major names.count x width.
+    package static func withoutNullRow(names: [String], values: [Float], width: Int) -> ClassTable {
+        ClassTable(names: names, values: values + [Float](repeating: -.infinity, count: width))
+    }
+
+    /// Whether the network knows a class that stands for none, as guidance without a domain needs it.
+    package var hasNullRow: Bool { values.last?.isFinite ?? false }
+
+    /// The same table with the mean of its classes in the place of a null row that it lacks.
+    package var withMeanForNull: ClassTable {
+        guard !hasNullRow, !names.isEmpty else { return self }
+        var mean = [Float](repeating: 0, count: width)
+        for row in names.indices { for column in 0..<width { mean[column] += values[row * width + column] / Float(names.count) } }
+        return ClassTable(names: names, values: values.dropLast(width) + mean)
+    }
+
+    /// What a file holds: the rows of the classes, and the null row where there is one.
+    package var stored: (shape: [Int], values: [Float]) {
+        hasNullRow ? ([rows, width], values) : ([names.count, width], Array(values.dropLast(width)))
     }
 
     /// The class of a name, or of one of the comma-separated synonyms that ImageNet's names consist of; of two classes that

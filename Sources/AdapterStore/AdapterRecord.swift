@@ -1,5 +1,6 @@
 import AdapterFormat
 import Foundation
+import TensorFiles
 
 import struct Crypto.SHA256
 
@@ -54,7 +55,11 @@ extension BaseValues {
         struct Pairs: Decodable { let low_rank: LowRank? }
         // Most have none, and a cold load is short beside the reading of JSON.
         guard manifest.range(of: Data("low_rank".utf8)) != nil else { return self }
-        guard let lowRank = (try? JSONDecoder().decode(Pairs.self, from: manifest))?.low_rank else { return self }
+        let pairs: Pairs
+        do { pairs = try JSONDecoder().decode(Pairs.self, from: manifest) } catch {
+            throw .damaged(item: "adapter's manifest", reason: plainReason(error))
+        }
+        guard let lowRank = pairs.low_rank else { return self }
         if let fault = lowRank.fault(on: layout.configuration) { throw .incompatible("The adapter's manifest cannot be used: \(fault).") }
         let extended = layout.adding(lowRank)
         return try BaseValues(digest: digest, layout: extended, vector: vector.extended(to: extended))

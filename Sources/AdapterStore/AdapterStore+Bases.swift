@@ -1,5 +1,6 @@
 import AdapterFormat
 import Foundation
+import TensorFiles
 
 /// A base file in the store.
 package struct BaseEntry: Sendable, Hashable {
@@ -20,6 +21,16 @@ package struct BaseEntry: Sendable, Hashable {
         path = "\(folder)/\(digest).safetensors"
         decodedCard = try? JSONDecoder().decode(BaseCard.self, from: card)
         vae = decodedCard?.vae.map { StoredVAE(digest: $0, folder: folder) }
+    }
+}
+
+extension BaseEntry {
+    /// What the base says of itself.
+    /// - Throws: `damaged` where it cannot be read: a default in its place would be another base.
+    package func readCard() throws(StoreError) -> BaseCard {
+        do { return try JSONDecoder().decode(BaseCard.self, from: card) } catch {
+            throw .damaged(item: "card of the base \(digest.short)", reason: plainReason(error))
+        }
     }
 }
 

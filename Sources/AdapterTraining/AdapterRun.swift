@@ -46,11 +46,15 @@ extension TrainingRun {
             a.withMutableSpan { for i in $0.indices { $0[i] *= deviation } }
         }
         let width = base.classes.width
-        let null = Array(base.classes.values[(base.classes.nullClass * width)...].prefix(width))
+        let hasNullRow = base.classes.hasNullRow, table = base.classes.withMeanForNull
+        guard hasNullRow || settings.labelDropout == 0 else { throw TrainingError.noNullRow }
+        let null = Array(table.values[(table.nullClass * width)...].prefix(width))
         for row in 0...names.count {
             let target = values.classTable.row(row)
             NoiseStream(seed: settings.seed, stream: 1 << 62 | UInt64(row)).normals(into: target)
             target.withMutableSpan { for i in $0.indices { $0[i] = null[i] + (row == names.count ? 0 : 0.02 * $0[i]) } }
+            // What the base has not learned stays out of its adapters.
+            if row == names.count, !hasNullRow { target.withMutableSpan { for i in $0.indices { $0[i] = -.infinity } } }
         }
         if let earlier { try take(earlier, set, layout, names, into: values) }
         return try TrainingRun(

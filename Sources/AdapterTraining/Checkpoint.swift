@@ -18,6 +18,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case otherSet(adapter: String, set: String, wanted: String)
     case unwritable(String, reason: SystemRefusal)
     case processesDiffer(step: Int)
+    case noNullRow
 
     package var description: String {
         switch self {
@@ -32,6 +33,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
         case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
         case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
+        case .noNullRow: "the base was trained without dropping labels and has no class that stands for none: train on it with --label-dropout 0"
         case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
         }
     }

@@ -29,21 +29,25 @@ package struct SampleSheet: Sendable {
         bank.install(vector, table, row: 0)
         let labels = (0..<perClass).flatMap { _ in classes }
         let states = labels.indices.map { SamplerState(plan, count: c.inChannels * plane, seed: seed, image: UInt64($0)) }
-        let rows = 2 * labels.count
+        // Without a null class there is nothing to guide by.
+        let isGuided = table.hasNullRow
+        let rows = isGuided ? 2 * labels.count : labels.count
         let batch = DiTBatch(try PackedDiT(model), bank: bank, rows: rows, pool: pool)
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         let x = memory.take(rows, c.inChannels * plane), out = memory.take(rows, c.outChannels * plane)
         for _ in 0..<plan.evaluations {
             for (row, state) in states.enumerated() {
                 x.row(row).copy(from: state.latent)
-                x.row(labels.count + row).copy(from: state.latent)
+                if isGuided { x.row(labels.count + row).copy(from: state.latent) }
             }
             batch.forward(
-                x: x, times: [Float](repeating: states[0].embedderTime, count: rows), classes: labels + labels.map { _ in table.nullClass },
+                x: x, times: [Float](repeating: states[0].embedderTime, count: rows), classes: labels + (isGuided ? labels.map { _ in table.nullClass } : []),
                 bankRows: [Int](repeating: 0, count: rows), into: out)
             for (row, state) in states.enumerated() {
-                Guidance.apply(
-                    scale: guidanceScale, guided: 3 * plane, conditional: out.row(row), unconditional: out.row(labels.count + row))
+                if isGuided {
+                    Guidance.apply(
+                        scale: guidanceScale, guided: 3 * plane, conditional: out.row(row), unconditional: out.row(labels.count + row))
+                }
                 state.advance(out.row(row))
             }
         }

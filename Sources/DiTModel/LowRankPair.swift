@@ -77,7 +77,7 @@ extension Tunables {
                 guard let a = layout[names.a], let b = layout[names.b] else { return nil }
                 return LowRankPair(
                     a: values.values(a.range).reshaped(a.shape[0], a.shape[1]), b: values.values(b.range).reshaped(b.shape[0], b.shape[1]),
-                    scale: lowRank.scale)
+                    scale: lowRank.scale(of: linear.name(block: block)))
             }
             self.init(qkv: pair(.qkv), proj: pair(.proj), fc1: pair(.fc1), fc2: pair(.fc2))
         }

@@ -14,6 +14,7 @@ package struct FrozenFeatures: Sendable {
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let nullClass: Int
+    private let classPhrase: String
     /// Of the noise.
     package let seed: UInt64
 
@@ -22,7 +23,8 @@ package struct FrozenFeatures: Sendable {
 
     package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
         let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
-        bank.install(base.vector, base.classes, row: 0)
+        bank.install(base.vector, base.classes.withMeanForNull, row: 0)
+        classPhrase = base.classes.hasNullRow ? "null class" : "the mean of the classes"
         tunables = bank.rows[0]
         self.model = model
         self.seed = seed
@@ -42,7 +44,7 @@ package struct FrozenFeatures: Sendable {
     /// What they are, in a report's words.
     package var description: String {
         let t = objective.convention.path == .linear ? String(time) : String(Int(time))
-        return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the frozen base, at t = \(t), null class"
+        return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the frozen base, at t = \(t), \(classPhrase)"
     }
 
     /// - Parameter images: (n, C S S).

@@ -23,7 +23,7 @@ struct CodecFields: Decodable {
     var scalingFactor: Float?
     var shiftFactor: Float?
     var actFn: String?
-    var latentsMean: [Float]?
+    var latentsMean, latentsStd: [Float]?
 
     enum CodingKeys: String, CodingKey {
         case normNumGroups = "norm_num_groups"
@@ -31,22 +31,31 @@ struct CodecFields: Decodable {
         case shiftFactor = "shift_factor"
         case actFn = "act_fn"
         case latentsMean = "latents_mean"
+        case latentsStd = "latents_std"
     }
 
     /// From the file's own metadata, else from the `config.json` beside it, else nothing.
     init(_ file: TensorFile) throws {
         let beside = URL(filePath: file.path).deletingLastPathComponent().appending(path: "config.json")
-        guard let text = file.metadata["config"].map({ Data($0.utf8) }) ?? (try? Data(contentsOf: beside)) else { return }
+        let path = beside.path(percentEncoded: false)
+        let text: Data
+        if let own = file.metadata["config"] {
+            text = Data(own.utf8)
+        } else if FileManager.default.fileExists(atPath: path) {
+            do { text = try Data(contentsOf: beside) } catch { throw TensorFileError.unreadable(path: path, reason: SystemRefusal(error)) }
+        } else {
+            return
+        }
         do {
-            self = try JSONDecoder().decode(CodecFields.self, from: text)
+            self = try JSONDecoder().decode(CodecFields.self, from: text.withoutByteOrderMark)
         } catch {
-            throw LatentCodecError.badConfiguration(file: file.path, reason: "\(error)")
+            throw LatentCodecError.badConfiguration(file: file.path, reason: plainReason(error))
         }
         if let actFn, !["silu", "swish"].contains(actFn) {
             throw LatentCodecError.unsupported(file: file.path, field: "act_fn", value: actFn, wanted: "silu")
         }
-        if let latentsMean {
-            throw LatentCodecError.unsupported(file: file.path, field: "latents_mean", value: "\(latentsMean)", wanted: "null")
+        for case (let field, let values?) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
+            throw LatentCodecError.unsupported(file: file.path, field: field, value: "\(values)", wanted: "null")
         }
     }
 

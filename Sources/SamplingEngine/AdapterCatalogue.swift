@@ -63,9 +63,9 @@ package final class AdapterCatalogue: Sendable {
         if let found = resident(digest) { return (Binding(adapter: found.adapter.named(name), load: .zero, wasResident: true), found.manifest) }
         let start = ContinuousClock.now
         let stored = try store.load(digest, over: values)
-        let manifest = try? JSONDecoder().decode(AdapterManifest.self, from: stored.manifest)
+        let manifest = try AdapterManifest(stored: stored.manifest, of: digest)
         let adapter = BoundAdapter(
-            name: name, digest: digest, vector: stored.vector, classes: stored.classes, grid: manifest?.imageGrid)
+            name: name, digest: digest, vector: stored.vector, classes: stored.classes, grid: manifest.imageGrid)
         keep(adapter, under: digest, manifest: stored.manifest)
         return (Binding(adapter: adapter, load: .now - start, wasResident: false), stored.manifest)
     }
@@ -131,7 +131,7 @@ package final class AdapterCatalogue: Sendable {
         guard let adapter = recipe.adapter, let entry = try? store.lookup(adapter.digest.description) else {
             throw SamplingEngineError.noCacheProfile(recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: [])
         }
-        let profiles = (try? JSONDecoder().decode(AdapterManifest.self, from: entry.manifest))?.cacheProfiles ?? []
+        let profiles = try entry.decodedManifest().cacheProfiles ?? []
         if let found = profiles.first(where: { $0.level == level.rawValue && $0.sampler == sampler.rawValue && $0.steps == steps }) { return found.runs }
         throw SamplingEngineError.noCacheProfile(
             recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: profiles.map { "\($0.level) for \($0.sampler) in \($0.steps)" })
@@ -190,10 +190,9 @@ package final class AdapterCatalogue: Sendable {
 extension Ingredient {
     /// - Throws: `SamplingEngineError.noManifest` where the stored one can not be read.
     fileprivate init(_ adapter: BoundAdapter, manifest: Data?) throws {
-        guard let manifest, let decoded = try? JSONDecoder().decode(AdapterManifest.self, from: manifest) else {
-            throw SamplingEngineError.noManifest(adapter: adapter.name)
-        }
+        guard let manifest else { throw SamplingEngineError.noManifest(adapter: adapter.name) }
         self.init(
-            name: adapter.name, digest: adapter.digest, adapter: Adapter(manifest: decoded, vector: adapter.vector, classes: adapter.classes))
+            name: adapter.name, digest: adapter.digest,
+            adapter: Adapter(manifest: try AdapterManifest(stored: manifest, of: adapter.digest), vector: adapter.vector, classes: adapter.classes))
     }
 }

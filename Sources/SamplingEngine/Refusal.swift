@@ -6,6 +6,7 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case tooManyImages(count: Int, limit: Int)
     case noImages
     case draining
+    case noNullRow(adapter: String, isBase: Bool)
     case noSuchClass(index: Int, adapter: String, classes: Int)
     case otherLayout(adapter: String, values: Int, wanted: Int)
     case wrongNoise(values: Int, wanted: Int)
@@ -26,6 +27,9 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         case .tooManyImages(let count, let limit): "\(count) images in one request; \(limit) are allowed"
         case .noImages: "a request needs at least one image"
         case .draining: "the server is shutting down"
+        case .noNullRow(let adapter, let isBase):
+            "'\(adapter)' was trained without dropping labels, so it has no class that stands for none, which this leans on: name a class, and ask for guidance none"
+                + (isBase ? "" : " or domain")
         case .noSuchClass(let index, let adapter, let classes): "'\(adapter)' has \(classes) classes, none with the number \(index)"
         case .otherLayout(let adapter, let values, let wanted): "'\(adapter)' has \(values) values; this base takes \(wanted)"
         case .wrongNoise(let values, let wanted): "noise of \(values) values was given for an image of \(wanted)"

@@ -242,6 +242,19 @@ package actor SamplingEngine {
         request.events.finish()
     }
 
+    /// Refuses what a table without a null row cannot give: guidance by it, and images or blends that lean on it.
+    private func checkNullRows(of order: ImageOrder) throws(Refusal) {
+        let isGuided = order.guidance.kind != .none && order.guidance.scale != 1
+        if isGuided, order.guidance.kind == .domain, !base.classes.hasNullRow { throw .noNullRow(adapter: base.card.name, isBase: true) }
+        for part in order.stages.flatMap(\.parts) {
+            let table = part.adapter.classes
+            let leans = isGuided && order.guidance.kind == .cfg && !table.hasNullRow
+            guard !leans, table.row(part.classIndex).allSatisfy(\.isFinite) else {
+                throw .noNullRow(adapter: part.adapter.name, isBase: !base.classes.hasNullRow)
+            }
+        }
+    }
+
     private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
         guard !request.images.isEmpty else { throw .noImages }
         guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
@@ -259,6 +272,7 @@ package actor SamplingEngine {
                     throw .noSuchClass(index: part.classIndex, adapter: adapter.name, classes: adapter.classes.names.count)
                 }
             }
+            try checkNullRows(of: order)
             if let other = order.adapters.first(where: { $0.grid != order.grid }) {
                 throw .mixedGrids(first: order.adapters[0].name, second: other.name)
             }

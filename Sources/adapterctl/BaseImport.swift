@@ -13,11 +13,13 @@ struct BaseImport: ParsableCommand {
             Example: adapterctl base import DiT-XL-2-256x256.pt --vae sd-vae-ft-ema/
             Example: adapterctl base import DiT-XL-2-256/ --precision bf16
             """)
-    @Argument(help: "A .pt or .bin of torch, safetensors (or the .index.json of shards), or a diffusers folder.") var path: String
-    @Option(help: "Attention heads, where neither the file nor a published size says.") var heads: Int?
+    @Argument(help: "A .pt or .bin of torch, safetensors (or the .index.json of shards), a diffusers folder, or one with a model's weights.") var path: String
+    @OptionGroup var shape: ShapeOptions
+    @Option(help: "Real classes, where the file does not say whether its table has a row for no class.") var classes: Int?
     @Option(help: "The name on the base's card (default: the file's own, or its file name).") var name: String?
     @Option(help: "f32 or bf16: how the matrices are stored (default: as they are); bf16 halves them and is another base.") var precision: String?
     @Option(help: "The autoencoder: a folder or file (default: that of the diffusers folder).") var vae: String?
+    @Option(help: "What latents are multiplied by, where the autoencoder comes without its config.json (default: Stable Diffusion's 0.18215).") var latentScale: Double?
     @Option(help: "original or diffusers: whose function of the weights is meant.") var preset: String?
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -39,13 +41,20 @@ struct BaseImport: ParsableCommand {
         }
         let preset = try preset.map(presetNamed)
         let store = try location.open()
-        let base = try BaseFile(path: path, heads: heads)
+        let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
         try base.checkMatrices()
-        let autoencoder = try vae.map { try AutoencoderFile(path: $0) } ?? base.autoencoder
+        let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoder
         if let autoencoder {
             try autoencoder.checkValues()
             try autoencoder.checkUse(with: base)
+            if !autoencoder.statesScale {
+                note("'\(autoencoder.file.path)' has no config.json beside it: latents are scaled by \(BaseCard.latentScale), Stable Diffusion's; another factor is given as --latent-scale")
+            }
+            if autoencoder.statesScale, let latentScale, latentScale != autoencoder.latentScale {
+                throw Failure.usage("the autoencoder's own configuration says \(autoencoder.latentScale), not --latent-scale \(latentScale)")
+            }
         }
+        guard (latentScale ?? 1).isFinite, (latentScale ?? 1) > 0 else { throw Failure.usage("--latent-scale is a number above 0") }
 
         let encoding = try base.encoding(as: type)
         let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
@@ -55,7 +64,7 @@ struct BaseImport: ParsableCommand {
         if let preset { card.preset = preset.rawValue }
         if digest != base.digest { card.roundedFrom = base.digest }
         card.vae = vaeContent?.digest
-        card.latentScale = autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
+        card.latentScale = latentScale ?? autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
         // From the list, which a damaged file does not keep from being read.
         if let known = try store.listBases().first(where: { $0.digest == digest })?.decodedCard {
             card.complete(from: known)
@@ -70,7 +79,8 @@ struct BaseImport: ParsableCommand {
             let c = base.configuration
             let from = base.file.section.map { ", from '\($0)'" } ?? ""
             let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
-            return "base \(card.name) is \(digest.short): \(c.depth) blocks of width \(c.hiddenSize)\(from)\(with)"
+            let classes = c.hasNullRow ? "" : ", \(c.numClasses) \(c.numClasses == 1 ? "class" : "classes") without a null class"
+            return "base \(card.name) is \(digest.short): \(c.depth) blocks of width \(c.hiddenSize)\(classes)\(from)\(with)"
         }
     }
 }

@@ -50,7 +50,7 @@ struct BaseShow: ParsableCommand {
         var rows = [
             ["name", base.card.name], ["digest", "\(base.digest)"],
             ["network", "\(c.depth) blocks of width \(c.hiddenSize), \(c.numHeads) heads, patch \(c.patchSize)"],
-            ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels) channels, \(c.numClasses) classes"],
+            ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels) channels, \(c.numClasses) classes\(c.hasNullRow ? "" : ", no null class")"],
             ["predicts", "\(base.card.prediction) on the \(base.card.path) path\(c.learnSigma ? ", and the variance" : "")"],
             ["tunable", "\(base.layout.count) values"],
             ["matrices", details.matrixBytes.sorted { $0.key < $1.key }.map { "\(readable(bytes: $0.value)) \($0.key)" }.joined(separator: ", ")],

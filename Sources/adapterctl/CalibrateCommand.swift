@@ -72,7 +72,7 @@ struct Calibrate: AsyncParsableCommand {
 
     /// Takes the place of earlier profiles of the same sampler and steps.
     private func record(_ profiles: [CacheProfile], of sampler: Sampler, in store: AdapterStore, _ entry: AdapterEntry) throws {
-        guard var manifest = entry.decodedManifest else { throw SamplingEngineError.noManifest(adapter: entry.name ?? entry.digest.short) }
+        var manifest = try entry.decodedManifest()
         let others = (manifest.cacheProfiles ?? []).filter { $0.sampler != sampler.rawValue || $0.steps != steps }
         manifest.cacheProfiles = others + profiles
         try store.setManifest(Data(sortedJSON(manifest).utf8), of: entry.digest)

@@ -43,7 +43,7 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): systemCode(reason.code, otherwise: 12)
         case ImageFileError.notWritable(_, _, let code): systemCode(code, otherwise: 12)
         case TrainingError.noFolder: 4
-        case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision: 2
+        case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision, TrainingError.noNullRow: 2
         case TrainingError.otherSet: 7
         case is TensorFileError: 6
         case is DiffusionError, is Refusal: 2

@@ -6,6 +6,16 @@ import Foundation
 import TensorFiles
 import TensorMath
 
+/// What of a base's shape its file may leave open.
+struct ShapeOptions: ParsableArguments {
+    @Option(help: "Attention heads, where neither the file nor a published size says.") var heads: Int?
+    @Option(help: "Side of the input in latent pixels or pixels, where the file has no table of positions and does not say.") var inputSize: Int?
+
+    func validate() throws {
+        guard (heads ?? 1) > 0, (inputSize ?? 1) > 0 else { throw ValidationError("--heads and --input-size are above 0") }
+    }
+}
+
 /// Tensors in, tensors out: the way to check the network against any other implementation.
 struct Forward: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,8 +24,9 @@ struct Forward: ParsableCommand {
     @Option(help: "A base in the store.") var base: String?
     @Option(help: "A base file.") var baseFile: String?
     @Option(help: "An adapter in the store.") var adapter: String?
-    @Option(help: "An adapter file.") var adapterFile: String?
-    @Option(help: "Attention heads, where the base file does not say.") var heads: Int?
+    @Option(help: "An adapter file, or a LoRA adapter's folder.") var adapterFile: String?
+    @OptionGroup var reading: ReadingOptions
+    @OptionGroup var baseShape: ShapeOptions
     @Option(help: "Tensors x (n, C, S, S), t (n), y (n).") var input: String
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write: out, and with --blocks tokens and block.N.") var file: String
     @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
@@ -26,11 +37,11 @@ struct Forward: ParsableCommand {
 
     func run() throws {
         let named = try preset.map(presetNamed)
-        let base = try baseFile.map { try BaseFile(path: $0, heads: heads) } ?? location.open().baseFile(base)
+        let base = try baseFile.map { try BaseFile(path: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
         var grid: ImageGrid?
         if let adapterFile {
-            let adapter = try AdapterFile.read(path: adapterFile, base: base)
+            let adapter = try AdapterFile.read(path: adapterFile, base: base, as: reading.reading)
             (vector, classes, grid) = (adapter.vector, adapter.classes, adapter.manifest.imageGrid)
         } else if let adapter {
             let store = try location.open()
@@ -48,8 +59,9 @@ struct Forward: ParsableCommand {
         let times = try tensors.entry("t").type.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
         let labels = try tensors.integers("y")
         guard times.count == n, labels.count == n else { throw Failure.usage("'t' and 'y' need \(n) values each, as 'x' has images") }
-        guard labels.allSatisfy({ (0..<classes.rows).contains($0) }) else {
-            throw Failure.usage("'y' lies between 0 and \(classes.rows - 1), the null class")
+        let last = classes.hasNullRow ? classes.nullClass : classes.names.count - 1
+        guard labels.allSatisfy({ (0...max(last, 0)).contains($0) }) else {
+            throw Failure.usage("'y' lies between 0 and \(last)\(classes.hasNullRow ? ", the null class" : "; there is no null class")")
         }
         try write(base, model, vector, classes, x: x, times: times, labels: labels)
         try output.report("forward", ["file": file]) { "\(n) images through \(base.digest.short), written to \(file)" }

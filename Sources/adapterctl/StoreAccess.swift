@@ -39,7 +39,7 @@ extension CompletionKind {
 extension Adapter {
     /// An adapter as the store gave it back.
     init(_ stored: StoredAdapter) throws {
-        let manifest = try JSONDecoder().decode(AdapterManifest.self, from: stored.manifest)
+        let manifest = try AdapterManifest(stored: stored.manifest, of: stored.digest)
         self.init(manifest: manifest, vector: stored.vector, classes: stored.classes)
     }
 
@@ -103,12 +103,8 @@ extension AdapterStore {
 
     func baseFile(_ digest: Digest) throws -> BaseFile {
         let entry = try base(digest)
-        return try BaseFile(path: entry.path, card: entry.decodedCard, digest: digest)
+        return try BaseFile(path: entry.path, card: entry.readCard(), digest: digest)
     }
-}
-
-extension AdapterEntry {
-    var decodedManifest: AdapterManifest? { try? JSONDecoder().decode(AdapterManifest.self, from: manifest) }
 }
 
 /// An adapter of a base: a file, where the text looks like a path, else what a name in the store stands for.

@@ -3,6 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import TensorFiles
 
 struct Init: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Create an empty store.", discussion: "Example: adapterctl init --store ~/adapters")
@@ -17,11 +18,15 @@ struct Init: ParsableCommand {
 
 struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take an adapter file into the store under a name.", discussion: "Example: adapterctl add flowers adapters/flowers.safetensors")
+        abstract: "Take an adapter file into the store under a name.", discussion: """
+            Example: adapterctl add flowers adapters/flowers.safetensors
+            Example: adapterctl add pets pets-lora/
+            """)
     @Argument(help: "a-z, 0-9, '.', '_', '-'; 64 characters at most.") var name: String
-    @Argument(help: "An adapter file: safetensors with absolute values.") var file: String
+    @Argument(help: "An adapter file, a checkpoint of a DiffFit port, or a LoRA adapter: a file or folder of PEFT, diffusers or kohya.") var file: String
     @Option(help: "The base it belongs to, where the store has several.") var base: String?
     @Flag(help: "Let the name stand for this content from now on.") var replace = false
+    @OptionGroup var reading: ReadingOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -29,14 +34,16 @@ struct Add: ParsableCommand {
         let name = try AdapterName(name).description
         let store = try location.open()
         let base = try store.baseFile(base)
-        var adapter = try AdapterFile.read(path: file, base: base)
+        let content = try TensorFile(path: AdapterFile.weights(file))
+        var adapter = try AdapterFile.read(content, base: base, as: reading.reading)
         let outcome = try store.add(&adapter, as: name, over: base, replace: replace)
         let entry = try store.lookup(name)
+        let from = content.section.map { ", from '\($0)'" } ?? ""
         try output.report("add", AdapterSummary(entry)) {
             switch outcome {
             case .unchanged: "\(name) is already \(entry.digest.short): nothing to do"
-            case .replaced(let old): "\(name) is now \(entry.digest.short), \(readable(bytes: entry.storedBytes)) (was \(old.short))"
-            case .added: "\(name) is \(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes"
+            case .replaced(let old): "\(name) is now \(entry.digest.short), \(readable(bytes: entry.storedBytes)) (was \(old.short))\(from)"
+            case .added: "\(name) is \(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes\(from)"
             }
         }
     }
@@ -100,9 +107,14 @@ struct Prune: ParsableCommand {
 
 struct Export: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write an adapter as a safetensors file.", discussion: "Example: adapterctl export flowers -o flowers.safetensors")
+        abstract: "Write an adapter as a safetensors file, or a LoRA adapter as PEFT or diffusers loads it.",
+        discussion: """
+            Example: adapterctl export flowers -o flowers.safetensors
+            Example: adapterctl export pets --format peft -o pets-lora/
+            """)
     @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write, or the new folder.") var file: String
+    @Option(help: "difffit (one file with everything), or of a LoRA adapter peft or diffusers (a folder).") var format = "difffit"
     @Flag(help: "Round to bfloat16: half the size, and another digest.") var bf16 = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -114,8 +126,29 @@ struct Export: ParsableCommand {
         var adapter = try Adapter(store.load(entry.digest, over: base.values()))
         adapter.manifest.name = entry.name
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-        try AdapterFile.write(adapter, layout: base.layout, to: file, as: bf16 ? .bf16 : .f32)
+        let type: ElementType = bf16 ? .bf16 : .f32
+        switch format {
+        case "difffit": try AdapterFile.write(adapter, layout: base.layout, to: file, as: type)
+        case "peft": try LowRankFolder.writePEFT(adapter, base: base, to: file, as: type)
+        case "diffusers": try LowRankFolder.writeDiffusers(adapter, base: base, to: file, as: type)
+        default: throw Failure.usage("--format takes difffit, peft or diffusers, not '\(format)'")
+        }
         let digest = adapter.digest
         try output.report("export", ["file": file, "digest": digest.description]) { "wrote \(digest.short) to \(file)" }
     }
+}
+
+/// What of an adapter file of other software only its user knows.
+struct ReadingOptions: ParsableArguments {
+    @Option(help: "alpha of a LoRA adapter that does not say it; its pairs are scaled by alpha / rank.") var loraAlpha: Double?
+    @Option(help: "That factor itself.") var loraScale: Double?
+    @Option(help: "Classes of a checkpoint whose table may have no null row: as many rows, or one more.") var classes: Int?
+
+    func validate() throws {
+        guard loraAlpha == nil || loraScale == nil else { throw ValidationError("give --lora-alpha or --lora-scale") }
+        guard (loraAlpha ?? 1).isFinite, (loraScale ?? 1).isFinite else { throw ValidationError("--lora-alpha and --lora-scale are finite numbers") }
+        guard (classes ?? 1) > 0 else { throw ValidationError("--classes is above 0") }
+    }
+
+    var reading: AdapterReading { AdapterReading(loraAlpha: loraAlpha, loraScale: loraScale, classes: classes) }
 }

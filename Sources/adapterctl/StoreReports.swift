@@ -19,7 +19,8 @@ struct AdapterSummary: Encodable {
         digest = entry.digest.description
         base = entry.baseDigest.description
         classes = entry.classCount
-        trainableSet = entry.decodedManifest?.trainableSet.method.rawValue ?? "?"
+        // One that cannot be read does not hide the others.
+        trainableSet = (try? entry.decodedManifest())?.trainableSet.method.rawValue ?? "damaged"
         storedBytes = entry.storedBytes
         contentBytes = entry.contentBytes
     }
@@ -57,26 +58,24 @@ struct Show: ParsableCommand {
 
     struct Details: Encodable {
         let summary: AdapterSummary
-        let manifest: AdapterManifest?
+        let manifest: AdapterManifest
     }
 
     func run() throws {
         let entry = try location.open().lookup(reference)
-        let manifest = entry.decodedManifest
+        let manifest = try entry.decodedManifest()
         try output.report("show", Details(summary: AdapterSummary(entry), manifest: manifest)) {
             var rows = [
                 ["name", entry.name ?? "-"], ["digest", "\(entry.digest)"], ["base", "\(entry.baseDigest)"],
                 ["stored", "\(readable(bytes: entry.storedBytes)) of \(readable(bytes: entry.contentBytes))"],
             ]
-            if let manifest {
-                rows += [
-                    ["set", manifest.setDescription],
-                    ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
-                ]
-                if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size) pixels, positions divided by \(grid.positionScale)"]) }
-                if let facts = manifest.training {
-                    rows.append(["training", "\(facts.steps) steps of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
-                }
+            rows += [
+                ["set", manifest.setDescription],
+                ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
+            ]
+            if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size) pixels, positions divided by \(grid.positionScale)"]) }
+            if let facts = manifest.training {
+                rows.append(["training", "\(facts.steps) steps of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
             }
             return table(rows)
         }
@@ -88,7 +87,9 @@ extension AdapterManifest {
         guard let lowRank else { return "\(trainableSet.method.rawValue), gammas in \(trainableSet.gammaDepth) blocks" }
         let ranks = Set(lowRank.ranks.values).sorted()
         let span = ranks.count > 1 ? "\(ranks[0]) to \(ranks[ranks.count - 1])" : "\(ranks.first ?? 0)"
-        return "lora, rank \(span) in \(lowRank.ranks.count) layers, scale \(lowRank.scale)"
+        let scales = Set(lowRank.ranks.keys.map(lowRank.scale)).sorted()
+        let factor = scales.count > 1 ? "scales \(scales[0]) to \(scales[scales.count - 1])" : "scale \(scales.first ?? lowRank.scale)"
+        return "\(trainableSet.method.rawValue), rank \(span) in \(lowRank.ranks.count) layers, \(factor)"
     }
 }
 
@@ -126,7 +127,7 @@ struct Verify: ParsableCommand {
             let base = try store.baseFile(digest)
             let model = try PackedDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
-                guard let recorded = entry.decodedManifest?.golden else { continue }
+                guard let recorded = try entry.decodedManifest().golden else { continue }
                 let adapter = try Adapter(store.load(entry.digest, over: values))
                 let isSame = PackedDiT.agree(try model.goldenValues(of: adapter, over: base.layout), recorded)
                 report.entries.append(

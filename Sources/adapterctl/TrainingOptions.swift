@@ -13,6 +13,7 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "AdamW's largest step (default: 1e-3 for a base, 5e-3 for an adapter).") var learningRate: Float?
     @Option(help: "constant, min-snr:5 or soft-min-snr:5, over the times of the diffusion.") var lossWeight = "constant"
     @Option(help: "Decay of the moving average that is kept as the result.") var emaDecay = 0.998
+    @Option(help: "Share of the labels that give way to the null class, which guidance leans on.") var labelDropout: Float = 0.1
     @Flag(help: "Mirror images at random.") var flip = false
     @Flag(help: "Draw every class as often as any other, however many images it has.") var balance = false
     @Option(help: "Share of each class that is held out to measure on, such as 0.1.") var validation = 0.0
@@ -36,6 +37,7 @@ struct TrainingOptions: ParsableArguments {
         guard steps < 1 << 38 else { throw ValidationError("--steps is below \(1 << 38)") }
         guard (0..<1).contains(emaDecay) else { throw ValidationError("--ema-decay is from 0 up to, but not with, 1") }
         guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
+        guard (0..<1).contains(labelDropout) else { throw ValidationError("--label-dropout is a share from 0 up to, but not with, 1") }
         guard (0..<1).contains(validation), (0..<1).contains(sparsity) else { throw ValidationError("--validation and --sparsity are shares from 0 up to, but not with, 1") }
         guard earlyStop == nil || sparsity == 0 else { throw ValidationError("--early-stop may end a run before --sparsity is reached: give one of them") }
         guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
@@ -46,6 +48,7 @@ struct TrainingOptions: ParsableArguments {
         settings.lossWeighting = lossWeight
         settings.emaDecay = emaDecay
         settings.flips = flip
+        settings.labelDropout = labelDropout
         settings.accumulation = accumulate
         settings.balancesClasses = balance
         settings.validationShare = validation

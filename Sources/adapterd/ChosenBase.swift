@@ -17,6 +17,6 @@ extension AdapterStore {
             let names = found.map { "\($0.decodedCard?.name ?? "?")@\($0.digest.short)" }.joined(separator: ", ")
             throw ConfigurationError.notFound("several bases fit (\(names)): choose one with --base")
         }
-        return try BaseFile(path: base(first.digest).path, card: first.decodedCard, digest: first.digest)
+        return try BaseFile(path: base(first.digest).path, card: first.readCard(), digest: first.digest)
     }
 }

@@ -55,9 +55,9 @@ import Testing
     @Test func kindsDoNotMix() throws {
         #expect(throws: ComposerError.mixedKinds(lora: "sketch", difffit: "birds")) { try domains.compose("0.5*sketch+0.5*birds") }
         #expect(throws: ComposerError.mergeOfPairs(name: "ink")) { try domains.compose("ties(ink,ink;0.5)") }
-        #expect(throws: ComposerError.tooManyRanks(layer: "blocks.0.attn.qkv", rank: 10, limit: 8)) {
+        #expect(throws: ComposerError.tooManyRanks(layer: "blocks.0.attn.qkv", rank: 25, limit: 24)) {
             var wide = domains
-            wide.add(lora: "wide", LowRank(ranks: ["blocks.0.attn.qkv": 8], scale: 1))
+            wide.add(lora: "wide", LowRank(ranks: ["blocks.0.attn.qkv": 23], scale: 1))
             _ = try wide.compose("wide+sketch")
         }
     }

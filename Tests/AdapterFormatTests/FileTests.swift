@@ -94,7 +94,8 @@ private func tensors(of path: String) throws -> [OutgoingTensor] {
         defer { try? FileManager.default.removeItem(atPath: path) }
         let sound = try tensors(of: golden("difffit-tiny-adapter"))
         try SafetensorsWriter.write(sound.filter { $0.name != "blocks.1.norm2.bias" }, to: path)
-        #expect(throws: AdapterFormatError.noTrainableSet(file: path, missing: "blocks.1.norm2.bias")) { try AdapterFile.read(path: path, base: base) }
+        #expect(throws: AdapterFormatError.noTrainableSet(
+            file: path, missing: "blocks.1.norm2.bias", beginnings: ["blocks", "final_layer", "t_embedder", "x_embedder", "y_embedder"])) { try AdapterFile.read(path: path, base: base) }
         try SafetensorsWriter.write(sound + [OutgoingTensor("blocks.9.gamma1", shape: [64], [Float](repeating: 1, count: 64))], to: path)
         #expect(throws: AdapterFormatError.unknownTensor(file: path, name: "blocks.9.gamma1")) { try AdapterFile.read(path: path, base: base) }
         try SafetensorsWriter.write(sound.filter { $0.name != "t_embedder.mlp.0.bias" } + [OutgoingTensor("t_embedder.mlp.0.bias", shape: [1], [0])], to: path)

@@ -58,7 +58,9 @@ import Testing
         var tensors = adapter.manifest.trainableSet.tensors(of: layout).map { OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range])) }
         tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: [11, 64], adapter.classes.values))
         try SafetensorsWriter.write(tensors, to: folder + "/foreign")
-        let read = try AdapterFile.read(path: folder + "/foreign", base: base)
+        // The names and shapes do not say how the pairs are scaled.
+        #expect(throws: AdapterFormatError.noScale(file: folder + "/foreign")) { try AdapterFile.read(path: folder + "/foreign", base: base) }
+        let read = try AdapterFile.read(path: folder + "/foreign", base: base, as: AdapterReading(loraScale: 1))
         #expect(read.manifest.lowRank == adapter.manifest.lowRank && read.vector == adapter.vector)
         try SafetensorsWriter.write(Array(tensors.dropFirst()), to: folder + "/half")
         #expect(throws: AdapterFormatError.self) { try AdapterFile.read(path: folder + "/half", base: base) }
@@ -76,7 +78,7 @@ import Testing
         #expect(thrown.map { "\($0)".contains("does not fit the base") } == true)
     }
 
-    @Test(arguments: [("blocks.9.attn.qkv", 4), ("blocks.0.attn.qkv", 65), ("final_layer.linear", 2)])
+    @Test(arguments: [("blocks.9.attn.qkv", 4), ("blocks.0.attn.qkv", 193), ("final_layer.linear", 2)])
     func ranksThatDoNotFitAreRefused(name: String, rank: Int) throws {
         let adapter = adapter(LowRank(ranks: ["blocks.0.attn.qkv": 4], scale: 1))
         try AdapterFile.write(adapter, layout: base.layout, to: folder + "/a")

@@ -11,13 +11,13 @@ extension SamplingService {
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {
-        Response(json: ModelsReply(data: [baseModel] + (try entries()).map { ModelsReply.Model($0, parent: origin.baseName) }))
+        Response(json: ModelsReply(data: [baseModel] + (try each { try ModelsReply.Model($0, parent: origin.baseName) })))
     }
 
     /// `GET /v1/models/{ref}`: one line of the list.
     func model(_ call: Call) throws(ServiceError) -> Response {
         if call.reference == "base" { return Response(json: baseModel) }
-        return Response(json: ModelsReply.Model(try entry(call), parent: origin.baseName))
+        return Response(json: try entry(call) { try ModelsReply.Model($0, parent: origin.baseName) })
     }
 
     private var baseModel: ModelsReply.Model {
@@ -25,15 +25,15 @@ extension SamplingService {
     }
 
     /// `GET /v1/adapters`
-    func adapters() throws(ServiceError) -> Response { Response(json: AdaptersReply(adapters: try entries().map(AdapterReply.init))) }
+    func adapters() throws(ServiceError) -> Response { Response(json: AdaptersReply(adapters: try each(AdapterReply.init))) }
 
     /// `GET /v1/adapters/{ref}`
-    func adapter(_ call: Call) throws(ServiceError) -> Response { Response(json: AdapterReply(try entry(call))) }
+    func adapter(_ call: Call) throws(ServiceError) -> Response { Response(json: try entry(call, AdapterReply.init)) }
 
-    private func entry(_ call: Call) throws(ServiceError) -> AdapterEntry {
+    private func entry<Reply>(_ call: Call, _ reply: (AdapterEntry) throws -> Reply) throws(ServiceError) -> Reply {
         do {
             _ = try AdapterReference(call.reference)
-            return try catalogue.store.lookup(call.reference)
+            return try reply(catalogue.store.lookup(call.reference))
         } catch {
             throw ServiceError(binding: error)
         }
@@ -45,9 +45,9 @@ extension SamplingService {
         return Response(json: RecipeReply(try bind(Recipe(model: text, limits: offer.limits), strength: 1, labelsFrom: nil)))
     }
 
-    private func entries() throws(ServiceError) -> [AdapterEntry] {
+    private func each<Reply>(_ reply: (AdapterEntry) throws -> Reply) throws(ServiceError) -> [Reply] {
         do {
-            return try catalogue.list()
+            return try catalogue.list().map(reply)
         } catch {
             throw ServiceError(binding: error)
         }

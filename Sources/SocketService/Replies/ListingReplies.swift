@@ -22,12 +22,13 @@ struct ModelsReply: Encodable, Sendable {
             self.classes = classes
         }
 
-        init(_ entry: AdapterEntry, parent: String) {
-            let manifest = entry.decodedManifest
-            let created = manifest?.created.flatMap { try? Date($0, strategy: .iso8601) }.map { Int($0.timeIntervalSince1970) } ?? 0
+        /// - Throws: `StoreError.damaged` where the manifest cannot be read.
+        init(_ entry: AdapterEntry, parent: String) throws {
+            let manifest = try entry.decodedManifest()
+            let created = manifest.created.flatMap { try? Date($0, strategy: .iso8601) }.map { Int($0.timeIntervalSince1970) } ?? 0
             self.init(
                 id: entry.name ?? entry.digest.description, digest: entry.digest.description, parent: parent, created: created,
-                classes: manifest?.classes ?? [])
+                classes: manifest.classes)
         }
     }
 
@@ -62,18 +63,19 @@ struct AdapterReply: Encodable, Sendable {
         let loss: Float
     }
 
-    init(_ entry: AdapterEntry) {
-        let manifest = entry.decodedManifest
+    /// - Throws: `StoreError.damaged` where the manifest cannot be read.
+    init(_ entry: AdapterEntry) throws {
+        let manifest = try entry.decodedManifest()
         name = entry.name
         digest = entry.digest.description
         baseDigest = entry.baseDigest.description
-        classes = manifest?.classes ?? []
+        classes = manifest.classes
         storedBytes = entry.storedBytes
         contentBytes = entry.contentBytes
         precision = entry.precision == .float32 ? "f32" : "bf16"
-        created = manifest?.created
-        trainableSet = manifest?.trainableSet.method.rawValue
-        training = manifest?.training.map { facts in
+        created = manifest.created
+        trainableSet = manifest.trainableSet.method.rawValue
+        training = manifest.training.map { facts in
             Training(
                 data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate,
                 loss: facts.loss)
@@ -98,6 +100,3 @@ struct RecipeReply: Encodable, Sendable {
     }
 }
 
-extension AdapterEntry {
-    fileprivate var decodedManifest: AdapterManifest? { try? JSONDecoder().decode(AdapterManifest.self, from: manifest) }
-}

@@ -56,7 +56,11 @@ struct EvaluationBench {
     private func denoisingError(_ adapter: BoundAdapter, of subject: EvaluationSubject, _ images: LabelledLatents, _ real: RealImages, _ precision: Precision)
         throws -> DenoisingError
     {
-        let rows = real.classNames.map { subject.row(ofClass: $0, domain: real.domain) ?? adapter.classes.nullClass }
+        let rows = try real.classNames.map { name in
+            if let row = subject.row(ofClass: name, domain: real.domain) { return row }
+            guard adapter.classes.hasNullRow else { throw Failure.usage("'\(subject.reference)' has no class '\(name)', and none that stands for no class") }
+            return adapter.classes.nullClass
+        }
         // An adapter of another resolution is measured at that.
         var images = try adapter.grid.map { try real.resized(to: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
         images.labels = images.labels.map { rows[$0] }

@@ -97,7 +97,7 @@ extension Eval {
         let frozen = try store.baseFile(of: recipes.first { !$0.references.isEmpty } ?? Recipe("base"), base)
         let catalogue = try AdapterCatalogue(store, base: frozen)
         let subjects = try zip(references, recipes).map { reference, recipe in
-            let facts = try recipe.only.flatMap { $0 == "base" ? frozen.card.training : try store.lookup($0).decodedManifest?.training }
+            let facts = try recipe.only.flatMap { $0 == "base" ? frozen.card.training : try store.lookup($0).decodedManifest().training }
             return EvaluationSubject(
                 reference, frozen, try catalogue.bind(recipe), of: catalogue, data: try realImages(reference, trainedOn: facts), trained: facts)
         }

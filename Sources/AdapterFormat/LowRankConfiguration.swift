@@ -1,0 +1,137 @@
+import Foundation
+import TensorFiles
+
+/// What accompanies the pairs of a LoRA file and changes their numbers: PEFT's `adapter_config.json`, the same as JSON in the
+/// metadata of diffusers' files, or kohya's metadata. What is not computed here is refused by name.
+struct LowRankConfiguration {
+    /// The file that said it.
+    let file: String
+    private var rank: Int?
+    private var alpha: Double?
+    /// alpha / sqrt(rank) (arXiv 2312.03732) in place of alpha / rank.
+    private var isRankStabilised = false
+    private var ranks: [LayerPattern<Int>] = []
+    private var alphas: [LayerPattern<Double>] = []
+
+    /// The folder's or the neighbour's `adapter_config.json`, else the file's metadata; nil where nothing is said.
+    init?(of weights: TensorFile, config: String?) throws {
+        if let config, let text = try DiffusersFolder.text(config) {
+            try self.init(text.withoutByteOrderMark, file: config)
+        } else if let text = weights.metadata["lora_adapter_metadata"] {
+            try self.init(Data(text.utf8), file: weights.path)
+        } else if let text = weights.metadata["ss_network_alpha"] ?? weights.metadata["lora_alpha"], text.lowercased() != "none" {
+            guard let alpha = Double(text), alpha.isFinite else {
+                throw AdapterFormatError.badMetadata(file: weights.path, key: "ss_network_alpha", reason: "'\(text)' is no number")
+            }
+            self.init(file: weights.path, alpha: alpha)
+        } else {
+            return nil
+        }
+    }
+
+    private init(file: String, alpha: Double) { (self.file, self.alpha) = (file, alpha) }
+
+    private init(_ json: Data, file: String) throws {
+        self.file = file
+        guard let object = try? JSONSerialization.jsonObject(with: json) as? [String: Any] else {
+            throw AdapterFormatError.badJSON(file: file, reason: "it is no JSON object")
+        }
+        var fields: [String: Any] = [:]
+        // diffusers puts the component's name before every key.
+        for (key, value) in object where !(value is NSNull) { fields[key.replacing("transformer.", with: "", maxReplacements: 1)] = value }
+        try Self.refuseOthers(fields, file: file)
+        rank = try Self.value(fields["r"], "r", file)
+        alpha = try Self.value(fields["lora_alpha"], "lora_alpha", file)
+        isRankStabilised = try Self.value(fields["use_rslora"], "use_rslora", file) ?? false
+        ranks = try LayerPattern.list(fields["rank_pattern"], key: "rank_pattern", in: json, file: file)
+        alphas = try LayerPattern.list(fields["alpha_pattern"], key: "alpha_pattern", in: json, file: file)
+    }
+
+    private static func value<Value>(_ value: Any?, _ key: String, _ file: String) throws -> Value? {
+        guard let value else { return nil }
+        if Value.self == Double.self, let number = jsonNumber(value), number.isFinite, let result = number as? Value { return result }
+        guard let result = value as? Value else { throw AdapterFormatError.badMetadata(file: file, key: key, reason: "'\(value)' is not of the kind it should be") }
+        return result
+    }
+
+    /// Other methods, and options that make another function of the same pairs or other matrices of the base.
+    private static func refuseOthers(_ fields: [String: Any], file: String) throws {
+        func refuse(_ what: String) -> AdapterFormatError { .otherMethod(file: file, what: what) }
+        if let type = fields["peft_type"] as? String, type != "LORA" { throw refuse("is a \(type) adapter; LoRA's are read here") }
+        func isSet(_ key: String) -> Bool {
+            switch fields[key] {
+            case nil: false
+            case let text as String: !text.isEmpty
+            case let list as [Any]: !list.isEmpty
+            case let object as [String: Any]: !object.isEmpty
+            case let value?: jsonNumber(value) != 0
+            }
+        }
+        if isSet("use_dora") { throw refuse("is a DoRA adapter (use_dora), which scales the matrices themselves; LoRA's are read here") }
+        let changing = [
+            "use_qalora", "use_bdlora", "layer_replication", "alora_invocation_tokens", "arrow_config", "target_parameters", "trainable_token_indices",
+            "kasa_config", "velora_config", "monteclora_config",
+        ]
+        // Later options of these forms are not known here, and may change the numbers.
+        let unknown = fields.keys.sorted().filter { key in
+            key.hasPrefix("use_") && !["use_rslora", "use_dora"].contains(key) 
+        }
+        if let key = (changing + unknown).first(where: isSet) { throw refuse("was trained with '\(key)', which makes other numbers of the same pairs") }
+        if let start = fields["init_lora_weights"] as? String {
+            let name = start.lowercased()
+            // Those that begin with parts of the base's matrices take them out of it.
+            if ["pissa", "olora", "corda", "loftq", "lora_ga", "lora-ga"].contains(where: name.hasPrefix) {
+                throw refuse("begins from '\(start)', which changes the base's own matrices: save it as plain LoRA (PEFT's path_initial_model_for_weight_conversion)")
+            }
+        }
+    }
+
+    /// What the product of a layer's pair is multiplied by; nil where only ranks are said.
+    /// - Throws: where the configuration gives the layer another rank than its tensors have.
+    func scale(of layer: String, rank own: Int) throws -> Double? {
+        let stated = ranks.first { $0.matches(layer) }?.value ?? rank
+        if let stated, stated != own {
+            throw AdapterFormatError.badMetadata(file: file, key: "r", reason: "'\(layer)' should have rank \(stated), and its pair has \(own)")
+        }
+        guard let alpha = alphas.first(where: { $0.matches(layer) })?.value ?? alpha else { return nil }
+        return isRankStabilised ? alpha / Double(own).squareRoot() : alpha / Double(own)
+    }
+}
+
+/// A value for the layers whose names end as a pattern says: PEFT matches `(.*\.)?(PATTERN)$` and takes the first that fits.
+struct LayerPattern<Value> {
+    let value: Value
+    private let regex: Regex<AnyRegexOutput>
+
+    /// A file from outside brings the patterns: few and simple ones are tried, so that none takes long.
+    static var longest: Int { 200 }
+
+    static func list(_ object: Any?, key: String, in json: Data, file: String) throws -> [LayerPattern] {
+        guard let object else { return [] }
+        func fault(_ reason: String) -> AdapterFormatError { .badMetadata(file: file, key: key, reason: reason) }
+        guard let fields = object as? [String: Any], fields.count <= 4096 else { throw fault("it is no object with a number for each pattern of layers") }
+        let text = String(decoding: json, as: UTF8.self)
+        guard let start = text.range(of: "\(key)\"")?.upperBound else { return [] }
+        let rest = text[start...]
+        // The first that fits counts, and a dictionary has forgotten their order.
+        let ordered = try fields.map { pattern, value in
+            let quoted = String(decoding: try JSONSerialization.data(withJSONObject: pattern, options: [.fragmentsAllowed, .withoutEscapingSlashes]), as: UTF8.self)
+            return (pattern, value, rest.range(of: quoted)?.lowerBound ?? rest.endIndex)
+        }.sorted { ($0.2, $0.0) < ($1.2, $1.0) }
+        return try ordered.map { pattern, value, _ in
+            let number = jsonNumber(value)
+            guard let value = Value.self == Int.self ? number.flatMap({ Int(exactly: $0) }) as? Value : number as? Value else { throw fault("'\(pattern)' has no number") }
+            guard pattern.utf8.count <= longest, pattern.count(where: { "*+{".contains($0) }) <= 3, let regex = try? Regex("(.*\\.)?(\(pattern))$") else {
+                throw fault("'\(pattern)' is no pattern of names that is taken here: \(longest) characters and three repetitions at most")
+            }
+            return LayerPattern(value: value, regex: regex)
+        }
+    }
+
+    func matches(_ layer: String) -> Bool { ((try? regex.prefixMatch(in: layer)) ?? nil) != nil }
+}
+
+/// A number or truth value of JSON.
+private func jsonNumber(_ value: Any) -> Double? {
+    (value as? NSNumber)?.doubleValue ?? value as? Double ?? (value as? Int).map(Double.init) ?? (value as? Bool).map { $0 ? 1 : 0 }
+}

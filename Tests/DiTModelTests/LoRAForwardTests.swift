@@ -1,0 +1,29 @@
+import AdapterFormat
+import DiTModel
+import Foundation
+import GoldenFiles
+import TensorMath
+import Testing
+
+/// What diffusers' network computes with adapters that PEFT merged into its matrices (tools/goldens/lora.py), and what this one
+/// computes with the pairs of the same files beside them.
+@Suite struct LoRAForwardTests {
+    private static let goldens = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens").path
+
+    @Test(arguments: ["peft", "peft-rslora", "peft-bias", "peft-embedding", "diffusers", "kohya.safetensors", "processor.safetensors"])
+    func pairsBesideAreMatricesMerged(name: String) throws {
+        let base = try BaseFile(path: Self.goldens + "/containers/diffusers")
+        let reading = AdapterReading(loraAlpha: name == "processor.safetensors" ? 5 : nil)
+        let adapter = try AdapterFile.read(path: "\(Self.goldens)/lora/\(name)", base: base, as: reading)
+        let recorded = try Golden("lora/forward")
+        let bank = TunableBank(base.layout, rows: 1, classRows: adapter.classes.rows)
+        bank.install(adapter.vector, adapter.classes, row: 0)
+        let batch = DiTBatch(try PackedDiT(base, preset: .diffusers), bank: bank, rows: 2, pool: ComputePool(lanes: 1))
+        let out = Memory(capacity: 512).take(2, 128)
+        batch.forward(x: recorded.matrix("x", rows: 2), times: recorded["t"], classes: recorded["y"].map { Int($0) }, bankRows: [0, 0], into: out)
+        let truth = recorded["out." + (name == "kohya.safetensors" ? "peft" : name.replacing(".safetensors", with: ""))]
+        #expect(relativeError(out.array, truth) < 1e-5)
+        // The adapter does something, so that its absence would be seen.
+        #expect(relativeError(truth, recorded["out.base"]) > 0.01)
+    }
+}
