@@ -21,7 +21,10 @@ import Testing
     private func add(_ name: String, factor: Float) throws -> Digest {
         let vector = TunableVector(base.vector.values.map { $0 * factor }, layout: base.layout)
         let digest = Digest(of: Data("\(factor)".utf8))
-        let adapter = StoredAdapter(digest: digest, manifest: Data("{}".utf8), baseDigest: base.digest, vector: vector, classes: base.classes)
+        let manifest = AdapterManifest(
+            name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: TrainableSet(.difffit, base.configuration),
+            classes: base.classes.names, prediction: base.card.prediction, path: base.card.path)
+        let adapter = StoredAdapter(digest: digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: vector, classes: base.classes)
         _ = try store.add(adapter, as: name, over: values, replace: true)
         return digest
     }
