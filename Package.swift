@@ -35,39 +35,42 @@ let package = Package(
         // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
+        // What the system refused, in words: any room may import it.
+        .target(name: "SystemErrors"),
+
         // Level 1
-        .target(name: "TensorFiles"),
+        .target(name: "TensorFiles", dependencies: ["SystemErrors"]),
         .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
-        .target(name: "ImageFiles", dependencies: ["CSPNG", "CTurboJPEG"]),
+        .target(name: "ImageFiles", dependencies: ["SystemErrors", "CSPNG", "CTurboJPEG"]),
 
         // Level 2
-        .target(name: "AdapterFormat", dependencies: ["TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "AdapterFormat", dependencies: ["SystemErrors", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "Diffusion", dependencies: ["TensorMath"]),
 
         // Level 3
         .target(
             name: "AdapterStore",
-            dependencies: ["AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: ["SystemErrors", "AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "AdapterComposer", dependencies: ["AdapterFormat", "TensorMath"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
-        .target(name: "LatentCodec", dependencies: ["TensorMath", "TensorFiles"]),
+        .target(name: "LatentCodec", dependencies: ["SystemErrors", "TensorMath", "TensorFiles"]),
 
         // Level 4
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
-            dependencies: ["DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
         .target(
-            name: "Evaluation", dependencies: ["DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
         // Level 5
         .target(
             name: "SocketService",
             dependencies: [
-                "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles",
+                "SystemErrors", "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -85,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
+                "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -95,13 +98,14 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "LatentCodec", "SamplingEngine", "SyntheticDomains", "TensorFiles", "TensorMath",
+                "LatentCodec", "SamplingEngine", "SyntheticDomains", "SystemErrors", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
+        .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),
         .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),

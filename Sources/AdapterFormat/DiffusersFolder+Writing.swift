@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 import TensorFiles
 
 extension DiffusersFolder {
@@ -21,7 +22,7 @@ extension DiffusersFolder {
             try json(index(base, hasVAE: vae != nil), to: path + "/model_index.json")
             if let config = vae?.config { try Data(config.utf8).write(to: URL(filePath: path + "/vae/config.json")) }
         } catch let error as CocoaError {
-            throw TensorFileError.unwritable(path: path, reason: SystemRefusal(error))
+            throw TensorFileError.unwritable(path: path, reason: SystemError(error))
         }
         let weights = SafetensorsEncoding(try transformer(base), metadata: ["format": "pt"])
         try SafetensorsWriter.write(weights, to: path + "/transformer/diffusion_pytorch_model.safetensors")

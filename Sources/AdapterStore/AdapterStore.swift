@@ -1,5 +1,6 @@
 import AdapterFormat
 import Foundation
+import SystemErrors
 import TensorFiles
 
 /// How a store is opened.
@@ -104,7 +105,7 @@ package final class AdapterStore: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            let refusal = SystemRefusal(error)
+            let refusal = SystemError(error)
             throw refusal.code == 0 ? .system(path: path, reason: refusal.reason) : .of(code: refusal.code, path: path)
         }
     }

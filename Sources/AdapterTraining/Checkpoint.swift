@@ -1,6 +1,7 @@
 import AdapterFormat
 import DiTModel
 import Foundation
+import SystemErrors
 import TensorFiles
 import TensorMath
 
@@ -16,7 +17,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case fullPrecision
     case otherSize(images: Int, network: Int)
     case otherSet(adapter: String, set: String, wanted: String)
-    case unwritable(String, reason: SystemRefusal)
+    case unwritable(String, reason: SystemError)
     case processesDiffer(step: Int)
     case noNullRow
 

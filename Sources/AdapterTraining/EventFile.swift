@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 import TensorFiles
 
 /// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and
@@ -15,7 +16,7 @@ package struct EventFile {
             try Data().write(to: URL(filePath: path))
             handle = try FileHandle(forWritingTo: URL(filePath: path))
         } catch {
-            throw TrainingError.unwritable(path, reason: SystemRefusal(error))
+            throw TrainingError.unwritable(path, reason: SystemError(error))
         }
         try write(Self.event(time: now, step: 0) { $0.text(3, "brain.Event:2") })
     }
@@ -51,7 +52,7 @@ package struct EventFile {
     }
 
     private func write(_ event: Data) throws {
-        do { try handle.write(contentsOf: Self.record(event)) } catch { throw TrainingError.unwritable(path, reason: SystemRefusal(error)) }
+        do { try handle.write(contentsOf: Self.record(event)) } catch { throw TrainingError.unwritable(path, reason: SystemError(error)) }
     }
 
     /// TFRecord: length u64, its masked CRC, the data, their masked CRC, all little-endian.

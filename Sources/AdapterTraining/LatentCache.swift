@@ -1,6 +1,7 @@
 import AdapterFormat
 import Foundation
 import LatentCodec
+import SystemErrors
 import TensorFiles
 import TensorMath
 
@@ -21,7 +22,7 @@ package struct LatentCache {
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
         } catch {
-            throw TensorFileError.unwritable(path: self.folder, reason: SystemRefusal(error))
+            throw TensorFileError.unwritable(path: self.folder, reason: SystemError(error))
         }
     }
 

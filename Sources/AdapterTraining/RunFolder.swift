@@ -1,6 +1,7 @@
 import AdapterFormat
 import Foundation
 import ImageFiles
+import SystemErrors
 import TensorFiles
 import TensorMath
 
@@ -19,7 +20,7 @@ package final class RunFolder {
         do {
             try FileManager.default.createDirectory(atPath: path + "/samples", withIntermediateDirectories: true)
         } catch {
-            throw TrainingError.unwritable(path, reason: SystemRefusal(error))
+            throw TrainingError.unwritable(path, reason: SystemError(error))
         }
         reported = run.step
         events = try EventFile(folder: path)
@@ -63,7 +64,7 @@ package final class RunFolder {
         do {
             try data.write(to: URL(filePath: path + "/" + name), options: .atomic)
         } catch {
-            throw TrainingError.unwritable(path + "/" + name, reason: SystemRefusal(error))
+            throw TrainingError.unwritable(path + "/" + name, reason: SystemError(error))
         }
     }
 

@@ -1,6 +1,7 @@
 import CSPNG
 import CTurboJPEG
 import Foundation
+import SystemErrors
 
 /// Limits that hold before memory is taken for a picture from outside.
 private let largestFile = 64 << 20
@@ -18,7 +19,7 @@ extension RGBImage {
         } catch let error as ImageFileError {
             throw error
         } catch {
-            throw .notReadable(path: path, reason: error.localizedDescription)
+            throw .notReadable(path: path, reason: SystemError(error).reason)
         }
         try self.init(data, named: path)
     }

@@ -1,4 +1,4 @@
-import Foundation
+import SystemErrors
 
 /// What can be wrong with an image file, said so that a user can put it right.
 package enum ImageFileError: Error, CustomStringConvertible, Equatable {
@@ -9,9 +9,8 @@ package enum ImageFileError: Error, CustomStringConvertible, Equatable {
 
     /// In the system's own words, which Foundation wraps in an error of its own.
     package static func unwritable(_ path: String, _ error: any Error) -> ImageFileError {
-        let own = error as NSError
-        let system = (own.userInfo[NSUnderlyingErrorKey] as? any Error).map { $0 as NSError } ?? own
-        return .notWritable(path: path, reason: system.localizedDescription, code: system.domain == NSPOSIXErrorDomain ? Int32(system.code) : 0)
+        let system = SystemError(error)
+        return .notWritable(path: path, reason: system.reason, code: system.code)
     }
 
     package var description: String {

@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 
 /// A file mapped read-only: the fence of this room, the one place that touches raw memory.
 ///
@@ -30,7 +31,7 @@ import Foundation
     /// A copy in memory, for a file that others may still be writing: refused if it changes while it is read.
     /// - Parameter limit: most bytes, held before memory is taken.
     package init(copying path: String, limit: Int) throws(TensorFileError) {
-        func refusal(_ reason: SystemRefusal) -> TensorFileError { .unreadable(path: path, reason: reason) }
+        func refusal(_ reason: SystemError) -> TensorFileError { .unreadable(path: path, reason: reason) }
         func status(_ descriptor: Int32) throws(TensorFileError) -> stat {
             var status = stat()
             guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw refusal("it is not a regular file") }

@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 
 /// A tensor on its way to a file: its bytes are made piece by piece when they are written.
 package struct OutgoingTensor: Sendable {
@@ -112,10 +113,10 @@ package enum SafetensorsWriter {
             try handle.close()
         } catch {
             try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: SystemRefusal(error))
+            throw .unwritable(path: path, reason: SystemError(error))
         }
         guard unsafe rename(temporary, path) == 0 else {
-            let reason = SystemRefusal.last
+            let reason = SystemError.last
             try? FileManager.default.removeItem(atPath: temporary)
             throw .unwritable(path: path, reason: reason)
         }

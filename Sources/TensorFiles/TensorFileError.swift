@@ -1,7 +1,9 @@
+import SystemErrors
+
 /// What can be wrong with a tensor file, each with the name, number or shape at fault.
 package enum TensorFileError: Error, Equatable, CustomStringConvertible {
-    case unreadable(path: String, reason: SystemRefusal)
-    case unwritable(path: String, reason: SystemRefusal)
+    case unreadable(path: String, reason: SystemError)
+    case unwritable(path: String, reason: SystemError)
     case tooShort(path: String, bytes: Int)
     case headerTooLong(path: String, header: UInt64, bytes: Int)
     case headerSyntax(path: String, at: Int, expected: String)

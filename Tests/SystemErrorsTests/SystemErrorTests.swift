@@ -1,0 +1,48 @@
+import Foundation
+import NIOCore
+import SystemErrors
+import Testing
+
+struct SystemErrorTests {
+    @Test func theSystemsWordsAndNumberSurviveFoundation() throws {
+        let missing = #expect(throws: (any Error).self) { try Data(contentsOf: URL(filePath: "/no/such/file")) }
+        let error = SystemError(try #require(missing))
+        #expect(error.code == ENOENT && error.description == "No such file or directory")
+        #expect(error.sentence("a b", .read) == "'a b' cannot be read: No such file or directory")
+        let taken = #expect(throws: (any Error).self) {
+            try FileManager.default.createDirectory(atPath: "/dev/null/x", withIntermediateDirectories: true)
+        }
+        #expect(SystemError(try #require(taken)).code == ENOTDIR)
+        #expect(SystemError(POSIXError(.ENOSPC)).code == ENOSPC && SystemError(SystemError(code: EIO)).code == EIO)
+    }
+
+    /// Whatever Foundation throws, a user sees none of its own words.
+    @Test(arguments: [
+        CocoaError(.fileReadInapplicableStringEncoding), CocoaError(.fileReadCorruptFile), CocoaError(.fileReadUnknown), CocoaError(.formatting),
+        CocoaError(.fileReadNoPermission), CocoaError(.propertyListReadCorrupt), CocoaError(.coderInvalidValue),
+    ])
+    func noRawErrorIsShown(_ cocoa: CocoaError) {
+        let words = SystemError(cocoa).description
+        for raw in ["NSCocoa", "UserInfo", "Domain", "Error ", "operation could not be completed"] { #expect(!words.contains(raw), "\(words)") }
+        #expect(!words.isEmpty && !words.hasSuffix("."))
+    }
+
+    /// The network library's errors name its functions; the number in them is the system's.
+    @Test func theNetworkLibrarysWordsAreNotShown() {
+        let error = IOError(errnoCode: EADDRINUSE, reason: "bind(descriptor:ptr:bytes:)")
+        #expect(SystemError(error).code == EADDRINUSE && words(of: error) == "Address already in use")
+        #expect(words(of: ChannelError.ioOnClosedChannel) == "the connection broke")
+    }
+
+    private enum Own: Error, CustomStringConvertible {
+        case sentence
+        var description: String { "a sentence of ours" }
+    }
+
+    @Test func ourOwnWordsAreKept() { #expect(words(of: Own.sentence) == "a sentence of ours" && words(of: CocoaError(.fileNoSuchFile)) == "No such file or directory") }
+
+    @Test func jsonIsNamedAsSuch() throws {
+        let wrong = #expect(throws: (any Error).self) { try JSONDecoder().decode(Int.self, from: Data("{".utf8)) }
+        #expect(SystemError(try #require(wrong)).description.contains("JSON"))
+    }
+}
