@@ -105,6 +105,11 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
+        // Programs that tests start, and nothing of them left behind.
+        .target(name: "ProgramRunner", path: "Tests/ProgramRunner"),
+        // A test run that is killed by the tests.
+        .executableTarget(name: "orphanmaker", dependencies: ["ProgramRunner"], path: "Tests/OrphanMaker"),
+        .testTarget(name: "ProgramRunnerTests", dependencies: ["ProgramRunner", "orphanmaker"]),
         .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),
@@ -119,7 +124,7 @@ let package = Package(
             name: "storehammer",
             dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/StoreHammer"),
-        .testTarget(name: "AdapterStoreTests", dependencies: ["AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
+        .testTarget(name: "AdapterStoreTests", dependencies: ["ProgramRunner", "AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "LatentCodecTests", dependencies: ["GoldenFiles", "LatentCodec", "TensorMath", "TensorFiles", "CKernels"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
@@ -142,7 +147,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
             ]),
-        .testTarget(name: "AdapterctlTests", dependencies: ["adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["ProgramRunner", "adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -150,6 +155,6 @@ let package = Package(
 // One rule for every Swift room: unsafe steps are marked, warnings are errors.
 for target in package.targets where ![.system].contains(target.type) && !target.name.hasPrefix("C") {
     var settings: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
-    if target.type != .test && target.name != "GoldenFiles" { settings.append(.strictMemorySafety()) }
+    if target.type != .test && !["GoldenFiles", "ProgramRunner", "orphanmaker"].contains(target.name) { settings.append(.strictMemorySafety()) }
     target.swiftSettings = (target.swiftSettings ?? []) + settings
 }

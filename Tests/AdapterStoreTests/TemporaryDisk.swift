@@ -1,12 +1,13 @@
 import Foundation
+import ProgramRunner
 
 /// A small file system of its own, where this user may mount one.
 final class TemporaryDisk {
-    let url = FileManager.default.temporaryDirectory.appending(path: "adapterdisk-\(UUID().uuidString)")
+    let url: URL
     private var path: String { url.path(percentEncoded: false) }
 
     init(bytes: Int) throws {
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+        url = URL(filePath: try temporaryFolder("disk"))
         guard mount("tmpfs", path, "tmpfs", 0, "size=\(bytes)") == 0 else {
             try? FileManager.default.removeItem(at: url)
             throw CocoaError(.fileWriteNoPermission)

@@ -1,4 +1,5 @@
 import Foundation
+import ProgramRunner
 import TensorFiles
 import Testing
 
@@ -7,29 +8,24 @@ struct Program {
     let folder: String
 
     init() throws {
-        folder = NSTemporaryDirectory() + "adapterctl-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        folder = try temporaryFolder("adapterctl")
     }
 
     func remove() { try? FileManager.default.removeItem(atPath: folder) }
 
     static func golden(_ name: String) -> String {
-        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/\(name).safetensors").path
+        checkout + "/Tests/Goldens/\(name).safetensors"
     }
 
     /// One run under way.
     struct Run {
-        fileprivate let process: Process
-        fileprivate let out, errors: String
+        fileprivate let process: RunningProgram
 
         var isRunning: Bool { process.isRunning }
-        func interrupt() { process.interrupt() }
-        func kill() { if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) } }
+        func interrupt() { process.signal(SIGINT) }
 
-        func end() throws -> (code: Int32, out: String, errors: String) {
-            process.waitUntilExit()
-            return (process.terminationStatus, try String(contentsOfFile: out, encoding: .utf8), try String(contentsOfFile: errors, encoding: .utf8))
-        }
+        /// Waits for its end.
+        func end() -> (code: Int32, out: String, errors: String) { (process.wait(), process.output, process.errors) }
     }
 
     /// Runs to the end; input is empty.
@@ -47,29 +43,15 @@ struct Program {
     }
 
     func start(_ arguments: [String], under launcher: [String] = [], memory: Int? = nil) throws -> Run {
-        let process = Process()
-        // The test bundle and the programs lie in one folder.
-        var program = Bundle.main.bundleURL.appending(path: "adapterctl")
-        if !FileManager.default.isExecutableFile(atPath: program.path) {
-            program = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "adapterctl")
-        }
         // OpenBLAS' threads would ask for 128 MB each until they have it.
         let limit = memory.map { ["/bin/sh", "-c", "ulimit -d \($0 / 1024); OPENBLAS_NUM_THREADS=1 exec \"$0\" \"$@\""] } ?? []
-        let words = limit + launcher + [program.path] + arguments
-        process.executableURL = URL(filePath: words[0])
-        process.arguments = Array(words.dropFirst())
-        process.environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        let (out, errors) = (folder + "/out-\(UUID().uuidString)", folder + "/err-\(UUID().uuidString)")
-        for file in [out, errors] { #expect(FileManager.default.createFile(atPath: file, contents: nil)) }
-        process.standardOutput = FileHandle(forWritingAtPath: out)
-        process.standardError = FileHandle(forWritingAtPath: errors)
-        try process.run()
-        return Run(process: process, out: out, errors: errors)
+        let words = limit + launcher + [builtProgram("adapterctl")] + arguments
+        let environment = ProcessInfo.processInfo.environment.merging(["DIFFFIT_STORE": folder + "/store"]) { $1 }
+        return Run(process: try RunningProgram(words[0], Array(words.dropFirst()), environment: environment, output: .file, errors: .file))
     }
 }
 
-@Suite(.serialized) struct AdapterctlTests {
+@Suite(.serialized, .heavy) struct AdapterctlTests {
     @Test func anAdapterGoesInAndComesOutAndEveryFaultHasItsCode() throws {
         let program = try Program()
         defer { program.remove() }

@@ -1,9 +1,10 @@
 import AdapterFormat
 import Foundation
+import ProgramRunner
 import TensorFiles
 import Testing
 
-@Suite(.serialized) struct BaseCommandTests {
+@Suite(.serialized, .heavy) struct BaseCommandTests {
     private static func container(_ name: String) -> String {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/containers/\(name)").path
     }

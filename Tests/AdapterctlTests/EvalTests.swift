@@ -1,9 +1,10 @@
 import Foundation
 import ImageFiles
+import ProgramRunner
 import Testing
 
 /// `eval` as a user meets it, on a small random base: what it prints and writes, not how good the base is.
-@Suite(.serialized) struct EvalTests {
+@Suite(.serialized, .heavy) struct EvalTests {
     private static let small = ["--n", "6", "--held-out", "2", "--reference", "12", "--resamples", "4", "--lessons", "1", "--steps", "2", "--no-cache"]
 
     private func object(_ text: String) throws -> [String: Any] { try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]) }

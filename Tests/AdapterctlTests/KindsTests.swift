@@ -1,9 +1,10 @@
 import Foundation
+import ProgramRunner
 import TensorFiles
 import Testing
 
 /// Every verb meets adapters with low-rank pairs, and of a resolution of their own, as well as plain ones.
-@Suite(.serialized) struct KindsTests {
+@Suite(.serialized, .heavy) struct KindsTests {
     private let program: Program
 
     /// A store with `plain`, `wide` (32 pixels over a base of 16), `lora` and `other` with pairs of one shape, and `pairs` of another.

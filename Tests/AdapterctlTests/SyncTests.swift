@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// `sync`: a folder that others write into, and a store that takes in what is whole and new.
-@Suite(.serialized) struct SyncTests {
+@Suite(.serialized, .heavy) struct SyncTests {
     private let program: Program
     private let folder: String
 
@@ -149,7 +150,7 @@ import Testing
         defer { program.remove() }
         for number in 0..<12 { try put("domain-\(number).safetensors", adapter(UInt8(number))) }
         let started = try (0..<2).map { _ in try program.start(["sync", folder, "--json"]) }
-        let results = try started.map { try $0.end() }
+        let results = started.map { $0.end() }
         #expect(results.map(\.code) == [0, 0], "\(results.map(\.errors))")
         let added = results.map { $0.out.components(separatedBy: #""outcome":"added""#).count - 1 }
         #expect(added.reduce(0, +) == 12, "\(added)")
@@ -162,16 +163,13 @@ import Testing
         #expect(try program.run("sync", folder, "--every", "0").code == 2)
         try put("flowers.safetensors", adapter(0))
         let watching = try program.start(["sync", folder, "--every", "1"])
-        var asked = 0
-        while try program.run("show", "flowers").code != 0, asked < 600 { asked += 1 }
+        // It looks every second until it is told to stop, so what it has not seen yet it sees later.
+        while try program.run("show", "flowers").code != 0, watching.isRunning {}
         try put("birds.safetensors", adapter(1))
-        while try program.run("show", "birds").code != 0, asked < 600 { asked += 1 }
-        #expect(asked < 600)
+        while try program.run("show", "birds").code != 0, watching.isRunning {}
+        #expect(watching.isRunning)
         watching.interrupt()
-        while watching.isRunning, asked < 600 { try program.run("status"); asked += 1 }
-        #expect(!watching.isRunning, "an interrupt ends it")
-        watching.kill()
-        let ended = try watching.end()
+        let ended = watching.end()
         #expect(ended.code == 0 && ended.out.split(separator: "\n").count == 2, "\(ended.out)")
     }
 }

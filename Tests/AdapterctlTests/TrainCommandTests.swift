@@ -1,9 +1,10 @@
 import Foundation
+import ProgramRunner
 import TensorFiles
 import Testing
 
 /// Training as a user starts it, on the recorded pixel model and a few drawn pictures.
-@Suite(.serialized) struct TrainCommandTests {
+@Suite(.serialized, .heavy) struct TrainCommandTests {
     private static let mpirun = ["/usr/bin/mpirun", "/usr/local/bin/mpirun"].first { FileManager.default.isExecutableFile(atPath: $0) }
     private let small = ["--steps", "3", "--batch", "8", "--per-class", "2", "--samples-every", "0"]
 
