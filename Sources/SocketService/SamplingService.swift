@@ -18,29 +18,37 @@ package struct SamplingService: Sendable {
     let origin: Origin
     let token: Token?
     let probe: EngineProbe
+    let ending = Ending()
     let jobs: JobBook
     let metrics: ServiceMetrics
     let page = Page()
     let logger: Logger
     let options: ServiceOptions
+    let clock: any Clock<Duration>
 
+    /// - Parameter clock: by which the engine's silence and the end of a drain are judged.
     package init(
         engine: SamplingEngine, catalogue: AdapterCatalogue, token: Token?, metrics: ServiceMetrics, logger: Logger, build: String,
-        options: ServiceOptions
+        options: ServiceOptions, clock: any Clock<Duration> = ContinuousClock()
     ) {
         self.engine = engine
-        probe = EngineProbe(engine)
+        self.clock = clock
+        probe = EngineProbe(engine, clock: clock)
         self.catalogue = catalogue
         self.token = token
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        var offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        offer.foreignSize = options.foreignSize
+        self.offer = offer
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)
     }
 
     /// Everything that has to run: one listener per address, and what drains the engine when the program is told to stop.
+    ///
+    /// The group that runs them ends them from the last on: what drains is done before the listeners close, and so every request gets its answer.
     package func services(listeningOn addresses: [Listener.Address]) -> [any Service] {
         let respond = respond(router())
         let numbers = ConnectionNumbers()
@@ -53,7 +61,7 @@ package struct SamplingService: Sendable {
         let listeners = addresses.map { address in
             Listener(
                 address: address, limits: options.limits, connections: connections, patience: options.patience, logger: logger,
-                numbers: numbers, respond: respond)
+                numbers: numbers, hosts: HostRule(more: options.allowedHosts), respond: respond)
         }
         return listeners + [Drain(service: self)]
     }
@@ -73,6 +81,9 @@ package struct ServiceOptions: Sendable, Equatable {
 
     /// Which of several servers behind one address this is; in the id of every job, so that a proxy finds its server again.
     package var replica: String?
+    package var foreignSize = ForeignSize.refuse
+    /// Names beside localhost's that clients may call the server by over TCP.
+    package var allowedHosts: [String] = []
 
     package init() {}
 }
@@ -88,8 +99,9 @@ struct Drain: Service {
             throw error
         }
         service.logger.info("draining")
-        let isDone = await within(service.options.drainWithin) { await engine.drain() } != nil
+        let isDone = await within(service.options.drainWithin, service.clock) { await engine.drain() } != nil
         service.logger.info(isDone ? "drained" : "stopping with requests unfinished")
+        service.ending.come()
         // Libraries give their memory back when the process ends: nothing may compute by then.
         await engine.stop()
     }

@@ -1,5 +1,11 @@
 /// What the service answers instead of a result, each case one plain sentence.
 package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The message itself, before its meaning.
+    case malformedRequest(String)
+    case badExpectation
+    case encodedBody(String)
+    case foreignHost(String)
+    case wrongMethod(String, allowed: [String])
     case notJSON(reason: String)
     case tooDeep(limit: Int)
     case bodyTooLarge(limit: Int)
@@ -7,7 +13,7 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
     case missingField(name: String, wanted: String)
     case badField(name: String, reason: String)
     case notOffered(field: String, what: String)
-    case unknownClass(name: String, adapter: String, nearest: [String], some: [String])
+    case unknownClass(field: String, name: String, adapter: String, nearest: [String], some: [String])
     case badReference(String)
     case adapterNotFound(String)
     case digestMismatch(String)
@@ -23,6 +29,8 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
     case draining
     case deadlinePassed
     case cancelled
+    /// The time to drain was over.
+    case stopped
     case clientLeft
     case bodyTooSlow
     case storeUnreadable(String)
@@ -31,6 +39,12 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
+        case .malformedRequest(let reason): "The request cannot be read: \(reason)."
+        case .badExpectation: "The request expects something that this server does not know; 'Expect: 100-continue' is the only expectation that it meets."
+        case .encodedBody(let encoding): "The body is sent as '\(encoding)'; this server reads bodies as they are, without Content-Encoding."
+        case .foreignHost(let host):
+            "This server is not called '\(host)': over TCP it answers to localhost, 127.0.0.1 and [::1], and to what --allowed-hosts names."
+        case .wrongMethod(let call, let allowed): "There is no call \(call); this path takes \(allowed.joined(separator: ", "))."
         case .notJSON(let reason): "The body is not a JSON object: \(reason)."
         case .tooDeep(let limit): "The body nests deeper than \(limit) levels."
         case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes."
@@ -38,7 +52,7 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .missingField(let name, let wanted): "The field '\(name)' is missing: \(wanted)."
         case .badField(let name, let reason): "The field '\(name)' cannot be used: \(reason)."
         case .notOffered(let field, let what): "The field '\(field)' asks for something that this server does not offer yet: \(what)."
-        case .unknownClass(let name, let adapter, let nearest, let some):
+        case .unknownClass(_, let name, let adapter, let nearest, let some):
             "The adapter '\(adapter)' has no class '\(name)'"
                 + (nearest.isEmpty ? "; it has \(some.joined(separator: ", "))." : suggestion(nearest))
         case .badReference(let reason), .adapterNotFound(let reason), .digestMismatch(let reason): reason
@@ -54,6 +68,7 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .draining: "The server is shutting down and takes no new requests."
         case .deadlinePassed: "The deadline of the request passed before its images were ready."
         case .cancelled: "The request was cancelled."
+        case .stopped: "The server stopped before the request was done; send it again once it runs: the same seed gives the same pictures."
         case .clientLeft: "The client closed the connection."
         case .bodyTooSlow: "The body took too long to arrive."
         case .storeUnreadable(let reason): "The store cannot be read: \(reason)"

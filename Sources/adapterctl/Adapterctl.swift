@@ -1,4 +1,6 @@
+import AdapterStore
 import ArgumentParser
+import Foundation
 
 /// The command line of the adapter store, its trainer and its sampler.
 @main
@@ -14,6 +16,9 @@ struct Adapterctl: AsyncParsableCommand {
 
     static func main() async {
         do {
+            let environment = ProcessInfo.processInfo.environment
+            if let empty = ShellWords.empty(in: CommandLine.arguments, environment) { throw Failure.usage(empty) }
+            for sentence in ShellWords.unknownSettings(in: environment) { note("warning: \(sentence)") }
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
         } catch {

@@ -2,6 +2,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import SystemErrors
 
 /// A running `adapterd`, reached over its Unix socket.
 struct ServerSocket {
@@ -15,7 +16,7 @@ struct ServerSocket {
         func decoded<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
             let decoder = JSONDecoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
-            do { return try decoder.decode(type, from: body) } catch { throw Failure.unreachable("what answers is no adapterd that this program knows: \(error)") }
+            do { return try decoder.decode(type, from: body) } catch { throw Failure.unreachable("what answers at the socket is no adapterd that this program knows: \(SystemError(error))") }
         }
     }
 
@@ -30,6 +31,7 @@ struct ServerSocket {
     /// One call on a connection of its own, which ends with the calling task.
     /// - Throws: `unreachable`; an error status is a reply like any other.
     func call(_ method: HTTPMethod, _ uri: String, body: Data? = nil) async throws -> Reply {
+        try Self.check(path)
         do {
             let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connect(unixDomainSocketPath: path) { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -50,7 +52,20 @@ struct ServerSocket {
         } catch let error as CancellationError {
             throw error
         } catch {
-            throw Failure.unreachable("no server answers at '\(path)': \(error)")
+            throw Failure.unreachable("no server answers at '\(path)': \(words(of: error))")
+        }
+    }
+
+    /// A path that cannot be a socket is said to be none, in place of what the system says when it is tried.
+    private static func check(_ path: String) throws(Failure) {
+        // No room for the path means a cut path, and an empty one a socket that has no file and that any local user may have made.
+        guard !path.isEmpty else { throw .usage("--socket is empty; is a variable of the shell not set?") }
+        guard path.utf8.count < MemoryLayout.size(ofValue: sockaddr_un().sun_path) else {
+            throw .usage("the socket path '\(path)' is longer than the system allows")
+        }
+        let scheme = ["http://", "https://", "tcp://", "unix:"].first { path.hasPrefix($0) }
+        if scheme != nil || (path.contains(":") && !path.contains("/")) {
+            throw .usage("--socket takes the path of a Unix socket, such as adapterd prints when it starts; '\(path)' is an address")
         }
     }
 

@@ -22,9 +22,9 @@ struct ServerStatus: Encodable {
     }
 
     /// - Throws: `unreachable` where nobody answers in time.
-    static func of(_ server: ServerSocket) async throws -> ServerStatus {
+    static func of(_ server: ServerSocket, within seconds: Int) async throws -> ServerStatus {
         // The server itself gives its engine some seconds to answer.
-        try await within(seconds: 30, server.path) {
+        try await adapterctl.within(seconds: seconds, server.path) {
             let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
             let models: Models = try await server.ask(.GET, "/v1/models")
             let reply = try await server.call(.GET, "/readyz")

@@ -144,6 +144,7 @@ struct Status: AsyncParsableCommand {
         abstract: "Show what the store holds, or how a running server is.",
         discussion: "Example: adapterctl status --socket $XDG_RUNTIME_DIR/difffit/adapterd.sock (1 where it is not ready, 14 where nobody answers)")
     @Option(help: "The Unix socket of a running adapterd.") var socket: String?
+    @Option(help: "Seconds that the server has to answer.") var timeout = 30
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -154,8 +155,9 @@ struct Status: AsyncParsableCommand {
     }
 
     func run() async throws {
+        guard timeout > 0 else { throw Failure.usage("--timeout is a number of seconds from 1 on") }
         if let socket {
-            let status = try await ServerStatus.of(ServerSocket(path: socket))
+            let status = try await ServerStatus.of(ServerSocket(path: socket), within: timeout)
             try output.report("status", status) { status.text }
             if !status.ready { throw ExitCode(1) }
             return

@@ -7,6 +7,7 @@ import Metrics
 import SamplingEngine
 import ServiceLifecycle
 import SocketService
+import SystemErrors
 import TensorMath
 
 /// The sampling service: one base in memory, any domain for many clients at once.
@@ -26,6 +27,7 @@ struct Adapterd: AsyncParsableCommand {
 
     static func main() async {
         do {
+            if let empty = ShellWords.empty(in: CommandLine.arguments, ProcessInfo.processInfo.environment) { throw ValidationError(empty) }
             var command = try parseAsRoot()
             guard var asynchronous = command as? any AsyncParsableCommand else { return try command.run() }
             try await asynchronous.run()
@@ -41,10 +43,11 @@ struct Adapterd: AsyncParsableCommand {
     func run() async throws {
         do {
             let configuration = try Configuration(flags, environment: ProcessInfo.processInfo.environment)
+            for sentence in configuration.unknownVariables { FileHandle.standardError.write(Data("adapterd: warning: \(sentence)\n".utf8)) }
             if printConfig { return print(configuration.text) }
             try await serve(configuration)
         } catch {
-            FileHandle.standardError.write(Data("adapterd: \(error)\n".utf8))
+            FileHandle.standardError.write(Data("adapterd: \(words(of: error))\n".utf8))
             throw ExitCode(exitStatus(of: error))
         }
     }
@@ -78,9 +81,13 @@ struct Adapterd: AsyncParsableCommand {
             build: Self.build, options: configuration.service)
         logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
 
+        // A terminal that closes ends the server as politely as a service manager does; under `nohup` it does not end it.
+        let isDeafToHangups = SystemCalls.ignores(SIGHUP)
         var group = ServiceGroupConfiguration(
-            services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = configuration.service.drainWithin
+            services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint] + (isDeafToHangups ? [] : [.sighup]),
+            logger: logger)
+        // After the drain, what was stopped is still told so.
+        group.maximumGracefulShutdownDuration = configuration.service.drainWithin + .seconds(10)
         try await ServiceGroup(configuration: group).run()
         logger.info("stopped")
     }

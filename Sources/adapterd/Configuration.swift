@@ -22,6 +22,8 @@ struct Configuration {
     let threads: Int
     let residentBytes: Int
     let settings: [Setting]
+    /// One sentence for each variable that looks like a setting and is none.
+    let unknownVariables: [String]
 
     init(_ flags: Flags, environment: [String: String]) throws(ConfigurationError) {
         var reader = SettingsReader(environment: environment)
@@ -31,7 +33,7 @@ struct Configuration {
         vae = reader.text("vae", flags.vae, default: nil)
         preset = try reader.choice("preset", flags.preset)
         socket = reader.text("socket", flags.socket, default: Self.defaultSocket(environment, store: store)) ?? ""
-        port = try reader.number("port", flags.port, default: nil, in: 0...65535)
+        port = try reader.port(flags.port)
         tokenFile = reader.text("token-file", flags.tokenFile, default: nil)
         logLevel = try reader.choice("log-level", flags.logLevel, default: .info)
 
@@ -47,6 +49,8 @@ struct Configuration {
         service.limits.images = try reader.number("max-images", flags.maxImages, default: limits.images, in: 1...4096) ?? 1
         service.limits.steps = try reader.number("max-steps", flags.maxSteps, default: limits.steps, in: 1...limits.steps) ?? 1
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
+        service.allowedHosts = try reader.hosts(flags.allowedHosts)
+        service.foreignSize = try reader.choice("foreign-size", flags.foreignSize, default: .refuse)
         service.replica = try reader.replica(flags.replica)
         self.service = service
 
@@ -62,7 +66,7 @@ struct Configuration {
         threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores
         residentBytes = (try reader.number("resident-mb", flags.residentMb, default: 1024, in: 0...1_000_000) ?? 0) << 20
         settings = reader.settings
-        try Self.refuseUnknown(environment, known: settings)
+        unknownVariables = ShellWords.unknownSettings(in: environment)
         if port != nil, tokenFile == nil { throw .tokenMissing }
     }
 
@@ -76,14 +80,5 @@ struct Configuration {
     private static func defaultSocket(_ environment: [String: String], store: String) -> String {
         guard let runtime = environment["XDG_RUNTIME_DIR"], !runtime.isEmpty else { return store + "/run/adapterd.sock" }
         return runtime + "/difffit/adapterd.sock"
-    }
-
-    /// A misspelt variable is an error, as a misspelt flag is.
-    private static func refuseUnknown(_ environment: [String: String], known: [Setting]) throws(ConfigurationError) {
-        let names = known.map { SettingsReader.variable($0.flag) }
-        for name in environment.keys.sorted() where name.hasPrefix("DIFFFIT_") && !names.contains(name) {
-            throw .unknownVariable(
-                name: name, nearest: nearestNames(to: name.lowercased(), among: names.map { $0.lowercased() }).map { $0.uppercased() })
-        }
     }
 }

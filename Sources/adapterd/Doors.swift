@@ -13,7 +13,7 @@ struct Doors {
         let activated = try SystemdSockets(process.environment, process: process.processIdentifier)
         var addresses = activated.unix.map { Listener.Address.unix(descriptor: $0) }
         if !activated.loopback.isEmpty, token == nil { throw ConfigurationError.tokenMissing }
-        addresses += activated.loopback.map { Listener.Address.activated(descriptor: $0) }
+        addresses += activated.loopback.map { Listener.Address.loopback(descriptor: $0) }
         if activated.isEmpty {
             let socket = try UnixSocket(path: configuration.socket)
             addresses.append(.unix(descriptor: socket.descriptor))
@@ -21,7 +21,14 @@ struct Doors {
         } else {
             socket = nil
         }
-        if let port = configuration.port { addresses.append(.loopback(port: port)) }
+        if let port = configuration.port {
+            do {
+                addresses.append(.loopback(descriptor: try LoopbackSocket(port: port).descriptor))
+            } catch {
+                socket?.remove()
+                throw error
+            }
+        }
         self.addresses = addresses
     }
 

@@ -10,8 +10,9 @@ func exitStatus(of error: any Error) -> Int32 {
     case let error as StoreError: error.exitCode
     case ConfigurationError.notFound: 4
     case is ConfigurationError: 2
-    case SocketError.inUse: 11
-    case SocketError.folderNotOurs, SocketError.folderOpen: 12
+    case SocketError.inUse, SocketError.portInUse: 11
+    case SocketError.emptyPath, SocketError.pathTooLong: 2
+    case SocketError.folderNotOurs, SocketError.folderOpen, SocketError.portForbidden: 12
     case SocketError.badToken: 12
     case is SocketError: 1
     case TensorFileError.unreadable: 4

@@ -7,8 +7,10 @@ struct Flags: ParsableArguments {
     @Option(help: "The autoencoder of a base that makes latents (else the one imported with the base).") var vae: String?
     @Option(help: "original or diffusers, in place of what the base's card says.") var preset: String?
     @Option(help: "The Unix socket to listen on (else under $XDG_RUNTIME_DIR, else in the store).") var socket: String?
-    @Option(help: "Also listen on this port of 127.0.0.1; 0 takes a free one. Needs --token-file.") var port: Int?
+    @Option(help: "Also listen on this port of 127.0.0.1; 0 takes a free one. Needs --token-file.") var port: String?
     @Option(help: "A file with the secret that calls over TCP must show; only you may read it.") var tokenFile: String?
+    @Option(help: "Names beside localhost's that clients may call the server by over TCP, with commas between.") var allowedHosts: String?
+    @Option(help: "What becomes of a request for a size that an adapter does not make: refuse, or nearest.") var foreignSize: String?
     @Option(help: "trace, debug, info, notice, warning, error, critical.") var logLevel: String?
     @Option(help: "After SIGTERM, finish what runs for at most this long.") var drainSeconds: Int?
     @Option(help: "For an idle connection, a body that trickles, a reply that is not taken.") var patienceSeconds: Int?

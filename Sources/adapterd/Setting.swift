@@ -1,4 +1,5 @@
 import Foundation
+import SocketService
 
 /// One line of the configuration: its value as text, and where it came from.
 struct Setting: Sendable, Equatable {
@@ -19,7 +20,7 @@ struct SettingsReader {
     /// The flag if it was given, else its twin, else the default (nil: nothing).
     mutating func text(_ flag: String, _ given: String?, default fallback: String?) -> String? {
         let variable = Self.variable(flag)
-        let twin = environment[variable].flatMap { $0.isEmpty ? nil : $0 }
+        let twin = environment[variable]
         let origin = given != nil ? "flag" : twin != nil ? variable : "default"
         let value = given ?? twin ?? fallback
         settings.append(Setting(flag: flag, value: value ?? "-", origin: origin))
@@ -34,6 +35,22 @@ struct SettingsReader {
             throw .badValue(flag: flag, value: text, wanted: "a whole number between \(range.lowerBound) and \(range.upperBound)")
         }
         return value
+    }
+
+    mutating func port(_ given: String?) throws(ConfigurationError) -> Int? {
+        guard let text = text("port", given, default: nil) else { return nil }
+        if let port = Int(text), (0...65535).contains(port) { return port }
+        let wanted = "a whole number between 0 and 65535" + (text.contains(":") ? "; the address is always 127.0.0.1" : "")
+        throw .badValue(flag: "port", value: text, wanted: wanted)
+    }
+
+    mutating func hosts(_ given: String?) throws(ConfigurationError) -> [String] {
+        guard let text = text("allowed-hosts", given, default: nil) else { return [] }
+        let names = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
+        guard names.allSatisfy({ !$0.isEmpty && HostRule.isWellFormed($0) }) else {
+            throw .badValue(flag: "allowed-hosts", value: text, wanted: "names such as gpu.example or gpu.example:8080, with commas between")
+        }
+        return names
     }
 
     /// A word that fits into a job's id: no '-', which ends it there.
@@ -65,7 +82,6 @@ struct SettingsReader {
 
 enum ConfigurationError: Error, CustomStringConvertible {
     case badValue(flag: String, value: String, wanted: String)
-    case unknownVariable(name: String, nearest: [String])
     case tokenMissing
     case notFound(String)
 
@@ -73,8 +89,6 @@ enum ConfigurationError: Error, CustomStringConvertible {
         switch self {
         case .badValue(let flag, let value, let wanted):
             "'\(value)' is no value for --\(flag) or \(SettingsReader.variable(flag)): give \(wanted)"
-        case .unknownVariable(let name, let nearest):
-            "there is no setting \(name)" + (nearest.isEmpty ? "" : "; did you mean \(nearest.joined(separator: ", "))?")
         case .tokenMissing: "--port opens TCP, which needs --token-file: a file with a secret that only you can read"
         case .notFound(let text): text
         }

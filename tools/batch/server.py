@@ -79,9 +79,7 @@ def connected(path: str | None, store: str | None):
         socket_path = f"{folder}/adapterd.sock"
         # In a session of its own: Ctrl-C is for this program, which lets running images finish.
         command = [adapterd(), "--socket", socket_path, "--log-level", "error", *(["--store", store] if store else [])]
-        # adapterd takes any other DIFFFIT_ variable for a misspelt setting.
-        environment = {name: value for name, value in os.environ.items() if name != "DIFFFIT_ADAPTERD"}
-        process = subprocess.Popen(command, start_new_session=True, env=environment)
+        process = subprocess.Popen(command, start_new_session=True)
         try:
             server = Server(socket_path)
             wait_until_ready(server, process)

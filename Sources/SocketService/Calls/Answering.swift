@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import SystemErrors
 
 extension SamplingService {
     /// Hummingbird's router over the route table.
@@ -30,14 +31,15 @@ extension SamplingService {
             let context = CallContext(source: CallContext.Source(logger: logger, connection: connection))
             var response: Response
             do {
+                if let fault = request.headers[.headFault].flatMap(HeadFault.init) { throw ServiceError(fault, request) }
                 response = try await router.respond(to: request, context: context)
-                if response.status == .notFound, context.endpointPath == "NotFound" { throw ServiceError.noSuchCall(request.summary) }
+                if response.status == .notFound, context.endpointPath == "NotFound" { response = try withoutCall(request) }
             } catch let error as ServiceError {
                 metrics.count(refusal: error)
                 logger.debug("refused", metadata: ["reason": "\(error)"])
                 response = Response(error)
             } catch {
-                logger.error("unexpected", metadata: ["reason": "\(error)"])
+                logger.error("unexpected", metadata: ["reason": "\(words(of: error))"])
                 response = Response(ServiceError.failed("an unexpected fault; the log has it under \(id)"))
             }
             // An error's body too stays away from an answer to HEAD.
@@ -52,6 +54,31 @@ extension SamplingService {
                 ])
             return response
         }
+    }
+}
+
+/// A path without a call of this method: OPTIONS is answered with what there is, all else refused with it.
+private func withoutCall(_ request: Request) throws(ServiceError) -> Response {
+    let allowed = Route.methods(at: request.uri.path)
+    if allowed.isEmpty { throw .noSuchCall(request.summary) }
+    guard request.method == .options else { throw .wrongMethod(request.summary, allowed: allowed) }
+    return Response(status: .noContent, headers: [.allow: allowed.joined(separator: ", ")])
+}
+
+extension HTTPField.Name {
+    fileprivate static var headFault: HTTPField.Name { HTTPField.Name(HeadFault.field)! }
+}
+
+extension ServiceError {
+    fileprivate init(_ fault: HeadFault, _ request: Request) {
+        self =
+            switch fault {
+            case .noHost: .malformedRequest("HTTP/1.1 needs a Host header")
+            case .twoHosts: .malformedRequest("it has more than one Host header")
+            case .badHost: .malformedRequest("its Host header is no name or address with a port")
+            case .foreignHost: .foreignHost(String((request.head.authority ?? "").prefix(128)))
+            case .expectation: .badExpectation
+            }
     }
 }
 

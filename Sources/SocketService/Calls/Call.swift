@@ -2,6 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
+import NIOHTTP1
 
 /// One HTTP request on its way through the service.
 struct Call: Sendable {
@@ -12,12 +13,16 @@ struct Call: Sendable {
 
     /// The whole body, or a refusal.
     func body(limit: Int) async throws(ServiceError) -> [UInt8] {
-        if let announced = request.headers[.contentLength].flatMap(Int.init), announced > limit { throw .bodyTooLarge(limit: limit) }
+        if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" { throw .encodedBody(String(encoding.prefix(32))) }
+        // A length that no number holds is one too large; what is no number at all never comes this far.
+        if let announced = request.headers[.contentLength], Int(announced).map({ $0 > limit }) ?? true { throw .bodyTooLarge(limit: limit) }
         do {
             let buffer = try await request.body.collect(upTo: limit)
             return Array(buffer.readableBytesView)
         } catch is NIOTooManyBytesError {
             throw .bodyTooLarge(limit: limit)
+        } catch let error as HTTPParserError {
+            throw .malformedRequest(error.words)
         } catch {
             throw .clientLeft
         }

@@ -12,9 +12,11 @@ final class Generation: Sendable {
     private let origin: Origin
     private let metrics: ServiceMetrics
     private let logger: Logger
+    private let ending: Ending
     private let startedAt = Mutex<ContinuousClock.Instant?>(nil)
 
-    init(order: GenerationOrder, ticket: SamplingTicket, origin: Origin, metrics: ServiceMetrics, logger: Logger) {
+    init(order: GenerationOrder, ticket: SamplingTicket, origin: Origin, metrics: ServiceMetrics, logger: Logger, ending: Ending) {
+        self.ending = ending
         self.order = order
         self.ticket = ticket
         self.origin = origin
@@ -100,12 +102,20 @@ final class Generation: Sendable {
         return ((ContinuousClock.now - start) / step * (steps - step)).milliseconds
     }
 
-    private func note(_ error: ServiceError) -> ServiceError {
+    private func note(_ reason: ServiceError) -> ServiceError {
+        let error = reason == .cancelled && ending.hasCome ? .stopped : reason
         metrics.count(ended: order, error, hadStarted: startedAt.withLock { $0 } != nil)
         logger.info(
             "not sampled", metadata: ["adapter": "\(order.recipe.label)", "digest": "\(order.recipe.digest)", "reason": "\(error)"])
         return error
     }
+}
+
+/// Whether the server's time to drain is over: what is cancelled from then on was stopped by the server and by nobody else.
+final class Ending: Sendable {
+    private let state = Atomic(false)
+    var hasCome: Bool { state.load(ordering: .acquiring) }
+    func come() { state.store(true, ordering: .releasing) }
 }
 
 /// What a client hears about its generation.

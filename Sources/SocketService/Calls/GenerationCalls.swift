@@ -33,7 +33,7 @@ extension SamplingService {
         let client = call.connection.client(user: order.user, ownUser: SystemCalls.ownUser)
         do {
             let ticket = try await engine.submit(order.request(client: client, now: .now))
-            return Generation(order: order, ticket: ticket, origin: origin, metrics: metrics, logger: call.logger)
+            return Generation(order: order, ticket: ticket, origin: origin, metrics: metrics, logger: call.logger, ending: ending)
         } catch {
             throw ServiceError(submitting: error)
         }

@@ -9,10 +9,18 @@ extension SamplingService {
         guard !order.isStreamed else { throw .badField(name: "stream", reason: "a job is watched at /v1/jobs/ID/events") }
         try await jobs.checkRoom()
         let generation = try await submit(order, call)
-        let job = try await jobs.start(generation)
+        let job = try await jobs.start(generation, of: call.connection.account)
         var response = Response(json: JobReply(job, position: generation.ticket.position), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.id)"
         return response
+    }
+
+    /// `GET /v1/jobs`: those of the caller's user, newest first, without their pictures.
+    func listJobs(_ call: Call) async -> Response {
+        let own = await jobs.all(of: call.connection.account)
+        var replies: [JobReply] = []
+        for job in own { replies.append(await reply(job, withResult: false)) }
+        return Response(json: JobList(data: replies))
     }
 
     /// `GET /v1/jobs/{id}`
@@ -33,9 +41,9 @@ extension SamplingService {
         return Response(json: await reply(job), status: .accepted)
     }
 
-    private func reply(_ job: Job) async -> JobReply {
+    private func reply(_ job: Job, withResult: Bool = true) async -> JobReply {
         let position = job.status == .queued ? await engine.position(of: job.ticket) : nil
-        return JobReply(job, position: position)
+        return JobReply(job, position: position, withResult: withResult)
     }
 }
 

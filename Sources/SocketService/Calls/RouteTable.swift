@@ -19,7 +19,7 @@ package struct Route: Sendable {
     package static let all: [Route] = [
         Route(method: .get, path: "/", access: .anyone) { service, _ in service.page.response },
         Route(method: .get, path: "/healthz", access: .anyone) { _, _ in Response(text: "ok\n", type: "text/plain; charset=utf-8") },
-        Route(method: .get, path: "/readyz", access: .anyone) { service, _ throws(ServiceError) in try await service.readiness() },
+        Route(method: .get, path: "/readyz", access: .anyone) { service, call throws(ServiceError) in try await service.readiness(call) },
         Route(method: .get, path: "/metrics", access: .client) { service, _ in await service.metricsText() },
         Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ in service.capabilities() },
         Route(method: .get, path: "/v1/models", access: .client) { service, _ throws(ServiceError) in try service.models() },
@@ -30,6 +30,7 @@ package struct Route: Sendable {
         Route(method: .post, path: "/v1/images/generations", access: .client) { service, call throws(ServiceError) in
             try await service.generate(call)
         },
+        Route(method: .get, path: "/v1/jobs", access: .client) { service, call in await service.listJobs(call) },
         Route(method: .post, path: "/v1/jobs", access: .client) { service, call throws(ServiceError) in try await service.startJob(call) },
         Route(method: .get, path: "/v1/jobs/:id", access: .client) { service, call throws(ServiceError) in try await service.job(call) },
         Route(method: .get, path: "/v1/jobs/:id/events", access: .client) { service, call throws(ServiceError) in
@@ -39,6 +40,20 @@ package struct Route: Sendable {
             try await service.cancelJob(call)
         },
     ]
+}
+
+extension Route {
+    /// The methods of a path, as `Allow` lists them; none where there is no call. GET is HEAD too.
+    static func methods(at path: String) -> [String] {
+        if path == "*" { return ["DELETE", "GET", "HEAD", "OPTIONS", "POST"] }
+        let parts = path.split(separator: "/")
+        let fitting = all.filter { route in
+            let own = route.path.split(separator: "/")
+            return own.count == parts.count && zip(own, parts).allSatisfy { $0.hasPrefix(":") || $0 == $1 }
+        }
+        if fitting.isEmpty { return [] }
+        return Set(fitting.flatMap { $0.method == .get ? ["GET", "HEAD"] : [$0.method.rawValue] } + ["OPTIONS"]).sorted()
+    }
 }
 
 extension Connection {

@@ -25,6 +25,10 @@ struct Job: Sendable {
     }
 
     let id: String
+    /// Later jobs have larger ones.
+    let number: Int
+    /// Whose it is (`Connection.account`).
+    let owner: String
     let order: Summary
     let ticket: RequestID
     let createdAt: Int
@@ -35,8 +39,10 @@ struct Job: Sendable {
     private(set) var error: ServiceError?
     private(set) var endedAt: ContinuousClock.Instant?
 
-    init(id: String, order: GenerationOrder, ticket: RequestID, createdAt: Int) {
+    init(id: String, number: Int, owner: String, order: GenerationOrder, ticket: RequestID, createdAt: Int) {
         self.id = id
+        self.number = number
+        self.owner = owner
         self.order = Summary(order)
         self.ticket = ticket
         self.createdAt = createdAt
@@ -80,6 +86,12 @@ struct Job: Sendable {
     }
 }
 
+/// `/v1/jobs`
+struct JobList: Encodable, Sendable {
+    var object = "list"
+    let data: [JobReply]
+}
+
 /// A job as `/v1/jobs/{id}` shows it.
 struct JobReply: Encodable, Sendable {
     let id: String
@@ -97,7 +109,7 @@ struct JobReply: Encodable, Sendable {
     let error: ErrorReply.Content?
     let result: GenerationReply?
 
-    init(_ job: Job, position: Int?) {
+    init(_ job: Job, position: Int?, withResult: Bool = true) {
         id = job.id
         status = job.status
         createdAt = job.createdAt
@@ -110,7 +122,7 @@ struct JobReply: Encodable, Sendable {
         step = job.step
         steps = job.order.steps
         error = job.error.map { ErrorReply($0).error }
-        result = job.account.map {
+        result = !withResult ? nil : job.account.map {
             GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, account: $0, created: job.createdAt)
         }
     }

@@ -5,6 +5,7 @@ actor JobBook {
     private var table: JobTable
     private var watchers: [String: [Int: AsyncStream<GenerationEvent>.Continuation]] = [:]
     private var lastWatcher = 0
+    private var lastJob = 0
 
     private let prefix: String
 
@@ -19,15 +20,18 @@ actor JobBook {
     }
 
     /// Takes a generation over and follows it to its end.
-    func start(_ generation: Generation) throws(ServiceError) -> Job {
+    func start(_ generation: Generation, of owner: String) throws(ServiceError) -> Job {
+        lastJob += 1
         let id = prefix + String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let job = Job(id: id, order: generation.order, ticket: generation.ticket.id, createdAt: unixSeconds())
+        let job = Job(id: id, number: lastJob, owner: owner, order: generation.order, ticket: generation.ticket.id, createdAt: unixSeconds())
         table.insert(job)
         Task {
             for await event in generation.follow() { note(event, of: id) }
         }
         return job
     }
+
+    func all(of owner: String) -> [Job] { table.all(of: owner, now: .now) }
 
     func job(_ id: String) throws(ServiceError) -> Job { try table.job(id, now: .now) }
 

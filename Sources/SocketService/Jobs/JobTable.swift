@@ -36,6 +36,12 @@ struct JobTable: Sendable {
         throw expired.contains(id) ? .jobExpired(id) : .noSuchJob(String(id.prefix(64)))
     }
 
+    /// An account's jobs, newest first.
+    mutating func all(of owner: String, now: ContinuousClock.Instant) -> [Job] {
+        forgetOld(now: now)
+        return jobs.values.filter { $0.owner == owner }.sorted { $0.number > $1.number }
+    }
+
     /// - Returns: the job to cancel.
     mutating func beginCancelling(_ id: String, now: ContinuousClock.Instant) throws(ServiceError) -> Job {
         var job = try job(id, now: now)

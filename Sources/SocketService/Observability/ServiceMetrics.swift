@@ -65,7 +65,7 @@ package final class ServiceMetrics: Sendable {
     /// A call that was answered with an error before the engine took it, or by the engine's refusal.
     func count(refusal error: ServiceError) {
         // These end a request that was taken, and are counted there.
-        if [.clientLeft, .cancelled, .deadlinePassed].contains(error) { return }
+        if [.clientLeft, .cancelled, .stopped, .deadlinePassed].contains(error) { return }
         Counter(label: "difffit_rejected_total", dimensions: [("reason", error.reply.code)], factory: registry).increment()
     }
 

@@ -2,8 +2,8 @@ import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import Diffusion
-import Diffusion
 import SamplingEngine
+import SystemErrors
 
 /// The engine's and the store's refusals in the service's words.
 extension ServiceError {
@@ -17,7 +17,7 @@ extension ServiceError {
         case Refusal.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
         case Refusal.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")
-        default: self = .failed("\(error)")
+        default: self = .failed(words(of: error))
         }
     }
 
@@ -37,7 +37,7 @@ extension ServiceError {
         case Refusal.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
         case ComposerError.noLabels: self = .badField(name: "labels_from", reason: "\(error)")
         case is ComposerError: self = .badField(name: "model", reason: "\(error)")
-        default: self = .storeUnreadable("\(error)")
+        default: self = .storeUnreadable(words(of: error))
         }
     }
 }

@@ -9,6 +9,11 @@ extension ServiceError {
         let busy = "rate_limit_error"
         let server = "server_error"
         return switch self {
+        case .malformedRequest: (.badRequest, invalid, nil, "malformed_request")
+        case .badExpectation: (.expectationFailed, invalid, nil, "bad_expectation")
+        case .encodedBody: (.unsupportedMediaType, invalid, nil, "unsupported_encoding")
+        case .foreignHost: (.misdirectedRequest, invalid, nil, "foreign_host")
+        case .wrongMethod: (.methodNotAllowed, invalid, nil, "method_not_allowed")
         case .notJSON: (.badRequest, invalid, nil, "invalid_json")
         case .tooDeep: (.badRequest, invalid, nil, "too_deep")
         case .bodyTooLarge: (.contentTooLarge, invalid, nil, "body_too_large")
@@ -16,7 +21,7 @@ extension ServiceError {
         case .missingField(let name, _): (.badRequest, invalid, name, "missing_field")
         case .badField(let name, _): (.badRequest, invalid, name, "invalid_value")
         case .notOffered(let field, _): (.badRequest, invalid, field, "not_offered")
-        case .unknownClass: (.badRequest, invalid, "class", "class_not_found")
+        case .unknownClass(let field, _, _, _, _): (.badRequest, invalid, field, "class_not_found")
         case .badReference: (.badRequest, invalid, "model", "bad_reference")
         case .adapterNotFound: (.notFound, invalid, "model", "adapter_not_found")
         case .digestMismatch: (.conflict, invalid, "model", "digest_mismatch")
@@ -32,6 +37,7 @@ extension ServiceError {
         case .draining: (.serviceUnavailable, server, nil, "draining")
         case .deadlinePassed: (.gatewayTimeout, server, "deadline_ms", "deadline_passed")
         case .cancelled: (.conflict, invalid, nil, "cancelled")
+        case .stopped: (.serviceUnavailable, server, nil, "stopped")
         // nginx's status for a client that left; it is seen in the log and by nobody else.
         case .clientLeft: (.init(code: 499, reasonPhrase: "Client Closed Request"), invalid, nil, "client_left")
         case .bodyTooSlow: (.requestTimeout, invalid, nil, "body_too_slow")
@@ -45,7 +51,7 @@ extension ServiceError {
     package var retryAfter: Int? {
         switch self {
         case .queueFull(let seconds), .clientShareFull(let seconds): seconds
-        case .tooManyJobs, .draining, .storeUnreadable, .notReady: 1
+        case .tooManyJobs, .draining, .stopped, .storeUnreadable, .notReady: 1
         default: nil
         }
     }
@@ -84,6 +90,7 @@ extension Response {
     init(_ error: ServiceError) {
         self.init(json: ErrorReply(error), status: error.reply.status)
         if let seconds = error.retryAfter { headers[.retryAfter] = "\(seconds)" }
+        if case .wrongMethod(_, let allowed) = error { headers[.allow] = allowed.joined(separator: ", ") }
         if error == .unauthorised { headers[.wwwAuthenticate] = "Bearer" }
         // What is left of a body that was refused is not read.
         if [.contentTooLarge, .requestTimeout].contains(error.reply.status) { headers[.connection] = "close" }

@@ -56,9 +56,16 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package var labelsFrom: String?
     package var deadlineMs: Int?
     package var metadata: Bool?
+    package var quality: String?
+    package var background: String?
+    package var moderation: String?
+    package var style: String?
+    package var outputCompression: Int?
 
     enum Field: String, CodingKey, CaseIterable {
         case model, schedule, strength, cache, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
+        case quality, background, moderation, style
+        case outputCompression = "output_compression"
         case className = "class"
         case responseFormat = "response_format"
         case outputFormat = "output_format"
@@ -96,18 +103,30 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
         labelsFrom = try values.value(String.self, .labelsFrom)
         deadlineMs = try values.value(Int.self, .deadlineMs)
         metadata = try values.value(Bool.self, .metadata)
+        quality = try values.value(String.self, .quality)
+        background = try values.value(String.self, .background)
+        moderation = try values.value(String.self, .moderation)
+        style = try values.value(String.self, .style)
+        outputCompression = try values.value(Int.self, .outputCompression)
     }
 
-    /// Reads a body: depth first, then types, then names; nothing is skipped silently.
+    /// Reads a body: its form first, then types, then names; nothing is skipped silently.
     package init(_ bytes: [UInt8], limits: RequestLimits) throws(ServiceError) {
         guard bytes.count <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
-        guard jsonDepth(bytes, limit: limits.jsonDepth) <= limits.jsonDepth else { throw .tooDeep(limit: limits.jsonDepth) }
         do {
-            self = try JSONDecoder().decode(Self.self, from: Data(bytes))
+            try StrictJSON.check(bytes, limit: limits.jsonDepth)
+        } catch {
+            switch error {
+            case .tooDeep: throw .tooDeep(limit: limits.jsonDepth)
+            case .wrong(let reason): throw .notJSON(reason: reason)
+            }
+        }
+        do {
+            self = try JSONDecoder().decode(Self.self, from: Data(bytes.starts(with: [0xef, 0xbb, 0xbf]) ? bytes.dropFirst(3) : bytes[...]))
         } catch let error as ServiceError {
             throw error
         } catch {
-            throw .notJSON(reason: "it is malformed or no object")
+            throw .notJSON(reason: "it is a value of another kind")
         }
     }
 }

@@ -53,15 +53,12 @@ package struct GenerationOrder: Sendable {
         self.seed = body.seed ?? seed()
         sampler = try body.chosenSampler(offer)
         guidance = try body.chosenGuidance(offer)
-        user = try body.user.map { user throws(ServiceError) in try short(user, "user", limits) }
+        user = try body.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = body.stream ?? false
         hasMetadata = body.metadata ?? true
         labelsFrom = body.labelsFrom
         recipe = try bind(body.recipe(limits), strength, labelsFrom)
-        size = recipe.grid.map { "\($0.size)x\($0.size)" } ?? offer.size
-        if let asked = body.size, asked != "auto", asked != size {
-            throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(size); give that or auto")
-        }
+        size = try body.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? offer.size, of: recipe, offer)
         guard let cache = body.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
             throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
@@ -105,6 +102,25 @@ extension GenerationBody {
                 reason: "pictures come in the reply itself, as b64_json; this server keeps no files and has no URLs")
         }
         if let outputFormat, outputFormat != "png" { throw .badField(name: "output_format", reason: "pictures are png") }
+        // OpenAI's clients send these; a value that asks for nothing else than what is made anyway is taken.
+        for (name, value, neutral) in [
+            ("quality", quality, ["auto", "standard"]), ("background", background, ["auto", "opaque"]), ("moderation", moderation, ["auto", "low"]),
+            ("style", style, ["auto", "vivid", "natural"]),
+        ] {
+            guard let value, !neutral.contains(value) else { continue }
+            throw .badField(name: name, reason: "this server makes one kind of picture; leave the field out or give \(neutral.joined(separator: " or "))")
+        }
+        if let outputCompression, outputCompression != 100 { throw .badField(name: "output_compression", reason: "png loses nothing; leave it out or give 100") }
+    }
+
+    /// The side of the pictures, told apart from what was asked for only where the operator allows it.
+    func chosenSize(_ own: String, of recipe: BoundRecipe, _ offer: Offer) throws(ServiceError) -> String {
+        guard let size, size != "auto", size != own else { return own }
+        let sides = size.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
+        guard offer.foreignSize == .nearest, sides.count == 2, sides.allSatisfy({ (1...65_536).contains($0) }) else {
+            throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(own); give that or auto")
+        }
+        return own
     }
 
     func chosenSampler(_ offer: Offer) throws(ServiceError) -> Sampler {
@@ -131,7 +147,7 @@ extension GenerationBody {
     func chosenClass(
         of recipe: BoundRecipe, strength: Double, _ limits: RequestLimits
     ) throws(ServiceError) -> (stages: [ImageOrder.Stage], className: String) {
-        let field = className == nil ? "prompt" : "class"
+        let field = className == nil && prompt != nil ? "prompt" : "class"
         if let className, let prompt, !prompt.isEmpty, prompt != className {
             throw .badField(name: "prompt", reason: "it names another class than 'class' does; give one of them")
         }
@@ -145,7 +161,7 @@ extension GenerationBody {
         } catch {
             guard case .unknownClass(let unknown, _) = error else { throw .badField(name: field, reason: "\(error)") }
             throw .unknownClass(
-                name: String(unknown.prefix(64)), adapter: recipe.label, nearest: nearestNames(to: unknown, among: names),
+                field: field, name: String(unknown.prefix(64)), adapter: recipe.label, nearest: nearestNames(to: unknown, among: names),
                 some: names.count > 12 ? names.prefix(12) + ["others"] : names)
         }
     }

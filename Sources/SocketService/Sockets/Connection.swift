@@ -6,7 +6,7 @@ package final class Connection: Sendable {
         /// A process on the Unix socket.
         case user(uid: UInt32)
         /// Loopback TCP: anybody on this machine, until the token is shown.
-        case loopback
+        case loopback(address: String)
     }
 
     package let number: UInt64
@@ -21,6 +21,14 @@ package final class Connection: Sendable {
     package init(number: UInt64, peer: Peer) {
         self.number = number
         self.peer = peer
+    }
+
+    /// Whose jobs are whose: a user of this machine, or everybody who shows the token.
+    package var account: String {
+        switch peer {
+        case .user(let uid): "uid:\(uid)"
+        case .loopback: "token"
+        }
     }
 
     package var hasLeft: Bool { state.withLock(\.hasLeft) }
@@ -43,11 +51,14 @@ package final class Connection: Sendable {
         if hasLeft { action?() }
     }
 
-    /// The client that a request counts for. Another user's processes are one client; within the server's own user, and behind
-    /// the token, a client is who `user` says, or else the connection.
+    /// The client that a request counts for in the queue and its shares. Another user's processes are one client; within the server's own
+    /// user, and behind the token, a client is who `user` says. Who says nothing is one client with all others at that peer, however many
+    /// connections they open.
     package func client(user: String?, ownUser: UInt32) -> String {
-        if case .user(let uid) = peer, uid != ownUser { return "uid:\(uid)" }
-        return user.map { "user:\($0)" } ?? "connection:\(number)"
+        switch peer {
+        case .user(let uid): uid == ownUser ? user.map { "user:\($0)" } ?? "uid:\(uid)" : "uid:\(uid)"
+        case .loopback(let address): user.map { "user:\($0)" } ?? "address:\(address)"
+        }
     }
 }
 

@@ -2,24 +2,24 @@ import NIOCore
 import NIOHTTPTypes
 
 /// Notices on a channel what nobody notices while a response is being made: the peer leaves, a body that trickles in, a
-/// response that is not taken.
-final class ConnectionWatch: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+/// response that is not taken. A peer that only stopped sending has not left.
+package final class ConnectionWatch: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = HTTPRequestPart
+    package typealias InboundOut = HTTPRequestPart
+    package typealias OutboundIn = HTTPResponsePart
+    package typealias OutboundOut = HTTPResponsePart
 
     private let connection: Connection
     private let patience: TimeAmount
     private var bodyClock, takingClock: Scheduled<Void>?
 
     /// - Parameter patience: for a whole body to arrive, and for a full send buffer to move.
-    init(_ connection: Connection, patience: TimeAmount) {
+    package init(_ connection: Connection, patience: TimeAmount) {
         self.connection = connection
         self.patience = patience
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head: bodyClock = closing(context)
         case .body: break
@@ -30,25 +30,19 @@ final class ConnectionWatch: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelRead(data)
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
         takingClock?.cancel()
         takingClock = context.channel.isWritable ? nil : closing(context)
         context.fireChannelWritabilityChanged()
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // A half-closed connection counts as left: over TCP it looks like a client that went away.
-        if case .some(.inputClosed) = event as? ChannelEvent { connection.peerLeft() }
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         stopClocks()
         connection.peerLeft()
         context.fireChannelInactive()
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { stopClocks() }
+    package func handlerRemoved(context: ChannelHandlerContext) { stopClocks() }
 
     private func stopClocks() {
         bodyClock?.cancel()

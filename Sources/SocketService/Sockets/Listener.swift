@@ -3,9 +3,11 @@ import HummingbirdCore
 import Logging
 import NIOCore
 import NIOExtras
+import NIOHTTPTypesHTTP1
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
+import SystemErrors
 
 /// Accepts connections at one address and hands their requests to the service.
 ///
@@ -15,10 +17,8 @@ package struct Listener: Service {
     package enum Address: Sendable {
         /// A bound Unix socket, ours or systemd's.
         case unix(descriptor: Int32)
-        /// A bound loopback socket of systemd's.
-        case activated(descriptor: Int32)
-        /// 127.0.0.1; port 0 lets the system choose.
-        case loopback(port: Int)
+        /// A bound loopback TCP socket, ours or systemd's.
+        case loopback(descriptor: Int32)
     }
 
     let address: Address
@@ -30,6 +30,8 @@ package struct Listener: Service {
     let logger: Logger
     /// One count for all listeners: a connection's number is its own.
     let numbers: ConnectionNumbers
+    /// Names that a client may call the server by over TCP.
+    let hosts: HostRule
     let respond: @Sendable (Request, Connection, any Channel) async -> Response
 
     package func run() async throws {
@@ -45,7 +47,7 @@ package struct Listener: Service {
                         }
                     }
                 } catch {
-                    logger.error("listening ended", metadata: ["reason": "\(error)"])
+                    logger.error("listening ended", metadata: ["reason": "\(words(of: error))"])
                 }
             }
         } onGracefulShutdown: {
@@ -72,10 +74,7 @@ package struct Listener: Service {
                 }
             }
         return switch address {
-        case .unix(let descriptor), .activated(let descriptor):
-            try await bootstrap.bind(descriptor, childChannelInitializer: accept)
-        case .loopback(let port):
-            try await bootstrap.bind(host: "127.0.0.1", port: port, childChannelInitializer: accept)
+        case .unix(let descriptor), .loopback(let descriptor): try await bootstrap.bind(descriptor, childChannelInitializer: accept)
         }
     }
 
@@ -91,13 +90,20 @@ package struct Listener: Service {
                 additionalChannelHandlers: [ConnectionWatch(connection, patience: patience)], idleTimeout: patience,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes, maxHeaderFieldCount: 100)))
-        return http.setup(channel: channel, logger: logger).map { (http, $0) }
+        let hosts: HostRule? = if case .unix = address { nil } else { hosts }
+        return http.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            // Between HTTP/1 itself and what makes version-less requests of it.
+            let handlers = channel.pipeline.syncOperations
+            let codec = try handlers.handler(type: HTTP1ToHTTPServerCodec.self)
+            try handlers.addHandler(MessageRules(connection, hosts: hosts, bodyLimit: limits.bodyBytes), position: .before(codec))
+            return (http, value)
+        }
     }
 
     /// Asked of the kernel, so no client can lie about it.
     private func peer(of channel: any Channel) -> EventLoopFuture<Connection.Peer> {
         guard case .unix = address, let provider = channel as? any SocketOptionProvider else {
-            return channel.eventLoop.makeSucceededFuture(.loopback)
+            return channel.eventLoop.makeSucceededFuture(.loopback(address: channel.remoteAddress?.ipAddress ?? "unknown"))
         }
         return SystemCalls.peerUser(provider).map { .user(uid: $0) }
     }
@@ -110,7 +116,7 @@ private final class AcceptFaults: ChannelInboundHandler {
 
     init(_ logger: Logger) { self.logger = logger }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { logger.error("not accepted", metadata: ["reason": "\(error)"]) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { logger.error("not accepted", metadata: ["reason": "\(words(of: error))"]) }
 }
 
 final class ConnectionNumbers: Sendable {

@@ -1,5 +1,11 @@
+import SystemErrors
+
 /// Why the server cannot listen.
 package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
+    case emptyPath
+    case abstract(descriptor: Int32)
+    case portInUse(Int)
+    case portForbidden(Int)
     case pathTooLong(path: String, limit: Int)
     case folderNotOurs(folder: String)
     case folderOpen(folder: String, mode: String)
@@ -8,10 +14,15 @@ package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
     case badToken(file: String, reason: String)
     case badActivation(reason: String)
     case noAddress
-    case system(path: String, call: String, reason: String)
+    case system(path: String, deed: SystemError.Deed, SystemError)
 
     package var description: String {
         switch self {
+        case .emptyPath: "The socket path is empty; give a path such as /run/user/1000/difffit/adapterd.sock (is a variable of the shell not set?)."
+        case .abstract(let descriptor):
+            "The socket handed over as descriptor \(descriptor) has no file, so every local user could reach it; ListenStream needs a path."
+        case .portInUse(let port): "Port \(port) of 127.0.0.1 is in use by another program; choose another with --port (0 takes a free one)."
+        case .portForbidden(let port): "Port \(port) of 127.0.0.1 may not be opened by this user; choose one above 1023 with --port."
         case .pathTooLong(let path, let limit): "The socket path '\(path)' is longer than \(limit) bytes, the most that the system allows."
         case .folderNotOurs(let folder): "The folder '\(folder)' belongs to another user; put the socket into a folder of your own."
         case .folderOpen(let folder, let mode):
@@ -22,7 +33,7 @@ package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badToken(let file, let reason): "The token file '\(file)' cannot be used: \(reason)."
         case .badActivation(let reason): "The sockets handed over at start cannot be used: \(reason)."
         case .noAddress: "There is nothing to listen on: give --socket, or --port with --token-file."
-        case .system(let path, let call, let reason): "\(call) failed for '\(path)': \(reason)."
+        case .system(let path, let deed, let error): error.sentence(path, deed) + "."
         }
     }
 }

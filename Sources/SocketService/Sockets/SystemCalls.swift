@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import SystemErrors
 
 /// The fence: every C call of this room.
 package enum SystemCalls {
@@ -24,7 +25,7 @@ package enum SystemCalls {
         var found = stat()
         guard unsafe lstat(path, &found) == 0 else {
             if errno == ENOENT { return nil }
-            throw failure(path, "lstat")
+            throw failure(path, .reached)
         }
         return Status(owner: found.st_uid, mode: found.st_mode, isSocket: found.st_mode & S_IFMT == S_IFSOCK)
     }
@@ -32,13 +33,13 @@ package enum SystemCalls {
     /// Size is bounded, links are not followed, and the mode is that of the open file.
     static func readSmallFile(_ path: String, limit: Int) throws(SocketError) -> (bytes: [UInt8], mode: UInt32) {
         let file = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        guard file >= 0 else { throw failure(path, "open") }
+        guard file >= 0 else { throw failure(path, .opened) }
         defer { close(file) }
         var found = stat()
-        guard unsafe fstat(file, &found) == 0 else { throw failure(path, "fstat") }
+        guard unsafe fstat(file, &found) == 0 else { throw failure(path, .read) }
         var bytes = [UInt8](repeating: 0, count: limit + 1)
         let count = unsafe read(file, &bytes, bytes.count)
-        guard count >= 0 else { throw failure(path, "read") }
+        guard count >= 0 else { throw failure(path, .read) }
         return (Array(bytes.prefix(count)), found.st_mode)
     }
 
@@ -48,9 +49,35 @@ package enum SystemCalls {
         guard fchmod(descriptor, mode) == 0, unsafe withAddress(path, { unsafe bind(descriptor, $0, $1) }) == 0,
             listen(descriptor, 256) == 0
         else {
-            let error = failure(path, "listening")
+            let error = failure(path, .listenedAt)
             close(descriptor)
             throw error
+        }
+        return descriptor
+    }
+
+    /// A stream socket listening at the port of 127.0.0.1; port 0 lets the system choose.
+    static func loopbackSocket(_ port: Int) throws(SocketError) -> Int32 {
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let descriptor = socket(AF_INET, kind, 0)
+        guard descriptor >= 0 else { throw failure("127.0.0.1:\(port)", .opened) }
+        var reuse: Int32 = 1
+        _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(clamping: port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+        guard result == 0, listen(descriptor, 256) == 0 else {
+            let code = errno
+            close(descriptor)
+            switch code {
+            case EADDRINUSE: throw .portInUse(port)
+            case EACCES: throw .portForbidden(port)
+            default: throw .system(path: "127.0.0.1:\(port)", deed: .listenedAt, SystemError(code: code))
+            }
         }
         return descriptor
     }
@@ -65,7 +92,7 @@ package enum SystemCalls {
 
     static func openLockFile(_ path: String) throws(SocketError) -> Int32 {
         let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { throw failure(path, "open") }
+        guard file >= 0 else { throw failure(path, .locked) }
         return file
     }
 
@@ -93,11 +120,19 @@ package enum SystemCalls {
         return Int(clamping: limit.rlim_cur)
     }
 
+    /// Whether whoever started this process had it ignore a signal, as `nohup` does.
+    package static func ignores(_ signal: Int32) -> Bool {
+        var found = sigaction()
+        guard unsafe sigaction(signal, nil, &found) == 0 else { return false }
+        return unsafe unsafeBitCast(found.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+    }
+
     /// Keeps a descriptor from the children of this process.
     static func closeOnExec(_ descriptor: Int32) { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
 
-    /// AF_UNIX, AF_INET, AF_INET6 of a listening stream socket, and whether it is bound to this machine only; nil where it is none.
-    static func listeningFamily(_ descriptor: Int32) -> (family: Int32, isLocal: Bool)? {
+    /// AF_UNIX, AF_INET, AF_INET6 of a listening stream socket, whether it is bound to this machine only, and whether it is a Unix socket
+    /// without a file; nil where it is none.
+    static func listeningFamily(_ descriptor: Int32) -> (family: Int32, isLocal: Bool, isAbstract: Bool)? {
         var isListening: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)
         guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &size) == 0, isListening == 1 else { return nil }
@@ -108,11 +143,13 @@ package enum SystemCalls {
         }
         guard result == 0 else { return nil }
         switch Int32(storage.ss_family) {
-        case AF_UNIX: return (AF_UNIX, true)
+        case AF_UNIX:
+            let first = unsafe withUnsafeBytes(of: storage) { unsafe $0[MemoryLayout<sa_family_t>.size] }
+            return (AF_UNIX, true, Int(length) <= MemoryLayout<sa_family_t>.size || first == 0)
         case AF_INET:
             let address = unsafe withUnsafeBytes(of: storage) { unsafe $0.load(as: sockaddr_in.self) }.sin_addr.s_addr
-            return (AF_INET, UInt32(bigEndian: address) >> 24 == 127)
-        default: return (Int32(storage.ss_family), false)
+            return (AF_INET, UInt32(bigEndian: address) >> 24 == 127, false)
+        default: return (Int32(storage.ss_family), false, false)
         }
     }
 
@@ -126,7 +163,7 @@ package enum SystemCalls {
     private static func streamSocket(_ path: String) throws(SocketError) -> Int32 {
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
         let descriptor = socket(AF_UNIX, kind, 0)
-        guard descriptor >= 0 else { throw failure(path, "socket") }
+        guard descriptor >= 0 else { throw failure(path, .opened) }
         return descriptor
     }
 
@@ -139,7 +176,5 @@ package enum SystemCalls {
         }
     }
 
-    private static func failure(_ path: String, _ call: String) -> SocketError {
-        .system(path: path, call: call, reason: unsafe String(cString: strerror(errno)))
-    }
+    private static func failure(_ path: String, _ deed: SystemError.Deed) -> SocketError { .system(path: path, deed: deed, .last) }
 }

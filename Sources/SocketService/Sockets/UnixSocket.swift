@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 
 /// A listening Unix socket of ours: mode 0600, in a folder that only this user can change.
 ///
@@ -12,6 +13,7 @@ package final class UnixSocket: Sendable {
 
     /// - Throws: `inUse` where a server is alive at the path, and whatever makes the place unsafe.
     package init(path: String) throws(SocketError) {
+        guard !path.isEmpty else { throw .emptyPath }
         guard path.utf8.count <= SystemCalls.longestSocketPath, !path.utf8.contains(0) else {
             throw .pathTooLong(path: path, limit: SystemCalls.longestSocketPath)
         }
@@ -41,10 +43,10 @@ package final class UnixSocket: Sendable {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             } catch {
-                throw .system(path: folder, call: "mkdir", reason: error.localizedDescription)
+                throw .system(path: folder, deed: .created, SystemError(error))
             }
         }
-        guard let status = try SystemCalls.status(folder) else { throw .system(path: folder, call: "stat", reason: "it is gone") }
+        guard let status = try SystemCalls.status(folder) else { throw .system(path: folder, deed: .reached, "it is gone") }
         guard status.owner == SystemCalls.ownUser else { throw .folderNotOurs(folder: folder) }
         guard status.mode & 0o022 == 0 else { throw .folderOpen(folder: folder, mode: String(status.mode & 0o777, radix: 8)) }
     }

@@ -1,32 +1,25 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// `tools/batch`, run as a user runs it, against a real server.
-@Suite(.serialized) struct BatchTests {
+@Suite(.serialized, .heavy) struct BatchTests {
     private let server: Server
-    private let folder = NSTemporaryDirectory() + "batch-\(UUID().uuidString.prefix(8))"
+    private let folder: String
 
     init() throws {
         server = try Server.shared()
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        folder = try temporaryFolder("batch")
     }
 
-    private func start(_ tool: String, _ arguments: [String], environment: [String: String] = [:]) throws -> Process {
-        let process = Process()
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["python3", URL(filePath: Server.shipped).deletingLastPathComponent().path + "/tools/batch/" + tool] + arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        return process
+    private func start(_ tool: String, _ arguments: [String], environment: [String: String] = [:]) throws -> RunningProgram {
+        try RunningProgram(
+            "python3", [checkout + "/tools/batch/" + tool] + arguments,
+            environment: ProcessInfo.processInfo.environment.merging(environment) { $1 })
     }
 
     private func run(_ tool: String, _ arguments: String...) throws -> Int32 {
-        let process = try start(tool, arguments + (tool == "generate" ? ["--socket", server.socket] : []))
-        process.waitUntilExit()
-        return process.terminationStatus
+        try start(tool, arguments + (tool == "generate" ? ["--socket", server.socket] : [])).wait()
     }
 
     /// Every file of a run's images, and its npz where it has one.
@@ -46,9 +39,7 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let common = ["--adapter", "flowers", "--total", "9", "--steps", "2"]
         func generate(_ out: String, _ more: String..., environment: [String: String] = [:]) throws -> Int32 {
-            let process = try start("generate", common + ["-o", folder + "/" + out, "--socket", server.socket] + more, environment: environment)
-            process.waitUntilExit()
-            return process.terminationStatus
+            try start("generate", common + ["-o", folder + "/" + out, "--socket", server.socket] + more, environment: environment).wait()
         }
         #expect(try generate("whole", "--npz") == 0)
         for shard in 1...2 { #expect(try generate("shard-\(shard)", "--shard", "\(shard)/3") == 0) }
@@ -74,23 +65,14 @@ import Testing
     func anEndedRunGoesOnToTheSameBytes(signal: Int32) throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let common = ["--adapter", "birds", "--total", "40", "--steps", "3", "--classes", "random", "--in-flight", "2", "--socket", server.socket]
-        let whole = try start("generate", common + ["-o", folder + "/whole"])
-        whole.waitUntilExit()
-        #expect(whole.terminationStatus == 0)
+        #expect(try start("generate", common + ["-o", folder + "/whole"]).wait() == 0)
         let ended = try start("generate", common + ["-o", folder + "/ended"])
-        // Each question takes the server a moment: the bound is minutes.
-        var questions = 0
-        while lines("ended") < 3, ended.isRunning, questions < 200_000 {
-            _ = try server.get("/healthz")
-            questions += 1
-        }
-        kill(ended.processIdentifier, signal)
-        ended.waitUntilExit()
-        #expect(ended.terminationStatus == (signal == SIGKILL ? SIGKILL : 143))
+        // Ends by itself with all lines, if nothing else.
+        while lines("ended") < 3, ended.isRunning { _ = try server.get("/healthz") }
+        ended.signal(signal)
+        #expect(ended.wait() == (signal == SIGKILL ? -SIGKILL : 143))
         #expect(lines("ended") >= 3)
-        let resumed = try start("generate", common + ["-o", folder + "/ended"])
-        resumed.waitUntilExit()
-        #expect(resumed.terminationStatus == 0)
+        #expect(try start("generate", common + ["-o", folder + "/ended"]).wait() == 0)
         #expect(try bytes("ended").filter { !$0.key.hasPrefix(".") } == bytes("whole"))
     }
 
@@ -117,8 +99,6 @@ import Testing
         #expect(try run("generate", "--adapter", "flowrs", "--total", "1", "-o", out) == 4)
         try "{\"modle\": \"flowers\"}\n".write(toFile: folder + "/bad.jsonl", atomically: true, encoding: .utf8)
         #expect(try run("generate", folder + "/bad.jsonl", "-o", folder + "/bad") == 2)
-        let lost = try start("generate", ["--adapter", "flowers", "--total", "1", "-o", out, "--socket", folder + "/none.sock"])
-        lost.waitUntilExit()
-        #expect(lost.terminationStatus == 14)
+        #expect(try start("generate", ["--adapter", "flowers", "--total", "1", "-o", out, "--socket", folder + "/none.sock"]).wait() == 14)
     }
 }

@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// What users of such servers complain of, most of it about correctness: each complaint, and that it does not apply here.
-@Suite(.serialized) struct ComplaintTests {
+@Suite(.serialized, .heavy) struct ComplaintTests {
     private func with(_ server: Server, _ body: (Server) throws -> Void) throws {
         defer { server.end() }
         try body(server)
@@ -233,9 +234,7 @@ import Testing
             let body = isStreamed ? long.replacing("}", with: #","stream":true}"#) : long
             connection.send(Server.message("POST", "/v1/images/generations", body))
             // Not before it runs: leaving earlier is another path.
-            var polls = 0
-            while try server.get("/readyz").json["active_images"] as? Int == 0, polls < 10_000 { polls += 1 }
-            #expect(polls < 10_000)
+            while try server.get("/readyz").json["active_images"] as? Int == 0 {}
             connection.close()
             #expect(server.waitForLog("not sampled"))
             let ready = try server.get("/readyz").json
@@ -301,8 +300,8 @@ import Testing
             for path in ["/v1/adapters/..%2f..%2fetc%2fpasswd", "/../../etc/passwd", "/v1/load_lora_adapter", "/v1/adapters/%00"] {
                 #expect([400, 404].contains(try server.get(path).status), "\(path)")
             }
-            for path in ["/v1/adapters", "/v1/models", "/metrics"] { #expect(try server.post(path, "{}").status == 404) }
-            #expect(try server.delete("/v1/adapters/flowers").status == 404)
+            for path in ["/v1/adapters", "/v1/models", "/metrics"] { #expect(try server.post(path, "{}").status == 405) }
+            #expect(try server.delete("/v1/adapters/flowers").status == 405)
             #expect(try server.get("/v1/adapters/flowers").status == 200)
         }
     }

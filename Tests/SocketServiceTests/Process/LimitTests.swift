@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// What is bounded, and how a client hears of it.
-@Suite(.serialized) struct LimitTests {
+@Suite(.serialized, .heavy) struct LimitTests {
     private func with(_ server: Server, _ body: (Server) throws -> Void) throws {
         defer { server.end() }
         try body(server)

@@ -1,18 +1,16 @@
 import Foundation
 
-/// One connection to a server, byte by byte: what no HTTP library lets a test do.
+/// One connection to a server, byte by byte: what no HTTP library lets a test do. Reads wait until the server says something or hangs up.
 final class RawConnection {
     enum Fault: Error {
         case notConnected(Int32)
-        case timedOut
         case malformed(String)
     }
 
     let descriptor: Int32
     private var isOpen = true
 
-    /// - Parameter patience: seconds after which a read gives up, so that no test hangs.
-    init(socket path: String, patience: Int = 60) throws {
+    init(socket path: String) throws {
         descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -21,10 +19,10 @@ final class RawConnection {
         let result = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
         }
-        try finish(result, patience)
+        try finish(result)
     }
 
-    init(port: Int, patience: Int = 60) throws {
+    init(port: Int) throws {
         descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
@@ -34,18 +32,15 @@ final class RawConnection {
         let result = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
         }
-        try finish(result, patience)
+        try finish(result)
     }
 
-    private func finish(_ result: Int32, _ patience: Int) throws {
+    private func finish(_ result: Int32) throws {
         guard result == 0 else {
             let code = errno
             close()
             throw Fault.notConnected(code)
         }
-        var time = timeval(tv_sec: patience, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
     }
 
     deinit { close() }
@@ -72,13 +67,19 @@ final class RawConnection {
         return true
     }
 
+    /// Sends as much as there is room for; false where there is none left, or the server hung up.
+    func sendWhatFits(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+        return bytes.withUnsafeBytes { bytes in uninterrupted { Glibc.send(descriptor, bytes.baseAddress, bytes.count, flags) } } == bytes.count
+    }
+
     private var buffer: [UInt8] = []
 
     /// More bytes into the buffer; false at the end of the stream.
     private func fill() throws -> Bool {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         let count = chunk.withUnsafeMutableBytes { bytes in uninterrupted { recv(descriptor, bytes.baseAddress, bytes.count, 0) } }
-        if count < 0, errno == EAGAIN { throw Fault.timedOut }
         guard count > 0 else { return false }
         buffer += chunk[..<count]
         return true
@@ -140,7 +141,7 @@ final class RawConnection {
     }
 }
 
-/// A call with a time limit is not taken up again by the system after a signal, or after the process was stopped for a while.
+/// Not every call is taken up again by the system after a signal.
 private func uninterrupted(_ call: () -> Int) -> Int {
     while true {
         let result = call()

@@ -1,9 +1,10 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// Every form of a recipe gives the same picture from the command line, over the socket and from a batch file, and the page's own
 /// question about it is answered.
-@Suite(.serialized) struct RecipeFormTests {
+@Suite(.serialized, .heavy) struct RecipeFormTests {
     static let forms: [(recipe: String, class: String)] = [
         ("flowers", "rose"), ("base", "class:3"), ("0.7*flowers+0.3*birds", "flowers/rose"), ("1.4*flowers - 0.4*birds", "flowers/rose"),
         ("0.5*flowers+0.5*birds", "0.5*flowers/rose+0.5*birds/owl"), ("flowers@0-3+birds@4-7", "rose"), ("flowers>0.6>birds", "rose,owl"),
@@ -14,13 +15,13 @@ import Testing
 
     @Test func everyFormIsOneThingEverywhere() throws {
         let server = try Server.shared()
-        let folder = NSTemporaryDirectory() + "recipes-\(UUID().uuidString.prefix(8))"
+        let folder = try temporaryFolder("recipes")
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
 
         let rows = Self.forms.map { "\"\($0.recipe)\",\"\($0.class)\",5" }
         try (["model,class,seed"] + rows).map { $0 + "\n" }.joined().write(toFile: folder + "/forms.csv", atomically: true, encoding: .utf8)
-        #expect(try batch(folder + "/forms.csv", "-o", folder + "/out", "--steps", "5", "--socket", server.socket) == 0)
+        let batch = [checkout + "/tools/batch/generate", folder + "/forms.csv", "-o", folder + "/out", "--steps", "5", "--socket", server.socket]
+        #expect(try run("python3", batch).code == 0)
 
         var digests: Set<String> = []
         for (number, form) in Self.forms.enumerated() {
@@ -51,17 +52,5 @@ import Testing
         }
         // The majority of two that both move every value is their mean; all other forms are different things.
         #expect(digests.count == Self.forms.count - 1)
-    }
-
-    private func batch(_ arguments: String...) throws -> Int32 {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["python3", URL(filePath: Server.shipped).deletingLastPathComponent().path + "/tools/batch/generate"] + arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        return process.terminationStatus
     }
 }

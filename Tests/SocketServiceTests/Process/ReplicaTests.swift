@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// What lets one server stand beside others, and `adapterctl` speak to one.
-@Suite(.serialized) struct ReplicaTests {
+@Suite(.serialized, .heavy) struct ReplicaTests {
     private let rose = #"{"model":"flowers","class":"rose","seed":5,"steps":3}"#
 
     @Test func aJobSaysWhichReplicaHasIt() throws {
@@ -40,12 +41,12 @@ import Testing
 
     @Test func aServersStatus() throws {
         let server = try Server.shared()
-        let status = try server.answer("status", "--socket", server.socket, "--json")
+        let status = try server.answer("status", "--socket", server.socket, "--timeout", "3600", "--json")
         #expect(status.code == 0)
         let object = try JSONSerialization.jsonObject(with: Data(status.text.utf8)) as? [String: Any]
         let data = try #require(object?["data"] as? [String: Any])
         #expect(data["ready"] as? Bool == true && data["queue_capacity"] as? Int == 256 && data["adapters"] as? [String] == ["birds", "flowers"])
-        #expect(try server.answer("status", "--socket", server.socket).text.contains("ready: "))
+        #expect(try server.answer("status", "--socket", server.socket, "--timeout", "3600").text.contains("ready: "))
         #expect(try server.adapterctl("status", "--socket", server.folder + "/none.sock") == 14)
         #expect(try server.adapterctl("sample", "flowers", "--socket", server.folder + "/none.sock", "-o", server.folder + "/x.png") == 14)
     }

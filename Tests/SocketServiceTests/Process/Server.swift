@@ -1,43 +1,18 @@
 import Foundation
+import ProgramRunner
 import Synchronization
 
 /// The real `adapterd` on a store of its own, made from the shipped files.
 final class Server: Sendable {
     let folder: String
     let socket: String
-    private let process: Process
-    private let output: Output
-
-    /// What a program printed to standard error so far.
-    private final class Output: Sendable {
-        private let state = Mutex((text: "", hasEnded: false))
-        private let arrived = DispatchSemaphore(value: 0)
-
-        func add(_ data: Data) {
-            state.withLock { state in
-                state.text += String(decoding: data, as: UTF8.self)
-                state.hasEnded = data.isEmpty
-            }
-            arrived.signal()
-        }
-
-        var text: String { state.withLock { $0.text } }
-
-        /// Waits for the words, the program's end, or a minute.
-        func wait(for words: String) -> Bool {
-            while true {
-                let (text, hasEnded) = state.withLock { $0 }
-                if text.contains(words) { return true }
-                if hasEnded || arrived.wait(timeout: .now() + 60) == .timedOut { return false }
-            }
-        }
-    }
+    private let process: RunningProgram
 
     struct NotStarted: Error { let log: String }
 
     init(
         _ adapters: [String] = ["flowers", "birds"], arguments: [String] = [], environment: [String: String] = [:], folder: String? = nil,
-        openFiles: Int? = nil
+        openFiles: Int? = nil, launcher: [String] = []
     ) throws {
         if let folder {
             self.folder = folder
@@ -45,34 +20,30 @@ final class Server: Sendable {
             self.folder = try Self.makeFolder(adapters)
         }
         socket = self.folder + "/run/d.sock"
-        process = Process()
-        let arguments = ["--store", self.folder + "/store", "--socket", socket] + arguments
-        if let openFiles {
-            process.executableURL = URL(filePath: "/bin/sh")
-            process.arguments = ["-c", "ulimit -n \(openFiles); exec \"$0\" \"$@\"", Self.program("adapterd").path] + arguments
-        } else {
-            process.executableURL = Self.program("adapterd")
-            process.arguments = arguments
+        // What a slow machine could reach is far away, unless a test asks for it nearer: flags of the test stand in their place.
+        let patient = ["--patience-seconds", "3600", "--ready-seconds", "600", "--drain-seconds", "3600"]
+        let arguments = Self.merged(patient, ["--store", self.folder + "/store", "--socket", socket] + arguments)
+        let limited = openFiles.map { ["/bin/sh", "-c", "ulimit -n \($0); exec \"$0\" \"$@\""] } ?? launcher
+        let words = limited + [Self.program("adapterd")] + arguments
+        process = try RunningProgram(
+            words[0], Array(words.dropFirst()), environment: ["PATH": "/usr/bin:/bin", "HOME": self.folder].merging(environment) { $1 },
+            errors: .followed)
+        guard process.waitForErrors("info listening") else {
+            process.wait()
+            throw NotStarted(log: process.errors)
         }
-        process.environment = ["PATH": "/usr/bin:/bin", "HOME": self.folder].merging(environment) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        let pipe = Pipe()
-        let output = Output()
-        pipe.fileHandleForReading.readabilityHandler = { handle in
-            let data = handle.availableData
-            if data.isEmpty { handle.readabilityHandler = nil }
-            output.add(data)
-        }
-        process.standardError = pipe
-        self.output = output
-        try process.run()
-        guard output.wait(for: "info listening") else { throw NotStarted(log: output.text) }
     }
 
-    var log: String { output.text }
-    var identifier: Int32 { process.processIdentifier }
-    func waitForLog(_ words: String) -> Bool { output.wait(for: words) }
+    /// The defaults whose flags are not given, and the given.
+    private static func merged(_ defaults: [String], _ given: [String]) -> [String] {
+        stride(from: 0, to: defaults.count, by: 2).filter { !given.contains(defaults[$0]) }.flatMap { defaults[$0...($0 + 1)] } + given
+    }
+
+    var log: String { process.errors }
+    var identifier: Int32 { process.identifier }
+
+    /// Waits for the words or the server's end.
+    func waitForLog(_ words: String) -> Bool { process.waitForErrors(words) }
 
     /// The port of 127.0.0.1, from the log.
     var port: Int? {
@@ -88,7 +59,6 @@ final class Server: Sendable {
             if let standing { return standing }
             let server = try Server()
             standing = server
-            atexit { Server.standing.withLock { $0 }?.end() }
             return server
         }
     }
@@ -102,21 +72,18 @@ final class Server: Sendable {
     /// - Returns: the exit status, or minus the signal.
     @discardableResult
     func kill(_ signal: Int32) -> Int32 {
-        if process.isRunning { Glibc.kill(process.processIdentifier, signal) }
+        process.signal(signal)
         return wait()
     }
 
     @discardableResult
-    func wait() -> Int32 {
-        process.waitUntilExit()
-        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
-    }
+    func wait() -> Int32 { process.wait() }
 
-    func signal(_ signal: Int32) { Glibc.kill(process.processIdentifier, signal) }
+    func signal(_ signal: Int32) { process.signal(signal) }
 
     // MARK: Talking to it
 
-    func connect(patience: Int = 60) throws -> RawConnection { try RawConnection(socket: socket, patience: patience) }
+    func connect() throws -> RawConnection { try RawConnection(socket: socket) }
 
     func get(_ path: String) throws -> Reply { try call("GET", path) }
     func delete(_ path: String) throws -> Reply { try call("DELETE", path) }
@@ -140,43 +107,35 @@ final class Server: Sendable {
     @discardableResult
     func adapterctl(_ arguments: String...) throws -> Int32 { try adapterctl(arguments) }
 
-    func adapterctl(_ arguments: [String]) throws -> Int32 { try Self.adapterctl(folder, arguments) }
+    func adapterctl(_ arguments: [String]) throws -> Int32 { try Self.adapterctl(folder, arguments).code }
 
     /// The same, with what it printed.
     func answer(_ arguments: String...) throws -> (code: Int32, text: String) { try answer(arguments) }
 
     func answer(_ arguments: [String]) throws -> (code: Int32, text: String) {
-        let pipe = Pipe()
-        let code = try Self.adapterctl(folder, arguments, output: pipe)
-        return (code, String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self))
+        let ended = try Self.adapterctl(folder, arguments)
+        return (ended.code, ended.output)
     }
 
     // MARK: Making it
 
-    static let shipped = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appending(path: "adapters").path
+    static let shipped = checkout + "/adapters"
 
     static func shipped(_ name: String) -> String { "\(shipped)/\(name).safetensors" }
 
-    static func program(_ name: String) -> URL {
-        let beside = Bundle.main.bundleURL.appending(path: name)
-        if FileManager.default.isExecutableFile(atPath: beside.path) { return beside }
-        return URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: name)
-    }
+    static func program(_ name: String) -> String { builtProgram(name) }
 
     /// Stores already made, by their adapters: later servers get copies.
     private static let made = Mutex<[[String]: String]>([:])
 
     static func makeFolder(_ adapters: [String]) throws -> String {
-        let folder = NSTemporaryDirectory() + "adapterd-\(UUID().uuidString.prefix(8))"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let folder = try temporaryFolder("d")
         let store = try made.withLock { made in
             if let store = made[adapters] { return store }
-            if made.isEmpty { atexit { Server.removeTemplates() } }
-            let template =
-                NSTemporaryDirectory() + "adapterd-template-\(adapters.joined(separator: "-"))-\(ProcessInfo.processInfo.processIdentifier)"
+            let template = try temporaryFolder("template")
             for arguments in [["init"], ["base", "import", shipped("base")]] + adapters.map({ ["add", $0, shipped($0)] }) {
-                guard try adapterctl(template, arguments) == 0 else { throw NotStarted(log: "adapterctl \(arguments) failed") }
+                let ended = try adapterctl(template, arguments)
+                guard ended.code == 0 else { throw NotStarted(log: "adapterctl \(arguments) failed: \(ended.errors)") }
             }
             made[adapters] = template + "/store"
             return template + "/store"
@@ -185,21 +144,8 @@ final class Server: Sendable {
         return folder
     }
 
-    private static func removeTemplates() {
-        for store in made.withLock({ $0.values }) { try? FileManager.default.removeItem(at: URL(filePath: store).deletingLastPathComponent()) }
-    }
-
-    /// - Parameter output: for less than a pipe holds.
-    private static func adapterctl(_ folder: String, _ arguments: [String], output: Pipe? = nil) throws -> Int32 {
-        let process = Process()
-        process.executableURL = program("adapterctl")
-        process.arguments = arguments
-        process.environment = ["PATH": "/usr/bin:/bin", "HOME": folder, "DIFFFIT_STORE": folder + "/store"]
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = output ?? FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        return process.terminationStatus
+    static func adapterctl(_ folder: String, _ arguments: [String]) throws -> Ended {
+        try run(
+            program("adapterctl"), arguments, environment: ["PATH": "/usr/bin:/bin", "HOME": folder, "DIFFFIT_STORE": folder + "/store"])
     }
 }

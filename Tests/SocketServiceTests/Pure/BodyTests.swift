@@ -46,6 +46,41 @@ struct BodyTests {
         }
     }
 
+    /// What a forgiving decoder lets through, each with the words that name it.
+    @Test(arguments: [
+        (#"{"n":1,"n":2}"#, "the key 'n' is there twice"), (#"{"n":1,"\u006e":2}"#, "the key 'n' is there twice"),
+        (#"{"adapters":[{"name":"a","name":"b"}]}"#, "'name' is there twice"), (#"{"n":1,}"#, "comma"), (#"{"adapters":[1,]}"#, "comma"),
+        (#"{,"n":1}"#, "a key in double quotes"), (#"{"n":NaN}"#, "'NaN' is no JSON value"), (#"{"n":Infinity}"#, "'Infinity'"),
+        (#"{"n":-Infinity}"#, "no JSON number"), (#"{"n":1e999}"#, "too large"), (#"{"n":-1e400}"#, "too large"), (#"{"n":01}"#, "'01' is no JSON number"),
+        (#"{"n":1.}"#, "no JSON number"), (#"{"n":.5}"#, "a value is expected"), (#"{"n":+1}"#, "a value is expected"), (#"{"n":0x10}"#, "a comma"),
+        ("{'n':1}", "a key in double quotes"), (#"{n:1}"#, "a key in double quotes"), (#"{"n":1} // x"#, "something follows"),
+        (#"{"n":/* x */1}"#, "a value is expected"), (#"{"n":1"#, "ends early"), (#"{"model":"a"#, "does not end"), ("{\"model\":\"a\nb\"}", "control character"),
+        (#"{"model":"\x41"}"#, "backslash"), (#"{"model":"\ud800"}"#, "surrogate"), (#"{"model":"\u12"}"#, "hexadecimal"), (#"{"n":True}"#, "'True'"),
+        (#"{"n" 1}"#, "colon"), (#"{"n":1 "m":2}"#, "comma"), (#"{"n":1]"#, "comma or a closing"), ("  ", "empty"),
+    ])
+    func whatIsNotQuiteJSONIsNamed(_ text: String, _ words: String) {
+        let error = #expect(throws: ServiceError.self) { try read(text) }
+        guard case .notJSON(let reason) = error, reason.contains(words) else {
+            Issue.record("\(text): \(String(describing: error))")
+            return
+        }
+    }
+
+    @Test func onlyUTF8IsRead() throws {
+        let text = #"{"model":"fleurs d'été 🌹"}"#
+        for order in [false, true] {
+            let units = Array(text.utf16).flatMap { order ? [UInt8($0 >> 8), UInt8($0 & 255)] : [UInt8($0 & 255), UInt8($0 >> 8)] }
+            for mark: [UInt8] in [[], order ? [0xfe, 0xff] : [0xff, 0xfe]] {
+                let error = #expect(throws: ServiceError.self) { try GenerationBody(mark + units, limits: RequestLimits()) }
+                #expect(error?.description.contains("UTF-16") == true)
+            }
+        }
+        #expect(throws: ServiceError.self) { try GenerationBody(Array(#"{"model":""#.utf8) + [0xe9] + Array(#""}"#.utf8), limits: RequestLimits()) }
+        #expect(try read("\u{feff}" + text).model == "fleurs d'été 🌹" && read(text).model == "fleurs d'été 🌹")
+        #expect(try read(#"{"model":"\ud83c\udf39\/\n\u00e9"}"#).model == "🌹/\né")
+        #expect(try read(#" { "guidance_scale" : -0.5e+1 , "metadata" : true , "user" : null , "adapters" : [ ] } "#).adapters == [])
+    }
+
     @Test func depthIsJudgedBeforeParsing() throws {
         let deep = String(repeating: "[", count: 30_000)
         #expect(throws: ServiceError.tooDeep(limit: 8)) { try read("{\"adapters\":" + deep) }

@@ -8,14 +8,14 @@ struct RouteTests {
             "GET /": .anyone, "GET /healthz": .anyone, "GET /readyz": .anyone, "GET /metrics": .client, "GET /v1/capabilities": .client,
             "GET /v1/models": .client, "GET /v1/models/:ref": .client, "GET /v1/adapters": .client, "GET /v1/adapters/:ref": .client,
             "POST /v1/images/generations": .client, "GET /v1/recipes/:recipe": .client,
-            "POST /v1/jobs": .client, "GET /v1/jobs/:id": .client, "GET /v1/jobs/:id/events": .client, "DELETE /v1/jobs/:id": .client,
+            "GET /v1/jobs": .client, "POST /v1/jobs": .client, "GET /v1/jobs/:id": .client, "GET /v1/jobs/:id/events": .client, "DELETE /v1/jobs/:id": .client,
         ]
         let found = Dictionary(Route.all.map { ("\($0.method.rawValue) \($0.path)", $0.access) }, uniquingKeysWith: { first, _ in first })
         #expect(found == expected && Route.all.count == expected.count)
     }
 
     @Test func overTCPNothingButTheOpenRoutesAnswersWithoutTheToken() {
-        let loopback = Connection(number: 1, peer: .loopback)
+        let loopback = Connection(number: 1, peer: .loopback(address: "127.0.0.1"))
         let local = Connection(number: 2, peer: .user(uid: 1))
         let token = Token(bytes: Array("0123456789abcdef".utf8))
         for route in Route.all {

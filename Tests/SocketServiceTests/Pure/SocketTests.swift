@@ -85,6 +85,34 @@ struct SocketTests {
         }
     }
 
+    /// An empty path would be a socket without a file, open to every local user.
+    @Test func anEmptyPathIsRefused() {
+        #expect(throws: SocketError.emptyPath) { try UnixSocket(path: "") }
+    }
+
+    /// The port is held by this test, whichever the system chose.
+    @Test func aBusyPortIsNamed() throws {
+        let first = try LoopbackSocket(port: 0)
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) { pointer in
+            _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(first.descriptor, $0, &size) }
+        }
+        let port = Int(UInt16(bigEndian: address.sin_port))
+        let refusal = #expect(throws: SocketError.portInUse(port)) { try LoopbackSocket(port: port) }
+        #expect(refusal?.description.contains("Port \(port) of 127.0.0.1 is in use") == true)
+    }
+
+    @Test func namesThatAPageOfAnotherSiteComesUnderAreForeign() {
+        let rule = HostRule(more: ["gpu.example", "proxy.example:8443"])
+        for own in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "gpu.example:9", "proxy.example:8443"] {
+            #expect(rule.admits(own), "\(own)")
+        }
+        for foreign in ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "proxy.example", "localhost:x", "a@localhost", "::1"] {
+            #expect(!rule.admits(foreign), "\(foreign)")
+        }
+    }
+
     @Test func aLongPathIsRefusedInWords() {
         let path = "/tmp/" + String(repeating: "x", count: 200)
         #expect(throws: SocketError.pathTooLong(path: path, limit: 107)) { try UnixSocket(path: path) }
@@ -119,18 +147,35 @@ struct SocketTests {
         #expect(throws: SocketError.self) { try SystemdSockets(["LISTEN_PID": "77", "LISTEN_FDS": "99"], process: 77) }
     }
 
+    /// systemd's `ListenStream=@name`: a socket without a file has no mode that keeps others out.
+    @Test func anAbstractSocketIsRefused() {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "\0difffit-\(UInt64.random(in: .min ... .max))".utf8) }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        }
+        #expect(result == 0 && listen(descriptor, 1) == 0)
+        #expect(throws: SocketError.abstract(descriptor: descriptor)) { try SystemdSockets(activated: [descriptor]) }
+    }
+
     @Test func aClientIsAnotherUserOrANameOrAConnection() {
         let mine = Connection(number: 4, peer: .user(uid: 1000))
         let other = Connection(number: 5, peer: .user(uid: 33))
-        #expect(mine.client(user: nil, ownUser: 1000) == "connection:4")
+        #expect(mine.client(user: nil, ownUser: 1000) == "uid:1000")
+        // Many connections that say nothing are one client.
+        #expect(Connection(number: 9, peer: .user(uid: 1000)).client(user: nil, ownUser: 1000) == mine.client(user: nil, ownUser: 1000))
         #expect(mine.client(user: "ann", ownUser: 1000) == "user:ann")
         // Another user can not become many clients by many names.
         #expect(other.client(user: "ann", ownUser: 1000) == "uid:33")
-        #expect(Connection(number: 6, peer: .loopback).client(user: nil, ownUser: 1000) == "connection:6")
+        let far = Connection(number: 6, peer: .loopback(address: "127.0.0.1"))
+        #expect(far.client(user: nil, ownUser: 1000) == "address:127.0.0.1" && far.client(user: "ann", ownUser: 1000) == "user:ann")
     }
 
     @Test func leavingIsToldOnceAndAlsoAfterwards() {
-        let connection = Connection(number: 1, peer: .loopback)
+        let connection = Connection(number: 1, peer: .loopback(address: "127.0.0.1"))
         let count = Count()
         connection.whenPeerLeaves { count.add() }
         connection.peerLeft()

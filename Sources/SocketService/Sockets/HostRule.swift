@@ -1,0 +1,44 @@
+/// Which names a client may have reached the server by over TCP. A page of another site whose name was made to point at 127.0.0.1 (DNS
+/// rebinding) comes under its own name, and is refused.
+package struct HostRule: Sendable, Equatable {
+    private let names: Set<String>
+
+    /// - Parameter more: names beside this machine's own, with a port where only that port is meant.
+    package init(more: [String] = []) { names = Set(["localhost", "127.0.0.1", "[::1]"] + more.map { $0.lowercased() }) }
+
+    /// - Parameter host: a `Host` header's value: a name, and a port perhaps.
+    package func admits(_ host: String) -> Bool {
+        let host = host.lowercased()
+        guard Self.isWellFormed(host) else { return false }
+        if names.contains(host) { return true }
+        guard let colon = Self.portColon(host) else { return false }
+        return names.contains(String(host[..<colon]))
+    }
+
+    /// A request's target that names a host itself is held to the same names.
+    func admits(target: String) -> Bool {
+        guard let range = target.firstRange(of: "://") else { return true }
+        if target.hasPrefix("/") { return true }
+        return admits(String(target[range.upperBound...].prefix { !["/", "?", "#"].contains($0) }))
+    }
+
+    /// A name or an address, and digits after a colon; empty where a client has no name for the server.
+    package static func isWellFormed(_ host: String) -> Bool {
+        let name = portColon(host).map { host[..<$0] } ?? host[...]
+        return host.utf8.count <= 300
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                case UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "%"): true
+                case UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: ":"): name.hasPrefix("[") && name.hasSuffix("]")
+                default: false
+                }
+            }
+    }
+
+    /// The colon before a port, not one of an address in brackets.
+    private static func portColon(_ host: String) -> String.Index? {
+        guard let colon = host.lastIndex(of: ":"), host[host.index(after: colon)...].utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return host.hasPrefix("[") && host[..<colon].last != "]" ? nil : colon
+    }
+}
