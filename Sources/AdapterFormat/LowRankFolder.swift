@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 import TensorFiles
 
 /// Writes LoRA adapters as other libraries load them: PEFT's folder with `adapter_config.json`, and diffusers'
@@ -126,7 +127,7 @@ package enum LowRankFolder {
             throw TensorFileError.unwritable(path: path, reason: "the folder has content; a new one is wanted")
         }
         do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
-            throw TensorFileError.unwritable(path: path, reason: SystemRefusal(error))
+            throw TensorFileError.unwritable(path: path, reason: SystemError(error))
         }
     }
 
@@ -134,7 +135,7 @@ package enum LowRankFolder {
         do {
             try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]).write(to: URL(filePath: path))
         } catch {
-            throw TensorFileError.unwritable(path: path, reason: SystemRefusal(error))
+            throw TensorFileError.unwritable(path: path, reason: SystemError(error))
         }
     }
 }

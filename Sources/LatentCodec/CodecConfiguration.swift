@@ -1,4 +1,5 @@
 import Foundation
+import SystemErrors
 import TensorFiles
 
 /// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`reference/dit.md` section 11).
@@ -42,7 +43,7 @@ struct CodecFields: Decodable {
         if let own = file.metadata["config"] {
             text = Data(own.utf8)
         } else if FileManager.default.fileExists(atPath: path) {
-            do { text = try Data(contentsOf: beside) } catch { throw TensorFileError.unreadable(path: path, reason: SystemRefusal(error)) }
+            do { text = try Data(contentsOf: beside) } catch { throw TensorFileError.unreadable(path: path, reason: SystemError(error)) }
         } else {
             return
         }
