@@ -36,7 +36,7 @@ package enum AdapterFile {
         let path = file.path
         guard let stated = try manifest(of: file) else {
             if file.entries.contains(where: { LowRankNames.isLowRank($0.name) }) { return try lowRank(file, base, reading) }
-            return try port(tunablePart(of: file, base: base), base, reading)
+            return try port(tunablePart(of: BaseSource.model(in: file), base: base), base, reading)
         }
         try check(stated, path)
         if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) {

@@ -37,7 +37,7 @@ struct BaseSource {
     }
 
     /// The one network in a file that may hold others beside it, such as an autoencoder under another prefix; averages first.
-    private static func model(in file: TensorFile) -> TensorFile {
+    static func model(in file: TensorFile) -> TensorFile {
         let marks = ["x_embedder.proj.weight", "pos_embed.proj.weight"]
         guard !marks.contains(where: { file[$0] != nil }) else { return file }
         let prefixes = file.entries.compactMap { entry in

@@ -17,11 +17,13 @@ struct LowRankConfiguration {
     init?(of weights: TensorFile, config: String?) throws {
         if let config, let text = try DiffusersFolder.text(config) {
             try self.init(text.withoutByteOrderMark, file: config)
-        } else if let text = weights.metadata["lora_adapter_metadata"] {
+        } else if let text = ["lora_adapter_metadata", "adapter_config", "peft_config", "lora_config"].lazy.compactMap({ weights.metadata[$0] }).first {
             try self.init(Data(text.utf8), file: weights.path)
-        } else if let text = weights.metadata["ss_network_alpha"] ?? weights.metadata["lora_alpha"], text.lowercased() != "none" {
+        } else if let key = ["ss_network_alpha", "lora_alpha", "network_alpha", "alpha"].first(where: { weights.metadata[$0] != nil }),
+            let text = weights.metadata[key], text.lowercased() != "none"
+        {
             guard let alpha = Double(text), alpha.isFinite else {
-                throw AdapterFormatError.badMetadata(file: weights.path, key: "ss_network_alpha", reason: "'\(text)' is no number")
+                throw AdapterFormatError.badMetadata(file: weights.path, key: key, reason: "'\(text)' is no number")
             }
             self.init(file: weights.path, alpha: alpha)
         } else {

@@ -123,7 +123,7 @@ struct LowRankFile {
             // PEFT keeps the untrained original beside what it trains whole.
             let original = name.replacingCharacters(in: range, with: "")
             let own = try original == TunableLayout.classTableName ? base.classes.stored.values : base.file.floats(original)
-            guard try file.finite(entry.name) == own else { throw AdapterFormatError.otherMatrix(file: file.path, name: original, base: base.digest.short) }
+            guard entry.holds(own) else { throw AdapterFormatError.otherMatrix(file: file.path, name: original, base: base.digest.short) }
             return
         }
         if name == TunableLayout.classTableName {
@@ -131,7 +131,8 @@ struct LowRankFile {
             guard table == nil, entry.shape.count == 2, entry.shape[1] == width else {
                 throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: [base.classes.rows, width])
             }
-            table = (entry.shape[0], try file.finite(entry.name))
+            let values = try file.finite(entry.name)
+            if !entry.holds(base.classes.stored.values) { table = (entry.shape[0], values) }
             return
         }
         if let tensor = base.layout[name], tensor.kind == .bias {
@@ -139,7 +140,7 @@ struct LowRankFile {
                 throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: tensor.shape)
             }
             let values = try file.finite(entry.name)
-            if values != Array(base.vector.values[tensor.range]) { biases[name] = values }
+            if !entry.holds(Array(base.vector.values[tensor.range])) { biases[name] = values }
             return
         }
         guard let (_, shape) = base.configuration.frozenTensors.first(where: { $0.name == name }) ?? (name == BaseFile.positionsName ? (name, entry.shape) : nil) else {
@@ -214,6 +215,19 @@ struct LowRankFile {
             }
             guard let said, said.isFinite else { throw AdapterFormatError.noScale(file: file.path) }
             return said
+        }
+    }
+}
+
+extension TensorEntry {
+    /// Whether these values, rounded to the tensor's own type, are the tensor's.
+    fileprivate func holds(_ values: [Float]) -> Bool {
+        guard type.isFloatingPoint, count == values.count else { return false }
+        let own = floats(0..<count)
+        switch type {
+        case .bf16: return own == values.map(BFloat16.rounded)
+        case .f16: return own == values.map { Float(Float16($0)) }
+        default: return own == values
         }
     }
 }

@@ -13,6 +13,9 @@ package struct TrainableSet: Sendable, Hashable, Codable {
         case loraBias = "lora-bias"
         /// Every parameter except the fixed position table; the result is a base, not an adapter.
         case full
+
+        /// What a run can train here; the others come from files.
+        package static var trained: [Method] { allCases.filter { $0 != .loraBias } }
     }
 
     package let method: Method

@@ -77,13 +77,12 @@ struct StateDictionary {
                 module(value, prefix: "", depth: StateDictionary.modules, into: &tensors)
                 return tensors.contains(where: isWeight) ? ([], tensors) : nil
             }
-            for name in StateDictionary.sections {
+            let averages = order.filter { name in isAverage(name) && !StateDictionary.others.contains(name) }
+            for name in averages + StateDictionary.sections {
                 guard let inner = found[name] else { continue }
                 // An average without names stands beside the model that has them.
-                let list = name == "shadow_params" ? inner : members(inner).found["shadow_params"]
-                if let list, let tensors = named(list, beside: found) {
-                    return (name == "shadow_params" ? [name] : [name, "shadow_params"], tensors)
-                }
+                let own = members(inner).found["shadow_params"]
+                if let tensors = named(own ?? inner, beside: found) { return (own == nil ? [name] : [name, "shadow_params"], tensors) }
                 if let weights = weights(in: inner, depth: depth - 1) { return ([name] + weights.path, weights.tensors) }
             }
             let direct: Tensors = order.compactMap { name in
@@ -97,6 +96,9 @@ struct StateDictionary {
             }
             return best
         }
+
+        /// Whether a section's name has "ema" as a word of its own, such as "net_ema".
+        private func isAverage(_ name: String) -> Bool { name.lowercased().split { !$0.isLetter }.contains("ema") && !name.lowercased().contains("opt") }
 
         private func isWeight(_ entry: (name: String, tensor: TorchTensor)) -> Bool {
             entry.tensor.valueless != nil || !entry.tensor.shape.isEmpty && entry.tensor.shape != [1]

@@ -21,9 +21,9 @@ extension TensorFile {
             let heads = Set(entries.map { String($0.name.prefix { $0 != "." }) })
             guard !heads.isEmpty, heads.isSubset(of: Self.prefixes), entries.allSatisfy({ $0.name.contains(".") }) else { break }
             if heads.count > 1 {
-                guard let average = Self.averages.first(where: heads.contains) else { break }
-                entries = entries.filter { $0.name.hasPrefix(average + ".") }
-                section = [section, average].compactMap(\.self).joined(separator: ".")
+                guard let chosen = Self.model(among: heads, of: entries) else { break }
+                entries = entries.filter { $0.name.hasPrefix(chosen + ".") }
+                section = [section, chosen].compactMap(\.self).joined(separator: ".")
             }
             entries = entries.map { $0.renamed(String($0.name.drop { $0 != "." }.dropFirst())) }
         }
@@ -35,6 +35,15 @@ extension TensorFile {
         // Names that would be one are two tensors, and stay apart.
         if Set(plain.map(\.name)).count == plain.count { entries = plain }
         return TensorFile(path: path, metadata: metadata, entries: entries, section: section, arguments: arguments)
+    }
+
+    /// Of a model and an average of it under two prefixes the average, where it has the model's names; some write it under others.
+    private static func model(among heads: Set<String>, of entries: [TensorEntry]) -> String? {
+        guard let average = averages.first(where: heads.contains) else { return nil }
+        func names(_ head: String) -> Set<Substring> { Set(entries.lazy.filter { $0.name.hasPrefix(head + ".") }.map { $0.name.dropFirst(head.count + 1) }) }
+        let own = names(average), others = heads.subtracting([average]).sorted()
+        let isOfOne = others.contains { head in !names(head).isDisjoint(with: own) }
+        return isOfOne ? average : others.count == 1 ? others[0] : nil
     }
 
     /// The tensors whose names begin with a prefix, without it; what else the file holds is another model's.

@@ -24,6 +24,8 @@ struct BaseShow: ParsableCommand {
         let fileBytes: Int
         /// Bytes of the matrices by the type that they are stored in.
         let matrixBytes: [String: Int]
+        /// Whether its class table has a row that stands for no class, which guidance by it leans on.
+        let hasNullRow: Bool
         let loaded: LoadReport?
     }
 
@@ -41,7 +43,7 @@ struct BaseShow: ParsableCommand {
         }
         let details = Details(
             digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count, file: base.file.path,
-            fileBytes: try store.base(base.digest).size, matrixBytes: matrices, loaded: loaded)
+            fileBytes: try store.base(base.digest).size, matrixBytes: matrices, hasNullRow: c.hasNullRow, loaded: loaded)
         try output.report("base show", details) { table(rows(details, base)) }
     }
 

@@ -16,8 +16,8 @@ struct MethodOptions: ParsableArguments {
     /// - Parameter name: a job's own method in place of the command's.
     func set(_ c: DiTConfiguration, named name: String? = nil) throws -> (TrainableSet, LowRank?) {
         let chosen = name ?? method
-        guard let method = TrainableSet.Method(rawValue: chosen) else {
-            throw Failure.usage("--method takes \(TrainableSet.Method.allCases.map(\.rawValue).joined(separator: ", ")), not '\(chosen)'")
+        guard let method = TrainableSet.Method.trained.first(where: { $0.rawValue == chosen }) else {
+            throw Failure.usage("--method takes \(TrainableSet.Method.trained.map(\.rawValue).joined(separator: ", ")), not '\(chosen)'")
         }
         guard (0...c.depth).contains(gammaDepth ?? 0) else { throw Failure.usage("--gamma-depth is between 0 and \(c.depth)") }
         let set = gammaDepth.map { TrainableSet(method, gammaDepth: $0) } ?? TrainableSet(method, c)

@@ -39,7 +39,13 @@ struct SharedFolder {
         guard let files = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
             throw Failure.notFound("there is no folder '\(folder)' that can be read")
         }
-        return try files.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }.sorted().map { try takeIn($0) }
+        return try files.filter { !$0.hasPrefix(".") && ($0.hasSuffix(".safetensors") || isAdapterFolder($0)) }.sorted().map { try takeIn($0) }
+    }
+
+    /// Whether it is a folder as PEFT and diffusers save LoRA adapters; other folders are nobody's adapters.
+    private func isAdapterFolder(_ name: String) -> Bool {
+        let path = "\(folder)/\(name)"
+        return FileManager.default.fileExists(atPath: path + "/") && ["adapter_model", "pytorch_lora_weights"].contains { FileManager.default.fileExists(atPath: "\(path)/\($0).safetensors") }
     }
 
     private mutating func takeIn(_ file: String) throws -> SyncedFile {
@@ -48,8 +54,8 @@ struct SharedFolder {
         }
         // The shipped folder has its base beside its adapters.
         if file == "base.safetensors" { return row(.passed, nil, nil, "the name is the base's: adapterctl base import") }
-        let path = folder + "/" + file
         do {
+            let path = try AdapterFile.weights(folder + "/" + file)
             let content = try TensorFile(MappedFile(copying: path, limit: Self.largestFile))
             if content.metadata["config"] != nil { return row(.passed, nil, nil, "it is a base: adapterctl base import") }
             let stated = try AdapterFile.manifest(of: content)
@@ -94,7 +100,7 @@ struct SharedFolder {
 
     /// The file's name, which everybody sees; the manifest's where the file's cannot be one or is a digest.
     private func name(of file: String, _ stated: AdapterManifest?) throws -> String {
-        let stem = String(file.dropLast(".safetensors".count))
+        let stem = file.hasSuffix(".safetensors") ? String(file.dropLast(".safetensors".count)) : file
         if AdapterName.isValid(stem), Digest(hex: stem) == nil { return stem }
         if let name = stated?.name, AdapterName.isValid(name) { return name }
         throw AdapterFormatError.badName(stem)

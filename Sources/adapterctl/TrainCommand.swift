@@ -157,7 +157,7 @@ struct TrainingJob: Decodable {
             guard job.steps ?? 1 > 0, job.learningRate ?? 1 > 0, (job.learningRate ?? 1).isFinite else {
                 throw Failure.usage("job '\(job.name)': steps and learning rate are above 0")
             }
-            if let method = job.method, TrainableSet.Method(rawValue: method) == nil { throw Failure.usage("job '\(job.name)': there is no method '\(method)'") }
+            if let method = job.method, !TrainableSet.Method.trained.contains(where: { $0.rawValue == method }) { throw Failure.usage("job '\(job.name)': there is no method '\(method)'") }
             try job.checkPaths()
         }
         for (what, values) in [("name", jobs.map(\.name)), ("output", jobs.map(\.output))] {

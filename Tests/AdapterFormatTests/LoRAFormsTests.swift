@@ -88,6 +88,7 @@ import Testing
         // What is said may not be contradicted.
         #expect(refusal(Self.goldens + "/lora/kohya.safetensors", as: AdapterReading(loraAlpha: 4)).contains("scales 'lora_unet_blocks_0_attn_proj' by 2.5, not by 2.0"))
         #expect(try AdapterFile.read(path: file("kohya", metadata: ["ss_network_alpha": "8"]), base: base).manifest.lowRank?.scale == 4)
+        #expect(try AdapterFile.read(path: file("own", metadata: ["lora_config": #"{"r": 2, "lora_alpha": 1}"#]), base: base).manifest.lowRank?.scale == 0.5)
     }
 
     /// The first pattern that fits a layer's name to its end counts, as in PEFT.
@@ -165,6 +166,19 @@ import Testing
             ])
         let adapter = try AdapterFile.read(path: path, base: base)
         #expect(adapter.manifest.lowRank?.ranks == ["blocks.0.attn.qkv": 2, "blocks.1.attn.proj": 2] && adapter.classes.values == table.map { $0 + 1 })
+    }
+
+    /// What a half-precision file has only rounded is the base's still.
+    @Test func roundedCopiesOfTheBaseMoveNothing() throws {
+        try config([:])
+        let bias = try #require(base.layout["x_embedder.proj.bias"])
+        let path = try file(also: [
+            OutgoingTensor("base_model.model.x_embedder.proj.bias", shape: [16], Array(base.vector.values[bias.range]), as: .bf16),
+            OutgoingTensor("base_model.model.y_embedder.embedding_table.weight", shape: [4, 16], base.classes.values, as: .f16),
+            OutgoingTensor("base_model.model.blocks.1.mlp.fc1.weight", shape: [64, 16], try base.file.floats("blocks.1.mlp.fc1.weight"), as: .bf16),
+        ])
+        let adapter = try AdapterFile.read(path: path, base: base)
+        #expect(adapter.manifest.trainableSet.method == .lora && adapter.classes == base.classes)
     }
 
     /// PEFT's `lora_bias`: what stands beside B is a part of the layer's bias.

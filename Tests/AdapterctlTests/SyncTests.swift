@@ -1,5 +1,6 @@
 import Foundation
 import ProgramRunner
+import TensorFiles
 import Testing
 
 /// `sync`: a folder that others write into, and a store that takes in what is whole and new.
@@ -56,6 +57,24 @@ import Testing
         try FileManager.default.removeItem(atPath: folder + "/birds.safetensors")
         #expect(try sync().code == 0)
         #expect(try program.run("show", "birds").code == 0)
+    }
+
+    /// A LoRA adapter is a folder; other folders are nobody's adapters.
+    @Test func foldersOfPairsComeInByTheirName() throws {
+        defer { program.remove() }
+        let pets = folder + "/pets"
+        for path in [pets, folder + "/photos"] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+        let layer = "base_model.model.blocks.1.attn.proj.lora_"
+        let tensors = [
+            OutgoingTensor(layer + "A.weight", shape: [2, 64], [Float](repeating: 0.1, count: 128)), OutgoingTensor(layer + "B.weight", shape: [64, 2], [Float](repeating: 0.2, count: 128)),
+        ]
+        try put("pets/adapter_model.safetensors", SafetensorsWriter.encoded(tensors))
+        #expect(try sync().outcomes == ["pets": "refused"])
+        try put("pets/adapter_config.json", Data(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 3}"#.utf8))
+        let taken = try sync()
+        #expect(taken.code == 0 && taken.outcomes == ["pets": "added"], "\(taken.text)")
+        #expect(try program.run("show", "pets").out.contains("rank 2 in 1 layers, scale 1.5"))
+        #expect(try sync().outcomes == ["pets": "unchanged"])
     }
 
     @Test func otherContentNeedsReplace() throws {

@@ -28,6 +28,7 @@ import Testing
             ([("ema", dictionary([("decay", scalar()), ("shadow", good)])), ("model", dictionary([("x.w", tensor())]))], "ema.shadow"),
             ([("module", good), ("optimizer", dictionary([("x.w", tensor())]))], "module"), ([("ema_state_dict", good)], "ema_state_dict"),
             ([("optimizer_state_dict", dictionary([("x.w", tensor())])), ("my_network", good)], "my_network"),
+            ([("net", dictionary([("x.w", tensor())])), ("net_ema", good), ("ema_decay", scalar())], "net_ema"),
         ]
         for (pairs, section) in forms {
             let found = try read(dictionary(pairs))
@@ -41,6 +42,8 @@ import Testing
         let model = dictionary([("pos_embed", tensor("p", 0)), ("a.w", tensor("w", 0)), ("b.w", tensor("w", 0))])
         let whole = try read(dictionary([("ema", dictionary([("decay", scalar()), ("shadow_params", list([tensor("", 2), tensor("", 1), tensor("", 2)]))])), ("model", model)]))
         #expect(whole.section == "ema.shadow_params" && whole.values == ["pos_embed": 3, "a.w": 2, "b.w": 3])
+        let bare = try read(dictionary([("model", model), ("ema", list([tensor("", 2), tensor("", 1), tensor("", 2)]))]))
+        #expect(bare.section == "ema" && bare.values == whole.values)
         // What was never trained has no average.
         let trained = try read(dictionary([("shadow_params", list([tensor("", 1), tensor("", 2)])), ("model", model)]))
         #expect(trained.section == "shadow_params" && trained.values == ["pos_embed": 1, "a.w": 2, "b.w": 3])
@@ -62,6 +65,9 @@ import Testing
         // Of an average and what it averages, the average.
         let both = try read(dictionary([("initted", scalar()), ("online_model.w.x", tensor()), ("ema_model.w.x", tensor("x", 2))]))
         #expect(both.section == "ema_model" && both.values == ["w.x": 3])
+        // An average under names without points is no model; the model is beside it.
+        let flat = try read(dictionary([("model.w.x", tensor()), ("model_ema.wx", tensor("x", 2)), ("model_ema.decay", scalar())]))
+        #expect(flat.section == "model" && flat.values == ["w.x": 1])
     }
 
     /// `torch.save(model)`: parameters and saved buffers under the names that `state_dict()` gives, and no code.
