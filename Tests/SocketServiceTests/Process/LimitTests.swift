@@ -34,6 +34,21 @@ import Testing
         }
     }
 
+    /// However many connections a peer opens, what names no user is one client.
+    @Test func connectionsThatNameNobodyShareOneShare() throws {
+        try with(Server(arguments: ["--rows", "2", "--client-share", "4"])) { server in
+            let single = long.replacing(#""n":4"#, with: #""n":1"#)
+            #expect(try server.post("/v1/jobs", single).status == 202)
+            while try server.get("/readyz").json["active_images"] as? Int == 0 {}
+            let held = try (0..<4).map { _ in try server.connect() }
+            for connection in held { connection.send(Server.message("POST", "/v1/jobs", single)) }
+            #expect(try held.map { try $0.response().status } == [202, 202, 202, 202])
+            let refused = try server.generate(#"{"model":"flowers","class":"rose"}"#)
+            #expect(refused.status == 429 && refused.code == "client_share_full" && refused.headers["retry-after"] != nil)
+            #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","steps":2,"user":"bob"}"#).status == 202)
+        }
+    }
+
     @Test func tooCostlyIs413AndWrongNumbersAre400() throws {
         try with(Server(arguments: ["--max-cost", "100"])) { server in
             let costly = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":40}"#)
