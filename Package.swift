@@ -24,7 +24,6 @@ let package = Package(
     ],
     targets: [
         // Level 0: system libraries and the loops no library has.
-        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
@@ -32,6 +31,8 @@ let package = Package(
         .target(
             name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
             linkerSettings: hasOneDNN ? [.linkedLibrary("dnnl")] : []),
+        // Loads libopenblas.so.0 when the first product is wanted.
+        .target(name: "COpenBLAS"),
         // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
