@@ -24,7 +24,6 @@ let package = Package(
     ],
     targets: [
         // Level 0: system libraries and the loops no library has.
-        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
@@ -32,6 +31,10 @@ let package = Package(
         .target(
             name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
             linkerSettings: hasOneDNN ? [.linkedLibrary("dnnl")] : []),
+        // What a process does at its limits.
+        .target(name: "CProcess"),
+        // Loads libopenblas.so.0 when the first product is wanted.
+        .target(name: "COpenBLAS"),
         // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
@@ -90,7 +93,7 @@ let package = Package(
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
+                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -99,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
                 "LatentCodec", "SamplingEngine", "SyntheticDomains", "SystemErrors", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),

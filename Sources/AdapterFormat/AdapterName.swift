@@ -1,4 +1,4 @@
-/// A movable label in the store: never a path, never a digest's other spelling (law 8).
+/// A movable label in the store, of an adapter or a base: never a path, never a digest's other spelling (law 8).
 package struct AdapterName: Sendable, Hashable, Comparable, CustomStringConvertible {
     package let description: String
 
@@ -13,6 +13,14 @@ package struct AdapterName: Sendable, Hashable, Comparable, CustomStringConverti
         let units = Array(text.utf8)
         return (1...64).contains(units.count) && text != "base" && first(units[0])
             && units.allSatisfy { first($0) || [0x2e, 0x5f, 0x2d].contains($0) }
+    }
+
+    /// The name closest to a text of another kind, such as a file's name: lower case, and a dash for what a name cannot have.
+    /// - Returns: nil where nothing is left.
+    package static func fitting(_ text: String) -> AdapterName? {
+        let units = text.lowercased().utf8.map { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || [0x2e, 0x5f].contains($0) ? $0 : 0x2d }
+        let trimmed = units.drop { [0x2d, 0x2e, 0x5f].contains($0) }.prefix(64)
+        return try? AdapterName(String(decoding: trimmed, as: UTF8.self))
     }
 
     package static func < (a: AdapterName, b: AdapterName) -> Bool { a.description < b.description }

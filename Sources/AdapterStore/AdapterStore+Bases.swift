@@ -110,6 +110,8 @@ extension AdapterStore {
         value.append(number: UInt64(size))
         value += Array(card)
         try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
+            let name = try baseEntry(digest, value).decodedCard?.name
+            try environment.read { transaction throws(StoreError) in try check(name: name, of: digest, transaction) }
             if try !holds(digest, size, at: place) { try file.place(at: place, in: basesFolder) }
             try others()
             try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
@@ -118,6 +120,51 @@ extension AdapterStore {
                 try transaction.raiseGeneration()
             }
         }
+    }
+
+    /// A base keeps the name that it has; a new one takes a name that is free.
+    private func check(name: String?, of digest: Digest, _ transaction: borrowing ReadTransaction) throws(StoreError) {
+        guard let name else { return }
+        for entry in try baseEntries(transaction) {
+            guard let known = entry.decodedCard?.name else { continue }
+            if entry.digest == digest {
+                guard known == name else { throw .baseNamed(known, digest: digest, wanted: name) }
+                return
+            }
+            if known == name { throw .baseNameTaken(name: name, digest: entry.digest) }
+        }
+        try AdapterStore.check(name: name)
+    }
+
+    /// Gives a base another name. Its adapters belong to its digest, and stay.
+    /// - Throws: `baseNotFound`, `badName`, `baseNameTaken`, `damaged` where its card cannot be read, `locked`, `mapFull`, `diskFull`.
+    package func renameBase(_ digest: Digest, to name: String) throws(StoreError) {
+        try AdapterStore.check(name: name)
+        try change { transaction throws(StoreError) in
+            guard let value = try transaction.sealed(.bases, digest.bytes) else { throw .baseNotFound(digest) }
+            var card = try baseEntry(digest, value).readCard()
+            if card.name == name { return }
+            if let other = try baseEntries(transaction).first(where: { $0.decodedCard?.name == name }) {
+                throw .baseNameTaken(name: name, digest: other.digest)
+            }
+            card.name = name
+            guard let text = try? sortedJSON(card) else { throw .damaged(item: "base \(digest.short)", reason: "its card cannot be written") }
+            try transaction.putSealed(.bases, digest.bytes, value.prefix(8) + Array(text.utf8))
+            try transaction.raiseGeneration()
+        }
+    }
+
+    /// The base that a reference means: its name, digest or the digest's first digits (four or more); nil means the only one there is.
+    /// - Throws: `noBase`, `unknownBase`, `severalBases`.
+    package func base(_ reference: String?) throws(StoreError) -> BaseEntry {
+        let entries = try listBases()
+        let found = entries.filter { entry in
+            guard let reference else { return true }
+            return entry.decodedCard?.name == reference || (reference.count >= 4 && entry.digest.description.hasPrefix(reference))
+        }
+        guard let first = found.first else { throw reference.map { .unknownBase(reference: $0, path: path) } ?? .noBase(path: path) }
+        guard found.count == 1 else { throw .severalBases(found.map { "\($0.decodedCard?.name ?? "?")@\($0.digest.short)" }) }
+        return first
     }
 
     /// A base by its digest, its file's length compared.
@@ -137,14 +184,16 @@ extension AdapterStore {
 
     /// Every base, by digest.
     package func listBases() throws(StoreError) -> [BaseEntry] {
-        try environment.read { transaction throws(StoreError) in
-            var entries: [BaseEntry] = []
-            for digest in try AdapterStore.digests(.bases, transaction) {
-                guard let value = try transaction.sealed(.bases, digest.bytes) else { continue }
-                entries.append(try baseEntry(digest, value))
-            }
-            return entries
+        try environment.read { transaction throws(StoreError) in try baseEntries(transaction) }
+    }
+
+    private func baseEntries(_ transaction: borrowing some Transaction & ~Copyable) throws(StoreError) -> [BaseEntry] {
+        var entries: [BaseEntry] = []
+        for digest in try AdapterStore.digests(.bases, transaction) {
+            guard let value = try transaction.sealed(.bases, digest.bytes) else { continue }
+            entries.append(try baseEntry(digest, value))
         }
+        return entries
     }
 
     /// The names of the files below `bases/` that entries name.
@@ -163,34 +212,42 @@ extension AdapterStore {
         return files
     }
 
-    /// Forgets a base and removes its file; whoever has it mapped keeps it. Its autoencoder stays until `prune`.
+    /// Forgets a base and removes its file, and that of its autoencoder where no other base names it; whoever has them mapped keeps them.
+    /// - Returns: bytes of the files that were removed.
     /// - Throws: `baseNotFound`, and `baseInUse` while an adapter, named or not, is stored against it.
-    package func removeBase(_ digest: Digest) throws(StoreError) {
-        let file = "\(basesFolder)/\(digest).safetensors"
+    @discardableResult
+    package func removeBase(_ digest: Digest) throws(StoreError) -> Int {
         try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
-            try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
-                guard try transaction.value(.bases, digest.bytes, limit: 0) != nil else { throw .baseNotFound(digest) }
+            let loose = try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
+                guard let value = try transaction.value(.bases, digest.bytes) else { throw .baseNotFound(digest) }
                 let users = try AdapterStore.adapters(over: digest, transaction)
                 guard users.isEmpty else { throw .baseInUse(digest, adapters: users) }
+                let entry = try? baseEntry(digest, Sealed.open(value, table: .bases, key: digest.bytes))
                 try transaction.delete(.bases, digest.bytes)
                 try transaction.raiseGeneration()
+                let files = ["\(digest).safetensors"] + (entry?.vae.map { ["\($0.digest)\(StoredVAE.suffix)"] } ?? [])
+                return Set(files).subtracting(try knownFiles(transaction))
             }
             // A file that stays behind here is left for `prune`.
-            try? FileManager.default.removeItem(atPath: file)
+            return loose.reduce(0) { freed, file in
+                let size = ((try? FileCalls.status("\(basesFolder)/\(file)")) ?? nil)?.size ?? 0
+                return (try? FileManager.default.removeItem(atPath: "\(basesFolder)/\(file)")) == nil ? freed : freed + size
+            }
         }
     }
 
-    /// Names, or digests where there is none, of the adapters stored against a base; at most ten.
+    /// Names, or digests where there is none, of the adapters stored against a base; the first ten, and how many more there are.
     private static func adapters(over base: Digest, _ transaction: borrowing WriteTransaction) throws(StoreError) -> [String] {
         let names = try transaction.allNames()
         var users: [String] = []
         try transaction.scan(.blobs, limit: BlobHeader.size) { key, head throws(StoreError) in
             guard let digest = Digest(bytes: key), let header = try? BlobHeader(head, item: "adapter"), header.baseDigest == base
             else { return true }
-            users.append(names.first { $0.digest == digest }?.name ?? digest.short)
-            return users.count < 10
+            let own = names.filter { $0.digest == digest }.map(\.name)
+            users += own.isEmpty ? [digest.short] : own
+            return true
         }
-        return users
+        return users.count > 10 ? users.prefix(10) + ["\(users.count - 10) more"] : users
     }
 
     private func baseEntry(_ digest: Digest, _ value: [UInt8]) throws(StoreError) -> BaseEntry {
@@ -201,10 +258,15 @@ extension AdapterStore {
     /// Files below `bases/` that no entry names and no import is writing.
     func looseBaseFiles(_ known: Set<String>) -> [String] {
         let files = (try? FileManager.default.contentsOfDirectory(atPath: basesFolder)) ?? []
-        return files.sorted().filter { file in
-            if file.hasSuffix(ImportedFile.suffix) { return ImportedFile.isLeftOver("\(basesFolder)/\(file)") }
+        let loose = files.sorted().filter { file in
             let suffix = file.hasSuffix(StoredVAE.suffix) ? StoredVAE.suffix : ".safetensors"
             return file.hasSuffix(suffix) && Digest(hex: file.dropLast(suffix.count)) != nil && !known.contains(file)
         }.map { "\(basesFolder)/\($0)" }
+        return (ImportedFile.leftOvers(in: basesFolder) + loose).sorted()
+    }
+
+    /// - Returns: false where the file is in use again, or stays for another reason.
+    func removeLooseFile(_ path: String) -> Bool {
+        path.hasSuffix(ImportedFile.suffix) ? ImportedFile.removeLeftOver(path) : (try? FileManager.default.removeItem(atPath: path)) != nil
     }
 }

@@ -52,7 +52,7 @@ extension AdapterStore {
         var report = report
         for file in looseBaseFiles(known) {
             let size = ((try? FileCalls.status(file)) ?? nil)?.size ?? 0
-            if remove, (try? FileManager.default.removeItem(atPath: file)) == nil { continue }
+            if remove, !removeLooseFile(file) { continue }
             report.files.append(file)
             report.bytes += size
         }

@@ -27,41 +27,26 @@ extension AdapterStore {
     package func snapshot(at destination: String, copyingBases: Bool = false) throws(StoreError) -> SnapshotReport {
         let destination = try AdapterStore.absolute(destination)
         if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
-        let parent = (destination as NSString).deletingLastPathComponent
-        try FileCalls.refuseNetworkFileSystem(parent)
-        let stem = ".\((destination as NSString).lastPathComponent)."
-        AdapterStore.removeAbandoned(in: parent, stem)
-        let building = "\(parent)/\(stem)\(UUID().uuidString)\(AdapterStore.snapshotSuffix)"
-        try AdapterStore.makeFolder(building + "/bases")
-        do throws(StoreError) {
-            // Held while it is written, so that the next snapshot tells it from one that was abandoned.
-            let mark = try FileCalls.open(building, O_RDONLY | O_DIRECTORY)
-            defer { close(mark) }
-            flock(mark, LOCK_EX | LOCK_NB)
-            // Who may not look into the source may not look into its copy.
-            if let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] {
-                try? FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: building)
-            }
-            let report = try fill(building, for: destination, copyingBases)
-            for folder in ["\(building)/bases", building] { try FileCalls.synchronizeFolder(folder) }
-            if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
-            try FileCalls.rename(building, to: destination)
-            try FileCalls.synchronizeFolder(parent)
-            return report
-        } catch {
-            try? FileManager.default.removeItem(atPath: building)
-            throw error
+        try FileCalls.refuseNetworkFileSystem((destination as NSString).deletingLastPathComponent)
+        var building = try BuildingFolder(for: destination)
+        try AdapterStore.makeFolder(building.path + "/bases")
+        // Who may not look into the source may not look into its copy.
+        if let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] {
+            try? FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: building.path)
         }
+        let report = try fill(building.path, for: destination, copyingBases)
+        try FileCalls.synchronizeFolder(building.path + "/bases")
+        if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
+        try building.place()
+        return report
     }
-
-    private static let snapshotSuffix = ".snapshot"
 
     /// Base files never change under their name, so only one that goes meanwhile can be missed, and then all is tried again.
     private func fill(_ building: String, for destination: String, _ copyingBases: Bool) throws(StoreError) -> SnapshotReport {
         for _ in 0..<8 {
             var placed: [Digest: Bool] = [:]
             for base in try listBases() { placed[base.digest] = try place(base.digest, in: building, copyingBases) }
-            try copyDataFile(to: building + "/data.mdb")
+            try copyTables(to: building)
             let copy = try AdapterStore.open(at: building, options: options)
             let entries = try copy.listBases()
             let bases = entries.map(\.digest)
@@ -107,17 +92,56 @@ extension AdapterStore {
         return false
     }
 
-    private func copyDataFile(to path: String) throws(StoreError) {
-        let output = try FileCalls.open(path, O_RDWR | O_CREAT | O_TRUNC)
-        defer { close(output) }
-        try environment.copy(to: output)
-        guard fsync(output) == 0 else { throw .of(code: errno, path: path) }
+    /// Writes a data file with the rows of one moment. Adapters are read one at a time, so that no writer waits for all of them: an
+    /// adapter never changes under its digest, and where one goes meanwhile, all is tried again.
+    private func copyTables(to folder: String) throws(StoreError) {
+        for _ in 0..<8 {
+            try? FileManager.default.removeItem(atPath: folder + "/data.mdb")
+            let (rows, adapters) = try rowsAndAdapters()
+            let copy = try Environment.create(folder, synchronous: false)
+            defer { copy.close() }
+            try copy.write(limit: .max) { transaction throws(StoreError) in
+                for row in rows { try transaction.put(row.table, row.key, row.value) }
+            }
+            guard try copyAdapters(adapters, to: copy) else { continue }
+            return try copy.synchronize()
+        }
+        throw .system(path: path, reason: "adapters came and went faster than they could be copied")
     }
 
-    private static func removeAbandoned(in parent: String, _ stem: String) {
-        let files = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
-        for file in files where file.hasPrefix(stem) && file.hasSuffix(snapshotSuffix) && ImportedFile.isLeftOver("\(parent)/\(file)") {
-            try? FileManager.default.removeItem(atPath: "\(parent)/\(file)")
+    private func rowsAndAdapters() throws(StoreError) -> (rows: [(table: Table, key: [UInt8], value: [UInt8])], adapters: [[UInt8]]) {
+        try environment.read { transaction throws(StoreError) in
+            var rows: [(table: Table, key: [UInt8], value: [UInt8])] = []
+            var adapters: [[UInt8]] = []
+            for table in Table.allCases where table != .blobs {
+                try transaction.scan(table) { key, value throws(StoreError) in
+                    rows.append((table, key, value))
+                    return true
+                }
+            }
+            try transaction.scan(.blobs, limit: 0) { key, _ throws(StoreError) in
+                adapters.append(key)
+                return true
+            }
+            return (rows, adapters)
         }
+    }
+
+    /// - Returns: false where an adapter has been removed meanwhile.
+    private func copyAdapters(_ keys: [[UInt8]], to copy: Environment) throws(StoreError) -> Bool {
+        var rest = keys[...]
+        while !rest.isEmpty {
+            var frames: [(key: [UInt8], value: [UInt8])] = []
+            var bytes = 0
+            while bytes < 8 << 20, let key = rest.popFirst() {
+                guard let frame = try environment.read({ transaction throws(StoreError) in try transaction.value(.blobs, key) }) else { return false }
+                frames.append((key, frame))
+                bytes += frame.count
+            }
+            try copy.write(limit: .max) { transaction throws(StoreError) in
+                for frame in frames { try transaction.put(.blobs, frame.key, frame.value) }
+            }
+        }
+        return true
     }
 }

@@ -19,7 +19,7 @@ package struct StoreOptions: Sendable {
 
 /// A folder with compressed adapters and the base files they belong to.
 ///
-///     STORE/data.mdb lock.mdb              LMDB: meta, bases, blobs, records, names
+///     STORE/data.mdb                       LMDB: meta, bases, blobs, records, names
 ///     STORE/write.lock                     who writes now
 ///     STORE/bases/<digest>.safetensors     base files
 ///     STORE/bases/<digest>.vae.safetensors autoencoders that bases' cards name
@@ -53,16 +53,15 @@ package final class AdapterStore: Sendable {
         if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
         let files = FileManager.default
         if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty { throw .folderInUse(path: path) }
-        let parent = (path as NSString).deletingLastPathComponent
-        let building = "\(parent)/.\((path as NSString).lastPathComponent).\(UUID().uuidString)"
-        try makeFolder(building + "/bases")
+        try makeFolder((path as NSString).deletingLastPathComponent)
+        var building = try BuildingFolder(for: path)
+        try makeFolder(building.path + "/bases")
+        try fill(building.path)
         do throws(StoreError) {
-            try fill(building)
-            try FileCalls.synchronizeFolder(building)
-            try FileCalls.rename(building, to: path)
-            try FileCalls.synchronizeFolder(parent)
+            try building.place()
         } catch {
-            try? files.removeItem(atPath: building)
+            // Another process has made one meanwhile.
+            if case .pathTaken = error { throw try FileCalls.status(path + "/data.mdb") != nil ? .storeExists(path: path) : .folderInUse(path: path) }
             throw error
         }
         return try open(at: path, options: options)
@@ -81,12 +80,9 @@ package final class AdapterStore: Sendable {
     }
 
     /// A number raised by every change, from whichever process: two equal ones mean an unchanged store.
-    /// - Throws: `storeReplaced` where the folder now holds another data file.
+    /// - Throws: as every read, `storeReplaced` where the folder now holds another data file, and `damaged` where the file was cut.
     package func generation() throws(StoreError) -> UInt64 {
-        let now = try FileCalls.status(path + "/data.mdb")
-        let opened = try environment.status()
-        guard let now, now.inode == opened.inode, now.device == opened.device else { throw .storeReplaced(path: path) }
-        return try environment.read { transaction throws(StoreError) in try transaction.generation() }
+        try environment.read { transaction throws(StoreError) in try transaction.generation() }
     }
 
     /// One change of the store: the writer's lock, then a transaction. The body may run again after the map has grown.
@@ -112,6 +108,7 @@ package final class AdapterStore: Sendable {
 
     private static func fill(_ folder: String) throws(StoreError) {
         let environment = try Environment.create(folder)
+        defer { environment.close() }
         try environment.write(limit: .max) { transaction throws(StoreError) in
             let created = Date.now.formatted(.iso8601)
             for (key, value) in [("format", String(formatVersion)), ("created", created), ("generation", "0")] {

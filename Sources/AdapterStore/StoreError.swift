@@ -17,6 +17,14 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case ambiguous(prefix: String, matches: [String])
     case nameTaken(name: String, digest: Digest)
     case baseNotFound(Digest)
+    /// The store at this path has no base at all.
+    case noBase(path: String)
+    /// No base has this name, digest, or digest's beginning.
+    case unknownBase(reference: String, path: String)
+    case severalBases([String])
+    case baseNameTaken(name: String, digest: Digest)
+    /// The base is there already, under this name.
+    case baseNamed(String, digest: Digest, wanted: String)
     case baseInUse(Digest, adapters: [String])
     case badFile(path: String, reason: String)
     case damaged(item: String, reason: String)
@@ -28,11 +36,12 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case permission(path: String)
     case diskFull(path: String)
     case mapFull(path: String, bytes: Int)
+    case memoryRefused(path: String)
     case system(path: String, reason: String)
 
     package var description: String {
         switch self {
-        case .noStore(let path): "There is no adapter store at '\(path)'; create one first."
+        case .noStore(let path): "There is no adapter store at '\(path)'; create one first (adapterctl init --store '\(path)')."
         case .storeExists(let path): "There is already an adapter store at '\(path)'."
         case .folderInUse(let path): "The folder '\(path)' holds other files; a new store needs an empty or a new folder."
         case .pathTaken(let path): "There is already something at '\(path)'; nothing is replaced."
@@ -42,7 +51,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
             "'\(path)' lies on \(kind), where memory-mapped databases break; a store needs a local file system."
         case .storeReplaced(let path): "The data file of the store at '\(path)' was replaced or removed while open; open the store again."
         case .badName(let name):
-            "\(name.debugDescription) is not an adapter name; a name has 1 to 64 of a-z, 0-9, '.', '_', '-', "
+            "\(name.debugDescription) is not a name; a name has 1 to 64 of a-z, 0-9, '.', '_', '-', "
                 + "starts with a letter or digit, and is not 'base'."
         case .notFound(let reference, let nearest):
             "There is no adapter \(reference.debugDescription) in the store"
@@ -50,7 +59,13 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .ambiguous(let prefix, let matches):
             "The prefix '\(prefix)' fits more than one adapter: \(matches.joined(separator: ", "))."
         case .nameTaken(let name, let digest): "The name '\(name)' is taken by the adapter \(digest.short)."
-        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first."
+        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first (adapterctl base import FILE)."
+        case .noBase(let path): "The store '\(path)' has no base yet; import one first (adapterctl base import FILE)."
+        case .unknownBase(let reference, let path): "There is no base '\(reference)' in '\(path)' (adapterctl base list shows them)."
+        case .severalBases(let bases): "Several bases fit (\(bases.joined(separator: ", "))): choose one with --base."
+        case .baseNameTaken(let name, let digest): "The name '\(name)' is taken by the base \(digest.short); give another one with --name."
+        case .baseNamed(let name, let digest, let wanted):
+            "The base \(digest.short) is in the store as '\(name)' and is not renamed by an import (adapterctl base rename \(name) \(wanted) does that)."
         case .baseInUse(let digest, let adapters):
             "The base \(digest.short) is needed by \(adapters.joined(separator: ", ")); remove these and prune first."
         case .badFile(let path, let reason): "The file '\(path)' \(reason)."
@@ -66,6 +81,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .diskFull(let path): "There is no room left on the disk of '\(path)'; the store is as it was before."
         case .mapFull(let path, let bytes):
             "The store at '\(path)' is full at its limit of \(bytes) bytes and is as it was before; raise the limit or prune."
+        case .memoryRefused(let path): "The system refused the memory that '\(path)' needs; raise the limit of the address space (ulimit -v)."
         case .system(let path, let reason): "The system failed at '\(path)': \(reason)."
         }
     }
@@ -73,10 +89,10 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The exit code of `adapterctl` for this error.
     package var exitCode: Int32 {
         switch self {
-        case .networkFileSystem, .storeReplaced, .system: 1
-        case .badName, .ambiguous, .notRounded, .tooLarge, .folderInUse, .badFile: 2
-        case .notFound, .baseNotFound: 4
-        case .storeExists, .pathTaken, .nameTaken, .baseInUse: 5
+        case .networkFileSystem, .storeReplaced, .memoryRefused, .system: 1
+        case .badName, .ambiguous, .severalBases, .notRounded, .tooLarge, .folderInUse, .badFile: 2
+        case .notFound, .baseNotFound, .noBase, .unknownBase: 4
+        case .storeExists, .pathTaken, .nameTaken, .baseInUse, .baseNameTaken, .baseNamed: 5
         case .damaged, .digestMismatch: 6
         case .incompatible, .unknownFormat: 7
         case .noStore: 10

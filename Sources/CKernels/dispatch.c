@@ -37,8 +37,9 @@
 LEVELS(DECLARE)
 
 int ck_processor_count(void) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  // Room for more processors than a cpu_set_t has.
+  cpu_set_t set[16];
+  if (sched_getaffinity(0, sizeof set, set) == 0) return CPU_COUNT_S(sizeof set, set);
   long online = sysconf(_SC_NPROCESSORS_ONLN);
   return online > 0 ? (int)online : 1;
 }

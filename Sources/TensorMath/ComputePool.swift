@@ -1,4 +1,5 @@
 import CKernels
+import COpenBLAS
 import Glibc
 
 /// A fixed set of compute threads, one per core; the caller is lane 0 and works too.
@@ -9,10 +10,13 @@ package final class ComputePool: Sendable {
     private let shared = Shared()
     private let threads: [pthread_t]
 
-    package init(lanes: Int = ComputePool.processorCount) {
-        self.lanes = max(1, lanes)
+    /// - Parameter lanes: how many are wanted; fewer where the system refuses a thread, or the memory that a lane's products need.
+    package init(lanes wanted: Int = ComputePool.processorCount) {
         let shared = self.shared
-        threads = (1..<max(2, self.lanes)).filter { $0 < lanes }.map { lane in
+        // One is always there; where even its products cannot be had, the first of them says so.
+        let possible = max(1, min(wanted, Int(ob_reserve(Int32(clamping: max(1, wanted))))))
+        var threads: [pthread_t] = []
+        for lane in 1..<max(1, possible) {
             let entry = unsafe Unmanaged.passRetained(Entry(shared: shared, lane: lane))
             var thread = pthread_t()
             let code = unsafe pthread_create(&thread, nil, { argument in
@@ -20,9 +24,14 @@ package final class ComputePool: Sendable {
                 entry.shared.work(lane: entry.lane)
                 return nil
             }, entry.toOpaque())
-            precondition(code == 0, "the system refused a compute thread (error \(code))")
-            return thread
+            guard code == 0 else {
+                unsafe entry.release()
+                break
+            }
+            threads.append(thread)
         }
+        self.threads = threads
+        lanes = threads.count + 1
     }
 
     deinit {
@@ -30,8 +39,8 @@ package final class ComputePool: Sendable {
         for thread in threads { pthread_join(thread, nil) }
     }
 
-    /// Processors this process may run on.
-    package static var processorCount: Int { Int(ck_processor_count()) }
+    /// Processors this process may use.
+    package static var processorCount: Int { Processors.count(affinity: Int(ck_processor_count())) }
 
     /// Runs the body once per lane, lane 0 on this thread, and waits for all.
     package func run(_ body: (Int) -> Void) {

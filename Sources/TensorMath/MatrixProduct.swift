@@ -21,17 +21,12 @@ package enum Factor {
 package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, scale: Float = 1, adding: Bool = false) {
     precondition(a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
         "\(a.rows) x \(a.columns) times \(b.rows) x \(b.columns) into \(c.rows) x \(c.columns)")
-    singleThreadedLibrary
-    unsafe cblas_sgemm(
-        CblasRowMajor, a.isTransposed ? CblasTrans : CblasNoTrans, b.isTransposed ? CblasTrans : CblasNoTrans,
-        blasint(c.rows), blasint(c.columns), blasint(a.columns), scale, a.matrix.base, blasint(a.matrix.stride),
-        b.matrix.base, blasint(b.matrix.stride), adding ? 1 : 0, c.base, blasint(c.stride))
+    unsafe ob_sgemm(
+        a.isTransposed, b.isTransposed, Int32(c.rows), Int32(c.columns), Int32(a.columns), scale, a.matrix.base, Int32(a.matrix.stride),
+        b.matrix.base, Int32(b.matrix.stride), adding ? 1 : 0, c.base, Int32(c.stride))
 }
 
-/// OpenBLAS would start threads of its own beside the pool's.
-let singleThreadedLibrary: Void = openblas_set_num_threads(1)
-
-/// What the BLAS says of itself: version, build and the kernels it chose, for logs and benchmarks.
+/// What the BLAS says of itself: version, build and the kernels it runs, for logs and benchmarks.
 package var blasDescription: String {
-    unsafe String(cString: openblas_get_config()) + ", core " + String(cString: openblas_get_corename())
+    unsafe String(cString: ob_config()) + ", core " + String(cString: ob_corename())
 }

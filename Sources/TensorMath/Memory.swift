@@ -17,9 +17,11 @@ import Glibc
         let page = 4096
         mappedBytes = max(page, (capacity * 4 + page - 1) / page * page)
         let raw = unsafe mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        // As any allocation in Swift: who has no memory has no way on.
+        // As any allocation in Swift: who has no memory has no way on. It is no fault of the program, and so no crash.
         guard let raw = unsafe raw, unsafe raw != MAP_FAILED else {
-            fatalError("the system refused \(mappedBytes) bytes of memory")
+            let sentence = Array("error: the system refused \(mappedBytes >> 20) MiB of memory for matrices (ulimit -v limits the address space)\n".utf8)
+            _ = unsafe sentence.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            _exit(1)
         }
         unsafe madvise(raw, mappedBytes, MADV_HUGEPAGE)
         unsafe base = raw.bindMemory(to: Float.self, capacity: mappedBytes / 4)

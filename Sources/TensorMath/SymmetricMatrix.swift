@@ -21,9 +21,7 @@ package struct SymmetricMatrix: Sendable, Equatable {
     package init(gramOf x: [Double], order: Int) {
         precondition(order > 0 && x.count.isMultiple(of: order), "\(x.count) values in rows of \(order)")
         var product = [Double](repeating: 0, count: order * order)
-        singleThreadedLibrary
-        unsafe cblas_dsyrk(
-            CblasRowMajor, CblasUpper, CblasTrans, blasint(order), blasint(x.count / order), 1, x, blasint(order), 0, &product, blasint(order))
+        unsafe ob_dsyrk(Int32(order), Int32(x.count / order), x, Int32(order), &product, Int32(order))
         for row in 0..<order {
             for column in 0..<row { product[row * order + column] = product[column * order + row] }
         }
@@ -53,27 +51,18 @@ package struct SymmetricMatrix: Sendable, Equatable {
 
     private func times(_ other: [Double]) -> [Double] {
         var product = [Double](repeating: 0, count: order * order)
-        let n = blasint(order)
-        singleThreadedLibrary
-        unsafe cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, values, n, other, n, 0, &product, n)
+        let n = Int32(order)
+        unsafe ob_dgemm(false, false, n, n, n, 1, values, n, other, n, 0, &product, n)
         return product
     }
 
     /// LAPACK's dsyevd. Its column-major eigenvectors are the rows of the array.
     private func decomposition(withVectors: Bool) -> (values: [Double], vectors: [Double]) {
         var a = values, w = [Double](repeating: 0, count: order)
-        let (job, half): (CChar, CChar) = (withVectors ? 0x56 : 0x4e, 0x55)  // V or N, U
-        var n = blasint(order), info: blasint = 0
         // Room that LAPACK's page on dsyevd asks for.
-        var workCount = blasint(withVectors ? 1 + 6 * order + 2 * order * order : 2 * order + 1)
-        var wholeCount = blasint(withVectors ? 3 + 5 * order : 1)
-        var work = [Double](repeating: 0, count: Int(workCount)), whole = [blasint](repeating: 0, count: Int(wholeCount))
-        singleThreadedLibrary
-        unsafe withUnsafePointer(to: job) { job in
-            unsafe withUnsafePointer(to: half) { half in
-                unsafe dsyevd_(job, half, &n, &a, &n, &w, &work, &workCount, &whole, &wholeCount, &info, 1, 1)
-            }
-        }
+        var work = [Double](repeating: 0, count: withVectors ? 1 + 6 * order + 2 * order * order : 2 * order + 1)
+        var whole = [Int32](repeating: 0, count: withVectors ? 3 + 5 * order : 1)
+        let info = unsafe ob_dsyevd(withVectors, Int32(order), &a, &w, &work, Int32(work.count), &whole, Int32(whole.count))
         precondition(info == 0, "dsyevd found no eigenvalues of a matrix of order \(order) (info \(info)); are its values finite?")
         return (w, a)
     }

@@ -1,5 +1,6 @@
 import AdapterStore
 import ArgumentParser
+import CProcess
 import Foundation
 
 /// The command line of the adapter store, its trainer and its sampler.
@@ -15,6 +16,7 @@ struct Adapterctl: AsyncParsableCommand {
         ])
 
     static func main() async {
+        cp_meet_limits()
         do {
             let environment = ProcessInfo.processInfo.environment
             if let empty = ShellWords.empty(in: CommandLine.arguments, environment) { throw Failure.usage(empty) }

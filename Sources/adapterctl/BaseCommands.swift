@@ -9,8 +9,8 @@ import TensorMath
 
 struct BaseCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "base", abstract: "Import, export, list and train frozen bases.",
-        subcommands: [BaseImport.self, BaseExport.self, BaseList.self, BaseShow.self, BaseTrain.self])
+        commandName: "base", abstract: "Import, export, list, rename, remove and train frozen bases.",
+        subcommands: [BaseImport.self, BaseExport.self, BaseList.self, BaseShow.self, BaseRename.self, BaseRemove.self, BaseTrain.self])
 }
 
 struct BaseList: ParsableCommand {
@@ -34,6 +34,53 @@ struct BaseList: ParsableCommand {
     }
 }
 
+struct BaseRename: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rename", abstract: "Give a base another name; its adapters stay with it.",
+        discussion: "Example: adapterctl base rename dit-xl-2-256x256 imagenet")
+    @Argument(help: "Name or digest.") var reference: String
+    @Argument(help: "a-z, 0-9, '.', '_', '-'; 64 characters at most.") var name: String
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let name = try AdapterName(name).description
+        let store = try location.open()
+        let base = try store.base(reference)
+        try store.renameBase(base.digest, to: name)
+        try output.report("base rename", ["digest": base.digest.description, "old": base.decodedCard?.name ?? "?", "name": name]) {
+            "base \(base.digest.short) is now \(name) (was \(base.decodedCard?.name ?? "?"))"
+        }
+    }
+}
+
+struct BaseRemove: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Remove a base that no adapter needs, and free its file.",
+        discussion: "Example: adapterctl base remove imagenet --yes")
+    @Argument(help: "Name or digest.") var reference: String
+    @Flag(help: "Do not ask.") var yes = false
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    struct Result: Encodable {
+        let digest: String
+        let name: String
+        let freedBytes: Int
+    }
+
+    func run() throws {
+        let store = try location.open()
+        let base = try store.base(reference)
+        let name = base.decodedCard?.name ?? "?"
+        if !yes { try confirm("remove the base '\(name)' (\(base.digest.short))") }
+        let freed = try store.removeBase(base.digest)
+        try output.report("base remove", Result(digest: base.digest.description, name: name, freedBytes: freed)) {
+            "removed the base \(name) \(base.digest.short), \(readable(bytes: freed)) freed; running servers keep what they have open"
+        }
+    }
+}
+
 struct BaseTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Train a base from nothing.",
@@ -53,6 +100,7 @@ struct BaseTrain: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        let name = try AdapterName(name).description
         try checkFile(file)
         guard (1...4096).contains(size), (1...64).contains(depth), (1...16384).contains(width), (1...width).contains(heads), (1...size).contains(patch) else {
             throw Failure.usage("--size is between 1 and 4096, --depth to 64, --width to 16384, --heads at most the width and --patch at most the size")

@@ -16,7 +16,7 @@ struct BaseImport: ParsableCommand {
     @Argument(help: "A .pt or .bin of torch, safetensors (or the .index.json of shards), a diffusers folder, or one with a model's weights.") var path: String
     @OptionGroup var shape: ShapeOptions
     @Option(help: "Real classes, where the file does not say whether its table has a row for no class.") var classes: Int?
-    @Option(help: "The name on the base's card (default: the file's own, or its file name).") var name: String?
+    @Option(help: "The name of the base in the store (default: the file's own, or its file name).") var name: String?
     @Option(help: "f32 or bf16: how the matrices are stored (default: as they are); bf16 halves them and is another base.") var precision: String?
     @Option(help: "The autoencoder: a folder or file (default: that of the diffusers folder).") var vae: String?
     @Option(help: "What latents are multiplied by, where the autoencoder comes without its config.json (default: Stable Diffusion's 0.18215).") var latentScale: Double?
@@ -40,6 +40,7 @@ struct BaseImport: ParsableCommand {
             return type
         }
         let preset = try preset.map(presetNamed)
+        let name = try name.map { try AdapterName($0).description }
         let store = try location.open()
         let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
         try base.checkMatrices()
@@ -60,7 +61,8 @@ struct BaseImport: ParsableCommand {
         let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
         let vaeContent = autoencoder.map { FileContent($0.encoding.pieces, digest: Digest(of: $0.encoding.pieces)) }
         var card = base.card
-        if let name { card.name = name }
+        // A file's own name is a name's beginning only.
+        card.name = name ?? AdapterName.fitting(card.name)?.description ?? "base-\(digest.short)"
         if let preset { card.preset = preset.rawValue }
         if digest != base.digest { card.roundedFrom = base.digest }
         card.vae = vaeContent?.digest

@@ -88,11 +88,9 @@ struct SharedFolder {
             return row(.conflict, name, nil, "the name stands for \(digest.short); --replace moves it")
         } catch let error where error is TensorFileError || error is AdapterFormatError {
             return row(.refused, nil, nil, "\(error)")
-        } catch Failure.usage(let text) {
-            return row(.refused, nil, nil, text)
         } catch let error as StoreError {
             switch error {
-            case .incompatible, .notRounded, .tooLarge, .baseNotFound, .digestMismatch: return row(.refused, nil, nil, "\(error)")
+            case .incompatible, .notRounded, .tooLarge, .baseNotFound, .severalBases, .digestMismatch: return row(.refused, nil, nil, "\(error)")
             default: throw error
             }
         }

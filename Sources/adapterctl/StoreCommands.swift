@@ -59,14 +59,17 @@ struct Remove: ParsableCommand {
 
     func run() throws {
         let store = try location.open()
-        if !yes {
-            guard isatty(STDIN_FILENO) == 1 else { throw Failure.usage("remove asks before it acts: give --yes in scripts") }
-            FileHandle.standardError.write(Data("remove '\(name)'? [y/N] ".utf8))
-            guard readLine()?.lowercased() == "y" else { throw Failure.interrupted("nothing was removed") }
-        }
+        if !yes { try confirm("remove '\(name)'") }
         let digest = try store.remove(name)
         try output.report("remove", ["name": name, "digest": digest?.description ?? ""]) { "removed \(name)" }
     }
+}
+
+/// Asks on a terminal before something is removed; scripts say it beforehand.
+func confirm(_ what: String) throws {
+    guard isatty(STDIN_FILENO) == 1 else { throw Failure.usage("remove asks before it acts: give --yes in scripts") }
+    FileHandle.standardError.write(Data("\(what)? [y/N] ".utf8))
+    guard readLine()?.lowercased() == "y" else { throw Failure.interrupted("nothing was removed") }
 }
 
 struct Rename: ParsableCommand {

@@ -1,6 +1,7 @@
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
+import CProcess
 import Foundation
 import Logging
 import Metrics
@@ -26,6 +27,7 @@ struct Adapterd: AsyncParsableCommand {
     @Flag(help: "Print every setting, its value and where it came from, and end.") var printConfig = false
 
     static func main() async {
+        cp_meet_limits()
         do {
             if let empty = ShellWords.empty(in: CommandLine.arguments, ProcessInfo.processInfo.environment) { throw ValidationError(empty) }
             var command = try parseAsRoot()

@@ -1,6 +1,7 @@
 import AdapterFormat
 import AdapterStore
 import Foundation
+import TensorFiles
 import Testing
 import storehammer
 
@@ -87,6 +88,7 @@ struct BaseTests {
     private func importWithVAE(_ store: AdapterStore, base: String, vae: String, named: Digest? = nil) throws -> (base: Digest, vae: Digest) {
         let (content, other) = ([[UInt8]([1]), Array(base.utf8)], [Array(vae.utf8)])
         var card = BaseCard.dit
+        card.name = base
         card.vae = named ?? Digest(of: other)
         try store.importBase(
             FileContent(content, digest: Digest(of: content)), vae: FileContent(other, digest: Digest(of: other)),
@@ -112,8 +114,60 @@ struct BaseTests {
         #expect(try store.verifySamples().damaged.map(\.subject) == [.base(second.base)])
         _ = try importWithVAE(store, base: "two", vae: "pictures")
         #expect(try store.verifySamples().damaged.isEmpty)
-        try store.removeBase(second.base)
-        #expect(try store.prune().files == [kept.path])
+        #expect(try store.removeBase(second.base) == "\u{1}two".utf8.count + "pictures".utf8.count)
+        #expect(try store.prune().files.isEmpty && !FileManager.default.fileExists(atPath: kept.path))
+    }
+
+    private func importNamed(_ name: String, _ text: String, into store: AdapterStore) throws -> Digest {
+        let content = [Array(text.utf8)]
+        var card = BaseCard.dit
+        card.name = name
+        try store.importBase(FileContent(content, digest: Digest(of: content)), card: Data(try sortedJSON(card).utf8))
+        return Digest(of: content)
+    }
+
+    @Test func anImportRenamesNothingAndTakesNoOthersName() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        let first = try importNamed("first", "1", into: store)
+        #expect(throws: StoreError.baseNamed("first", digest: first, wanted: "other")) { try importNamed("other", "1", into: store) }
+        #expect(throws: StoreError.baseNameTaken(name: "first", digest: first)) { try importNamed("first", "2", into: store) }
+        #expect(code { _ = try importNamed("Not a name", "2", into: store) } == 2)
+        #expect(try store.listBases().map(\.decodedCard?.name) == ["first"])
+        #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/bases").count == 1)
+        #expect(try importNamed("first", "1", into: store) == first)
+    }
+
+    @Test func aBaseIsFoundByItsNameAndTakesAnother() throws {
+        let store = try AdapterStore.create(at: temporary.path)
+        #expect(throws: StoreError.noBase(path: temporary.path)) { try store.base(nil as String?) }
+        let first = try importNamed("first", "1", into: store)
+        #expect(try store.base(nil as String?).digest == first && store.base("first").digest == first)
+        let second = try importNamed("second", "2", into: store), generation = try store.generation()
+        #expect(code { _ = try store.base(nil as String?) } == 2 && code { _ = try store.base("third") } == 4)
+        #expect(throws: StoreError.baseNameTaken(name: "first", digest: first)) { try store.renameBase(second, to: "first") }
+        for bad in ["", "base", "../x", "Upper", String(repeating: "a", count: 65)] { #expect(code { try store.renameBase(second, to: bad) } == 2) }
+        #expect(try store.generation() == generation)
+        try store.renameBase(second, to: "third")
+        #expect(try store.base("third").digest == second && store.base(String(second.description.prefix(8))).digest == second)
+        #expect(code { _ = try store.base("second") } == 4)
+        #expect(try store.generation() == generation + 1)
+    }
+
+    @Test func whoNeedsABaseIsNamedInFull() throws {
+        let store = try temporary.create()
+        for number in 0..<12 { _ = try store.add(number, as: "a\(number)") }
+        _ = try store.add(3, as: "alias")
+        let refusal = #expect(throws: StoreError.self) { try store.removeBase(Samples.base.digest) }
+        #expect(refusal?.exitCode == 5 && refusal?.description.contains("3 more") == true)
+        #expect(try store.base(Samples.base.digest).size == Samples.baseFile.count)
+    }
+
+    /// Law 3: whoever has the file mapped or open goes on with it.
+    @Test func aRemovedBaseStaysWithWhoHasIt() throws {
+        let store = try temporary.create()
+        let file = try MappedFile(path: store.base(Samples.base.digest).path)
+        #expect(try store.removeBase(Samples.base.digest) == Samples.baseFile.count)
+        #expect(file.bytes(0..<file.count) == Array(Samples.baseFile))
     }
 
     @Test func bytesOfAnotherDigestLeaveNothing() throws {

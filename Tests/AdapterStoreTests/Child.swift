@@ -5,8 +5,10 @@ import ProgramRunner
 final class Child {
     private let process: RunningProgram
 
-    init(_ arguments: String...) throws {
-        process = try RunningProgram(builtProgram("storehammer"), arguments, output: .followed, hasInput: true)
+    /// - Parameter through: the words of another program that starts it.
+    init(through launcher: [String] = [], _ arguments: String...) throws {
+        let words = launcher + [builtProgram("storehammer")] + arguments
+        process = try RunningProgram(words[0], Array(words.dropFirst()), output: .followed, hasInput: true)
     }
 
     var processIdentifier: Int { Int(process.identifier) }

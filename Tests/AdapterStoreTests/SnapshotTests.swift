@@ -56,7 +56,7 @@ import storehammer
         }
         let nowhere = #expect(throws: StoreError.self) { try store.snapshot(at: temporary.folder + "/no/where") }
         #expect(nowhere?.exitCode == 2 && nowhere?.description.contains("/no'") == true)
-        #expect(try content(temporary.folder).filter { $0.hasSuffix(".snapshot") }.isEmpty)
+        #expect(try content(temporary.folder).filter { $0.hasSuffix(".unfinished") }.isEmpty)
     }
 
     @Test func basesAreLinkedOrCopied() throws {
@@ -129,10 +129,10 @@ import storehammer
                 let shot = try open(temporary.folder + "/" + name)
                 #expect(try StoreModel(shot) == whole && shot.verifySamples().damaged.isEmpty, "round \(round)")
             }
-            for name in try content(temporary.folder) where name.hasSuffix(".snapshot") {
+            for name in try content(temporary.folder) where name.hasSuffix(".unfinished") {
                 leftOvers += 1
-                // `.round-3.2.<id>.snapshot`: the next snapshot to that place takes it away.
-                _ = try store.snapshot(at: temporary.folder + "/" + name.dropFirst().split(separator: ".").prefix(2).joined(separator: "."))
+                // The next snapshot takes it away, whatever its own place is.
+                _ = try store.snapshot(at: temporary.folder + "/after-\(round)")
                 #expect(try !content(temporary.folder).contains(name))
             }
         }

@@ -125,7 +125,7 @@ import Testing
         let step = 4 << 20
         let need = try #require(try (1..<100).first { try program.run(["base", "import", small], memory: $0 * step).code == 0 }) * step
         #expect(total > need + 2 * largest, "the whole of it would not fit")
-        let result = try program.run(["base", "import", large], memory: need + 2 * largest)
+        let result = try program.run(["base", "import", large, "--name", "large"], memory: need + 2 * largest)
         #expect(result.code == 0, "\(result.errors)")
     }
 }

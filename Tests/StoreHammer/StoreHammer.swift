@@ -9,6 +9,11 @@ import Glibc
 ///     storehammer fill STORE LIMIT         adds until the disk is full; LIMIT > 0 bounds the size of its files
 ///     storehammer snapshot STORE PATH      snapshots to PATH.0, PATH.1, ...: "begin", "end", ...
 ///     storehammer hold STORE               takes the writer's lock: "held", then waits for the end of its input
+///     storehammer foreign STORE            holds lock.mdb as LMDB's own locking does: "held", then waits for the end of its input
+///     storehammer init STORE               makes a store: "created", or "refused" and the exit code of the refusal
+///     storehammer check STORE              opens, lists, loads and verifies: "sound" and its process number, or "refused", the exit code and
+///                                          the sentence; and again at the end of its input
+///     storehammer import STORE             imports a base whose bytes never end: "begin" when they have begun
 @main
 struct StoreHammer {
     static func main() throws {
@@ -21,6 +26,10 @@ struct StoreHammer {
         case "fill": try fill(AdapterStore.open(at: arguments[2], options: options), limit: number)
         case "snapshot": try snapshot(AdapterStore.open(at: arguments[2], options: options), to: arguments[3])
         case "hold": hold(arguments[2])
+        case "foreign": foreign(arguments[2])
+        case "init": make(arguments[2])
+        case "check": check(arguments[2])
+        case "import": try endlessImport(AdapterStore.open(at: arguments[2], options: options))
         default: exit(2)
         }
     }
@@ -84,5 +93,50 @@ struct StoreHammer {
         _ = unsafe mark.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress!, $0.count, 0) }
         say("held")
         _ = FileHandle.standardInput.readDataToEndOfFile()
+    }
+
+    static func foreign(_ path: String) {
+        let file = unsafe open(path + "/lock.mdb", O_RDWR | O_CREAT, 0o644)
+        var lock = flock()
+        lock.l_type = Int16(F_RDLCK)
+        lock.l_len = 1
+        guard unsafe fcntl(file, F_SETLK, &lock) == 0 else { exit(3) }
+        say("held")
+        _ = FileHandle.standardInput.readDataToEndOfFile()
+    }
+
+    static func make(_ path: String) {
+        do throws(StoreError) {
+            _ = try AdapterStore.create(at: path)
+            say("created")
+        } catch {
+            say("refused \(error.exitCode)")
+        }
+    }
+
+    static func check(_ path: String) {
+        var store: AdapterStore?
+        for round in 0..<2 {
+            do throws(StoreError) {
+                if store == nil { store = try AdapterStore.open(at: path, options: options) }
+                guard let open = store else { return }
+                for entry in try open.list(includingUnnamed: true) { _ = try open.load(entry.digest, over: Samples.base) }
+                let damage = try open.verify { $0 == Samples.base.digest ? Samples.base : nil }.damaged
+                say(damage.isEmpty ? "sound \(getpid())" : "damaged \(damage)")
+            } catch {
+                say("refused \(error.exitCode) \(error)")
+            }
+            if round == 0 { _ = FileHandle.standardInput.readDataToEndOfFile() }
+        }
+    }
+
+    static func endlessImport(_ store: AdapterStore) throws {
+        var isFirst = true
+        let pieces = AnyIterator<[UInt8]> {
+            if !isFirst { say("begin") }
+            isFirst = false
+            return [0]
+        }
+        try store.importBase(FileContent(IteratorSequence(pieces), digest: Samples.base.digest), card: Data("{}".utf8))
     }
 }

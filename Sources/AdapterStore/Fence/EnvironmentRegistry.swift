@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The open environments of this process, one per data file: a second one would drop the first one's locks when it closes.
+/// The open environments of this process, one per data file, so that its map and the growth of it are shared.
 enum EnvironmentRegistry {
     private struct Key: Hashable {
         let device: UInt

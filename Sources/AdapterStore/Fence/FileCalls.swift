@@ -82,15 +82,29 @@ package enum FileCalls {
         return descriptor
     }
 
-    /// Takes the room of a file that will be written through a map, where a full disk would end the process. A file that has it already is
-    /// not opened: closing it would drop the locks that this process holds on it.
-    static func reserve(_ path: String, bytes: Int) throws(StoreError) {
-        var info = stat()
-        if unsafe stat(path, &info) == 0, Int(info.st_blocks) * 512 >= bytes { return }
-        let descriptor = try open(path, O_RDWR | O_CREAT)
-        defer { close(descriptor) }
-        let code = posix_fallocate(descriptor, 0, off_t(bytes))
-        if code != 0 { throw .of(code: code, path: path) }
+    /// Whether this process may write another 64 KiB into files of a folder: as the disk, the quota and the limit of a file's size have it.
+    /// - Parameter end: where in a file they would end.
+    static func hasRoom(_ folder: String, at end: Int) -> Bool {
+        let count = 1 << 16
+        let descriptor = unsafe Glibc.open(folder, temporaryFile | O_RDWR | O_CLOEXEC, 0o600)
+        if descriptor >= 0 {
+            defer { close(descriptor) }
+            return posix_fallocate(descriptor, off_t(max(0, end - count)), off_t(count)) == 0
+        }
+        if errno == ENOSPC || errno == EDQUOT { return false }
+        var info = statvfs()
+        return unsafe statvfs(folder, &info) != 0 || Int(info.f_bavail) * Int(info.f_frsize) >= count
+    }
+
+    /// O_TMPFILE of Linux, which Swift's Glibc module leaves out.
+    private static let temporaryFile = 0o20000000 | O_DIRECTORY
+
+    /// Whether the system would map so many bytes more: not beyond a limit of the address space.
+    static func mayMap(bytes: Int) -> Bool {
+        let probe = unsafe mmap(nil, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let probe = unsafe probe, unsafe probe != MAP_FAILED else { return false }
+        unsafe munmap(probe, bytes)
+        return true
     }
 
     /// Reads up to `count` bytes at an offset; fewer at the end of the file.

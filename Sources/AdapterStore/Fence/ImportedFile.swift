@@ -1,11 +1,12 @@
 import AdapterFormat
+import Foundation
 import Glibc
 
 import struct Crypto.SHA256
 
 /// A copy on its way into the store: a temporary file that is moved into place, or gone when the value is.
 ///
-/// The file is flock'd while it lives, so `prune` in another process tells a running import from a left-over.
+/// The file is flock'd while it lives, so the next import, or a `prune`, tells what a killed process left from what another one is writing.
 struct ImportedFile: ~Copyable {
     static let suffix = ".importing"
     let digest: Digest
@@ -42,10 +43,9 @@ struct ImportedFile: ~Copyable {
     private init(
         into folder: String, fill: (_ sink: ([UInt8]) throws(StoreError) -> Void) throws(StoreError) -> (Digest, size: Int)
     ) throws(StoreError) {
-        let path = "\(folder)/\(getpid())-\(UInt64.random(in: 0...UInt64.max))\(ImportedFile.suffix)"
-        let output = try FileCalls.open(path, O_RDWR | O_CREAT | O_EXCL)
+        ImportedFile.removeLeftOvers(in: folder)
+        let (path, output) = try ImportedFile.new(in: folder)
         do throws(StoreError) {
-            flock(output, LOCK_EX | LOCK_NB)
             let (digest, size) = try fill { piece throws(StoreError) in try FileCalls.write(piece, to: output, path: path) }
             guard fsync(output) == 0 else { throw .of(code: errno, path: path) }
             self.path = path
@@ -71,10 +71,43 @@ struct ImportedFile: ~Copyable {
         try FileCalls.synchronizeFolder(folder)
     }
 
-    /// True where no process is writing this temporary file any more.
-    static func isLeftOver(_ path: String) -> Bool {
-        guard let descriptor = try? FileCalls.open(path, O_RDONLY) else { return false }
+    /// A new file that this process holds; another one's sweep may take it away before it does.
+    private static func new(in folder: String) throws(StoreError) -> (path: String, descriptor: Int32) {
+        for _ in 0..<16 {
+            let path = "\(folder)/\(getpid())-\(UInt64.random(in: 0...UInt64.max))\(suffix)"
+            let descriptor = try FileCalls.open(path, O_RDWR | O_CREAT | O_EXCL)
+            if hold(descriptor) { return (path, descriptor) }
+            close(descriptor)
+        }
+        throw .system(path: folder, reason: "new files were taken away at once")
+    }
+
+    private static func hold(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, unsafe fstat(descriptor, &status) == 0 else { return false }
+        return status.st_nlink > 0
+    }
+
+    /// Temporary files of a folder that no process is writing any more.
+    static func leftOvers(in folder: String) -> [String] {
+        ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted().map { "\(folder)/\($0)" }.filter { path in
+            path.hasSuffix(suffix) && withLeftOver(path) {}
+        }
+    }
+
+    /// - Returns: false where a process still writes the file, or it is gone.
+    static func removeLeftOver(_ path: String) -> Bool { withLeftOver(path) { unsafe unlink(path) } }
+
+    private static func removeLeftOvers(in folder: String) {
+        for path in leftOvers(in: folder) { _ = removeLeftOver(path) }
+    }
+
+    /// Runs the body while the file is held, so that no process takes it for its own meanwhile.
+    private static func withLeftOver(_ path: String, _ body: () -> Void) -> Bool {
+        guard let descriptor = try? FileCalls.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) else { return false }
         defer { close(descriptor) }
-        return flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        guard hold(descriptor) else { return false }
+        body()
+        return true
     }
 }

@@ -11,6 +11,7 @@ extension StoreError {
         case EEXIST: .pathTaken(path)
         case ENOTDIR: .badFile(path: path, reason: "lies below something that is no folder")
         case ENOENT: .badFile(path: path, reason: "does not exist")
+        case ENOMEM: .memoryRefused(path: path)
         case MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_INVALID, MDB_VERSION_MISMATCH, MDB_BAD_TXN:
             .damaged(item: "data file of the store at '\(path)'", reason: sentence(code))
         default: .system(path: path, reason: sentence(code))

@@ -1,4 +1,5 @@
 import CLMDB
+import Glibc
 
 /// The databases of a store. Values are sealed (`Sealed`), the frames of `blobs` carry their own digest.
 enum Table: Int, CaseIterable {
@@ -59,6 +60,15 @@ extension Transaction where Self: ~Copyable {
         guard code == MDB_NOTFOUND else { throw .of(code: code, path: path) }
     }
 
+    /// Opens a table by its name; its number is good for other transactions once this one is committed.
+    borrowing func open(_ table: Table, creating: Bool) throws(StoreError) -> MDB_dbi {
+        var id: MDB_dbi = 0
+        let code = unsafe mdb_dbi_open(handle, table.name, creating ? UInt32(MDB_CREATE) : 0, &id)
+        if code == MDB_NOTFOUND { throw .damaged(item: "store at '\(path)'", reason: "its table '\(table.name)' is missing") }
+        guard code == 0 else { throw .of(code: code, path: path) }
+        return id
+    }
+
     borrowing func count(_ table: Table) throws(StoreError) -> Int {
         var info = MDB_stat()
         let code = unsafe mdb_stat(handle, tables[table.rawValue], &info)
@@ -72,8 +82,25 @@ extension Transaction where Self: ~Copyable {
     let handle: OpaquePointer
     let tables: [MDB_dbi]
     let path: String
+    /// With the snapshot's lock, which ends after the transaction.
+    private let file: DataFile
+    private var isFinished = false
 
-    deinit { unsafe mdb_txn_abort(handle) }
+    init(handle: OpaquePointer, tables: [MDB_dbi], path: String, file: consuming DataFile) {
+        unsafe self.handle = handle
+        self.tables = tables
+        self.path = path
+        self.file = file
+    }
+
+    deinit { if !isFinished { unsafe mdb_txn_abort(handle) } }
+
+    /// Keeps the tables that it has opened.
+    consuming func commit() throws(StoreError) {
+        isFinished = true
+        let code = unsafe mdb_txn_commit(handle)
+        guard code == 0 else { throw .of(code: code, path: path) }
+    }
 }
 
 /// The write transaction: forgotten, it changes nothing.
@@ -82,13 +109,16 @@ extension Transaction where Self: ~Copyable {
     let tables: [MDB_dbi]
     let path: String
     let mapSize: Int
+    /// With the writer's locks, which end after the transaction.
+    private let file: DataFile
     private var isFinished = false
 
-    init(handle: OpaquePointer, tables: [MDB_dbi], path: String, mapSize: Int) {
+    init(handle: OpaquePointer, tables: [MDB_dbi], path: String, mapSize: Int, file: consuming DataFile) {
         unsafe self.handle = handle
         self.tables = tables
         self.path = path
         self.mapSize = mapSize
+        self.file = file
     }
 
     deinit { if !isFinished { unsafe mdb_txn_abort(handle) } }
@@ -121,6 +151,8 @@ extension Transaction where Self: ~Copyable {
 
     private borrowing func check(_ code: Int32) throws(StoreError) {
         if code == MDB_MAP_FULL { throw .mapFull(path: path, bytes: mapSize) }
+        // LMDB names a write that fits only in part EIO, as a failing disk does.
+        if code == EIO, !FileCalls.hasRoom(path, at: mapSize) { throw .diskFull(path: path) }
         guard code == 0 else { throw .of(code: code, path: path) }
     }
 }

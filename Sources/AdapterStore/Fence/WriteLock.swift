@@ -3,7 +3,7 @@ import Glibc
 
 /// The lock that lets one writer at a time into a store, over threads and processes, with a bounded wait.
 ///
-/// LMDB's own writer mutex waits for ever and names nobody, so it is taken only under this one.
+/// It bounds the wait and names who holds it; that nobody else writes is `DataFile`'s lock, which no removal of this file can undo.
 // @unchecked: `descriptor` is touched only while `threads` is held.
 final class WriteLock: @unchecked Sendable {
     private let folder: String
@@ -36,14 +36,19 @@ final class WriteLock: @unchecked Sendable {
         }
         defer { flock(descriptor, LOCK_UN) }
         // The process number is only news for whoever waits; a full disk must not stop a prune.
-        let mark = Array("\(getpid())\n".utf8)
+        let mark = Array("\(getpid()) \(WriteLock.namespace)\n".utf8)
         _ = ftruncate(descriptor, 0)
         _ = unsafe mark.withUnsafeBytes { unsafe pwrite(descriptor, $0.baseAddress!, $0.count, 0) }
         return try body()
     }
 
     private func holder() -> Int? {
-        guard let bytes = try? FileCalls.read(descriptor, at: 0, count: 32, path: path) else { return nil }
-        return Int(String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
+        guard let bytes = try? FileCalls.read(descriptor, at: 0, count: 64, path: path) else { return nil }
+        let words = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        guard words.count < 2 || words[1] == WriteLock.namespace else { return nil }
+        return words.first.flatMap { Int($0) }
     }
+
+    /// In which space process numbers count: another container's number would name a process of this one.
+    private static let namespace = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/pid")) ?? "?"
 }

@@ -1,0 +1,70 @@
+import CKernels
+import Foundation
+import TensorMath
+import Testing
+
+/// How many processors a process may use, from files as the kernel writes them.
+struct ProcessorTests {
+    private let root = FileManager.default.temporaryDirectory.appending(path: "processors-\(UUID().uuidString)").path + "/"
+
+    private func count(_ affinity: Int, _ files: [String: String]) throws -> Int {
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for (path, text) in files {
+            let file = URL(filePath: root + path)
+            try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: file)
+        }
+        return Processors.count(affinity: affinity, root: root)
+    }
+
+    @Test func theAffinityCountsWhereNoGroupHasALimit() throws {
+        #expect(try count(8, [:]) == 8)
+        #expect(try count(8, ["proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "max 100000\n"]) == 8)
+        #expect(try count(0, [:]) == 1)
+        #expect(ComputePool.processorCount >= 1 && ComputePool.processorCount <= Int(ck_processor_count()))
+    }
+
+    /// A container's `--cpus 1.5` and a unit's `CPUQuota=200%`.
+    @Test func aQuotaBoundsTheCount() throws {
+        #expect(try count(64, ["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"]) == 2)
+        #expect(try count(64, ["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"]) == 1)
+        #expect(try count(2, ["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"]) == 2)
+        // The group above bounds the one below.
+        let nested = ["proc/self/cgroup": "0::/slice/unit\n", "sys/fs/cgroup/slice/unit/cpu.max": "400000 100000\n", "sys/fs/cgroup/slice/cpu.max": "300000 100000\n"]
+        #expect(try count(64, nested) == 3)
+    }
+
+    @Test func theFirstVersionOfControlGroupsIsReadToo() throws {
+        let files = [
+            "proc/self/cgroup": "12:pids:/x\n4:cpu,cpuacct:/job\n0::/\n", "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "250000\n",
+            "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        ]
+        #expect(try count(64, files) == 3)
+    }
+}
+
+struct LibraryTests {
+    /// A thread per processor, each with a buffer, is what a limit of the address space refuses.
+    @Test func theLibraryStartsNoThreads() async {
+        await #expect(processExitsWith: .success) {
+            func threads() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count }
+            let before = try threads()
+            let memory = Memory(capacity: 3 * 512 * 512)
+            let (a, b, c) = (memory.take(512, 512), memory.take(512, 512), memory.take(512, 512))
+            multiply(.plain(a), .plain(b), into: c)
+            #expect(try threads() == before)
+        }
+    }
+
+    /// OpenBLAS takes the kernels of 2004 for a processor that it does not know; what the processor can do is known.
+    @Test(.enabled("needs a processor with AVX2") { ck_best_level() != CK_SCALAR })
+    func theKernelsFitTheProcessor() {
+        let core = blasDescription.components(separatedBy: "core ").last ?? ""
+        let fitting = ck_best_level() == CK_AVX2 ? ["Haswell", "Zen"] : ["SkylakeX", "Cooperlake"]
+        #expect(fitting.contains(core), "\(blasDescription)")
+    }
+
+    @Test func aPoolHasALaneForEachThatIsWantedAndOneAtLeast() {
+        #expect(ComputePool(lanes: 3).lanes == 3 && ComputePool(lanes: 0).lanes == 1)
+    }
+}
