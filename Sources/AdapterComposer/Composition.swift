@@ -15,6 +15,7 @@ extension CanonicalSum {
         }
         let pairs = try lowRankVector(over: base)
         let (sum, null) = values(over: base)
+        if Task.isCancelled { throw .cancelled }
         // Biases that stand beside pairs are summed like any others.
         let vector = pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
         let hasNullRow = base.hasNullRow && ingredients.allSatisfy(\.adapter.classes.hasNullRow)
@@ -47,6 +48,8 @@ extension CanonicalSum {
     /// The summed vector and null row.
     fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {
         let sources = parts.map { $0.source.values(over: base) }
+        // One source as it is stays where it lies: a merge of many holds none of them twice.
+        if parts.count == 1, parts[0].weights.allSatisfy({ $0 == 1 }) { return sources[0] }
         var vector = base.vector.values
         // Neighbouring blocks with the same weights are one range.
         var first = 0

@@ -107,7 +107,45 @@ extension Recipe {
     }
 }
 
+// MARK: What it costs
+
+extension Recipe {
+    /// Terms in all, and of them the arguments of merges.
+    package var termCounts: (all: Int, merged: Int) {
+        terms.reduce((0, 0)) { ($0.0 + $1.termCounts.all, $0.1 + $1.termCounts.merged) }
+    }
+
+    /// What composing it takes, found before anything is done: one for each value of each term, times its rule's factor.
+    /// - Parameter values: of one adapter.
+    package func composingWork(values: Int) -> Int { values * terms.reduce(0) { $0 + $1.work } }
+
+    private var terms: [Term] {
+        stages.flatMap { stage in
+            switch stage.mix {
+            case .values(let terms), .score(let terms): terms
+            }
+        }
+    }
+}
+
 extension Recipe.Term {
+    fileprivate var termCounts: (all: Int, merged: Int) {
+        switch factor {
+        case .base, .adapter: (1, 0)
+        case .sum(let terms): terms.reduce((1, 0)) { ($0.0 + $1.termCounts.all, $0.1 + $1.termCounts.merged) }
+        case .merge(_, let terms): terms.reduce((1, terms.count)) { ($0.0 + $1.termCounts.all, $0.1 + $1.termCounts.merged) }
+        }
+    }
+
+    /// In values.
+    fileprivate var work: Int {
+        switch factor {
+        case .base, .adapter: 1
+        case .sum(let terms): terms.reduce(1) { $0 + $1.work }
+        case .merge(let rule, let terms): terms.reduce(1) { $0 + rule.factor + $1.work }
+        }
+    }
+
     fileprivate var references: [String] {
         switch factor {
         case .base: []
@@ -131,6 +169,15 @@ package enum MergeRule: Sendable, Hashable {
         case .ties: "ties"
         case .dare: "dare"
         case .majority: "majority"
+        }
+    }
+
+    /// Work of one argument's value, a sum's being 1: drawing a number, or choosing the largest and electing a sign.
+    fileprivate var factor: Int {
+        switch self {
+        case .majority: 2
+        case .dare: 4
+        case .ties: 8
         }
     }
 

@@ -49,6 +49,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case nothingToMerge
     case badCount(name: String, count: Double)
     case badSparsity(Double)
+    case cancelled
 
     package var description: String {
         switch self {
@@ -78,6 +79,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
         case .badClassWeight(let text, let part): "'\(part)' in the class '\(text)' is no number; a blend reads 0.5*one+0.5*other"
         case .nothingToMerge: "a merge needs at least one adapter"
         case .badCount(let name, let count): "'\(name)' was given \(shortest(count)) samples; a count is above 0"
+        case .cancelled: "nobody waits for the recipe any more"
         case .badSparsity(let share): "a sparsity is from 0 to below 1, not \(shortest(share))"
         }
     }

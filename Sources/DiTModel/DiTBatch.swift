@@ -26,6 +26,17 @@ package final class DiTBatch {
         sharedPass = SamplingPass(model, lanes: pool.lanes)
     }
 
+    /// Bytes that a batch for images of a grid takes, with what goes in and comes out of it: about, and known before it is built.
+    package static func bytes(_ model: PackedDiT, fitting grid: ImageGrid, rows: Int, lanes: Int) -> Int {
+        var c = model.configuration
+        c.inputSize = grid.size
+        let (T, D) = (c.tokens, c.hiddenSize)
+        // A pass per lane and one that all share, each with the residual stream, its layers and the scores of a head per lane.
+        let stream = T * (14 * D + c.patchInSize + c.patchOutSize), scores = T * T
+        let ends = rows * (c.inChannels + c.outChannels) * grid.size * grid.size
+        return MemoryLayout<Float>.size * ((lanes + 1) * stream + 2 * lanes * scores + ends) + ModulationTable.bytes(c, rows: rows)
+    }
+
     /// - Parameters:
     ///   - x: (n, C S S).
     ///   - times: t per image, as the embedder takes it.

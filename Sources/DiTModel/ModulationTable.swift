@@ -1,3 +1,4 @@
+import AdapterFormat
 import TensorMath
 
 /// What decides a network row's conditioning.
@@ -40,12 +41,15 @@ struct ModulationTable {
     /// - Parameter rows: rows of one call at most.
     init(_ model: PackedDiT, rows: Int) {
         let c = model.configuration
-        let bytesPerRow = 4 * c.hiddenSize * (6 * c.depth + 2)
         stretch = max(rows, ModulationTable.rowsAtOnce)
-        capacity = max(2 * stretch, 64 << 20 / bytesPerRow)
+        capacity = ModulationTable.capacity(c, rows: rows)
         state = ConditioningState(c, rows: capacity)
         names = [Name?](repeating: nil, count: capacity)
     }
+
+    private static func bytesPerRow(_ c: DiTConfiguration) -> Int { 4 * c.hiddenSize * (6 * c.depth + 2) }
+    private static func capacity(_ c: DiTConfiguration, rows: Int) -> Int { max(2 * max(rows, rowsAtOnce), 64 << 20 / bytesPerRow(c)) }
+    static func bytes(_ c: DiTConfiguration, rows: Int) -> Int { capacity(c, rows: rows) * bytesPerRow(c) }
 
     /// The place of each row's conditioning in `state`, computed where it is not there yet.
     /// - Parameter ahead: rows of calls to come, the next first; asked for only when something has to be computed.

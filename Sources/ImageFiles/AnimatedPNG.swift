@@ -20,7 +20,7 @@ package enum AnimatedPNG {
                 // Thousandths of a second; 3, 232 is 1000.
                 + [UInt8(milliseconds >> 8 & 255), UInt8(milliseconds & 255), 3, 232, 0, 0]
             var isControlled = false
-            for (type, content) in chunks(of: png) {
+            for (type, content) in chunks(ofPNG: png) {
                 switch type {
                 case "IHDR" where index == 0:
                     // The signature stands before the first chunk.
@@ -44,18 +44,6 @@ package enum AnimatedPNG {
             }
         }
         return file
-    }
-
-    private static func chunks(of png: Data) -> [(type: String, content: [UInt8])] {
-        let bytes = [UInt8](png)
-        var chunks: [(type: String, content: [UInt8])] = []
-        var at = 8
-        while at + 12 <= bytes.count {
-            let length = bytes[at..<(at + 4)].reduce(0) { $0 << 8 | Int($1) }
-            chunks.append((String(decoding: bytes[(at + 4)..<(at + 8)], as: UTF8.self), Array(bytes[(at + 8)..<(at + 8 + length)])))
-            at += 12 + length
-        }
-        return chunks
     }
 
     private static func chunk(_ type: String, _ content: [UInt8]) -> [UInt8] {

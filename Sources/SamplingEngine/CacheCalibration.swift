@@ -47,7 +47,7 @@ package struct CacheCalibration {
     package func measure(with engine: SamplingEngine) async throws -> [Measured] {
         // What is measured are guided images, by either guidance.
         guard adapter.classes.hasNullRow, base.classes.hasNullRow else { throw Refusal.noNullRow(adapter: adapter.name, isBase: !base.classes.hasNullRow) }
-        let schedules = try traced()
+        let schedules = try await WorkExecutor("calibration", width: 1).run { try traced() }
         let exact = try await sample(nil, engine)
         var measured: [Measured] = []
         for (tolerance, runs) in schedules where runs != measured.last?.runs && runs.contains(false) {

@@ -2,6 +2,8 @@
 package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
     case queueFull(retryAfterSeconds: Int)
     case clientShareFull(retryAfterSeconds: Int)
+    /// No more recipes may wait to be composed, of this client or at all.
+    case composingFull(isClients: Bool)
     case tooLarge(cost: Int, limit: Int)
     case tooManyImages(count: Int, limit: Int)
     case noImages
@@ -23,6 +25,8 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .queueFull(let seconds): "the line is full; try again in about \(seconds) s"
         case .clientShareFull(let seconds): "this client's share of the line is full; try again in about \(seconds) s"
+        case .composingFull(let isClients):
+            isClients ? "this client has as many recipes waiting to be composed as one may have" : "as many recipes wait to be composed as there is room for"
         case .tooLarge(let cost, let limit): "images x network calls x rows, counted at the base's own size, make \(cost); \(limit) are allowed for one request"
         case .tooManyImages(let count, let limit): "\(count) images in one request; \(limit) are allowed"
         case .noImages: "a request needs at least one image"

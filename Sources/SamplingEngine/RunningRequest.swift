@@ -12,7 +12,8 @@ struct RunningRequest {
     var times = RequestTimes()
     private let admitted = ContinuousClock.now
     private var started: ContinuousClock.Instant?
-    private var callsDone = 0
+    /// Whole steps over all images.
+    private var stepsDone = 0
 
     init(_ request: SamplingRequest, plan: SamplingPlan, walks: [ImageWalk], events: AsyncStream<SamplingEvent>.Continuation) {
         self.request = request
@@ -51,12 +52,15 @@ struct RunningRequest {
     /// Tells of one network call of one image.
     /// - Returns: the numbers of the previews that are due.
     mutating func report(_ image: RunningImage, rows: Int) -> [Int] {
-        callsDone += 1
         times.batchRows = max(times.batchRows, rows)
         if let started { times.sample = .now - started - times.decode }
-        events.yield(.progress(step: callsDone, of: plan.evaluations * request.images.count))
         let (position, last) = (image.state.position, plan.evaluations)
-        if request.traces { events.yield(.latent(image: image.id.image, step: position, values: image.state.latent.array)) }
+        let steps = plan.stepsDone(before: position) - plan.stepsDone(before: position - 1)
+        if steps > 0 {
+            stepsDone += steps
+            events.yield(.progress(step: stepsDone, of: plan.steps * request.images.count))
+        }
+        if request.traces { events.yield(.latent(image: image.id.image, call: position, values: image.state.latent.array)) }
         // Previews at equal distances, none at the end: the image itself comes there.
         return (0..<request.partialImages).filter { position == last * ($0 + 1) / (request.partialImages + 1) && position < last && position > 0 }
     }

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import DiTModel
 import Diffusion
@@ -21,12 +22,15 @@ package actor SamplingEngine {
     // The actor holds the executor as long as it lives.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
 
-    private let options: EngineOptions
+    private nonisolated let options: EngineOptions
     private let batch: StepBatch
     private let pictureMaker: PictureMaker?
     private var scheduler: Scheduler
     private var requests: [RequestID: RunningRequest] = [:]
     private var images: [RunningImage] = []
+    /// Begun images that are not in the batch.
+    private var aside: [Scheduler.ImageID: RunningImage] = [:]
+    private var setAsides: UInt64 = 0, setAsidesTold: UInt64 = 0
     private var pendingPictures: [PendingPicture] = []
     private var isStepping = false
     private var waitingForIdle: [CheckedContinuation<Void, Never>] = []
@@ -58,7 +62,8 @@ package actor SamplingEngine {
             Scheduler.Limits(
                 rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
-        batch = try StepBatch(base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset)
+        batch = try StepBatch(
+            base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
             channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
             decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
@@ -69,6 +74,17 @@ package actor SamplingEngine {
     /// Whether latents are pictures themselves.
     package nonisolated var isPixelSpace: Bool { base.configuration.inChannels == 3 }
 
+    /// Largest cost of one request, in network rows.
+    package nonisolated var largestCost: Int { options.largestCost }
+
+    /// Network rows that composing a recipe is about as much work as.
+    package nonisolated func rows(ofComposing recipe: Recipe) -> Int {
+        let c = base.configuration
+        // A block's four products take 12 D^2 multiplications a token; a value of a term takes as long as some tens of them.
+        let row = 12 * c.hiddenSize * c.hiddenSize * c.depth * c.tokens, value = 64
+        return (recipe.composingWork(values: base.layout.count) * value + row - 1) / row
+    }
+
     /// Puts a request in the line.
     /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
@@ -77,11 +93,12 @@ package actor SamplingEngine {
         lastID += 1
         let id = RequestID(number: lastID)
         let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
-        let cost = zip(walks, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
+        let cost = request.composingCost + zip(walks, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
+        let needs = zip(walks, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
         let admission = scheduler.admit(
             Scheduler.Entry(
-                id: id, client: request.client, images: walks.map { ($0.adapters(from: 0), $0.rows(from: 0)) }, cost: cost,
-                deadline: request.deadline))
+                id: id, client: request.client, images: needs, cost: cost, deadline: request.deadline, spent: request.composingCost,
+                isJob: request.isJob))
         guard case .accepted(let position) = admission else { throw refusal(admission, request, cost: cost) }
         let (events, continuation) = AsyncStream.makeStream(of: SamplingEvent.self)
         continuation.onTermination = { [weak self] reason in
@@ -106,8 +123,9 @@ package actor SamplingEngine {
     package func status() -> EngineStatus {
         EngineStatus(
             queuedImages: scheduler.waitingImages, queueCapacity: options.queueImages, activeImages: scheduler.activeImages,
-            activeRows: scheduler.activeRows, rowCapacity: scheduler.limits.rows, distinctAdapters: scheduler.activeAdapters,
-            stepsDone: stepsDone, lastStepSeconds: lastStep / .seconds(1), bankBytes: batch.bankBytes, draining: scheduler.isDraining)
+            activeRows: scheduler.activeRows, rowCapacity: scheduler.limits.rows, setAsideImages: aside.count, setAsides: setAsides,
+            distinctAdapters: scheduler.activeAdapters, stepsDone: stepsDone, lastStepSeconds: lastStep / .seconds(1),
+            bankBytes: batch.bankBytes, otherSizes: batch.otherSizes, networkBytes: batch.networkBytes, draining: scheduler.isDraining)
     }
 
     /// Admits nothing more and returns when all that was admitted has ended.
@@ -185,6 +203,7 @@ package actor SamplingEngine {
     private func perform(_ action: Scheduler.Action) {
         switch action {
         case .install(let digest, let row, let id):
+            guard requests[id] != nil else { return }
             let held = requests[id]?.request.images.lazy.flatMap(\.adapters).first { $0.key == digest }
             guard let adapter = held ?? (digest == base.digest ? BoundAdapter(base) : nil) else {
                 preconditionFailure("request \(id) has no adapter \(digest)")
@@ -194,13 +213,32 @@ package actor SamplingEngine {
             let swap = ContinuousClock.now - start
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
-        case .start(let id, let rows):
-            guard let image = requests[id.request]?.start(id, bankRows: rows, batch) else {
-                preconditionFailure("request \(id.request) is not here")
+        case .start(let id, let rows): start(id, bankRows: rows)
+        case .setAside(let id):
+            guard let place = images.firstIndex(where: { $0.id == id }) else { preconditionFailure("image \(id) does not run") }
+            aside[id] = images.remove(at: place)
+            setAsides += 1
+        case .resume(let id, let rows):
+            guard var image = aside.removeValue(forKey: id) ?? images.firstIndex(where: { $0.id == id }).map({ images.remove(at: $0) }) else {
+                preconditionFailure("image \(id) was never begun")
             }
+            image.hold(rows)
             images.append(image)
         case .expire(let id): end(id, with: .failed(.deadlinePassed))
         }
+    }
+
+    private func start(_ id: Scheduler.ImageID, bankRows: [Int]) {
+        // Gone where an earlier image of it could not be started.
+        guard let request = requests[id.request] else { return }
+        let grid = request.request.images[id.image].grid
+        do {
+            try batch.prepare(grid, keeping: Set((images + aside.values).map(\.order.grid)))
+        } catch {
+            _ = scheduler.cancel(id.request)
+            return end(id.request, with: .failed(.noNetwork(size: batch.size(grid), reason: error.description)))
+        }
+        if let image = requests[id.request]?.start(id, bankRows: bankRows, batch) { images.append(image) }
     }
 
     private func record(_ duration: Duration, rows: Int) {
@@ -208,7 +246,10 @@ package actor SamplingEngine {
         lastStep = duration
         let seconds = duration / .seconds(1) / Double(rows)
         rowSeconds = rowSeconds == 0 ? seconds : 0.9 * rowSeconds + 0.1 * seconds
-        options.onStep?(StepFacts(duration: duration, rows: rows, images: images.count, adapters: scheduler.activeAdapters))
+        options.onStep?(
+            StepFacts(
+                duration: duration, rows: rows, images: images.count, adapters: scheduler.activeAdapters, setAside: Int(setAsides - setAsidesTold)))
+        setAsidesTold = setAsides
     }
 
     private func report(_ image: RunningImage, rows: Int) {
@@ -223,8 +264,7 @@ package actor SamplingEngine {
     private func giveBack(_ image: RunningImage) {
         let position = image.state.position
         guard image.walk.mayGiveBack(at: position) else { return }
-        let rows = image.walk.adapters(from: position).compactMap { image.bankRows[$0] }
-        scheduler.keep(image.id, bankRows: rows, rows: image.walk.rows(from: position))
+        scheduler.keep(image.id, adapters: image.walk.adapters(from: position), rows: image.walk.rows(from: position))
     }
 
     private func finish(_ image: RunningImage) {
@@ -236,6 +276,7 @@ package actor SamplingEngine {
 
     private func end(_ id: RequestID, with event: SamplingEvent) {
         images.removeAll { $0.id.request == id }
+        for image in aside.keys where image.request == id { aside[image] = nil }
         pendingPictures.removeAll { $0.request == id }
         guard let request = requests.removeValue(forKey: id) else { return }
         request.events.yield(event)
@@ -279,8 +320,8 @@ package actor SamplingEngine {
             if let grid = order.grid, pictureMaker?.decodes == true, !request.latentsOnly {
                 throw .gridOfLatents(adapter: order.adapters[0].name, size: grid.size)
             }
-            do { try batch.prepare(order.grid) } catch {
-                throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid), reason: error.description)
+            if let reason = batch.refusal(of: order.grid, limit: options.networkBytes) {
+                throw .noNetwork(adapter: order.adapters[0].name, size: batch.size(order.grid), reason: reason)
             }
             if let given = order.given, !given.steps.isEmpty, given.steps.count < calls {
                 throw .tooLittleNoise(calls: given.steps.count, wanted: calls)

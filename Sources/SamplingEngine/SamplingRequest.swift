@@ -25,8 +25,12 @@ package struct GivenNoise: Sendable {
 
 /// What a client asks for.
 package struct SamplingRequest: Sendable {
-    /// Clients take turns; requests of one client are its own affair.
+    /// Clients take turns, and the requests of one client do.
     package var client: String
+    /// A job: its client does not wait at the door, so it passes nobody.
+    package var isJob = false
+    /// What composing its recipe was charged, in network rows.
+    package var composingCost = 0
     package var images: [ImageOrder]
     package var sampler: Sampler
     package var steps: Int
@@ -67,12 +71,12 @@ package struct SamplingTicket: Sendable {
 package enum SamplingEvent: Sendable {
     /// Its first image entered the batch.
     case started
-    /// Network calls done and to do, over all its images.
+    /// Whole steps done and to do, over all its images; a step of Heun's takes two network calls.
     case progress(step: Int, of: Int)
     /// Preview `number` of an image: the data as the network predicts them now.
     case partial(image: Int, number: Int, picture: RGBImage)
-    /// A traced image's latent after network call `step`.
-    case latent(image: Int, step: Int, values: [Float])
+    /// A traced image's latent after network call `call`.
+    case latent(image: Int, call: Int, values: [Float])
     case image(Int, FinishedImage)
     case finished(RequestTimes)
     case failed(SamplingFailure)
@@ -102,11 +106,14 @@ package struct RequestTimes: Sendable {
 package enum SamplingFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case cancelled
     case deadlinePassed
+    /// What images of one size need could not be built.
+    case noNetwork(size: Int, reason: String)
 
     package var description: String {
         switch self {
         case .cancelled: "the request was cancelled"
         case .deadlinePassed: "the request's deadline passed before it was done"
+        case .noNetwork(let size, let reason): "images of \(size)x\(size) cannot be made here: \(reason)"
         }
     }
 }

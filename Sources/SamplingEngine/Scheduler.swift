@@ -1,10 +1,11 @@
 import AdapterFormat
 
-/// Who runs next, and where: admission, the line, the batch and the bank's rows, as plain decisions.
+/// Who runs next, and where: admission, the queue, the batch and the bank's rows, as plain decisions.
 ///
-/// The line is served in turns: the client that has waited longest since its last image goes first, within a client the domain
-/// (an image's first adapter) that has, within a domain the oldest request. Nobody is overtaken: where the first in line does not fit, nobody starts until
-/// it does, which is after a bounded number of steps, since every running image ends and none takes more than it began with.
+/// The batch is chosen anew at every step boundary. Half of the work goes to the young: to the client, and of it the request, that
+/// asks for little or has had little, so that a short request passes long ones. The other half goes in turns between clients,
+/// and between the requests of one, so that nobody starves. What is not chosen is set aside and taken up again where it was.
+/// Who runs stays until others are `quantum` behind, so that images do not change places at every step.
 /// It knows no tensors, tasks or clocks.
 struct Scheduler {
     struct Limits {
@@ -18,22 +19,38 @@ struct Scheduler {
         var clientShare: Int
         /// Largest sum of network rows over all images and calls of one request.
         var largestCost: Int
+
+        /// Work by which one may be ahead of others before it gives way: three full calls.
+        var quantum: Int { 3 * rows }
+        /// Work up to which it counts how much one asks for.
+        var stretch: Int { 10 * quantum }
     }
 
-    /// A request as the line sees it.
+    /// What an image needs for its calls from now on.
+    struct Need: Equatable {
+        /// The adapters it runs under, each once, at least one.
+        var adapters: [Digest]
+        /// Rows of its largest network call.
+        var rows: Int
+        /// Rows of the base's own size that one of its rows is about as much work as.
+        var weight = 1
+
+        /// Of one call, in rows of the base's own size.
+        var work: Int { rows * weight }
+    }
+
+    /// A request as the queue sees it.
     struct Entry {
         let id: RequestID
         let client: String
-        /// Per image the adapters it runs under, each once, at least one, and the rows of its largest network call.
-        let images: [(adapters: [Digest], rows: Int)]
-        /// Network rows over all images and calls.
+        let images: [Need]
+        /// Network rows over all images and calls, and what composing its recipe was charged.
         let cost: Int
         let deadline: ContinuousClock.Instant?
-        /// Images started, and ended.
-        fileprivate(set) var started = 0
-        fileprivate(set) var ended = 0
-
-        var waiting: Int { images.count - started }
+        /// Work that was done for it before, such as composing.
+        var spent = 0
+        /// A job, whose client does not wait at the door: takes its turns, and passes nobody.
+        var isJob = false
     }
 
     struct ImageID: Hashable {
@@ -51,33 +68,64 @@ struct Scheduler {
     }
 
     enum Action: Equatable {
+        /// Not in the next call; nothing of it changes.
+        case setAside(ImageID)
         /// The hot swap: the bank's row is overwritten before the image that needs it starts.
         case install(Digest, row: Int, for: RequestID)
         /// With the bank's rows of its adapters, in their order.
         case start(ImageID, rows: [Int])
-        /// The deadline has passed; waiting and running images of the request are gone.
+        /// An image that was set aside goes on, or one that runs finds its adapters in other rows.
+        case resume(ImageID, rows: [Int])
+        /// The deadline has passed; waiting, running and set-aside images of the request are gone.
         case expire(RequestID)
     }
 
-    private struct BankRow {
+    struct BankRow {
         var digest: Digest?
         var users = 0
         var lastUse: UInt64 = 0
     }
 
-    /// Whose turn is counted apart: a client, or one domain of a client.
-    private struct Party: Hashable {
-        let client: String
-        var domain: Digest?
+    struct Request {
+        let entry: Entry
+        /// As they are now: an image needs less on its way, never more.
+        var needs: [Need]
+        var account: Account
+        /// Images begun and not ended; the first `running` of them are in the batch.
+        var line: [Int] = []
+        var running = 0
+        var begun = 0
+        var ended = 0
+
+        var unended: Int { needs.count - ended }
+        /// The image that comes after those taken; nil where all are.
+        var next: Int? { account.taken < line.count ? line[account.taken] : begun < needs.count ? begun : nil }
+    }
+
+    struct Client {
+        var account: Account
+        var requests: [RequestID] = []
+        /// What each of its requests would have had, had all had the same: where the turns of a new one begin.
+        var clock = 0.0
     }
 
     let limits: Limits
     private(set) var isDraining = false
-    private var entries: [RequestID: Entry] = [:]
-    private var active: [ImageID: (bankRows: [Int], rows: Int)] = [:]
-    private var bank: [BankRow]
-    /// When each party with waiting images arrived or was last served.
-    private var turns: [Party: UInt64] = [:]
+    var requests: [RequestID: Request] = [:]
+    var clients: [String: Client] = [:]
+    /// The bank's rows of each image in the batch.
+    var active: [ImageID: [Int]] = [:]
+    var bank: [BankRow]
+    /// Whose choice comes first, and how much more work the young had than the turns.
+    var lead = Discipline.young
+    var balance = 0
+    /// All that is present runs, and nothing has changed since.
+    var isSettled = false
+    /// What each client would have had, had all had the same: where the turns of a new one begin.
+    var clock = 0.0
+    /// Clients that left ahead of the others: they come back no better placed.
+    private var departed: [String: Int] = [:]
+    private static let departedLimit = 1024
     private var tick: UInt64 = 0
 
     init(_ limits: Limits) {
@@ -86,13 +134,15 @@ struct Scheduler {
         bank = [BankRow](repeating: BankRow(), count: limits.bankRows)
     }
 
-    var waitingImages: Int { entries.values.reduce(0) { $0 + $1.waiting } }
+    /// Images that are not in the batch: those that have not begun, and those set aside.
+    var waitingImages: Int { requests.values.reduce(0) { $0 + $1.unended - $1.running } }
+    var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
     var activeImages: Int { active.count }
-    var activeRows: Int { active.values.reduce(0) { $0 + $1.rows } }
+    var activeRows: Int { active.keys.reduce(0) { $0 + (requests[$1.request]?.needs[$1.image].rows ?? 0) } }
     var activeAdapters: Int { bank.count { $0.users > 0 } }
-    var isIdle: Bool { entries.isEmpty }
+    var isIdle: Bool { requests.isEmpty }
     /// Network rows of all requests present, those done included: what a newcomer may have to wait for at most.
-    var outstandingCost: Int { entries.values.reduce(0) { $0 + $1.cost } }
+    var outstandingCost: Int { requests.values.reduce(0) { $0 + $1.entry.cost } }
 
     mutating func admit(_ entry: Entry) -> Admission {
         if isDraining { return .draining }
@@ -104,127 +154,107 @@ struct Scheduler {
         if let count = entry.images.map(\.adapters.count).max(), count > limits.bankRows { return .tooManyAdapters(count, limit: limits.bankRows) }
         let ahead = waitingImages
         if ahead + entry.images.count > limits.queueImages { return .queueFull }
-        let own = entries.values.reduce(0) { $0 + ($1.client == entry.client ? $1.waiting : 0) }
+        let own = (clients[entry.client]?.requests ?? []).reduce(0) { $0 + (requests[$1].map { $0.unended - $0.running } ?? 0) }
         if own + entry.images.count > limits.clientShare { return .clientShareFull }
-        entries[entry.id] = entry
-        for party in parties(entry) where turns[party] == nil { turns[party] = nextTick() }
+        enter(entry)
         return .accepted(position: ahead)
     }
 
     /// Admits nothing more; what was admitted runs to its end.
     mutating func drain() { isDraining = true }
 
-    /// Images that arrived before the request's next one and wait still; nil once nothing of it waits.
+    /// Images of earlier requests that have not begun; nil once all of the request have.
     func position(of id: RequestID) -> Int? {
-        guard let entry = entries[id], entry.waiting > 0 else { return nil }
-        return entries.values.reduce(0) { $0 + ($1.id < id ? $1.waiting : 0) }
+        guard let request = requests[id], request.begun < request.needs.count else { return nil }
+        return requests.values.reduce(0) { $0 + ($1.entry.id < id ? $1.needs.count - $1.begun : 0) }
     }
 
-    /// Takes a request out, waiting and running images alike.
+    /// Takes a request out, with all its images.
     /// - Returns: false where it is not known any more.
     mutating func cancel(_ id: RequestID) -> Bool {
-        guard let entry = entries.removeValue(forKey: id) else { return false }
-        for image in entry.images.indices { release(ImageID(request: id, image: image)) }
-        forgetTurns(entry)
+        guard let request = requests[id] else { return false }
+        for image in request.line.prefix(request.running) { release(ImageID(request: id, image: image)) }
+        leave(id)
         return true
     }
 
-    /// A running image has taken its last step.
+    /// An image has taken its last step.
     /// - Returns: true where it was the last of its request.
     mutating func finish(_ image: ImageID) -> Bool {
         release(image)
-        guard var entry = entries[image.request] else { return false }
-        entry.ended += 1
-        entries[image.request] = entry.ended == entry.images.count ? nil : entry
-        return entry.ended == entry.images.count
+        guard let place = requests[image.request]?.line.firstIndex(of: image.image) else { return false }
+        requests[image.request]?.line.remove(at: place)
+        if place < requests[image.request]?.running ?? 0 { requests[image.request]?.running -= 1 }
+        requests[image.request]?.ended += 1
+        guard requests[image.request]?.unended == 0 else { return false }
+        leave(image.request)
+        return true
+    }
+
+    /// An image needs less than it did.
+    mutating func keep(_ image: ImageID, adapters: [Digest], rows: Int) {
+        guard let need = requests[image.request]?.needs[image.image] else { return }
+        precondition(rows <= need.rows && Set(adapters).isSubset(of: need.adapters), "an image can not need more on its way")
+        requests[image.request]?.needs[image.image] = Need(adapters: adapters, rows: rows, weight: need.weight)
+        isSettled = false
+        guard let held = active[image] else { return }
+        let rowOf = Dictionary(uniqueKeysWithValues: zip(need.adapters, held))
+        for adapter in need.adapters where !adapters.contains(adapter) { if let row = rowOf[adapter] { bank[row].users -= 1 } }
+        active[image] = adapters.compactMap { rowOf[$0] }
     }
 
     /// What happens between two steps, in the order in which it must be done.
     mutating func border(now: ContinuousClock.Instant) -> [Action] {
         var actions: [Action] = []
-        for id in entries.values.filter({ $0.deadline.map { $0 <= now } ?? false }).map(\.id).sorted() {
-            _ = cancel(id)
-            actions.append(.expire(id))
-        }
-        var free = limits.rows - activeRows
-        while let entry = first(), entry.images[entry.started].rows <= free {
-            let wanted = entry.images[entry.started]
-            guard let rows = bankRows(wanted.adapters) else { break }
-            for (row, adapter) in zip(rows, wanted.adapters) {
-                if bank[row].digest != adapter {
-                    bank[row].digest = adapter
-                    actions.append(.install(adapter, row: row, for: entry.id))
-                }
-                bank[row].users += 1
-                bank[row].lastUse = nextTick()
+        if requests.values.contains(where: { $0.entry.deadline.map { $0 <= now } ?? false }) {
+            for id in requests.values.filter({ $0.entry.deadline.map { $0 <= now } ?? false }).map(\.entry.id).sorted() {
+                _ = cancel(id)
+                actions.append(.expire(id))
             }
-            let image = ImageID(request: entry.id, image: entry.started)
-            active[image] = (rows, wanted.rows)
-            free -= wanted.rows
-            actions.append(.start(image, rows: rows))
-            serve(entry)
         }
+        if isSettled { chargeAll() } else { actions += choose() }
         return actions
     }
 
-    /// A running image needs less than it holds: from now on only these of its bank's rows, and so many network rows.
-    mutating func keep(_ image: ImageID, bankRows kept: [Int], rows: Int) {
-        guard let place = active[image] else { return }
-        precondition(rows <= place.rows && Set(kept).isSubset(of: place.bankRows), "an image can not take more than it holds")
-        for row in place.bankRows where !kept.contains(row) { bank[row].users -= 1 }
-        active[image] = (kept, rows)
-    }
-
-    /// The request whose next image is first in line.
-    private func first() -> Entry? {
-        entries.values.filter { $0.waiting > 0 }.min { rank($0) < rank($1) }
-    }
-
-    private func rank(_ entry: Entry) -> (UInt64, UInt64, UInt64) {
-        let domain = Party(client: entry.client, domain: entry.images[entry.started].adapters[0])
-        return (turns[Party(client: entry.client)] ?? 0, turns[domain] ?? 0, entry.id.number)
-    }
-
-    private mutating func serve(_ entry: Entry) {
-        let served = entry.images[entry.started].adapters[0]
-        entries[entry.id]?.started += 1
-        turns[Party(client: entry.client)] = nextTick()
-        turns[Party(client: entry.client, domain: served)] = nextTick()
-        forgetTurns(entry)
-    }
-
-    /// Per adapter the row that holds it, else the longest unused of the free ones; nil where running images leave too few.
-    private func bankRows(_ adapters: [Digest]) -> [Int]? {
-        let held = adapters.map { adapter in bank.firstIndex { $0.digest == adapter } }
-        let free = bank.indices.filter { bank[$0].users == 0 && !held.contains($0) }.sorted { bank[$0].lastUse < bank[$1].lastUse }
-        var next = free.makeIterator()
-        var rows: [Int] = []
-        for row in held {
-            guard let row = row ?? next.next() else { return nil }
-            rows.append(row)
-        }
-        return rows
+    mutating func nextTick() -> UInt64 {
+        tick += 1
+        return tick
     }
 
     private mutating func release(_ image: ImageID) {
-        guard let place = active.removeValue(forKey: image) else { return }
-        for row in place.bankRows { bank[row].users -= 1 }
+        isSettled = false
+        for row in active.removeValue(forKey: image) ?? [] { bank[row].users -= 1 }
     }
 
-    private func parties(_ entry: Entry) -> Set<Party> {
-        Set([Party(client: entry.client)] + entry.images[entry.started...].map { Party(client: entry.client, domain: $0.adapters[0]) })
+    // MARK: Who is present
+
+    private mutating func enter(_ entry: Entry) {
+        if clients[entry.client] == nil {
+            let turns = max(departed.removeValue(forKey: entry.client) ?? 0, Int(clock))
+            clients[entry.client] = Client(account: Account(asked: 0, turns: turns, since: nextTick()))
+        }
+        var account = Account(asked: entry.cost, turns: Int(clients[entry.client]?.clock ?? 0), since: nextTick())
+        account.charge(entry.spent)
+        clients[entry.client]?.account.charge(entry.spent)
+        clients[entry.client]?.account.asked += entry.cost
+        clients[entry.client]?.requests.append(entry.id)
+        requests[entry.id] = Request(entry: entry, needs: entry.images, account: account)
+        isSettled = false
     }
 
-    /// Forgets the turns of a client, or of its domains, that nothing waits for.
-    private mutating func forgetTurns(_ entry: Entry) {
-        let own = entries.values.filter { $0.client == entry.client && $0.waiting > 0 }
-        let kept = own.reduce(into: Set<Party>()) { $0.formUnion(parties($1)) }
-        let known = Set([Party(client: entry.client)] + entry.images.map { Party(client: entry.client, domain: $0.adapters[0]) })
-        for party in known.subtracting(kept) { turns[party] = nil }
-    }
-
-    private mutating func nextTick() -> UInt64 {
-        tick += 1
-        return tick
+    private mutating func leave(_ id: RequestID) {
+        guard let request = requests.removeValue(forKey: id) else { return }
+        let name = request.entry.client
+        isSettled = false
+        clients[name]?.requests.removeAll { $0 == id }
+        // A client is as young as what it has here.
+        clients[name]?.account.attained -= request.account.attained
+        clients[name]?.account.asked -= request.account.asked
+        guard let client = clients[name], client.requests.isEmpty else { return }
+        clients[name] = nil
+        guard !clients.isEmpty else { return (departed, clock) = ([:], 0) }
+        departed = departed.filter { Double($0.value) > clock }
+        if Double(client.account.turns) > clock { departed[name] = client.account.turns }
+        if departed.count > Self.departedLimit, let nearest = departed.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }) { departed[nearest.key] = nil }
     }
 }

@@ -9,7 +9,7 @@ struct RunningImage {
     let order: ImageOrder
     let walk: ImageWalk
     /// The bank's rows by what they hold.
-    let bankRows: [Digest: Int]
+    private(set) var bankRows: [Digest: Int]
     let state: SamplerState
     /// Noise per network call, where it was given.
     let stepNoise: [Matrix]
@@ -17,6 +17,9 @@ struct RunningImage {
     let residuals: [ResidualCache]
 
     var call: ImageWalk.Call { walk.calls[state.position] }
+
+    /// Takes rows of the bank for its adapters, in the order in which they come.
+    mutating func hold(_ rows: [Int]) { bankRows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: state.position), rows)) }
 }
 
 /// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
@@ -39,6 +42,9 @@ final class StepBatch {
 
     /// By grid, nil for the base's own; others are built for the first image that has them.
     private var networks: [ImageGrid?: Network]
+    /// When a network of another size was last asked for.
+    private var lastUse: [ImageGrid: UInt64] = [:]
+    private let networkLimit: Int
     private let model: PackedDiT
     private let pool: ComputePool
     private let rowCapacity: Int
@@ -48,7 +54,8 @@ final class StepBatch {
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
-    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset) throws {
+    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset, networkLimit: Int) throws {
+        self.networkLimit = networkLimit
         guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
         rowCapacity = rows
@@ -59,11 +66,32 @@ final class StepBatch {
         networks = [nil: Network(model, bank: bank, rows: rows, pool: pool)]
     }
 
-    /// Builds what images of a grid need, over the same matrices.
-    func prepare(_ grid: ImageGrid?) throws(TensorMathError) {
+    /// Builds what images of a grid need, over the same matrices, and lets go of what was longest not needed.
+    /// - Parameter keeping: grids of images that are on their way.
+    func prepare(_ grid: ImageGrid?, keeping: Set<ImageGrid?>) throws(TensorMathError) {
+        guard let grid else { return }
+        lastUse[grid] = (lastUse.values.max() ?? 0) + 1
         guard networks[grid] == nil else { return }
         networks[grid] = Network(try model.fitting(grid), bank: bank, rows: rowCapacity, pool: pool)
+        while networkBytes > networkLimit,
+            let oldest = lastUse.filter({ $0.key != grid && !keeping.contains($0.key) }).min(by: { $0.value < $1.value })?.key
+        {
+            networks[oldest] = nil
+            lastUse[oldest] = nil
+        }
     }
+
+    /// Why images of a grid cannot be made; found without building anything.
+    func refusal(of grid: ImageGrid?, limit: Int) -> String? {
+        guard let grid, networks[grid] == nil else { return nil }
+        if let fault = model.configuration.fault(of: grid) { return fault }
+        let bytes = DiTBatch.bytes(model, fitting: grid, rows: rowCapacity, lanes: pool.lanes)
+        return bytes > limit ? "it takes \(bytes >> 20) MB beside the base's own network, and \(limit >> 20) MB are allowed for all sizes (--network-mb)" : nil
+    }
+
+    var otherSizes: Int { networks.count - 1 }
+    /// Of all sizes but the base's own.
+    var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, lanes: pool.lanes) } }
 
     private func network(_ grid: ImageGrid?) -> Network {
         guard let found = networks[grid] else { preconditionFailure("no network was prepared for \(size(grid)) pixels") }

@@ -3,6 +3,7 @@ import Hummingbird
 import Logging
 import SamplingEngine
 import ServiceLifecycle
+import TensorMath
 
 /// The sampling service: requests come in over sockets, are settled and bound, go through the engine, and leave as pictures.
 ///
@@ -20,6 +21,9 @@ package struct SamplingService: Sendable {
     let probe: EngineProbe
     let ending = Ending()
     let jobs: JobBook
+    /// Whatever a call computes or waits for, but for composing and sampling.
+    let work = WorkExecutor("calls", width: min(max(2, ComputePool.processorCount), 8))
+    let composing: ComposingQueue
     let metrics: ServiceMetrics
     let page = Page()
     let logger: Logger
@@ -43,6 +47,7 @@ package struct SamplingService: Sendable {
         offer.foreignSize = options.foreignSize
         self.offer = offer
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
+        composing = ComposingQueue(width: options.composers, room: options.composingRoom)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)
     }
 
@@ -78,6 +83,10 @@ package struct ServiceOptions: Sendable, Equatable {
     package var readyWithin: Duration = .seconds(5)
     /// Told to stop, running requests have this long to finish.
     package var drainWithin: Duration = .seconds(30)
+
+    /// Recipes that are composed at a time, and that may wait for it.
+    package var composers = 1
+    package var composingRoom = 64
 
     /// Which of several servers behind one address this is; in the id of every job, so that a proxy finds its server again.
     package var replica: String?

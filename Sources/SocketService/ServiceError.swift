@@ -26,6 +26,8 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
     case queueFull(retryAfter: Int)
     case clientShareFull(retryAfter: Int)
     case tooCostly(cost: Int, limit: Int)
+    case tooManyTerms(Int, limit: Int, setting: String)
+    case composingFull(String)
     case draining
     case deadlinePassed
     case cancelled
@@ -64,7 +66,10 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .tooManyJobs(let limit): "There are already \(limit) unfinished jobs; try again later."
         case .queueFull(let seconds): "The queue is full; try again in \(seconds) s."
         case .clientShareFull(let seconds): "This client's share of the queue is full; try again in \(seconds) s."
-        case .tooCostly(let cost, let limit): "The request costs \(cost) image steps; the limit is \(limit): ask for fewer images or steps."
+        case .tooCostly(let cost, let limit): "The request costs \(cost) network rows (images x network calls x rows, and composing); the limit is \(limit): ask for fewer images, steps or terms."
+        case .tooManyTerms(let count, let limit, let setting):
+            "The recipe has \(count) \(setting == "merge_terms" ? "arguments of merges" : "terms"); this server takes \(limit) (limits.\(setting) at /v1/capabilities)."
+        case .composingFull(let reason): "\(reason.prefix(1).uppercased())\(reason.dropFirst()); try again in a moment."
         case .draining: "The server is shutting down and takes no new requests."
         case .deadlinePassed: "The deadline of the request passed before its images were ready."
         case .cancelled: "The request was cancelled."

@@ -2,13 +2,14 @@ import AdapterStore
 import ArgumentParser
 import CProcess
 import Foundation
+import SamplingEngine
 
 /// The command line of the adapter store, its trainer and its sampler.
 @main
 struct Adapterctl: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adapterctl", abstract: "Stores, trains and samples DiffFit adapters of one frozen DiT base.",
-        version: "0.1.0",
+        version: packageVersion,
         subcommands: [
             Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
             Snapshot.self, Sync.self, Compose.self, Diff.self, Merge.self, Sparsify.self, Calibrate.self,

@@ -29,7 +29,7 @@ struct Sample: AsyncParsableCommand {
     @Option(name: .customLong("frames"), help: "Frames of a morph (default: 9).") var givenFrames: Int?
     @Flag(help: "Write a morph as an animated PNG, there and back.") var animated = false
     @Option(help: "Images.") var n = 8
-    @Option(help: "Pixels of the file for one pixel of the image (default: 4 for small images, else 1).") var enlarge: Int?
+    @Option(help: "Pixels of the file for one pixel of the image (default: 1).") var enlarge: Int?
     @Option(help: "The base, where the store has several and the recipe names no adapter.") var base: String?
     @Option(help: "Tensors in place of random numbers: latents (n, C, S, S), and noise (network calls, n, C, S, S) where there is any.")
     var noise: String?
@@ -74,7 +74,8 @@ struct Sample: AsyncParsableCommand {
         var shape = baseFile.configuration
         shape.inputSize = bound.grid?.size ?? shape.inputSize
         var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, shape)
-        let cache = try catalogue.cache(sampling.cacheLevel(), for: bound, sampler: sampler, steps: sampling.stepCount)
+        let level = try sampling.cacheLevel()
+        let cache = try catalogue.cache(level, for: bound, sampler: sampler, steps: sampling.stepCount)
         for index in images.indices { images[index].cache = cache }
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
@@ -82,8 +83,12 @@ struct Sample: AsyncParsableCommand {
         let result = try await engine.sample(request)
         let digest = bound.digest.description
         if let file {
-            let what = morph.map { "morph \($0) frames=\(frames)" } ?? bound.text
-            try write(result.images.compactMap(\.picture), of: what, digest: digest, sampler: sampler.rawValue, to: file)
+            var text = PictureText(
+                bound, className: try describedClass(bound, strength), labelsFrom: labelsFrom, strength: strength, seed: sampling.seed, index: 0,
+                sampler: sampler, steps: sampling.stepCount, guidance: try sampling.imageGuidance(), cache: level, base: baseFile.digest,
+                precision: engine.precision.rawValue)
+            if let morph { (text.recipe, text.frames) = (morph, frames) }
+            try write(result.images.compactMap(\.picture), text, to: file)
         }
         if let latents { try write([result.images.map(\.latent)], to: latents, shape: shape) }
         if let trajectory {
@@ -119,17 +124,24 @@ struct Sample: AsyncParsableCommand {
         }
     }
 
-    /// All pictures as one PNG file that says how they were made.
-    func write(_ pictures: [RGBImage], of what: String, digest: String, sampler: String, to path: String) throws {
-        let text =
-            "\(what) \(digest) class=\(className ?? "*") strength=\(strength) n=\(n) seed=\(sampling.seed) sampler=\(sampler) steps=\(sampling.stepCount) \(sampling.guidanceText) cache=\(sampling.cache)"
-        let factor = enlarge ?? max(1, min(4, 128 / (pictures.first?.width ?? 128)))
-        let pictures = pictures.map { $0.enlarged(by: factor) }
-        guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: [("difffit", text)]) }
-        guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: [("difffit", text)]) }
+    /// The class as the recipe understands it; `*` for all in turn.
+    private func describedClass(_ bound: BoundRecipe, _ strength: Double) throws -> String {
+        if morph != nil { return className ?? "*" }
+        guard let one = className ?? (n == 1 ? bound.classNames.first ?? "null" : nil) else { return "*" }
+        return try bound.choosing(class: one, strength: strength).className
+    }
+
+    /// All pictures as one PNG file that says how they were made; of one picture it is the file that a server sends.
+    func write(_ pictures: [RGBImage], _ text: PictureText, to path: String) throws {
+        var text = text
+        if n > 1 || morph != nil { text.n = n }
+        let chunk = [(key: PictureText.key, value: text.json)]
+        let pictures = pictures.map { $0.enlarged(by: enlarge ?? 1) }
+        guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: chunk) }
+        guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: chunk) }
         let there = (0..<frames).map { frame in contactSheet((0..<n).map { pictures[$0 * frames + frame] }, columns: min(n, 8)) }
         let back = there.dropFirst().dropLast().reversed()
-        try AnimatedPNG.data(there + back, milliseconds: 120, text: [("difffit", text)]).writeWhole(to: path)
+        try AnimatedPNG.data(there + back, milliseconds: 120, text: chunk).writeWhole(to: path)
     }
 
     private func givenNoise(_ path: String, _ shape: DiTConfiguration) throws -> [GivenNoise] {

@@ -15,7 +15,6 @@ extension Sample {
         let guidanceScale: Float
         let guidanceInterval: [Double]
         let labelsFrom: String?
-        let metadata = false
     }
 
     private struct Generated: Decodable {
@@ -29,10 +28,6 @@ extension Sample {
         let recipe: String
         let classes: [String]
     }
-    private struct Capabilities: Decodable {
-        struct Defaults: Decodable { let sampler: String }
-        let defaults: Defaults
-    }
 
     func run(through server: ServerSocket) async throws {
         guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !codec.isGiven, location.folder == nil else {
@@ -41,14 +36,20 @@ extension Sample {
         }
         _ = try oneRecipe()
         let text = recipe ?? ""
-        let capabilities: Capabilities = try await server.ask(.GET, "/v1/capabilities")
         let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text)")
         let start = ContinuousClock.now
         let made = try await generate(server, text, className.map { [$0] } ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        let pictures = try made.map { try RGBImage(Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data(), named: "the server's reply") }
+        let files = made.map { Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data() }
+        let pictures = try files.map { try RGBImage($0, named: "the server's reply") }
         let digest = made.first?.xDifffit.effectiveDigest ?? ""
-        if let file { try write(pictures, of: listed.recipe, digest: digest, sampler: sampling.sampler ?? capabilities.defaults.sampler, to: file) }
+        if let file {
+            guard var text = files.first.flatMap({ textOfPNG($0, key: PictureText.key) }).flatMap(PictureText.init(json:)) else {
+                throw Failure.refused("the server's pictures do not say how they were made: adapterd is of another version", status: 500, code: "no_text")
+            }
+            if className == nil, n > 1 { text.class = "*" }
+            try write(pictures, text, to: file)
+        }
         try report(
             Result(
                 files: [file].compactMap { $0 }, recipe: listed.recipe, digest: digest, images: n, secondsPerImage: seconds / Double(n),

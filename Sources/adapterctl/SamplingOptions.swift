@@ -41,7 +41,4 @@ struct SamplingOptions: ParsableArguments {
         }
         return ImageGuidance(kind, scale: guidanceScale, interval: low...high)
     }
-
-    /// As a picture's text names it.
-    var guidanceText: String { "guidance=\(guidance) \(guidanceScale)" + (guidanceInterval.map { " in \($0)" } ?? "") }
 }

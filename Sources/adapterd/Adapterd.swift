@@ -21,7 +21,7 @@ struct Adapterd: AsyncParsableCommand {
             curl --unix-socket PATH http://localhost/v1/images/generations -d '{"model":"flowers","class":"rose","n":4}'
             """,
         version: build)
-    static let build = "0.1.0"
+    static let build = packageVersion
 
     @OptionGroup var flags: Flags
     @Flag(help: "Print every setting, its value and where it came from, and end.") var printConfig = false

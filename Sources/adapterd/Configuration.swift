@@ -51,6 +51,10 @@ struct Configuration {
         service.limits.jobs = try reader.number("max-jobs", flags.maxJobs, default: limits.jobs, in: 1...100_000) ?? 1
         service.allowedHosts = try reader.hosts(flags.allowedHosts)
         service.foreignSize = try reader.choice("foreign-size", flags.foreignSize, default: .refuse)
+        service.limits.recipeTerms =
+            try reader.number("max-recipe-terms", flags.maxRecipeTerms, default: limits.recipeTerms, in: 1...1024) ?? 1
+        service.limits.mergeTerms = try reader.number("max-merge-terms", flags.maxMergeTerms, default: limits.mergeTerms, in: 0...1024) ?? 0
+        service.composers = try reader.number("composers", flags.composers, default: service.composers, in: 1...64) ?? 1
         service.replica = try reader.replica(flags.replica)
         self.service = service
 
@@ -60,6 +64,7 @@ struct Configuration {
         engine.queueImages = try reader.number("queue", flags.queue, default: engine.queueImages, in: 1...1_000_000) ?? 1
         engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
         engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
+        engine.networkBytes = (try reader.number("network-mb", flags.networkMb, default: engine.networkBytes >> 20, in: 0...1_000_000) ?? 0) << 20
         engine.precision = try reader.choice("precision", flags.precision, default: .f32)
         self.engine = engine
         let cores = ComputePool.processorCount

@@ -21,13 +21,17 @@ struct Flags: ParsableArguments {
     @Option(help: "Adapters in the bank at once.") var domains: Int?
     @Option(help: "Images that may wait.") var queue: Int?
     @Option(help: "Images of one client that may wait.") var clientShare: Int?
-    @Option(help: "Largest sum of network rows over all images and steps of one request.") var maxCost: Int?
+    @Option(help: "Largest sum of network rows over all images and network calls of one request, with what composing its recipe costs.") var maxCost: Int?
     @Option(help: "f32, bf16, int8 or int8-careful: the arithmetic of the network.") var precision: String?
     @Option(help: "Threads that compute (else one per core).") var threads: Int?
     @Option(help: "Megabytes of adapters that stay in memory.") var residentMb: Int?
     @Option(help: "Connections at one time, per address.") var maxConnections: Int?
     @Option(help: "Images of one request.") var maxImages: Int?
     @Option(help: "Steps of one image.") var maxSteps: Int?
+    @Option(help: "Terms of one recipe.") var maxRecipeTerms: Int?
+    @Option(help: "Arguments of ties, dare and majority in one recipe.") var maxMergeTerms: Int?
+    @Option(help: "Recipes that are composed at a time.") var composers: Int?
+    @Option(help: "Megabytes held for images of other sizes than the base's own; what runs is never let go.") var networkMb: Int?
     @Option(help: "Jobs that have not ended.") var maxJobs: Int?
     @Option(help: "This server's name among several behind one proxy; every job's id then carries it.") var replica: String?
 }

@@ -95,6 +95,40 @@ import Testing
         }
     }
 
+    /// What images of another size need is built when one starts and not when it is asked for, and let go when others need the room.
+    @Test func networksOfOtherSizesComeAndGo() async throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let model = try PackedDiT(base)
+        func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, lanes: 2) }
+        func engine(_ limit: Int, queue: Int = 100) throws -> SamplingEngine {
+            var options = EngineOptions.unbounded
+            (options.rows, options.networkBytes, options.queueImages) = (4, limit, queue)
+            return try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+        }
+        func request(_ name: String, n: Int = 1) throws -> SamplingRequest {
+            let order = ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: 0, guidanceScale: 2)
+            return SamplingRequest(client: "x", images: [ImageOrder](repeating: order, count: n), sampler: .ddim, steps: 3)
+        }
+        let full = try engine(bytes(32), queue: 1)
+        await #expect(throws: Refusal.tooManyImages(count: 2, limit: 1)) { try await full.submit(request("large", n: 2)) }
+        #expect(await full.status().otherSizes == 0)
+
+        let small = try engine(bytes(32) - 1)
+        await #expect(throws: Refusal.self) { try await small.submit(request("large")) }
+        #expect(await small.status().otherSizes == 0)
+
+        let one = try engine(bytes(32) + bytes(24) - 1)
+        let first = try await one.sample(request("large")).images[0].latent
+        #expect(await one.status().otherSizes == 1)
+        _ = try await one.sample(request("between"))
+        let status = await one.status()
+        #expect(status.otherSizes == 1 && status.networkBytes == bytes(24))
+        #expect(try await one.sample(request("large")).images[0].latent.map(\.bitPattern) == first.map(\.bitPattern))
+        // Those that are on their way keep theirs, whatever the limit.
+        let both = SamplingRequest(client: "x", images: try request("large").images + request("between").images, sampler: .ddim, steps: 3)
+        #expect(try await one.sample(both).images.map(\.latent.count) == [3 * 32 * 32, 3 * 24 * 24])
+    }
+
     @Test func oneImageHasOneResolution() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let parts = try ["plain", "large"].map { ImageOrder.Part(adapter: try catalogue.bind($0).adapter, classIndex: 0, weight: 0.5) }

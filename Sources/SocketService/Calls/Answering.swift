@@ -15,7 +15,9 @@ extension SamplingService {
                     throw ServiceError.unauthorised
                 }
                 let call = Call(request: request, connection: context.connection, parameters: context.parameters, logger: context.logger)
-                return try await route.answer(self, call)
+                // What is the same for everybody is answered at once, whatever else is asked of the server.
+                if route.isConstant { return try await route.answer(self, call) }
+                return try await work.run { () async throws(ServiceError) in try await route.answer(self, call) }
             }
         }
         return router.buildResponder()

@@ -13,25 +13,28 @@ final class Generation: Sendable {
     private let metrics: ServiceMetrics
     private let logger: Logger
     private let ending: Ending
+    /// Where pictures are encoded.
+    private let work: WorkExecutor
     private let startedAt = Mutex<ContinuousClock.Instant?>(nil)
 
-    init(order: GenerationOrder, ticket: SamplingTicket, origin: Origin, metrics: ServiceMetrics, logger: Logger, ending: Ending) {
+    init(order: GenerationOrder, ticket: SamplingTicket, origin: Origin, metrics: ServiceMetrics, logger: Logger, ending: Ending, work: WorkExecutor) {
         self.ending = ending
         self.order = order
         self.ticket = ticket
         self.origin = origin
         self.metrics = metrics
         self.logger = logger
+        self.work = work
     }
 
     /// What happens, in the service's words; to be followed once. Ends with `finished` or `failed`. Dropping it cancels the request.
     func follow() -> AsyncStream<GenerationEvent> {
         let (events, out) = AsyncStream<GenerationEvent>.makeStream()
-        let work = Task {
+        let following = Task(executorPreference: work) { [self] in
             out.yield(.queued(position: ticket.position))
-            var isOver = false
+            var isOver = false, step = 0
             for await event in ticket.events {
-                guard let translated = translate(event) else { continue }
+                guard let translated = translate(event, &step) else { continue }
                 out.yield(translated)
                 isOver = translated.isLast
                 if isOver { break }
@@ -40,7 +43,7 @@ final class Generation: Sendable {
             if !isOver { out.yield(.failed(note(.cancelled))) }
             out.finish()
         }
-        out.onTermination = { _ in work.cancel() }
+        out.onTermination = { _ in following.cancel() }
         return events
     }
 
@@ -59,15 +62,17 @@ final class Generation: Sendable {
         throw .cancelled
     }
 
-    private func translate(_ event: SamplingEvent) -> GenerationEvent? {
+    /// - Parameter told: the step that the client heard of last.
+    private func translate(_ event: SamplingEvent, _ told: inout Int) -> GenerationEvent? {
         switch event {
         case .started:
             startedAt.withLock { $0 = .now }
             return .progress(step: 0, of: order.steps, etaMs: nil)
-        case .progress(let calls, let all):
+        case .progress(let steps, let all):
             // The engine counts the steps of every image; a client hears of each step once.
-            guard calls.isMultiple(of: order.count) else { return nil }
-            return .progress(step: calls / order.count, of: all / order.count, etaMs: eta(calls, all))
+            guard steps / order.count > told else { return nil }
+            told = steps / order.count
+            return .progress(step: told, of: all / order.count, etaMs: eta(steps, all))
         case .latent: return nil
         case .partial(let image, let number, let picture):
             do throws(ServiceError) {

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import Hummingbird
 import NIOCore
@@ -24,16 +25,51 @@ extension SamplingService {
     /// A body becomes an order: nothing about it can change after this.
     func order(_ call: Call) async throws(ServiceError) -> GenerationOrder {
         let body = try GenerationBody(await call.body(limit: offer.limits.bodyBytes), limits: offer.limits)
-        // 53 bits, so that a browser shows the same number.
-        return try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), bind: bind, profile: cacheProfile)
+        let cost = try composingCost(body)
+        return try await composed(cost, body.user, call) { () throws(ServiceError) in
+            // 53 bits, so that a browser shows the same number.
+            try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
+        }
+    }
+
+    /// What composing a body's recipe takes, in network rows; within the limits, and found before anything is done.
+    private func composingCost(_ body: GenerationBody) throws(ServiceError) -> Int {
+        let recipe = try body.recipe(offer.limits)
+        let isPlain = recipe.only != nil && body.strength ?? 1 == 1 && body.labelsFrom == nil
+        return isPlain ? 0 : try composingCost(recipe)
+    }
+
+    func composingCost(_ recipe: Recipe) throws(ServiceError) -> Int {
+        let (all, merged) = recipe.termCounts, limits = offer.limits
+        guard all <= limits.recipeTerms else { throw .tooManyTerms(all, limit: limits.recipeTerms, setting: "recipe_terms") }
+        guard merged <= limits.mergeTerms else { throw .tooManyTerms(merged, limit: limits.mergeTerms, setting: "merge_terms") }
+        let cost = engine.rows(ofComposing: recipe)
+        guard cost <= engine.largestCost else { throw .tooCostly(cost: cost, limit: engine.largestCost) }
+        return cost
+    }
+
+    /// Runs what composes a recipe when it is the client's turn, and no longer than the client stays. What costs nothing runs here.
+    func composed<Value: Sendable>(
+        _ cost: Int, _ user: String?, _ call: Call, _ work: @escaping @Sendable () throws(ServiceError) -> Value
+    ) async throws(ServiceError) -> Value {
+        if cost == 0 { return try work() }
+        let client = call.connection.client(user: user, ownUser: SystemCalls.ownUser)
+        let task = Task { try await composing.run(client: client, cost: cost, work) }
+        call.connection.whenPeerLeaves { task.cancel() }
+        defer { call.connection.whenPeerLeaves(nil) }
+        do {
+            return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+        } catch {
+            throw call.connection.hasLeft ? .clientLeft : error as? ServiceError ?? ServiceError(submitting: error)
+        }
     }
 
     /// Admission: the engine takes all images of the order or refuses them.
-    func submit(_ order: GenerationOrder, _ call: Call) async throws(ServiceError) -> Generation {
+    func submit(_ order: GenerationOrder, _ call: Call, isJob: Bool = false) async throws(ServiceError) -> Generation {
         let client = call.connection.client(user: order.user, ownUser: SystemCalls.ownUser)
         do {
-            let ticket = try await engine.submit(order.request(client: client, now: .now))
-            return Generation(order: order, ticket: ticket, origin: origin, metrics: metrics, logger: call.logger, ending: ending)
+            let ticket = try await engine.submit(order.request(client: client, isJob: isJob, now: .now))
+            return Generation(order: order, ticket: ticket, origin: origin, metrics: metrics, logger: call.logger, ending: ending, work: work)
         } catch {
             throw ServiceError(submitting: error)
         }
@@ -41,11 +77,11 @@ extension SamplingService {
 
     /// Server-sent events until the last one, with a comment now and then while nothing happens.
     func stream(_ events: AsyncStream<GenerationEvent>, size: String, of call: Call) -> Response {
-        let interval = options.pingEvery
+        let (interval, work) = (options.pingEvery, work)
         let body = ResponseBody { writer in
             defer { call.connection.whenPeerLeaves(nil) }
             for await event in withPings(events, every: interval) {
-                try await writer.write(event?.serverSentEvent(size: size) ?? pingComment)
+                try await writer.write(await work.run { event?.serverSentEvent(size: size) ?? pingComment })
             }
             try await writer.finish(nil)
         }
@@ -56,15 +92,17 @@ extension SamplingService {
 
 extension GenerationOrder {
     /// What the engine is asked for.
-    func request(client: String, now: ContinuousClock.Instant) -> SamplingRequest {
+    func request(client: String, isJob: Bool, now: ContinuousClock.Instant) -> SamplingRequest {
         let images = (0..<count).map { position -> ImageOrder in
             var image = ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: guidance)
             image.cache = cacheRuns
             return image
         }
-        return SamplingRequest(
+        var request = SamplingRequest(
             client: client, images: images, sampler: sampler, steps: steps, deadline: deadlineMs.map { now + .milliseconds($0) },
             partialImages: partialImages)
+        (request.isJob, request.composingCost) = (isJob, composingCost)
+        return request
     }
 }
 

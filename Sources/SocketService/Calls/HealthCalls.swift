@@ -25,6 +25,7 @@ extension SamplingService {
     /// `GET /metrics`: with the engine's state as of now, or as last seen where it does not answer.
     func metricsText() async -> Response {
         if let status = await probe.status(within: .seconds(1)) { metrics.show(status) }
+        metrics.show(composing: composing.load)
         metrics.showBuild(origin)
         if let entries = try? catalogue.list() {
             metrics.show(

@@ -8,7 +8,7 @@ extension SamplingService {
         let order = try await order(call)
         guard !order.isStreamed else { throw .badField(name: "stream", reason: "a job is watched at /v1/jobs/ID/events") }
         try await jobs.checkRoom()
-        let generation = try await submit(order, call)
+        let generation = try await submit(order, call, isJob: true)
         let job = try await jobs.start(generation, of: call.connection.account)
         var response = Response(json: JobReply(job, position: generation.ticket.position), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.id)"

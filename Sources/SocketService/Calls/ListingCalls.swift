@@ -40,9 +40,13 @@ extension SamplingService {
     }
 
     /// `GET /v1/recipes/{recipe}`: how a recipe is understood, its adapters and classes, without sampling.
-    func recipe(_ call: Call) throws(ServiceError) -> Response {
+    func recipe(_ call: Call) async throws(ServiceError) -> Response {
         let text = call.parameters.get("recipe").flatMap(\.removingPercentEncoding) ?? ""
-        return Response(json: RecipeReply(try bind(Recipe(model: text, limits: offer.limits), strength: 1, labelsFrom: nil)))
+        let recipe = try Recipe(model: text, limits: offer.limits)
+        let bound = try await composed(recipe.only == nil ? composingCost(recipe) : 0, nil, call) { () throws(ServiceError) in
+            try bind(recipe, strength: 1, labelsFrom: nil)
+        }
+        return Response(json: RecipeReply(bound))
     }
 
     private func each<Reply>(_ reply: (AdapterEntry) throws -> Reply) throws(ServiceError) -> [Reply] {

@@ -14,11 +14,13 @@ package struct Route: Sendable {
     package let method: HTTPRequest.Method
     package let path: String
     package let access: Access
+    /// Whether the answer takes no work at all.
+    package var isConstant = false
     let answer: @Sendable (SamplingService, Call) async throws(ServiceError) -> Response
 
     package static let all: [Route] = [
-        Route(method: .get, path: "/", access: .anyone) { service, _ in service.page.response },
-        Route(method: .get, path: "/healthz", access: .anyone) { _, _ in Response(text: "ok\n", type: "text/plain; charset=utf-8") },
+        Route(method: .get, path: "/", access: .anyone, isConstant: true) { service, _ in service.page.response },
+        Route(method: .get, path: "/healthz", access: .anyone, isConstant: true) { _, _ in Response(text: "ok\n", type: "text/plain; charset=utf-8") },
         Route(method: .get, path: "/readyz", access: .anyone) { service, call throws(ServiceError) in try await service.readiness(call) },
         Route(method: .get, path: "/metrics", access: .client) { service, _ in await service.metricsText() },
         Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ in service.capabilities() },
@@ -26,7 +28,7 @@ package struct Route: Sendable {
         Route(method: .get, path: "/v1/models/:ref", access: .client) { service, call throws(ServiceError) in try service.model(call) },
         Route(method: .get, path: "/v1/adapters", access: .client) { service, _ throws(ServiceError) in try service.adapters() },
         Route(method: .get, path: "/v1/adapters/:ref", access: .client) { service, call throws(ServiceError) in try service.adapter(call) },
-        Route(method: .get, path: "/v1/recipes/:recipe", access: .client) { service, call throws(ServiceError) in try service.recipe(call) },
+        Route(method: .get, path: "/v1/recipes/:recipe", access: .client) { service, call throws(ServiceError) in try await service.recipe(call) },
         Route(method: .post, path: "/v1/images/generations", access: .client) { service, call throws(ServiceError) in
             try await service.generate(call)
         },

@@ -13,7 +13,7 @@ package final class ServiceMetrics: Sendable {
 
     /// What the engine reports from its own thread; looked up once.
     private let step, swap, load, compose: Timer
-    private let swaps: Counter
+    private let swaps, setAsides: Counter
     private let rows, adapters: Recorder
 
     package init(registry: PrometheusRegistry) {
@@ -23,6 +23,7 @@ package final class ServiceMetrics: Sendable {
         load = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "store")], factory: registry)
         compose = Timer(label: "difffit_swap_seconds", dimensions: [("kind", "compose")], factory: registry)
         swaps = Counter(label: "difffit_swaps_total", dimensions: [], factory: registry)
+        setAsides = Counter(label: "difffit_set_aside_total", dimensions: [], factory: registry)
         rows = Recorder(label: "difffit_batch_rows", dimensions: [], aggregate: true, factory: registry)
         adapters = Recorder(label: "difffit_batch_distinct_adapters", dimensions: [], aggregate: true, factory: registry)
     }
@@ -32,6 +33,7 @@ package final class ServiceMetrics: Sendable {
         step.recordNanoseconds(Int64(facts.duration / .nanoseconds(1)))
         rows.record(facts.rows)
         adapters.record(facts.adapters)
+        if facts.setAside > 0 { setAsides.increment(by: facts.setAside) }
     }
 
     /// One row of the bank overwritten.
@@ -90,10 +92,19 @@ package final class ServiceMetrics: Sendable {
         gauge("difffit_queue_capacity", Double(status.queueCapacity))
         gauge("difffit_active_images", Double(status.activeImages))
         gauge("difffit_active_rows", Double(status.activeRows))
+        gauge("difffit_set_aside_images", Double(status.setAsideImages))
+        gauge("difffit_other_sizes", Double(status.otherSizes))
+        gauge("difffit_network_bytes", Double(status.networkBytes))
         gauge("difffit_row_capacity", Double(status.rowCapacity))
         gauge("difffit_last_step_seconds", status.lastStepSeconds)
         gauge("difffit_bank_bytes", Double(status.bankBytes))
         gauge("difffit_draining", status.draining ? 1 : 0)
+    }
+
+    /// Recipes that are composed, and that wait for it.
+    func show(composing load: (running: Int, waiting: Int)) {
+        gauge("difffit_composing", Double(load.running))
+        gauge("difffit_composing_queue", Double(load.waiting))
     }
 
     /// The adapters in the store, each also while nobody uses it: 1 where its values are in memory.
@@ -121,6 +132,10 @@ package final class ServiceMetrics: Sendable {
         "difffit_requests_total": "Requests that the engine took, by adapter and how they ended.",
         "difffit_rejected_total": "Calls that were answered with an error, by its code.",
         "difffit_queue_depth": "Images that wait for a place in the batch.",
+        "difffit_set_aside_total": "Times that a begun image gave way to others; it goes on where it was.",
+        "difffit_set_aside_images": "Begun images that others run before now.",
+        "difffit_other_sizes": "Sizes of images, beside the base's own, that a network is held for.",
+        "difffit_composing_queue": "Recipes that wait to be composed.",
         "difffit_batch_rows": "Rows of each network call.",
         "difffit_batch_distinct_adapters": "Different adapters in each network call.",
         "difffit_step_seconds": "Time of each network call.",

@@ -11,6 +11,8 @@ extension ServiceError {
         switch error {
         case Refusal.queueFull(let seconds): self = .queueFull(retryAfter: seconds)
         case Refusal.clientShareFull(let seconds): self = .clientShareFull(retryAfter: seconds)
+        case Refusal.composingFull: self = .composingFull("\(error)")
+        case is CancellationError: self = .cancelled
         case Refusal.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
         case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit) images fit into the queue")
         case Refusal.tooManyRows, Refusal.tooManyAdapters, Refusal.mixedGrids, Refusal.gridOfLatents, Refusal.noNetwork: self = .badField(name: "model", reason: "\(error)")
@@ -25,6 +27,7 @@ extension ServiceError {
         switch failure {
         case .deadlinePassed: self = .deadlinePassed
         case .cancelled: self = .cancelled
+        case .noNetwork: self = .failed("\(failure)")
         }
     }
 
@@ -35,6 +38,7 @@ extension ServiceError {
         case is AdapterFormatError: self = .badReference("\(error).")
         case is SamplingEngineError: self = .badReference("\(error).")
         case Refusal.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
+        case ComposerError.cancelled: self = .cancelled
         case ComposerError.noLabels: self = .badField(name: "labels_from", reason: "\(error)")
         case is ComposerError: self = .badField(name: "model", reason: "\(error)")
         default: self = .storeUnreadable(words(of: error))

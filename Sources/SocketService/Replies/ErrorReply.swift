@@ -34,6 +34,8 @@ extension ServiceError {
         case .queueFull: (.tooManyRequests, busy, nil, "queue_full")
         case .clientShareFull: (.tooManyRequests, busy, nil, "client_share_full")
         case .tooCostly: (.contentTooLarge, invalid, nil, "too_costly")
+        case .tooManyTerms(_, _, let setting): (.badRequest, invalid, "model", "too_many_\(setting)")
+        case .composingFull: (.tooManyRequests, busy, nil, "composing_full")
         case .draining: (.serviceUnavailable, server, nil, "draining")
         case .deadlinePassed: (.gatewayTimeout, server, "deadline_ms", "deadline_passed")
         case .cancelled: (.conflict, invalid, nil, "cancelled")
@@ -51,7 +53,7 @@ extension ServiceError {
     package var retryAfter: Int? {
         switch self {
         case .queueFull(let seconds), .clientShareFull(let seconds): seconds
-        case .tooManyJobs, .draining, .stopped, .storeUnreadable, .notReady: 1
+        case .composingFull, .tooManyJobs, .draining, .stopped, .storeUnreadable, .notReady: 1
         default: nil
         }
     }

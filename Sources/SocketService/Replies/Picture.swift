@@ -19,7 +19,7 @@ struct Picture: Sendable {
         seed = order.seed
         className = order.className
         do {
-            png = try image.png(text: order.hasMetadata ? [("difffit", PictureText(order, index: index, origin).json)] : [])
+            png = try image.png(text: order.hasMetadata ? [(PictureText.key, PictureText(order, index: index, origin).json)] : [])
         } catch {
             throw .failed(error.description)
         }
@@ -51,46 +51,11 @@ package struct Origin: Sendable, Equatable {
     }
 }
 
-/// What makes a picture again: the text chunk of its file. Never a path, a host, a user or a time, so that the same
-/// request gives the same bytes.
-private struct PictureText: Encodable {
-    let adapter: String
-    let digest: String
-    let recipe: String
-    let labelsFrom: String?
-    let strength: Double
-    let baseDigest: String
-    let `class`: String
-    let seed: UInt64
-    let index: UInt64
-    let sampler: String
-    let steps: Int
-    let guidance: String
-    let guidanceScale: Float
-    let precision: String
-    let guidanceInterval: [Double]
-    let cache: String
-    let build: String
-
-    init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
-        adapter = order.recipe.label
-        digest = order.recipe.digest.description
-        recipe = order.recipe.text
-        labelsFrom = order.labelsFrom
-        strength = order.strength
-        baseDigest = origin.baseDigest.description
-        `class` = order.className
-        seed = order.seed
-        self.index = index
-        sampler = order.sampler.rawValue
-        steps = order.steps
-        guidance = order.guidance.kind.rawValue
-        guidanceScale = order.guidance.scale
-        cache = order.cache.rawValue
-        guidanceInterval = [order.guidance.interval.lowerBound, order.guidance.interval.upperBound]
-        precision = origin.precision
-        build = origin.build
+extension PictureText {
+    fileprivate init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
+        self.init(
+            order.recipe, className: order.className, labelsFrom: order.labelsFrom, strength: order.strength, seed: order.seed, index: index,
+            sampler: order.sampler, steps: order.steps, guidance: order.guidance, cache: order.cache, base: origin.baseDigest,
+            precision: origin.precision, build: origin.build)
     }
-
-    var json: String { String(buffer: SocketService.json(self)) }
 }

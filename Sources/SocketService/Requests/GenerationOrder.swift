@@ -27,6 +27,8 @@ package struct GenerationOrder: Sendable {
     package let user: String?
     package let isStreamed: Bool
     package let hasMetadata: Bool
+    /// What composing the recipe was charged, in network rows.
+    package let composingCost: Int
     /// Of the pictures: the resolution that the adapters were trained at.
     package let size: String
 
@@ -36,11 +38,12 @@ package struct GenerationOrder: Sendable {
     ///   - profile: the network calls that run the blocks at a level of the cache.
     ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
-        _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64,
+        _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
         bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
         profile: (CacheLevel, BoundRecipe, Sampler, Int) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
         try body.refuseWhatIsNotOffered(offer)
+        self.composingCost = composingCost
         let limits = offer.limits
         count = try within(1...limits.images, body.n ?? 1, "n")
         steps = try within(1...limits.steps, body.steps ?? offer.steps, "steps")

@@ -10,6 +10,9 @@ package struct RequestLimits: Sendable, Equatable, Encodable {
     package var textBytes = 512
     package var guidanceScale: Float = 50
     package var recipeBytes = 16 << 10
+    /// Terms of a recipe, and of them the arguments of ties, dare and majority.
+    package var recipeTerms = 256
+    package var mergeTerms = 64
     /// Bytes of a blend of classes.
     package var classBytes = 1 << 10
     package var strength = 10.0

@@ -280,8 +280,8 @@ import Testing
                 #expect(metrics.text.contains(line + "\n"))
             }
             let first = try #require(server.post("/v1/jobs", long).json["id"] as? String)
-            let second = try #require(server.post("/v1/jobs", rose).json["id"] as? String)
-            #expect(try server.get("/v1/jobs/\(second)").json["queue_position"] is Int)
+            // A short job does not wait long for its turn: its place is told when it is taken.
+            #expect(try server.post("/v1/jobs", rose).json["queue_position"] is Int)
             #expect(try #require(server.get("/readyz").json["queued_images"] as? Int) > 0)
             #expect(try server.delete("/v1/jobs/\(first)").status == 202)
         }

@@ -64,6 +64,57 @@ import Testing
         }
     }
 
+    /// A small request passes a large one, whose images are set aside for it, and counted.
+    @Test func aLargeRequestGivesWay() throws {
+        try with(Server(arguments: ["--rows", "8"])) { server in
+            let id = try #require(server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":4,"steps":1000,"user":"large"}"#).json["id"] as? String)
+            var status = ""
+            for _ in 0..<100_000 where status != "running" { status = try server.get("/v1/jobs/\(id)").json["status"] as? String ?? "" }
+            #expect(status == "running")
+            #expect(try server.get("/metrics").text.contains("difffit_set_aside_total 0\n"))
+            #expect(try server.generate(#"{"model":"birds","class":"owl","steps":3,"user":"small"}"#).status == 200)
+            #expect(try server.get("/v1/jobs/\(id)").json["status"] as? String == "running")
+            #expect(try server.get("/metrics").text.contains("difffit_set_aside_total 3\n"))
+            #expect(try server.delete("/v1/jobs/\(id)").status == 202)
+        }
+    }
+
+    /// A recipe is counted before it is composed, and what composing takes counts against the request.
+    @Test func composingIsBounded() throws {
+        try with(Server(arguments: ["--max-cost", "1", "--max-recipe-terms", "6", "--max-merge-terms", "3"])) { server in
+            func generate(_ model: String) throws -> Reply {
+                try server.generate(#"{"model":"\#(model)","class":"class:0","steps":1,"guidance":"none"}"#)
+            }
+            let limits = try #require(try server.get("/v1/capabilities").json["limits"] as? [String: Any])
+            #expect(limits["recipe_terms"] as? Int == 6 && limits["merge_terms"] as? Int == 3)
+            #expect(try generate("flowers").status == 200)
+            let composed = try generate("0.5*flowers+0.5*birds")
+            #expect(composed.status == 413 && composed.code == "too_costly", "\(composed.text)")
+            for (recipe, setting) in [
+                (#"ties(flowers,birds,2*flowers,2*birds;0.5)"#, "merge_terms"), ("ties(flowers,birds;0.5)+majority(flowers,birds)", "merge_terms"),
+                ("flowers+birds+flowers+birds+flowers+birds+flowers", "recipe_terms"), ("flowers>0.5>(birds+birds+birds+birds+birds)", "recipe_terms"),
+            ] {
+                let refused = try generate(recipe)
+                #expect(refused.status == 400 && refused.code == "too_many_\(setting)" && refused.text.contains("limits.\(setting)"), "\(refused.text)")
+                let path = try #require(recipe.addingPercentEncoding(withAllowedCharacters: .alphanumerics))
+                #expect(try server.get("/v1/recipes/" + path).code == "too_many_\(setting)")
+            }
+        }
+    }
+
+    /// Heun's steps are counted, not its network calls, in a stream and in a job.
+    @Test func progressCountsStepsOfEverySampler() throws {
+        try onShared { server in
+            let body = #"{"model":"flowers","class":"rose","n":2,"steps":6,"sampler":"heun""#
+            let events = SentEvent.all(in: try server.generate(body + #","stream":true}"#).text).filter { $0.name == "image_generation.progress" }
+            #expect(events.compactMap { $0.data["step"] as? Int } == Array(0...6) && events.allSatisfy { $0.data["steps"] as? Int == 6 })
+            let id = try #require(server.post("/v1/jobs", body + "}").json["id"] as? String)
+            _ = try server.get("/v1/jobs/\(id)/events")
+            let job = try server.get("/v1/jobs/\(id)").json
+            #expect(job["step"] as? Int == 6 && job["steps"] as? Int == 6)
+        }
+    }
+
     /// An adapter trained at twice the side makes pictures of that side, beside others, and each counts as four.
     @Test func anAdapterOfAnotherSizeIsServedAtItsSize() throws {
         try with(Server(arguments: ["--max-cost", "100"])) { server in

@@ -14,6 +14,11 @@ struct RouteTests {
         #expect(found == expected && Route.all.count == expected.count)
     }
 
+    /// Everything that reads, computes or writes leaves the cooperative pool; what is answered there is the same for everybody.
+    @Test func onlyConstantAnswersAreGivenOnThePool() {
+        #expect(Set(Route.all.filter(\.isConstant).map(\.path)) == ["/", "/healthz"])
+    }
+
     @Test func overTCPNothingButTheOpenRoutesAnswersWithoutTheToken() {
         let loopback = Connection(number: 1, peer: .loopback(address: "127.0.0.1"))
         let local = Connection(number: 2, peer: .user(uid: 1))
