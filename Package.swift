@@ -21,6 +21,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
     ],
     targets: [
         // Level 0: system libraries and the loops no library has.
@@ -28,6 +29,9 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CSPNG", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
+        .systemLibrary(name: "CGIF", providers: [.apt(["libgif-dev"])]),
+        .systemLibrary(name: "CTIFF", pkgConfig: "libtiff-4", providers: [.apt(["libtiff-dev"])]),
         .target(
             name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
             linkerSettings: hasOneDNN ? [.linkedLibrary("dnnl")] : []),
@@ -44,7 +48,9 @@ let package = Package(
         // Level 1
         .target(name: "TensorFiles", dependencies: ["SystemErrors"]),
         .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
-        .target(name: "ImageFiles", dependencies: ["SystemErrors", "CSPNG", "CTurboJPEG"]),
+        .target(
+            name: "ImageFiles",
+            dependencies: ["SystemErrors", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system")]),
 
         // Level 2
         .target(name: "AdapterFormat", dependencies: ["SystemErrors", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
@@ -62,7 +68,10 @@ let package = Package(
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
-            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles"]),
+            dependencies: [
+                "SystemErrors", "DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]),
         .target(
             name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(

@@ -1,49 +1,34 @@
 import AdapterFormat
 import DiTModel
 import Foundation
-import SystemErrors
 import TensorFiles
 import TensorMath
 
-/// Why a training run cannot start or go on.
-package enum TrainingError: Error, Equatable, CustomStringConvertible {
-    case otherRun(file: String, what: String)
-    case noFolder(String)
-    case noImages(folder: String, broken: Int)
-    case tooFewClasses(folder: String)
-    case notFinite(step: Int)
-    case tokenCut(String, depth: Int)
-    case shards(Int, processes: Int)
-    case fullPrecision
-    case otherSize(images: Int, network: Int)
-    case otherSet(adapter: String, set: String, wanted: String)
-    case unwritable(String, reason: SystemError)
-    case processesDiffer(step: Int)
-    case noNullRow
-
-    package var description: String {
-        switch self {
-        case .otherRun(let file, let what): "the checkpoint '\(file)' belongs to a run with other \(what); give the same, or start without --resume"
-        case .noFolder(let path): "there is no folder '\(path)' to read images from"
-        case .noImages(let folder, let broken): "'\(folder)' holds no usable PNG or JPEG image (\(broken) broken or empty); give one sub-folder per class"
-        case .tooFewClasses(let folder): "'\(folder)' has no sub-folders: give one per class, each with PNG or JPEG files"
-        case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
-        case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
-        case .shards(let shards, let processes): "\(shards) shards cannot be dealt evenly to \(processes) processes"
-        case .fullPrecision: "full training moves its matrices, in f32; another precision is for frozen ones"
-        case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
-        case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
-        case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
-        case .noNullRow: "the base was trained without dropping labels and has no class that stands for none: train on it with --label-dropout 0"
-        case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
-        }
-    }
-}
-
 extension TrainingRun {
-    /// What must be equal for a checkpoint to go on in this run.
-    private func identity() throws -> [String: String] {
-        ["settings": try sortedJSON(settings), "set": try sortedJSON(set), "data": "\(data.digest)", "start": "\(start.identity) \(layout.digest) \(model.positionScale) \(model.preset)"]
+    /// What must be equal, beside the settings, for a checkpoint to go on in this run: a key, what users call it, its value, and how they see it.
+    private func identity() throws -> [(key: String, name: String, value: String, shown: String)] {
+        [
+            ("set", "--method or --gamma-depth", try sortedJSON(set), "\(set.method.rawValue), gammas of \(set.gammaDepth) blocks"),
+            ("data", "the pictures", "\(data.digest)", "\(data.count) of \(data.classNames.count) classes, digest \(data.digest.short)"),
+            ("base", "the base", "\(start.digest)", start.digest.short),
+            ("from", "--from", start.earlier.map { "\($0)" } ?? "", start.earlier?.short ?? "nothing"),
+            ("layout", "the trained tensors (--rank, --targets)", "\(layout.digest)", layout.digest.short),
+            ("position_scale", "--position-scale", "\(model.positionScale)", "\(model.positionScale)"),
+            ("preset", "the preset", "\(model.preset)", "\(model.preset)"),
+        ]
+    }
+
+    /// Names each way in which the run that a checkpoint belongs to is another; the number of steps may be.
+    private func differences(from metadata: [String: String]) throws -> [TrainingError.Difference] {
+        let old = try metadata["settings"].map { try TrainingSettings.fields(Data($0.utf8)) } ?? [:]
+        let new = try TrainingSettings.fields(Data(try sortedJSON(settings).utf8))
+        var found = Set(old.keys).union(new.keys).sorted().filter { $0 != "steps" && old[$0] != new[$0] }.map {
+            TrainingError.Difference(name: TrainingSettings.option(ofField: $0), old: old[$0] ?? "not set", new: new[$0] ?? "not set")
+        }
+        for (key, name, value, shown) in try identity() where metadata[key] != value {
+            found.append(TrainingError.Difference(name: name, old: metadata[key + "_shown"] ?? "unknown", new: shown))
+        }
+        return found
     }
 
     private var parts: [(name: String, values: TrainableValues)] {
@@ -59,22 +44,22 @@ extension TrainingRun {
         add("held_out_errors", history.heldOut.map(\.error))
         if let heldOut { add("best", heldOut.best.all.array) }
         if let pruning { add("mask", pruning.mask) }
-        var metadata = try identity()
-        metadata["step"] = String(step)
+        var metadata = ["settings": try sortedJSON(settings), "step": String(step)]
+        for (key, _, value, shown) in try identity() { (metadata[key], metadata[key + "_shown"]) = (value, shown) }
         metadata["held_out_steps"] = history.heldOut.map { String($0.step) }.joined(separator: ",")
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 
-    /// Takes up a run that `save` wrote; refuses one with other settings, data or start.
+    /// Takes up a run that `save` wrote, to its own number of steps or another; refuses one with other settings, data or start.
     package func restore(from path: String) throws {
         let file = try TensorFile(path: path)
-        for (key, value) in try identity() where file.metadata[key] != value {
-            throw TrainingError.otherRun(file: path, what: key)
-        }
-        guard let step = file.metadata["step"].flatMap({ Int($0) }) else { throw TrainingError.otherRun(file: path, what: "format") }
+        guard let step = file.metadata["step"].flatMap({ Int($0) }) else { throw TrainingError.noCheckpoint(file: path) }
+        let differences = try differences(from: file.metadata)
+        guard differences.isEmpty else { throw TrainingError.otherRun(file: path, differences: differences) }
+        guard step <= settings.steps else { throw TrainingError.fewerSteps(settings.steps, than: step) }
         for (name, part) in parts {
             let stored = try file.floats(name)
-            guard stored.count == part.all.count else { throw TrainingError.otherRun(file: path, what: "shape") }
+            guard stored.count == part.all.count else { throw TrainingError.noCheckpoint(file: path) }
             part.all.copy(from: stored)
         }
         self.step = step
@@ -84,5 +69,42 @@ extension TrainingRun {
         history.heldOut = zip(steps, try file.floats("held_out_errors")).map { TrainingHistory.Look(step: $0, error: $1) }
         if let heldOut { heldOut.restore(history.heldOut.filter { pruning?.isDone(afterStep: $0.step) ?? true }, best: try file.floats("best")) }
         if let pruning { pruning.restore(try file.floats("mask")) }
+    }
+
+    /// Steps done and steps wanted of the run that a checkpoint belongs to; nil where it is none.
+    package static func progress(ofCheckpoint path: String) -> (step: Int, steps: Int)? {
+        guard let metadata = try? TensorFile(path: path).metadata, let step = metadata["step"].flatMap({ Int($0) }) else { return nil }
+        let fields = metadata["settings"].flatMap { try? TrainingSettings.fields(Data($0.utf8)) }
+        return (step, fields?["steps"].flatMap { Int($0) } ?? step)
+    }
+}
+
+extension TrainingSettings {
+    /// Settings as text by their names in JSON, whatever version wrote them.
+    fileprivate static func fields(_ json: Data) throws -> [String: String] { try JSONDecoder().decode([String: Shown].self, from: json).mapValues(\.text) }
+
+    /// A value of any kind, as a user writes it.
+    private struct Shown: Decodable {
+        let text: String
+
+        init(from decoder: any Decoder) throws {
+            let value = try decoder.singleValueContainer()
+            if let flag = try? value.decode(Bool.self) {
+                text = flag ? "on" : "off"
+            } else if let number = try? value.decode(UInt64.self) {
+                text = "\(number)"
+            } else {
+                text = try (try? value.decode(Double.self)).map { "\($0)" } ?? value.decode(String.self)
+            }
+        }
+    }
+
+    /// The option of the command line that sets a field.
+    fileprivate static func option(ofField name: String) -> String {
+        let others = [
+            "loss_weighting": "loss-weight", "flips": "flip", "accumulation": "accumulate", "balance_classes": "balance", "validation_share": "validation",
+            "validation_interval": "validate-every", "patience": "early-stop",
+        ]
+        return "--" + (others[name] ?? name.replacing("_", with: "-"))
     }
 }

@@ -5,13 +5,14 @@ import TensorFiles
 /// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and
 /// images need are written. TensorBoard finds it in its folder by its name and reads it while it grows.
 package struct EventFile {
+    static let prefix = "events.out.tfevents."
     private let path: String
     private let handle: FileHandle
 
-    /// A new file in the folder; a run that goes on gets a further one, and TensorBoard shows them as one run.
+    /// A new file in the folder. Its first event tells a TensorBoard that is looking on to forget what it has of this run.
     package init(folder: String, now: Date = Date()) throws {
         let host = ProcessInfo.processInfo.hostName
-        path = "\(folder)/events.out.tfevents.\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
+        path = "\(folder)/\(Self.prefix)\(Int(now.timeIntervalSince1970)).\(host).\(ProcessInfo.processInfo.processIdentifier)"
         do {
             try Data().write(to: URL(filePath: path))
             handle = try FileHandle(forWritingTo: URL(filePath: path))
@@ -19,6 +20,21 @@ package struct EventFile {
             throw TrainingError.unwritable(path, reason: SystemError(error))
         }
         try write(Self.event(time: now, step: 0) { $0.text(3, "brain.Event:2") })
+        var session = ProtobufMessage()
+        session.integer(1, 1)  // START
+        try write(Self.event(time: now, step: 0) { $0.bytes(7, session.data) })
+    }
+
+    /// Removes the folder's other event files, whose steps this one has.
+    func removeOthers() throws {
+        let own = URL(filePath: path), folder = own.deletingLastPathComponent().path
+        do {
+            for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name.hasPrefix(Self.prefix) && name != own.lastPathComponent {
+                try FileManager.default.removeItem(atPath: folder + "/" + name)
+            }
+        } catch {
+            throw TrainingError.unwritable(folder, reason: SystemError(error))
+        }
     }
 
     package func scalar(_ tag: String, _ value: Float, step: Int) throws {

@@ -9,41 +9,59 @@ import TensorMath
 /// last values; the checkpoint that the run goes on from; and TensorBoard's event file.
 package final class RunFolder {
     package let path: String
+    private let place: RunPlace
     private let events: EventFile
-    private var reported: Int
+    private var reported = 0
 
     /// - Parameters:
-    ///   - path: created where it is not there.
+    ///   - place: held for this run, which is at its start or was restored.
     ///   - configuration: what was asked for beside the settings, such as the base and the command line.
-    package init(_ path: String, _ run: TrainingRun, configuration: [String: String], environment: [String: String]) throws {
-        self.path = path
+    package init(_ place: RunPlace, _ run: TrainingRun, configuration: [String: String], environment: [String: String]) throws {
+        self.place = place
+        path = place.path
         do {
             try FileManager.default.createDirectory(atPath: path + "/samples", withIntermediateDirectories: true)
         } catch {
             throw TrainingError.unwritable(path, reason: SystemError(error))
         }
-        reported = run.step
         events = try EventFile(folder: path)
         try write("config.json", Configuration(settings: run.settings, trainableSet: run.set, lowRank: run.layout.lowRank, run: configuration))
         try write("environment.json", environment)
         try write("data.json", DataFacts(run))
+        guard run.step > 0 else { return }
+        // What an earlier process wrote may have a gap where it was stopped, or steps that are done again: all of them are written anew.
+        try report(run)
+        for name in try FileManager.default.contentsOfDirectory(atPath: path + "/samples").sorted() where name.hasSuffix(".png") {
+            guard let step = Int(name.dropLast(4)), step <= run.step, let png = try? Data(contentsOf: URL(filePath: path + "/samples/" + name)),
+                let picture = try? RGBImage(png, named: name)
+            else { continue }
+            try events.image("samples", png: png, width: picture.width, height: picture.height, step: step)
+        }
+        try events.removeOthers()
     }
 
-    package var checkpoint: String { Self.checkpoint(in: path) }
-    package static func checkpoint(in folder: String) -> String { folder + "/checkpoint.safetensors" }
+    package var checkpoint: String { place.checkpoint }
+
+    /// Keeps what a run that is done needs to go on from its end to more steps, in place of its checkpoint.
+    package func finish(_ run: TrainingRun) throws {
+        try run.save(to: place.finished)
+        try? FileManager.default.removeItem(atPath: checkpoint)
+    }
 
     /// Brings the loss curve and the event file up to the run's last step.
     package func report(_ run: TrainingRun) throws {
+        guard run.step > reported else { return }
         let history = run.history
         try write("loss.csv", Data(history.csv.utf8))
         try history.plot().picture().writePNG(to: path + "/loss.png")
-        for step in reported..<run.step {
+        while reported < run.step {
+            let step = reported
             try events.scalar("loss/train", history.losses[step], step: step + 1)
             try events.scalar("gradient norm", history.gradientNorms[step], step: step + 1)
             try events.scalar("learning rate", run.settings.optimiser(at: step).learningRate, step: step + 1)
+            for look in history.heldOut where look.step == step + 1 { try events.scalar("loss/held out", look.error, step: look.step) }
+            reported += 1
         }
-        for look in history.heldOut where look.step > reported { try events.scalar("loss/held out", look.error, step: look.step) }
-        reported = run.step
     }
 
     /// Samples the averaged values as they are now.
@@ -86,6 +104,11 @@ package final class RunFolder {
         let digest: Digest
         let size, images, trained, heldOut: Int
         let classes: [Class]
+        let skippedCount, passedOverCount: Int
+        let skipped: [FolderReport.Skipped]
+        /// By the ending of the name.
+        let passedOver: [String: Int]
+        let remarks: [String]
 
         struct Class: Encodable {
             let name: String
@@ -93,8 +116,11 @@ package final class RunFolder {
         }
 
         enum CodingKeys: String, CodingKey {
-            case summary, digest, size, images, trained, classes
+            case summary, digest, size, images, trained, classes, skipped, remarks
             case heldOut = "held_out"
+            case skippedCount = "skipped_count"
+            case passedOver = "passed_over"
+            case passedOverCount = "passed_over_count"
         }
 
         init(_ run: TrainingRun) {
@@ -106,6 +132,11 @@ package final class RunFolder {
             trained = run.training.count
             heldOut = data.count - run.training.count
             classes = zip(data.classNames, data.byClass).map { Class(name: $0, images: $1.count) }
+            skipped = data.folder?.skipped ?? []
+            skippedCount = skipped.count
+            passedOver = data.folder?.passedOver ?? [:]
+            passedOverCount = passedOver.values.reduce(0, +)
+            remarks = data.folder?.remarks ?? []
         }
     }
 }

@@ -17,6 +17,8 @@ package struct TrainingData: Sendable {
     private let pixels: [UInt8]
     /// The images as the network of a latent base sees them, in the same order; nil where it sees pixels.
     package internal(set) var latents: LatentTable?
+    /// What a folder gave beside the images; nil where they are drawn.
+    package internal(set) var folder: FolderReport?
     /// Indices of each class's images, ascending.
     package let byClass: [[Int]]
 
@@ -40,6 +42,7 @@ package struct TrainingData: Sendable {
         labels = images.map { data.labels[$0] }
         pixels = images.flatMap { data.pixels[($0 * each)..<(($0 + 1) * each)] }
         latents = data.latents?.choosing(images)
+        folder = data.folder
         byClass = Self.byClass(labels, classes: classNames.count)
     }
 

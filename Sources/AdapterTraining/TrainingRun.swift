@@ -180,8 +180,7 @@ package final class TrainingRun {
         let norm = moved.reduce(0) { $0 + sumOfSquares(gradients.all.values($1)) }.squareRoot()
         let scale = Float(norm > settings.clip ? settings.clip / norm : 1)
         let optimiser = settings.optimiser(at: step)
-        // The average starts as a plain mean, so that a short run is not held back by its start.
-        let decay = min(settings.emaDecay, Double(step + 1) / Double(step + 10))
+        let decay = settings.usedDecay(at: step)
         takeStep(
             values, m: firstMoments, v: secondMoments, average: average, gradients: gradients, moved: moved, step: step + 1, optimiser,
             gradientScale: scale, decay: decay, pool: pool)

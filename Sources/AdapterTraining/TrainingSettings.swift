@@ -10,7 +10,7 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     package var learningRate: Float
     package var beta2: Float = 0.95
     package var weightDecay: Float = 0
-    /// Steps over which the learning rate rises from nothing.
+    /// Steps over which the learning rate rises from nothing, in a run of at least ten times as many.
     package var warmup: Int = 100
     /// The last share of the steps, over which the learning rate falls to a fiftieth on a cosine.
     package var decayShare: Double = 0.4
@@ -65,12 +65,28 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
         case tokenCut = "token_cut"
     }
 
+    /// Steps over which the learning rate rises: at most a tenth of the run, so that a short one learns.
+    package var usedWarmup: Int { min(max(warmup, 1), max(1, steps / 10)) }
+
+    /// The average's decay after a step, counted from 0: a plain mean at first, so that neither a run's start nor a short run is held back.
+    package func usedDecay(at step: Int) -> Double { min(emaDecay, Double(step + 1) / Double(step + 10)) }
+
+    /// How a run that is too short for its warm-up or its average adapts them, in one line; nil where it does not.
+    package var shortRunLine: String? {
+        let decay = usedDecay(at: steps - 1)
+        let parts = [
+            usedWarmup < warmup ? "the learning rate rises over \(usedWarmup) \(usedWarmup == 1 ? "step" : "steps") in place of \(warmup)" : nil,
+            Double(steps) * (1 - emaDecay) < 1 && decay < emaDecay ? "the average spans its last \(Int((1 / (1 - decay)).rounded())) in place of \(Int((1 / (1 - emaDecay)).rounded()))" : nil,
+        ].compactMap { $0 }
+        return parts.isEmpty ? nil : "a short run of \(steps) \(steps == 1 ? "step" : "steps"): \(parts.joined(separator: ", "))"
+    }
+
     /// Images of one step.
     package var imagesPerStep: Int { batch * accumulation }
 
     /// AdamW's settings at one step, counted from 0.
     package func optimiser(at step: Int) -> AdamWSettings {
-        let rise = min(1, Double(step + 1) / Double(max(warmup, 1)))
+        let rise = min(1, Double(step + 1) / Double(usedWarmup))
         let start = Double(steps) * (1 - decayShare)
         let part = max(0, (Double(step) - start) / max(Double(steps) - start, 1))
         let fall = 0.02 + 0.98 * (1 + cos(.pi * min(part, 1))) / 2

@@ -1,91 +1,122 @@
-import CSPNG
-import CTurboJPEG
 import Foundation
 import SystemErrors
+import SystemPackage
 
 /// Limits that hold before memory is taken for a picture from outside.
-private let largestFile = 64 << 20
-private let mostPixels = 64 << 20
+enum PictureLimits {
+    static let bytes = 512 << 20
+    /// Of a picture in memory.
+    static let pixels = 64 << 20
+    /// Of a JPEG, which is reduced while it is read.
+    static let jpegPixels = 512 << 20
+
+    static func check(_ width: Int, _ height: Int, named path: String) throws(ImageFileError) {
+        guard width > 0, height > 0 else { throw .notReadable(path: path, reason: "it has no pixels") }
+        guard width <= pixels, height <= pixels, width * height <= pixels else {
+            throw .notReadable(
+                path: path, reason: "\(width)x\(height) is more than \(pixels / 1_000_000) megapixels: save it smaller, or as JPEG, which is reduced while it is read")
+        }
+    }
+}
 
 extension RGBImage {
-    /// Reads a PNG or JPEG file, told apart by its first bytes; transparency is laid on white.
-    package init(contentsOf path: String) throws(ImageFileError) {
-        let data: Data
-        do {
-            let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
-            guard size > 0 else { throw ImageFileError.notReadable(path: path, reason: "it is empty") }
-            guard size <= largestFile else { throw ImageFileError.notReadable(path: path, reason: "\(size) bytes are more than \(largestFile)") }
-            data = try Data(contentsOf: URL(filePath: path))
-        } catch let error as ImageFileError {
-            throw error
-        } catch {
-            throw .notReadable(path: path, reason: SystemError(error).reason)
-        }
-        try self.init(data, named: path)
+    /// Reads a picture: PNG, JPEG, WebP, GIF, BMP, TIFF or PNM, told apart by the first bytes; of an animation the first image. Transparency is
+    /// laid on white, and the picture is turned as its EXIF says.
+    /// - Throws: `ImageFileError.notReadable`, which names any other kind of file as what it is.
+    package init(contentsOf path: FilePath) throws(ImageFileError) {
+        try self.init(try Self.bytes(of: path), named: path.shown)
     }
 
-    /// A PNG or JPEG file's bytes.
+    package init(contentsOf path: String) throws(ImageFileError) { try self.init(contentsOf: FilePath(path)) }
+
+    /// A picture file's bytes.
     /// - Parameter path: what errors call it.
-    package init(_ data: Data, named path: String) throws(ImageFileError) {
-        guard data.count <= largestFile else { throw .notReadable(path: path, reason: "\(data.count) bytes are more than \(largestFile)") }
-        let bytes = [UInt8](data)
-        if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) {
-            self = try decodePNG(bytes, path: path)
-        } else if bytes.starts(with: [0xff, 0xd8, 0xff]) {
-            self = try decodeJPEG(bytes, path: path)
-        } else {
-            throw .notReadable(path: path, reason: "it begins like neither PNG nor JPEG")
+    package init(_ data: Data, named path: String) throws(ImageFileError) { try self.init([UInt8](data), named: path) }
+
+    package init(_ bytes: [UInt8], named path: String) throws(ImageFileError) {
+        guard !bytes.isEmpty else { throw .notReadable(path: path, reason: "it is empty") }
+        guard bytes.count <= PictureLimits.bytes else { throw .notReadable(path: path, reason: "\(bytes.count) bytes are more than \(PictureLimits.bytes)") }
+        if PictureForm.rawEndings.contains(FilePath(path).extension?.lowercased() ?? "") { throw .unread(path, "a camera's raw file") }
+        switch PictureForm(bytes) {
+        case .png: self = try decodePNG(bytes, path: path)
+        case .jpeg: self = try decodeJPEG(bytes, path: path)
+        case .webp: self = try decodeWebP(bytes, path: path)
+        case .gif: self = try decodeGIF(bytes, path: path)
+        case .bmp: self = try decodeBMP(bytes, path: path)
+        case .tiff: self = try decodeTIFF(bytes, path: path)
+        case .pnm: self = try decodePNM(bytes, path: path)
+        case .unread(let kind): throw .unread(path, kind)
+        case .other(PictureForm.svg): throw .unread(path, PictureForm.svg)
+        case .other(let kind?): throw .notReadable(path: path, reason: "it is \(kind)")
+        case .other(nil): throw .notReadable(path: path, reason: "it begins like no picture: PNG, JPEG, WebP, GIF, BMP, TIFF and PNM are read")
         }
     }
-}
 
-private func decodePNG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBImage {
-    func check(_ code: Int32) throws(ImageFileError) {
-        guard code == 0 else { throw .notReadable(path: path, reason: unsafe String(cString: spng_strerror(code))) }
-    }
-    guard let context = unsafe spng_ctx_new(0) else { throw .notReadable(path: path, reason: "no memory") }
-    defer { unsafe spng_ctx_free(context) }
-    try check(unsafe spng_set_image_limits(context, 1 << 16, 1 << 16))
-    try check(unsafe spng_set_chunk_limits(context, largestFile, largestFile))
-    // The buffer must outlive the context's use of it, so all of it happens inside this call.
-    var result: Result<RGBImage, ImageFileError> = .failure(.notReadable(path: path, reason: "nothing was decoded"))
-    unsafe bytes.withUnsafeBytes { buffer in
-        result = Result { () throws(ImageFileError) -> RGBImage in
-            try check(unsafe spng_set_png_buffer(context, buffer.baseAddress, buffer.count))
-            var header = spng_ihdr()
-            try check(unsafe spng_get_ihdr(context, &header))
-            let (width, height) = (Int(header.width), Int(header.height))
-            guard width * height <= mostPixels else {
-                throw .notReadable(path: path, reason: "\(width)x\(height) pixels are more than \(mostPixels)")
-            }
-            var rgba = [UInt8](repeating: 0, count: width * height * 4)
-            let format = Int32(SPNG_FMT_RGBA8.rawValue), flags = Int32(SPNG_DECODE_TRNS.rawValue)
-            try check(unsafe spng_decode_image(context, &rgba, rgba.count, format, flags))
-            var image = RGBImage(width: width, height: height)
-            for pixel in 0..<(width * height) {
-                let alpha = Int(rgba[pixel * 4 + 3])
-                for channel in 0..<3 {
-                    image.pixels[pixel * 3 + channel] = UInt8((Int(rgba[pixel * 4 + channel]) * alpha + 255 * (255 - alpha) + 127) / 255)
+    /// The whole of a regular file.
+    private static func bytes(of path: FilePath) throws(ImageFileError) -> [UInt8] {
+        do {
+            // A FIFO would hold whoever opens it.
+            let file = try FileDescriptor.open(path, .readOnly, options: [.nonBlocking, .closeOnExec])
+            return try file.closeAfter {
+                var status = stat()
+                guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+                guard status.st_mode & S_IFMT == S_IFREG else {
+                    throw ImageFileError.notReadable(path: path.shown, reason: status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "it is no regular file")
+                }
+                let size = Int(status.st_size)
+                guard size <= PictureLimits.bytes else {
+                    throw ImageFileError.notReadable(path: path.shown, reason: "\(size) bytes are more than \(PictureLimits.bytes)")
+                }
+                return try unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+                    while count < size {
+                        let read = try unsafe file.read(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+                        if read == 0 { break }
+                        count += read
+                    }
                 }
             }
-            return image
+        } catch let error as ImageFileError {
+            throw error
+        } catch let error as Errno {
+            throw .notReadable(path: path.shown, reason: error.words)
+        } catch {
+            throw .notReadable(path: path.shown, reason: SystemError(error).reason)
         }
     }
-    return try result.get()
+
+    /// Four bytes a pixel over white; `isPremultiplied` where alpha is in the colours already.
+    init(width: Int, height: Int, rgba: some RandomAccessCollection<UInt8>, isPremultiplied: Bool = false) {
+        self.init(width: width, height: height)
+        var source = rgba.startIndex
+        for target in stride(from: 0, to: pixels.count, by: 3) {
+            let alpha = Int(rgba[rgba.index(source, offsetBy: 3)])
+            for channel in 0..<3 {
+                let colour = Int(rgba[rgba.index(source, offsetBy: channel)])
+                pixels[target + channel] = UInt8(isPremultiplied ? min(255, colour + 255 - alpha) : (colour * alpha + 255 * (255 - alpha) + 127) / 255)
+            }
+            source = rgba.index(source, offsetBy: 4)
+        }
+    }
 }
 
-private func decodeJPEG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBImage {
-    guard let handle = unsafe tjInitDecompress() else { throw .notReadable(path: path, reason: "no memory") }
-    defer { unsafe tjDestroy(handle) }
-    func check(_ code: Int32) throws(ImageFileError) {
-        guard code == 0 else { throw .notReadable(path: path, reason: unsafe String(cString: tjGetErrorStr2(handle))) }
-    }
-    var width: Int32 = 0, height: Int32 = 0, sampling: Int32 = 0, colours: Int32 = 0
-    try check(unsafe tjDecompressHeader3(handle, bytes, UInt(bytes.count), &width, &height, &sampling, &colours))
-    guard Int(width) * Int(height) <= mostPixels else {
-        throw .notReadable(path: path, reason: "\(width)x\(height) pixels are more than \(mostPixels)")
-    }
-    var image = RGBImage(width: Int(width), height: Int(height))
-    try check(unsafe tjDecompress2(handle, bytes, UInt(bytes.count), &image.pixels, width, 0, height, Int32(TJPF_RGB.rawValue), 0))
-    return image
+extension Errno {
+    /// The system's words.
+    package var words: String { SystemError(code: rawValue).reason }
+}
+
+extension FilePath {
+    /// The path in letters, for messages: what is not UTF-8 is read as Latin-1, as old archives have it.
+    package var shown: String { description.contains("\u{FFFD}") ? (components.map(\.shown).joined(separator: "/")).withPrefix("/", if: isAbsolute) : description }
+}
+
+extension FilePath.Component {
+    /// The name in letters; nothing of it is lost where it is not UTF-8 but Latin-1 (Windows-1252).
+    package var shown: String { isText ? string : unsafe withPlatformString { unsafe String(cString: $0, encoding: .windowsCP1252) ?? String(cString: $0, encoding: .isoLatin1) } ?? string }
+
+    /// Whether it is UTF-8.
+    package var isText: Bool { unsafe withPlatformString { unsafe String(validatingCString: $0) } != nil }
+}
+
+private extension String {
+    func withPrefix(_ prefix: String, if wanted: Bool) -> String { wanted ? prefix + self : self }
 }

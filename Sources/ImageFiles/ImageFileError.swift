@@ -13,6 +13,12 @@ package enum ImageFileError: Error, CustomStringConvertible, Equatable {
         return .notWritable(path: path, reason: system.reason, code: system.code)
     }
 
+    /// A picture of a kind that is not read.
+    /// - Parameter kind: such as "a HEIC picture".
+    static func unread(_ path: String, _ kind: String) -> ImageFileError {
+        .notReadable(path: path, reason: "it is \(kind), which is not read: convert it to PNG or JPEG")
+    }
+
     package var description: String {
         switch self {
         case .notWritable(let path, let reason, _): "'\(path)' cannot be written: \(reason)"

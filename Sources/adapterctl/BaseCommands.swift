@@ -112,24 +112,29 @@ struct BaseTrain: ParsableCommand {
         let convention = try DiffusionConvention(
             pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
             timeScale: prediction == "epsilon" ? 1 : 1000)
-        let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed)
+        let processes = try ProcessGroup.joined()
+        try checkData(data)
+        try prepareFolder(of: file)
+        let place = try settings.place(for: file, name: name, processes)
+        defer { withExtendedLifetime(place) {} }
+        let pool = ComputePool()
+        let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed, pool: pool)
         let configuration = DiTConfiguration(
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
             numClasses: data.classNames.count, learnSigma: false)
-        let processes = try ProcessGroup.joined()
         let run = try TrainingRun.base(
             try settings.settings(learningRate: 1e-3), configuration,
-            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: ComputePool(), processes: processes)
+            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool, processes: processes)
         let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
         func write(_ values: TrainableValues, _ path: String) throws {
             try run.writeBase(named: name, configuration: configuration, to: path, as: stored, values: values)
         }
-        try settings.follow(run, folder: settings.folder(for: file, name: name), what: what, keep: write)
+        try settings.follow(run, in: place, folder: settings.folder(for: file, name: name), what: what, keep: write)
         if run.isFirstProcess {
             try write(run.result, file)
             let digest = try BaseFile(path: file).digest
             try output.report("base train", ["file": file, "digest": digest.description]) {
-                "base \(digest.short) written to \(file), loss \(run.history.recentLoss)"
+                "base \(digest.short) written to \(file), loss \(run.history.recentLoss)\nnext: adapterctl base import \(shellWord(file))"
             }
         }
         processes?.leave()

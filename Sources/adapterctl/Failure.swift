@@ -43,6 +43,10 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): systemCode(reason.code, otherwise: 12)
         case ImageFileError.notWritable(_, _, let code): systemCode(code, otherwise: 12)
         case TrainingError.noFolder: 4
+        case TrainingError.held: 11
+        case TrainingError.unreadable: 12
+        case TrainingError.unfinished, TrainingError.otherContent: 5
+        case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.parts: 2
         case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision, TrainingError.noNullRow: 2
         case TrainingError.otherSet: 7
         case is TensorFileError: 6
@@ -70,6 +74,7 @@ enum Failure: Error, CustomStringConvertible {
 
     /// Shows the error, as JSON where the command line asks for it, and ends the program.
     static func end(_ error: any Error, from command: any ParsableCommand.Type) -> Never {
+        ProgressLine.end()
         // The parser's own errors and help requests keep their form; 2 is the code of wrong usage.
         if let status = error as? ExitCode { exit(status.rawValue) }
         guard let code = knownCode(error) else {
@@ -117,5 +122,24 @@ func checkFolders(of files: [String]) throws {
     }
 }
 
+/// Sees to the folder of an output that comes after long work: created where it is not there, and refused where nothing can be written.
+func prepareFolder(of file: String) throws {
+    try checkFile(file)
+    let folder = URL(filePath: file).deletingLastPathComponent().path
+    do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch { throw ImageFileError.unwritable(folder, error) }
+    guard unsafe access(folder, W_OK) == 0 else { throw TensorFileError.unwritable(path: folder, reason: .last) }
+}
+
+/// A word as a shell takes it back.
+func shellWord(_ text: String) -> String {
+    let isPlain = !text.isEmpty && text.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) || "_-./+,:@%=".utf8.contains(byte) || byte >= 0x80
+    }
+    return isPlain ? text : "'" + text.replacing("'", with: "'\\''") + "'"
+}
+
 /// A line for the user, beside the results.
-func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+func note(_ text: String) {
+    ProgressLine.end()
+    FileHandle.standardError.write(Data((text + "\n").utf8))
+}

@@ -18,21 +18,23 @@ struct LatentOptions: ParsableArguments {
     ///   - size: side of what the network sees.
     ///   - store: where the base came from; nil for a base file.
     ///   - mirrored: whether the run flips images.
+    ///   - allowsEmpty: whether a class of a folder may have no usable picture.
     func loadData(
-        _ text: String, for base: BaseFile, size: Int, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, pool: ComputePool
+        _ text: String, for base: BaseFile, size: Int, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, allowsEmpty: Bool = true,
+        pool: ComputePool
     ) throws -> TrainingData {
         let c = base.configuration
         guard let codec = try vae.map({ try LatentCodec(fileOrFolder: $0) }) ?? store?.codec(nil, for: base.digest) else {
             guard c.inChannels == 3 else {
                 throw Failure.usage("this base learns latents of \(c.inChannels) channels, not pictures: give its autoencoder with --vae")
             }
-            return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed)
+            return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
         guard codec.configuration.latentChannels == c.inChannels else {
             throw SamplingEngineError.otherCodec(
                 file: codec.file.path, channels: codec.configuration.latentChannels, wanted: c.inChannels)
         }
-        let data = try adapterctl.loadData(text, size: size * codec.configuration.downsampling, perClass: perClass, seed: seed)
+        let data = try adapterctl.loadData(text, size: size * codec.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         let cache = try LatentCache(folder: folder, codec: codec, digest: Digest(of: AutoencoderFile(path: codec.file.path).encoding.pieces))
         var encoded = 0
         let latents = try cache.posteriors(of: data, mirrored: mirrored, pool: pool) { done, count in

@@ -18,6 +18,7 @@ struct OutputOptions: ParsableArguments {
         } else {
             line = text()
         }
+        ProgressLine.end()
         if !line.isEmpty { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
     }
 

@@ -26,6 +26,7 @@ struct Train: ParsableCommand {
     @Option(help: "A base file in place of the store's.") var baseFile: String?
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write; {} stands for the name.") var file: String?
     @Option(help: "Go on from an adapter, a name in the store or a file, in place of the base's own values.") var from: String?
+    @Flag(help: "Go on where a class folder holds no usable picture; the class stays, untrained.") var allowEmpty = false
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under its name.") var add = false
     @Flag(help: "With --add: let a name that stands for other content stand for the result from now on.") var replace = false
@@ -39,6 +40,8 @@ struct Train: ParsableCommand {
         let trainedValues, steps: Int
         let loss: Float
         let heldOutError: Float?
+        /// The command that takes the result into use.
+        let next: String
     }
 
     func run() throws {
@@ -46,11 +49,12 @@ struct Train: ParsableCommand {
         let jobs = try TrainingJob.list(self).filter { !isDone($0) }
         if add, !replace { try checkNames(of: jobs) }
         let base = try baseFile.map { try BaseFile(path: $0) } ?? location.open().baseFile(base)
+        try checkOutputs(of: jobs)
         let model = try scope.model(over: base)
         let pool = ComputePool()
         let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
         if processes?.rank ?? 0 == 0 {
-            let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)" }.joined(separator: "\n")
+            let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)\nnext: \($0.next)" }.joined(separator: "\n")
             if !jobsAreMany, let result = results.first { try output.report("train", result) { text } } else { try output.report("train", results) { text } }
         }
         processes?.leave()
@@ -62,9 +66,11 @@ struct Train: ParsableCommand {
         let folder = settings.folder(for: job.output, name: job.name)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
         if set.method == .full { try checkFull(model) }
+        let place = try settings.place(for: job.output, name: job.name, processes)
+        defer { withExtendedLifetime(place) {} }
         var data = try latents.loadData(
             job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
-            seed: job.seed ?? settings.seed, mirrored: settings.flip, pool: pool)
+            seed: job.seed ?? settings.seed, mirrored: settings.flip, allowsEmpty: allowEmpty, pool: pool)
         data = try scope.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
         var wanted = try settings.settings(learningRate: 5e-3)
         wanted.learningRate = job.learningRate ?? wanted.learningRate
@@ -90,12 +96,13 @@ struct Train: ParsableCommand {
             }
             return adapter.digest
         }
-        try settings.follow(run, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
+        try settings.follow(run, in: place, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
         guard run.isFirstProcess else { return nil }
         let digest = try write(run.result, job.output)
         return Result(
             name: job.name, file: job.output, digest: digest.description, folder: folder,
-            trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError)
+            trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError,
+            next: next(job, base, isBase: set.method == .full, class: data.classNames.first))
     }
 
     /// What a base cannot hold.
@@ -106,8 +113,9 @@ struct Train: ParsableCommand {
 
     /// Whether an earlier call of a list that is resumed has made it.
     private func isDone(_ job: TrainingJob) -> Bool {
-        let checkpoint = RunFolder.checkpoint(in: settings.folder(for: job.output, name: job.name)), files = FileManager.default
-        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: checkpoint) else { return false }
+        let folder = settings.folder(for: job.output, name: job.name), files = FileManager.default
+        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: RunPlace.checkpoint(in: folder)) else { return false }
+        if let state = RunPlace.state(in: folder), let (step, _) = TrainingRun.progress(ofCheckpoint: state), step < job.steps ?? settings.steps, settings.earlyStop == nil { return false }
         note("\(job.name) is done: \(job.output)")
         return true
     }
@@ -118,6 +126,31 @@ struct Train: ParsableCommand {
         for job in jobs {
             if let known = entries.first(where: { $0.name == job.name }) { throw StoreError.nameTaken(name: job.name, digest: known.digest) }
         }
+    }
+
+    /// Refuses outputs that would take the place of what the run reads.
+    private func checkOutputs(of jobs: [TrainingJob]) throws {
+        for job in jobs {
+            for source in [baseFile, from].compactMap({ $0 }) where URL(filePath: source).resolvingSymlinksInPath().path == URL(filePath: job.output).resolvingSymlinksInPath().path {
+                throw Failure.usage("-o '\(job.output)' is what the run starts from: give another file")
+            }
+        }
+    }
+
+    /// The command that takes the result into use.
+    private func next(_ job: TrainingJob, _ base: BaseFile, isBase: Bool, class name: String?) -> String {
+        let store = location.folder.map { " --store \(shellWord($0))" } ?? "", file = shellWord(job.output)
+        if isBase { return "adapterctl base import \(file)\(store)" }
+        if add { return "adapterctl sample \(job.name)\(name.map { " --class \(shellWord($0))" } ?? "") -o \(job.name).png\(store)" }
+        let opened = try? location.open()
+        let entries = (try? opened?.listBases()) ?? []
+        let hasBase = entries.contains { $0.digest == base.digest || $0.decodedCard?.roundedFrom == base.digest }
+        let isTaken = (try? opened?.list())?.contains { $0.name == job.name } ?? false
+        return [
+            opened == nil ? "adapterctl init\(store)" : nil,
+            hasBase ? nil : baseFile.map { "adapterctl base import \(shellWord($0))\(store)" },
+            "adapterctl add \(job.name) \(file)\(isTaken ? " --replace" : "")\(store)",
+        ].compactMap { $0 }.joined(separator: " && ")
     }
 
     private var jobsAreMany: Bool { jobs != nil || names.count > 1 }
@@ -170,12 +203,8 @@ struct TrainingJob: Decodable {
 
     /// What would otherwise be found after the jobs before it, or after its own training.
     private func checkPaths() throws {
-        if data.hasPrefix("synthetic:") {
-            _ = try SyntheticDomain.known(String(data.dropFirst("synthetic:".count)))
-        } else {
-            guard FileManager.default.fileExists(atPath: data + "/") else { throw TrainingError.noFolder(data) }
-        }
-        try checkFile(output)
+        try checkData(data)
+        try prepareFolder(of: output)
     }
 
     private static func named(_ command: Train) throws -> [TrainingJob] {

@@ -24,7 +24,8 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
     @Option(help: "Of the frozen matrices' products: f32, or bf16 (twice as fast; values and gradients stay f32).") var precision = Precision.f32.rawValue
     @Option(help: "Steps between checkpoints.") var checkpointEvery = 500
-    @Flag(help: "Go on from the checkpoint in the run's folder, if there is one.") var resume = false
+    @Flag(help: "Go on from the run in the run's folder, if there is one: where it was stopped, or from its end to more --steps.") var resume = false
+    @Flag(help: "Begin anew where the run's folder holds one that was stopped, which is kept in a folder inside.") var restart = false
     @Option(help: "The folder for curves, samples and checkpoints (default: the output's name with .run); {} stands for the name.") var runFolder: String?
     @Option(help: "Steps between sample sheets in the run's folder; 0 draws none (default: a fifth of the run).") var samplesEvery: Int?
     @Flag(help: "Show the loss curve while it grows, on a terminal.") var watch = false
@@ -34,6 +35,7 @@ struct TrainingOptions: ParsableArguments {
             throw ValidationError("--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
         }
         guard batch < 1 << 24, accumulate < 1 << 24, batch * accumulate < 1 << 24 else { throw ValidationError("a step takes fewer than 16777216 images") }
+        guard !resume || !restart else { throw ValidationError("--resume goes on, --restart begins anew: give one of them") }
         guard steps < 1 << 38 else { throw ValidationError("--steps is below \(1 << 38)") }
         guard (0..<1).contains(emaDecay) else { throw ValidationError("--ema-decay is from 0 up to, but not with, 1") }
         guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
@@ -67,41 +69,88 @@ struct TrainingOptions: ParsableArguments {
         return (output.hasSuffix(".safetensors") ? String(output.dropLast(".safetensors".count)) : output) + ".run"
     }
 
+    /// Takes the run's folder for this process, before the work; nil in the other processes of a group.
+    func place(for output: String, name: String, _ processes: ProcessGroup?) throws -> RunPlace? {
+        guard processes?.rank ?? 0 == 0 else { return nil }
+        let place = try RunPlace(folder(for: output, name: name), resumes: resume, restarts: restart)
+        if let moved = place.movedTo { note("the run that was in '\(place.path)' is kept in '\(moved)'") }
+        return place
+    }
+
     /// Runs to the end: curves, samples and checkpoints into the run's folder, progress on standard error. Among several
     /// processes the first alone writes.
     /// - Parameters:
+    ///   - place: of the run; nil in the processes that do not write.
+    ///   - path: its folder.
     ///   - what: what config.json says beside the settings.
     ///   - keep: writes the run's values as a file: the best so far, or the last.
     func follow(
-        _ run: TrainingRun, folder path: String, what: [String: String], keep: (_ values: TrainableValues, _ file: String) throws -> Void
+        _ run: TrainingRun, in place: RunPlace?, folder path: String, what: [String: String], keep: (_ values: TrainableValues, _ file: String) throws -> Void
     ) throws {
-        if resume, FileManager.default.fileExists(atPath: RunFolder.checkpoint(in: path)) {
-            try run.restore(from: RunFolder.checkpoint(in: path))
-            if run.isFirstProcess { note("going on at step \(run.step) of \(run.settings.steps)") }
-        }
+        if resume { try takeUp(run, place?.state ?? RunPlace.state(in: path), folder: path) }
+        if run.isFirstProcess, let line = run.settings.shortRunLine { note(line) }
         try run.checkProcessesAgree()
-        let folder = run.isFirstProcess ? try RunFolder(path, run, configuration: what, environment: environment(run)) : nil
+        let folder = try place.map { try RunFolder($0, run, configuration: what, environment: environment(run)) }
         let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: run.settings.seed)
-        let sheetSteps = samplesEvery ?? max(1, run.settings.steps / 5)
         Interruption.watch()
         var view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
         while !run.isFinished {
             try run.advance()
             view?.show(run)
+            do { try write(run, sheet, in: folder) } catch { throw stopped(run, folder, by: error) }
             if Interruption.happened {
-                try folder.map { try run.save(to: $0.checkpoint) }
+                if let folder { try keepState(run, folder) }
                 throw Failure.interrupted("stopped at step \(run.step); go on with --resume")
             }
-            guard let folder else { continue }
-            if run.step % 100 == 0 || run.isFinished { try folder.report(run) }
-            if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished, run.model.configuration.inChannels == 3 { try folder.sample(run, sheet) }
-            if run.step % checkpointEvery == 0, !run.isFinished { try run.save(to: folder.checkpoint) }
         }
         view?.finish(run)
         guard let folder else { return }
-        try keep(run.average, path + "/last.safetensors")
-        if let best = run.bestValues { try keep(best, path + "/best.safetensors") }
-        try? FileManager.default.removeItem(atPath: folder.checkpoint)
+        do {
+            try keep(run.average, path + "/last.safetensors")
+            if let best = run.bestValues { try keep(best, path + "/best.safetensors") }
+            try folder.finish(run)
+        } catch { throw stopped(run, folder, by: error) }
+    }
+
+    private func takeUp(_ run: TrainingRun, _ state: String?, folder: String) throws {
+        guard let state else {
+            if run.isFirstProcess { note("there is no run in '\(folder)' to go on from: this one begins") }
+            return
+        }
+        let before = TrainingRun.progress(ofCheckpoint: state)?.steps
+        try run.restore(from: state)
+        guard run.isFirstProcess else { return }
+        note("going on at step \(run.step) of \(run.settings.steps)")
+        if let before, before != run.settings.steps { note("--steps was \(before), is now \(run.settings.steps): the learning rate follows the new length from here") }
+        if run.isFinished { note("the run is done; give more --steps to go on") }
+    }
+
+    /// What a step leaves in the run's folder, where it is due.
+    private func write(_ run: TrainingRun, _ sheet: SampleSheet, in folder: RunFolder?) throws {
+        guard let folder else { return }
+        let sheetSteps = samplesEvery ?? max(1, run.settings.steps / 5)
+        if run.step % 100 == 0 || run.isFinished { try folder.report(run) }
+        if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished, run.model.configuration.inChannels == 3 { try folder.sample(run, sheet) }
+        if run.step % checkpointEvery == 0, !run.isFinished { try run.save(to: folder.checkpoint) }
+    }
+
+    private func keepState(_ run: TrainingRun, _ folder: RunFolder) throws {
+        // A curve can be drawn again, and must not cost the checkpoint.
+        try? folder.report(run)
+        try run.save(to: folder.checkpoint)
+    }
+
+    /// Keeps the run's state where it can still be written, else the checkpoint before it, and says which.
+    /// - Returns: the error, to be thrown.
+    private func stopped(_ run: TrainingRun, _ folder: RunFolder?, by error: any Error) -> any Error {
+        guard let folder else { return error }
+        try? run.save(to: folder.checkpoint)
+        if let (step, _) = TrainingRun.progress(ofCheckpoint: folder.checkpoint) {
+            note("the run stands at step \(run.step); its state at step \(step) is kept: go on with --resume")
+        } else {
+            note("the run stood at step \(run.step), and its state could not be kept")
+        }
+        return error
     }
 
     private func environment(_ run: TrainingRun) -> [String: String] {

@@ -1,9 +1,11 @@
 import AdapterTraining
 import Foundation
 import SyntheticDomains
+import TensorMath
 
-/// Training images as the command line names them.
-func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> TrainingData {
+/// Training images as the command line names them: a drawn domain, or a folder, of which is said what was not used.
+/// - Parameter allowsEmpty: whether a class of a folder may have no usable picture.
+func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64, allowsEmpty: Bool = false, pool: ComputePool) throws -> TrainingData {
     if text.hasPrefix("synthetic:") {
         let domain = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
         guard (1...100_000).contains(perClass) else { throw Failure.usage("--per-class is between 1 and 100000, not \(perClass)") }
@@ -11,10 +13,32 @@ func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> 
         let images = labels.enumerated().map { domain.image(class: $1, index: $0 % perClass, size: size, seed: seed) }
         return TrainingData(classNames: domain.classes, size: size, images: images, labels: labels, summary: text)
     }
-    let (data, report) = try TrainingData.folder(text, size: size)
-    for broken in report.broken { note("skipped: \(broken)") }
-    if !report.broken.isEmpty { note("\(report.broken.count) files could not be used, \(data.count) could") }
+    let start = ContinuousClock.now
+    let data = try TrainingData.folder(text, size: size, allowsEmpty: allowsEmpty, pool: pool) { done, count in
+        guard ProgressLine.isTerminal, ContinuousClock.now - start > .seconds(1) else { return }
+        ProgressLine.draw(["reading pictures: \(done) of \(count)"])
+    }
+    if let report = data.folder { tell(report, used: data.count) }
     return data
+}
+
+/// Refuses what --data cannot mean, before the work.
+func checkData(_ text: String) throws {
+    if text.hasPrefix("synthetic:") {
+        _ = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
+    } else {
+        try TrainingData.checkFolder(text)
+    }
+}
+
+/// The first files that could not be used by name, the others by number; data.json has all.
+private func tell(_ report: FolderReport, used: Int) {
+    let shown = 10
+    for skipped in report.skipped.prefix(shown) { note("skipped '\(skipped.file)': \(skipped.reason)") }
+    if report.skipped.count > shown { note("and \(report.skipped.count - shown) more, which the run's data.json names") }
+    if !report.skipped.isEmpty { note("\(report.skipped.count) \(report.skipped.count == 1 ? "file" : "files") could not be used, \(used) could") }
+    if let line = report.passedOverLine { note(line) }
+    for remark in report.remarks { note("note: \(remark)") }
 }
 
 extension SyntheticDomain {

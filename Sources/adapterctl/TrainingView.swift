@@ -6,9 +6,7 @@ import Foundation
 struct TrainingView {
     private let first: Int
     private let start = ContinuousClock.now
-    private let isTerminal = isatty(STDERR_FILENO) == 1
     private let showsCurve: Bool
-    private var linesShown = 0
     private var lastShown = ContinuousClock.now
 
     init(_ run: TrainingRun, showsCurve: Bool) {
@@ -17,27 +15,20 @@ struct TrainingView {
     }
 
     mutating func show(_ run: TrainingRun) {
-        guard isTerminal else {
-            if run.step % 100 == 0 || run.isFinished { write(line(run, width: 200) + "\n") }
+        guard ProgressLine.isTerminal else {
+            if run.step % 100 == 0 || run.isFinished { note(line(run, width: 200)) }
             return
         }
         // Five times a second is as much as one reads.
         guard ContinuousClock.now - lastShown > .milliseconds(200) || run.isFinished else { return }
         lastShown = .now
-        let width = Self.width()
-        redraw((showsCurve ? Self.curve(run.history, width: width, height: 6) : []) + [line(run, width: width)])
+        let width = ProgressLine.width()
+        ProgressLine.draw((showsCurve ? Self.curve(run.history, width: width, height: 6) : []) + [line(run, width: width)])
     }
 
     func finish(_ run: TrainingRun) {
-        if isTerminal { write("\n") }
+        ProgressLine.end()
         if run.step < run.settings.steps { note("stopped at step \(run.step): the held-out error has not fallen lately") }
-    }
-
-    private mutating func redraw(_ lines: [String]) {
-        var text = linesShown > 1 ? "\u{1B}[\(linesShown - 1)A" : ""
-        text += "\r" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\n")
-        linesShown = lines.count
-        write(text)
     }
 
     /// What fits of step, loss, held-out error, speed and time left, the most wanted first.
@@ -75,13 +66,4 @@ struct TrainingView {
             return label.padding(toLength: labels, withPad: " ", startingAt: 0) + text
         }
     }
-
-    /// Columns of the terminal; a phone has some forty.
-    private static func width() -> Int {
-        var size = winsize()
-        guard unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-        return max(20, Int(size.ws_col))
-    }
-
-    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 }

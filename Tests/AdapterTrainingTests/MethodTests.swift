@@ -71,7 +71,8 @@ import Testing
         // A checkpoint of one does not go on in a run that starts elsewhere.
         try second.save(to: folder.path + "/c")
         let fresh = try TrainingRun.adapter(settings(4), set, base: base, model: DiT(base), data: Small.data, pool: ComputePool(lanes: 2))
-        #expect(throws: TrainingError.otherRun(file: folder.path + "/c", what: "start")) { try fresh.restore(from: folder.path + "/c") }
+        let difference = TrainingError.Difference(name: "--from", old: first.digest.short, new: "nothing")
+        #expect(throws: TrainingError.otherRun(file: folder.path + "/c", differences: [difference])) { try fresh.restore(from: folder.path + "/c") }
         for other in [TrainableSet(.bitfit, base.configuration), TrainableSet(.difffit, gammaDepth: 1)] {
             #expect(throws: TrainingError.self) { try run(other) }
         }

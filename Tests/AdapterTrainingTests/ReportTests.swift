@@ -23,6 +23,17 @@ import Testing
         let name = try #require(FileManager.default.contentsOfDirectory(atPath: folder.path).first)
         #expect(name.hasPrefix("events.out.tfevents.1000."))
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: folder.path + "/" + name)))
+        let records = records(bytes)
+        #expect(records.count == 3)
+        #expect(Array(records[0].suffix(15)) == [0x1A, 13] + Array("brain.Event:2".utf8))
+        // session_log { status: START }, at which TensorBoard forgets the run's earlier events.
+        #expect(Array(records[1].dropFirst(9)) == [0x10, 0, 0x3A, 2, 0x08, 1])
+        // step 300 as a varint, then summary { value { tag: "loss" simple_value: 0.5 } }
+        #expect(Array(records[2].dropFirst(9)) == [0x10, 0xAC, 0x02, 0x2A, 13, 0x0A, 11, 0x0A, 4] + Array("loss".utf8) + [0x15, 0, 0, 0, 0x3F])
+    }
+
+    /// The records of an event file, each sum looked at.
+    private func records(_ bytes: [UInt8]) -> [[UInt8]] {
         var at = 0, records: [[UInt8]] = []
         while at < bytes.count {
             let length = bytes[at..<(at + 8)].reversed().reduce(0) { $0 << 8 | Int($1) }
@@ -33,10 +44,91 @@ import Testing
             records.append(data)
             at += 16 + length
         }
-        #expect(records.count == 2)
-        #expect(Array(records[0].suffix(15)) == [0x1A, 13] + Array("brain.Event:2".utf8))
-        // step 300 as a varint, then summary { value { tag: "loss" simple_value: 0.5 } }
-        #expect(Array(records[1].dropFirst(9)) == [0x10, 0xAC, 0x02, 0x2A, 13, 0x0A, 11, 0x0A, 4] + Array("loss".utf8) + [0x15, 0, 0, 0, 0x3F])
+        return records
+    }
+
+    /// Steps of one curve in a folder's event files, in their order. Steps here are below 128, so one byte holds each.
+    private func steps(of tag: String, in folder: String) throws -> [Int] {
+        try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("events.") }.sorted().flatMap { name in
+            records([UInt8](try Data(contentsOf: URL(filePath: folder + "/" + name)))).filter { Data($0).range(of: Data(tag.utf8)) != nil }.map { Int($0[10]) }
+        }
+    }
+
+    /// Stopped between two reports, killed behind its checkpoint, resumed, run again: TensorBoard has every step once.
+    @Test func everyStepIsInTheEventFilesOnce() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/run", sheet = try SampleSheet(Small.run(Small.settings()).objective.convention, classes: 2, seed: 1, steps: 2)
+        func begin(_ steps: Int, resumes: Bool) throws -> (RunFolder, TrainingRun) {
+            let place = try RunPlace(path, resumes: resumes), run = try Small.run(Small.settings(steps: steps))
+            if let state = place.state { try run.restore(from: state) }
+            return (try RunFolder(place, run, configuration: [:], environment: [:]), run)
+        }
+        do {
+            let (record, run) = try begin(12, resumes: false)
+            for _ in 0..<5 { try run.advance() }
+            try record.sample(run, sheet)
+            try run.save(to: record.checkpoint)  // step 5, of which nothing was reported
+            for _ in 0..<3 { try run.advance() }
+            try record.report(run)  // step 8, and then it is killed
+        }
+        #expect(try steps(of: "loss/train", in: path) == Array(1...8))
+        do {
+            let (record, run) = try begin(12, resumes: true)
+            #expect(run.step == 5)
+            #expect(try steps(of: "loss/train", in: path) == Array(1...5))
+            while !run.isFinished { try run.advance() }
+            try record.report(run)
+            try record.finish(run)
+        }
+        for tag in ["loss/train", "gradient norm", "learning rate"] { #expect(try steps(of: tag, in: path) == Array(1...12)) }
+        #expect(try steps(of: "samples", in: path) == [5])
+        do {
+            let (record, run) = try begin(14, resumes: true)
+            while !run.isFinished { try run.advance() }
+            try record.report(run)
+            try record.finish(run)
+        }
+        #expect(try steps(of: "loss/train", in: path) == Array(1...14))
+        let (record, run) = try begin(3, resumes: false)
+        while !run.isFinished { try run.advance() }
+        try record.report(run)
+        #expect(try steps(of: "loss/train", in: path) == Array(1...3))
+        // What the finished run left is there still, apart.
+        #expect(try steps(of: "loss/train", in: path + "/earlier-1") == Array(1...14))
+        #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/finished.safetensors") && FileManager.default.fileExists(atPath: path + "/earlier-1/samples/000005.png"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path + "/samples").isEmpty)
+    }
+
+    @Test func aFolderIsOneRunsAtATime() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/run"
+        do {
+            let first = try RunPlace(path, resumes: false)
+            #expect(throws: TrainingError.held(folder: path, process: Int(ProcessInfo.processInfo.processIdentifier))) { try RunPlace(path, resumes: true) }
+            let run = try Small.run(Small.settings())
+            let record = try RunFolder(first, run, configuration: [:], environment: [:])
+            try run.advance()
+            try run.save(to: record.checkpoint)
+        }
+        // A run that was stopped is gone on from, or kept beside the new one when that is asked for.
+        #expect(throws: TrainingError.unfinished(folder: path, step: 1, steps: 6)) { try RunPlace(path, resumes: false) }
+        #expect(try RunPlace(path, resumes: true).state == path + "/checkpoint.safetensors")
+        #expect(try RunPlace(path, resumes: false, restarts: true).movedTo == path + "/earlier-1")
+        #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/checkpoint.safetensors"))
+        #expect(try RunPlace(path, resumes: false).movedTo == nil)
+        // Files of others are left alone.
+        try Data("{}".utf8).write(to: URL(filePath: path + "/config.json"))
+        #expect(throws: TrainingError.otherContent(folder: path)) { try RunPlace(path, resumes: false) }
+    }
+
+    @Test func aShortRunAdaptsItsWarmUpAndSaysSo() {
+        var settings = TrainingSettings(steps: 40, batch: 1, seed: 1, learningRate: 1)
+        #expect(settings.usedWarmup == 4 && settings.optimiser(at: 3).learningRate == 1 && settings.optimiser(at: 0).learningRate == 0.25)
+        #expect(settings.shortRunLine == "a short run of 40 steps: the learning rate rises over 4 steps in place of 100, the average spans its last 5 in place of 500")
+        settings.steps = 1
+        #expect(settings.usedWarmup == 1 && settings.optimiser(at: 0).learningRate == 1 && settings.shortRunLine?.contains("over 1 step in") == true)
+        settings.steps = 1500
+        #expect(settings.usedWarmup == 100 && settings.shortRunLine == nil)
     }
 
     @Test func aRunLeavesItsFolder() throws {
@@ -45,7 +137,7 @@ import Testing
         settings.validationShare = 0.3
         settings.validationInterval = 2
         let run = try Small.run(settings)
-        let record = try RunFolder(folder.path, run, configuration: ["name": "x"], environment: ["lanes": "2"])
+        let record = try RunFolder(RunPlace(folder.path, resumes: false), run, configuration: ["name": "x"], environment: ["lanes": "2"])
         while !run.isFinished { try run.advance() }
         try record.report(run)
         try record.sample(run, SampleSheet(run.objective.convention, classes: 2, seed: 1, steps: 2))

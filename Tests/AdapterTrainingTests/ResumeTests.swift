@@ -42,10 +42,43 @@ import Testing
         #expect(whole.history.csv == second.history.csv)
     }
 
-    @Test func aCheckpointOfAnotherRunIsRefused() throws {
+    /// Every setting that differs is named with both values; the number of steps is none of them.
+    @Test func aCheckpointOfAnotherRunIsRefusedByEachDifference() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/checkpoint"
-        try Small.run(settings()).save(to: path)
-        #expect(throws: TrainingError.otherRun(file: path, what: "settings")) { try Small.run(settings(seed: 8)).restore(from: path) }
+        let first = try Small.run(settings())
+        for _ in 0..<2 { try first.advance() }
+        try first.save(to: path)
+        var other = settings(seed: 8)
+        other.learningRate = 0.5
+        other.flips = false
+        other.patience = nil
+        other.steps = 20
+        let wanted = [
+            TrainingError.Difference(name: "--flip", old: "on", new: "off"), TrainingError.Difference(name: "--learning-rate", old: "0.01", new: "0.5"),
+            TrainingError.Difference(name: "--early-stop", old: "100", new: "not set"), TrainingError.Difference(name: "--seed", old: "7", new: "8"),
+        ]
+        #expect(throws: TrainingError.otherRun(file: path, differences: wanted)) { try Small.run(other).restore(from: path) }
+        #expect { try Small.run(settings(), data: Small.pictures(dark: 5, light: 5)).restore(from: path) } throws: { "\($0)".contains("the pictures was 9 of 2 classes") }
+        #expect(TrainingRun.progress(ofCheckpoint: path)?.step == 2 && TrainingRun.progress(ofCheckpoint: path)?.steps == 8)
+        var short = settings()
+        short.steps = 1
+        #expect(throws: TrainingError.fewerSteps(1, than: 2)) { try Small.run(short).restore(from: path) }
+    }
+
+    /// A run that is done goes on to more steps, from its own values and moments.
+    @Test func moreStepsFollowTheEndOfARun() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/finished"
+        let first = try Small.run(settings())
+        while !first.isFinished { try first.advance() }
+        try first.save(to: path)
+        var more = settings()
+        more.steps = 12
+        let second = try Small.run(more)
+        try second.restore(from: path)
+        #expect(second.step == 8 && !second.isFinished && bits(second.values) == bits(first.values))
+        while !second.isFinished { try second.advance() }
+        #expect(second.step == 12 && second.history.losses.prefix(8).elementsEqual(first.history.losses))
     }
 }

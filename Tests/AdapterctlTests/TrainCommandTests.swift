@@ -38,7 +38,7 @@ import Testing
             let path = program.folder + "/x.safetensors"
             let result = try train(program, ["x", "--data", "synthetic:flowers", "-o", path, "--method"] + arguments)
             #expect(result.code == 0, "\(result.errors)")
-            #expect(try program.run(["add", "x", path, "--replace"]).code == 0)
+            try follow(program, result.out)
             #expect(try program.run(["verify", "--golden"]).code == 0)
         }
         let shown = try program.run(["show", "x", "--json"])
@@ -46,6 +46,126 @@ import Testing
         let full = try train(program, ["x", "--data", "synthetic:flowers", "-o", program.folder + "/full.safetensors", "--method", "full"])
         #expect(full.code == 0, "\(full.errors)")
         #expect(try TensorFile(path: program.folder + "/full.safetensors")["blocks.0.attn.qkv.weight"] != nil)
+        try follow(program, full.out)
+        #expect(try program.run(["base", "list"]).out.split(separator: "\n").count == 3)
+    }
+
+    /// Types what the last line of a training says.
+    private func follow(_ program: Program, _ out: String) throws {
+        let line = try #require(out.split(separator: "\n").last { $0.hasPrefix("next: ") })
+        for command in line.dropFirst("next: ".count).split(separator: " && ") {
+            let words = command.split(separator: " ").map { $0.trimmingCharacters(in: ["'"]) }
+            #expect(words.first == "adapterctl")
+            let result = try program.run(Array(words.dropFirst()))
+            #expect(result.code == 0, "\(command): \(result.errors)")
+        }
+    }
+
+    /// From nothing: the next command makes the store, takes the base in and then the adapter, whose classes are as a user types them.
+    @Test func theNextCommandLeadsFromNothingToAnAdapter() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let data = program.folder + "/data", one = program.folder + "/one"
+        try #require(try program.run(["draw", "flowers", "--folder", one, "--per-class", "1", "--size", "16"]).code == 0)
+        try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
+        for (folder, bytes) in [("rose", Array("me\u{301}lisse".utf8)), ("tulip", Array("caf".utf8) + [0xe9])] {
+            var name = Array((data + "/").utf8) + bytes
+            name.append(0)
+            #expect(name.withUnsafeBytes { rename("\(one)/\(folder)", $0.baseAddress!.assumingMemoryBound(to: CChar.self)) } == 0)
+        }
+        let result = try train(program, ["x", "--data", data, "-o", program.folder + "/new folder/x.safetensors"])
+        #expect(result.code == 0 && result.errors.contains("was read as Latin-1") && result.errors.contains("a short run of 3 steps"), "\(result.errors)")
+        #expect(result.out.contains("next: adapterctl init && adapterctl base import"))
+        #expect(result.out.contains("&& adapterctl add x '\(program.folder)/new folder/x.safetensors'"))
+        for words in [["init"], ["base", "import", Program.golden("dit-pixel")], ["add", "x", program.folder + "/new folder/x.safetensors"]] { #expect(try program.run(words).code == 0) }
+        let shown = try program.run(["show", "x", "--json"]).out
+        #expect(shown.contains("caf\u{e9}") && shown.contains("m\u{e9}lisse"))
+    }
+
+    /// A run's folder is gone on from, kept or refused, and nothing in it is lost.
+    @Test func aRunsFolderIsGoneOnFromOrKept() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let run = ["x", "--data", "synthetic:flowers", "-o", program.folder + "/x.safetensors"]
+        #expect(try train(program, run).code == 0)
+        let more = try train(program, run + ["--resume", "--steps", "5"])
+        #expect(more.code == 0 && more.errors.contains("going on at step 3 of 5") && more.errors.contains("--steps was 3, is now 5"), "\(more.errors)")
+        let other = try train(program, run + ["--resume", "--learning-rate", "0.5", "--batch", "4"])
+        #expect(other.code == 2 && other.errors.contains("--batch was 8, is now 4; --learning-rate was 0.005, is now 0.5"), "\(other.errors)")
+        let fewer = try train(program, run + ["--resume"])
+        #expect(fewer.code == 2 && fewer.errors.contains("give --steps 5 or more, not 3"), "\(fewer.errors)")
+        let again = try train(program, run)
+        #expect(again.code == 0 && again.errors.contains("is kept in '\(program.folder)/x.run/earlier-1'"), "\(again.errors)")
+        let rows = { (folder: String) in try String(contentsOfFile: program.folder + "/x.run/" + folder + "loss.csv", encoding: .utf8).split(separator: "\n").count }
+        #expect(try rows("") == 4 && rows("earlier-1/") == 6)
+        // Another one under way holds the folder.
+        let lock = open(program.folder + "/x.run/lock", O_RDWR)
+        defer { close(lock) }
+        #expect(flock(lock, LOCK_EX | LOCK_NB) == 0)
+        let held = try train(program, run)
+        #expect(held.code == 11 && held.errors.contains("another training"), "\(held.errors)")
+    }
+
+    /// A disk that fills under a run costs it no step that was kept: with room again, it ends in the bytes of a run that was not stopped.
+    @Test(.enabled(if: SmallDisk.isAllowed, "this user may not mount")) func aFullDiskKeepsTheState() throws {
+        let program = try Program()
+        defer { program.remove() }
+        func run(_ name: String, _ more: String...) throws -> (code: Int32, out: String, errors: String) {
+            try train(program, ["x", "--data", "synthetic:flowers", "-o", "\(program.folder)/\(name).safetensors", "--checkpoint-every", "1"] + more)
+        }
+        try #require(try run("whole").code == 0)
+        let size = try #require(try FileManager.default.attributesOfItem(atPath: program.folder + "/whole.run/finished.safetensors")[.size] as? Int)
+        // Room for one state, not for a second beside it.
+        let disk = try SmallDisk(program.folder + "/disk", bytes: size * 3 / 2)
+        let full = try run("full", "--run-folder", disk.path + "/run")
+        #expect(full.code == 13 && full.errors.contains("No space left") && full.errors.contains("its state at step 1 is kept"), "\(full.errors)")
+        #expect(disk.grow(to: size * 8))
+        let resumed = try run("full", "--run-folder", disk.path + "/run", "--resume")
+        #expect(resumed.code == 0 && resumed.errors.contains("going on at step 1 of 3"), "\(resumed.errors)")
+        #expect(try Data(contentsOf: URL(filePath: program.folder + "/full.safetensors")) == Data(contentsOf: URL(filePath: program.folder + "/whole.safetensors")))
+    }
+
+    /// On a terminal, what Ctrl-C brings stands on a line of its own behind the bar.
+    @Test func theMessageOfCtrlCBeginsALine() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let terminal = """
+            import os, pty, sys
+            child, screen = pty.fork()
+            if child == 0: os.execv(sys.argv[1], sys.argv[1:])
+            seen, pressed = b"", False
+            while True:
+                try: part = os.read(screen, 4096)
+                except OSError: break
+                if not part: break
+                seen += part
+                if not pressed and b"loss" in seen: pressed = os.write(screen, b"\\x03") > 0
+            sys.stdout.buffer.write(seen)
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            """
+        let run = ["x", "--data", "synthetic:flowers", "-o", program.folder + "/x.safetensors", "--steps", "100000"]
+        let result = try train(program, run, under: ["/usr/bin/env", "python3", "-c", terminal])
+        #expect(result.code == 130 && result.out.contains("^C\r\nerror: stopped at step"), "\(result.out)")
+        let again = try train(program, run)
+        #expect(again.code == 5 && again.errors.contains("go on with --resume, or begin anew with --restart"), "\(again.errors)")
+    }
+
+    @Test func wrongDataIsNamedBeforeTheWork() throws {
+        let program = try Program()
+        defer { program.remove() }
+        try FileManager.default.createDirectory(atPath: program.folder + "/empty", withIntermediateDirectories: true)
+        try Data("PK\u{3}\u{4}".utf8).write(to: URL(filePath: program.folder + "/x.zip"))
+        let output = ["-o", program.folder + "/x.safetensors"]
+        for (data, code, wanted) in [
+            ("x.zip", 2, "a zip archive"), ("empty", 1, "has no sub-folders"), ("nowhere", 4, "there is no folder"), ("", 2, "--data is empty"),
+        ] as [(String, Int32, String)] {
+            let result = try train(program, ["x", "--data", data.isEmpty ? "" : program.folder + "/" + data] + output)
+            #expect(result.code == code && result.errors.contains(wanted), "\(result.code): \(result.errors)")
+        }
+        let name = try train(program, ["Pets", "--data", "synthetic:flowers"] + output)
+        #expect(name.code == 2 && name.errors.contains("Pets"), "\(name.errors)")
+        let own = try train(program, ["x", "--data", "synthetic:flowers", "-o", Program.golden("dit-pixel")])
+        #expect(own.code == 2 && own.errors.contains("is what the run starts from"), "\(own.errors)")
     }
 
     /// Two rounds of two sites, each over files alone: pictures of its own, the merged adapter of the round before.
@@ -129,5 +249,26 @@ import Testing
         let alone = try digest("alone", under: [])
         #expect(alone.count == 64)
         #expect(try digest("together", under: launcher) == alone)
+    }
+}
+
+/// A file system of a few bytes, where this user may mount one.
+private final class SmallDisk {
+    let path: String
+
+    init(_ path: String, bytes: Int) throws {
+        self.path = path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        guard mount("tmpfs", path, "tmpfs", 0, "size=\(bytes)") == 0 else { throw CocoaError(.fileWriteNoPermission) }
+    }
+
+    func grow(to bytes: Int) -> Bool { mount("tmpfs", path, "tmpfs", UInt(MS_REMOUNT), "size=\(bytes)") == 0 }
+
+    deinit { umount(path) }
+
+    static var isAllowed: Bool {
+        let path = NSTemporaryDirectory() + "disk-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        return (try? SmallDisk(path, bytes: 1 << 16)) != nil
     }
 }

@@ -46,7 +46,7 @@ struct RealImages {
     ///   - trained: how the first that is measured was: the images of a folder that were held out then are so again.
     init(
         _ source: String, size: Int, trained: Training? = nil,
-        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0) }
+        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0, allowsEmpty: true, pool: ComputePool()) }
     ) throws {
         self.source = source
         self.size = size

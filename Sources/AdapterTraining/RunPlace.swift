@@ -1,0 +1,96 @@
+import Foundation
+import Glibc
+import SystemErrors
+import TensorFiles
+
+/// A run's folder, held for one process: another that wants it is refused, and what an earlier run left in it is kept, but apart.
+///
+/// The lock is the system's (flock), so it ends with the process however that ends.
+package final class RunPlace {
+    package let path: String
+    /// What an earlier run left, where it was moved to; nil where there was none.
+    package private(set) var movedTo: String?
+    /// The state that this run is to go on from; nil where it begins.
+    package private(set) var state: String?
+    private var lock: Int32 = -1
+
+    /// - Parameters:
+    ///   - path: created where it is not there.
+    ///   - resumes: whether the run goes on from what is there.
+    ///   - restarts: whether one that was stopped may be put aside.
+    /// - Throws: `TrainingError.held`, `.unfinished`, `.otherContent`, `.unwritable`.
+    package init(_ path: String, resumes: Bool, restarts: Bool = false) throws {
+        self.path = path
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw TrainingError.unwritable(path, reason: SystemError(error))
+        }
+        try hold()
+        let isRun = try holdsRun()
+        if resumes, let found = Self.state(in: path) {
+            state = found
+        } else if isRun {
+            if !restarts, FileManager.default.fileExists(atPath: checkpoint), let (step, steps) = TrainingRun.progress(ofCheckpoint: checkpoint) {
+                throw TrainingError.unfinished(folder: path, step: step, steps: steps)
+            }
+            movedTo = try moveAside()
+        }
+    }
+
+    deinit { if lock >= 0 { close(lock) } }
+
+    package var checkpoint: String { Self.checkpoint(in: path) }
+    var finished: String { path + "/finished.safetensors" }
+
+    /// There while a run is under way or was stopped.
+    package static func checkpoint(in folder: String) -> String { folder + "/checkpoint.safetensors" }
+
+    /// What a run in a folder can go on from: where it was stopped, else its end.
+    package static func state(in folder: String) -> String? {
+        [checkpoint(in: folder), folder + "/finished.safetensors"].first { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    private func hold() throws {
+        lock = unsafe open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard lock >= 0 else { throw TrainingError.unwritable(path, reason: .last) }
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+            guard errno == EWOULDBLOCK else { throw TrainingError.unwritable(path + "/lock", reason: .last) }
+            let holder = try? String(contentsOfFile: path + "/lock", encoding: .utf8)
+            throw TrainingError.held(folder: path, process: holder.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) })
+        }
+        // News for whoever is refused; a full disk is found by the run itself.
+        let text = Array("\(getpid())\n".utf8)
+        _ = ftruncate(lock, 0)
+        _ = unsafe text.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress, $0.count, 0) }
+    }
+
+    /// Whether a run has been here; a foreign configuration is nobody's to move.
+    private func holdsRun() throws -> Bool {
+        guard FileManager.default.fileExists(atPath: path + "/config.json") else { return false }
+        struct Mark: Decodable { let trainable_set: Content; struct Content: Decodable {} }
+        guard let data = FileManager.default.contents(atPath: path + "/config.json"), (try? JSONDecoder().decode(Mark.self, from: data)) != nil else {
+            throw TrainingError.otherContent(folder: path)
+        }
+        return true
+    }
+
+    /// Puts what runs write, and nothing else, into a new folder inside.
+    private func moveAside() throws -> String {
+        let files = FileManager.default
+        let own = ["config.json", "environment.json", "data.json", "loss.csv", "loss.png", "samples", "last.safetensors", "best.safetensors", "checkpoint.safetensors", "finished.safetensors"]
+        var number = 1
+        while files.fileExists(atPath: "\(path)/earlier-\(number)") { number += 1 }
+        let place = "\(path)/earlier-\(number)"
+        do {
+            try files.createDirectory(atPath: place, withIntermediateDirectories: false)
+            // The configuration, by which a run is known, goes last: what a kill leaves is moved by the next.
+            for name in try files.contentsOfDirectory(atPath: path).sorted(by: { $1 == "config.json" && $0 != $1 }) where own.contains(name) || name.hasPrefix(EventFile.prefix) {
+                try files.moveItem(atPath: path + "/" + name, toPath: place + "/" + name)
+            }
+        } catch {
+            throw TrainingError.unwritable(place, reason: SystemError(error))
+        }
+        return place
+    }
+}
