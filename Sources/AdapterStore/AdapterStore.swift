@@ -52,7 +52,10 @@ package final class AdapterStore: Sendable {
         let path = try absolute(path)
         if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
         let files = FileManager.default
-        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty { throw .folderInUse(path: path) }
+        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty {
+            // Perhaps another process made it this moment.
+            throw try FileCalls.status(path + "/data.mdb") == nil ? .folderInUse(path: path) : .storeExists(path: path)
+        }
         let parent = (path as NSString).deletingLastPathComponent
         let building = "\(parent)/.\((path as NSString).lastPathComponent).\(UUID().uuidString)"
         try makeFolder(building + "/bases")
@@ -63,6 +66,7 @@ package final class AdapterStore: Sendable {
             try FileCalls.synchronizeFolder(parent)
         } catch {
             try? files.removeItem(atPath: building)
+            if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
             throw error
         }
         return try open(at: path, options: options)

@@ -32,7 +32,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .noStore(let path): "There is no adapter store at '\(path)'; create one first."
+        case .noStore(let path): "There is no adapter store at '\(path)'; create one first: adapterctl init --store '\(path)'"
         case .storeExists(let path): "There is already an adapter store at '\(path)'."
         case .folderInUse(let path): "The folder '\(path)' holds other files; a new store needs an empty or a new folder."
         case .pathTaken(let path): "There is already something at '\(path)'; nothing is replaced."
@@ -50,7 +50,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .ambiguous(let prefix, let matches):
             "The prefix '\(prefix)' fits more than one adapter: \(matches.joined(separator: ", "))."
         case .nameTaken(let name, let digest): "The name '\(name)' is taken by the adapter \(digest.short)."
-        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first."
+        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first: adapterctl base import FILE"
         case .baseInUse(let digest, let adapters):
             "The base \(digest.short) is needed by \(adapters.joined(separator: ", ")); remove these and prune first."
         case .badFile(let path, let reason): "The file '\(path)' \(reason)."

@@ -53,7 +53,7 @@ struct BaseTrain: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        try checkFile(file)
+        try checkOutputs([.trained(file)])
         guard (1...4096).contains(size), (1...64).contains(depth), (1...16384).contains(width), (1...width).contains(heads), (1...size).contains(patch) else {
             throw Failure.usage("--size is between 1 and 4096, --depth to 64, --width to 16384, --heads at most the width and --patch at most the size")
         }

@@ -82,7 +82,9 @@ extension AdapterStore {
         }
         guard let first = found.first else {
             throw Failure.notFound(
-                reference.map { "there is no base '\($0)' in \(path)" } ?? "the store \(path) has no base yet: adapterctl base import FILE")
+                try reference.map { wanted in
+                    "there is no base '\(wanted)' in \(path)" + suggestion(for: wanted, among: try listBases().compactMap { $0.decodedCard?.name })
+                } ?? "the store \(path) has no base yet: adapterctl base import FILE")
         }
         guard found.count == 1 else {
             let names = found.map { "\($0.decodedCard?.name ?? "?")@\($0.digest.short)" }.joined(separator: ", ")

@@ -13,7 +13,7 @@ func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64) throws -> 
     }
     let (data, report) = try TrainingData.folder(text, size: size)
     for broken in report.broken { note("skipped: \(broken)") }
-    if !report.broken.isEmpty { note("\(report.broken.count) files could not be used, \(data.count) could") }
+    if !report.broken.isEmpty { note("\(report.broken.count, "file") could not be used, \(data.count) could") }
     return data
 }
 
@@ -21,7 +21,7 @@ extension SyntheticDomain {
     static func known(_ name: String) throws -> SyntheticDomain {
         guard let found = named(name) else {
             let known = ([base] + downstream).map(\.name).joined(separator: ", ")
-            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)")
+            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)" + suggestion(for: name, among: ([base] + downstream).map(\.name)))
         }
         return found
     }
