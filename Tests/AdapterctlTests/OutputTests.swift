@@ -169,6 +169,20 @@ import Testing
         #expect(shown.count == names.count && Set(shown) == Set(names))
     }
 
+    /// Foundation's own words reach nobody (`expect` looks for them).
+    @Test func theSystemsErrorsAreSentences() throws {
+        defer { program.remove() }
+        try Data([0x7b, 0xe9, 0x7d, 0x0a]).write(to: URL(filePath: path("latin.jsonl")))
+        try Data("{}\n".utf8).write(to: URL(filePath: path("file")))
+        try expect(1, "'\(path("latin.jsonl"))' cannot be used: it is not text in UTF-8", "train", "--jobs", path("latin.jsonl"))
+        try expect(4, "'\(path("none"))' cannot be used: No such file or directory", "train", "--jobs", path("none"))
+        try expect(4, "'\(path("file"))' cannot be used: Not a directory", "sync", path("file"))
+        try expect(4, "No such file or directory", "add", "x", path("none.safetensors"))
+        try expect(14, "no server answers at '\(path("file"))': Connection refused", "status", "--socket", path("file"))
+        try expect(14, "No such file or directory", "sample", "flowers", "--socket", path("none"), "-o", path("a.png"))
+        try expect(4, "Not a directory", "snapshot", path("file/below/monday"))
+    }
+
     /// Two `init` at once: one makes the store, and the other has it or says so.
     @Test func manyInitsAtOnceLeaveOneStore() throws {
         defer { program.remove() }
