@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// `tools/batch` with a server of its own for each call: what it says, and shards of which only some are submitted.
-@Suite(.serialized) struct BatchToolTests {
+@Suite(.serialized, .heavy) struct BatchToolTests {
     private let program: Program
 
     init() throws {
@@ -17,11 +18,12 @@ import Testing
 
     /// Runs lines of a shell in the test's folder; `generate` and `merge` are the tools.
     private func shell(_ lines: String) throws -> (code: Int32, out: String, errors: String) {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
         let script = """
             set -eu; export DIFFFIT_ADAPTERD="$(dirname "$0")/adapterd"; cd "$1"
-            generate() { python3 "$2/tools/batch/generate" "$@"; }
-            """.replacing("\"$2/", with: "\"\(root)/") + "\nmerge() { python3 \"\(root)/tools/batch/merge\" \"$@\"; }\n" + lines
+            generate() { python3 "\(checkout)/tools/batch/generate" "$@"; }
+            merge() { python3 "\(checkout)/tools/batch/merge" "$@"; }
+            \(lines)
+            """
         return try program.run([program.folder], under: ["/bin/bash", "-c", script])
     }
 
