@@ -101,7 +101,7 @@ import Testing
         try FileManager.default.createDirectory(atPath: path("folder.png"), withIntermediateDirectories: true)
         try expect(2, "is a folder", "sample", "flowers", "-o", path("folder.png"))
         try expect(4, "there is no folder", "sample", "flowers", "-o", path("none/a.png"))
-        try expect(2, "unset variable", "sample", "flowers", "-o", "")
+        try expect(2, "empty", "sample", "flowers", "-o", "")
         try expect(2, "two outputs are one file", "eval", "flowers", "--npz", path("a.npz"), "--npz-reference", path("./a.npz"))
         // Folders that are expected to be made are.
         try expect(0, nil, "snapshot", path("backup/of/monday"))
@@ -135,7 +135,7 @@ import Testing
         try expect(2, "did you mean flowers?", "sample", "Flowers", "-o", path("a.png"))
         try expect(2, "'flowers' would be one", "add", "Flowers", path("flowers.safetensors"))
         try expect(4, "did you mean rose?", "sample", "flowers", "--class", "Rose", "-o", path("a.png"))
-        try expect(2, "did you mean", "sample", "flowers", "--sampler", "multistp", "-o", path("a.png"))
+        try expect(2, "did you mean", "sample", "flowers", "--sampler", "dddim", "-o", path("a.png"))
         try expect(4, "did you mean flowers?", "draw", "flower", "-o", path("a.png"))
         let name = try #require(try program.run("base", "list").out.split(separator: "\n").last?.split(separator: " ").first)
         try expect(4, "did you mean \(name)?", "base", "show", String(name.dropLast()))
