@@ -44,13 +44,14 @@ let package = Package(
 
         // What the system refused, in words: any room may import it.
         .target(name: "SystemErrors"),
+        .target(name: "SystemFiles", dependencies: ["SystemErrors"]),
 
         // Level 1
-        .target(name: "TensorFiles", dependencies: ["SystemErrors"]),
+        .target(name: "TensorFiles", dependencies: ["SystemErrors", "SystemFiles"]),
         .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
         .target(
             name: "ImageFiles",
-            dependencies: ["SystemErrors", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system")]),
+            dependencies: ["SystemErrors", "SystemFiles", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system")]),
 
         // Level 2
         .target(name: "AdapterFormat", dependencies: ["SystemErrors", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
@@ -112,7 +113,7 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "LatentCodec", "SamplingEngine", "SyntheticDomains", "SystemErrors", "TensorFiles", "TensorMath",
+                "LatentCodec", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -127,6 +128,7 @@ let package = Package(
         .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),
+        .testTarget(name: "SystemFilesTests", dependencies: ["SystemErrors", "SystemFiles"]),
         .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),
         .testTarget(name: "TensorMathTests", dependencies: ["TensorMath", "CKernels"]),
         .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),
@@ -165,7 +167,7 @@ let package = Package(
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
-        .testTarget(name: "AdapterctlTests", dependencies: ["ProgramRunner", "adapterctl", "AdapterFormat", "TensorFiles", "ImageFiles"]),
+        .testTarget(name: "AdapterctlTests", dependencies: ["ProgramRunner", "adapterctl", "adapterd", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -54,7 +54,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .otherBase(let name, let base, let wanted): "'\(name)' belongs to the base \(base.short), not to \(wanted.short)"
-        case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values) values; this base takes \(wanted)"
+        case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values, "value"); this base takes \(wanted)"
         case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' and 'lora' can be composed"
         case .mixedKinds(let lora, let difffit):
             "'\(lora)' holds low-rank pairs and '\(difffit)' biases and scales: adapters are composed within one kind"

@@ -79,8 +79,14 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .noTrainableSet(let file, let missing, let beginnings):
             "the tensors of '\(file)' are no trainable set: '\(missing)' is missing; its names begin with \(beginnings.map { "'\($0)'" }.joined(separator: ", "))"
         case .badName(let name):
-            "'\(name)' is no adapter name: 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first, and not 'base'"
+            "'\(name)' is no adapter name: 1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first, and not 'base'" + Self.suggestion(name)
         case .badReference(let text): "'\(text)' is no reference: give a name, a digest, four or more of its first digits, or name@digest"
         }
+    }
+
+    /// The name that was probably meant, where there is one.
+    private static func suggestion(_ name: String) -> String {
+        let near = String(name.lowercased().map { $0.isWhitespace ? "-" : $0 })
+        return AdapterName.isValid(near) ? "; '\(near)' would be one" : ""
     }
 }

@@ -57,7 +57,11 @@ package enum AdapterReference: Sendable, Hashable {
 package func nearestNames(to text: String, among names: [String], limit: Int = 3) -> [String] {
     let wanted = Array(text.lowercased().prefix(64))
     let reach = max(1, wanted.count / 2)
-    return names.map { (editDistance(wanted, Array($0)), $0) }.filter { $0.0 <= reach }.sorted { $0 < $1 }.prefix(limit).map(\.1)
+    // The beginning of a name is near to it, however much is missing.
+    return names.map { name in
+        let own = Array(name.lowercased())
+        return (wanted.count > 1 && own.starts(with: wanted) ? 1 : editDistance(wanted, own), name)
+    }.filter { $0.0 <= reach }.sorted { $0 < $1 }.prefix(limit).map(\.1)
 }
 
 /// Levenshtein's distance.

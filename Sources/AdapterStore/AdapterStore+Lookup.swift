@@ -79,9 +79,9 @@ extension AdapterStore {
         if let digest = Digest(hex: reference), try transaction.value(.blobs, digest.bytes, limit: 0) != nil { return (nil, digest) }
         if isName, let digest = try transaction.digest(named: reference) { return (reference, digest) }
         if let digest = try digest(prefix: reference, transaction) { return (nil, digest) }
-        guard isName else { throw .badName(reference) }
-        let names = try transaction.allNames().map(\.name)
-        throw .notFound(reference: reference, nearest: nearestNames(to: reference, among: names))
+        let nearest = nearestNames(to: reference, among: try transaction.allNames().map(\.name))
+        guard isName || !nearest.isEmpty else { throw .badName(reference) }
+        throw .notFound(reference: reference, nearest: nearest)
     }
 
     private static func digest(prefix: String, _ transaction: borrowing ReadTransaction) throws(StoreError) -> Digest? {

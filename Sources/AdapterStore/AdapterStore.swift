@@ -52,7 +52,10 @@ package final class AdapterStore: Sendable {
         let path = try absolute(path)
         if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
         let files = FileManager.default
-        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty { throw .folderInUse(path: path) }
+        if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty {
+            // Perhaps another process made it this moment.
+            throw try FileCalls.status(path + "/data.mdb") == nil ? .folderInUse(path: path) : .storeExists(path: path)
+        }
         try makeFolder((path as NSString).deletingLastPathComponent)
         var building = try BuildingFolder(for: path)
         try makeFolder(building.path + "/bases")

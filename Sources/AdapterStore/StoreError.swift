@@ -41,7 +41,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .noStore(let path): "There is no adapter store at '\(path)'; create one first (adapterctl init --store '\(path)')."
+        case .noStore(let path): "There is no adapter store at '\(path)'; create one first: adapterctl init --store '\(path)'"
         case .storeExists(let path): "There is already an adapter store at '\(path)'."
         case .folderInUse(let path): "The folder '\(path)' holds other files; a new store needs an empty or a new folder."
         case .pathTaken(let path): "There is already something at '\(path)'; nothing is replaced."
@@ -59,8 +59,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .ambiguous(let prefix, let matches):
             "The prefix '\(prefix)' fits more than one adapter: \(matches.joined(separator: ", "))."
         case .nameTaken(let name, let digest): "The name '\(name)' is taken by the adapter \(digest.short)."
-        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first (adapterctl base import FILE)."
-        case .noBase(let path): "The store '\(path)' has no base yet; import one first (adapterctl base import FILE)."
+        case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first: adapterctl base import FILE"
+        case .noBase(let path): "The store '\(path)' has no base yet; import one first: adapterctl base import FILE"
         case .unknownBase(let reference, let path): "There is no base '\(reference)' in '\(path)' (adapterctl base list shows them)."
         case .severalBases(let bases): "Several bases fit (\(bases.joined(separator: ", "))): choose one with --base."
         case .baseNameTaken(let name, let digest): "The name '\(name)' is taken by the base \(digest.short); give another one with --name."

@@ -1,5 +1,7 @@
 import CSPNG
 import Foundation
+import SystemErrors
+import SystemFiles
 
 extension RGBImage {
     /// The image as a PNG file's bytes, with text chunks in the order given (keywords of 1 to 79 Latin-1 characters).
@@ -42,13 +44,9 @@ extension RGBImage {
 }
 
 extension Data {
-    /// Writes a file of pictures or about them whole or not at all.
+    /// Writes a file of pictures or about them, as `OutputFile` writes.
     package func writeWhole(to path: String) throws(ImageFileError) {
-        do {
-            try write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            throw .unwritable(path, error)
-        }
+        do throws(SystemError) { try OutputFile(path).write(CollectionOfOne(self)) } catch { throw .unwritable(path, error) }
     }
 }
 

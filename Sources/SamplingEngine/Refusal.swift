@@ -28,27 +28,27 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
         case .composingFull(let isClients):
             isClients ? "this client has as many recipes waiting to be composed as one may have" : "as many recipes wait to be composed as there is room for"
         case .tooLarge(let cost, let limit): "images x network calls x rows, counted at the base's own size, make \(cost); \(limit) are allowed for one request"
-        case .tooManyImages(let count, let limit): "\(count) images in one request; \(limit) are allowed"
+        case .tooManyImages(let count, let limit): "\(count, "image") in one request; \(limit) \(limit == 1 ? "is" : "are") allowed"
         case .noImages: "a request needs at least one image"
         case .draining: "the server is shutting down"
         case .noNullRow(let adapter, let isBase):
             "'\(adapter)' was trained without dropping labels, so it has no class that stands for none, which this leans on: name a class, and ask for guidance none"
                 + (isBase ? "" : " or domain")
-        case .noSuchClass(let index, let adapter, let classes): "'\(adapter)' has \(classes) classes, none with the number \(index)"
-        case .otherLayout(let adapter, let values, let wanted): "'\(adapter)' has \(values) values; this base takes \(wanted)"
-        case .wrongNoise(let values, let wanted): "noise of \(values) values was given for an image of \(wanted)"
+        case .noSuchClass(let index, let adapter, let classes): "'\(adapter)' has \(classes, "class"), none with the number \(index)"
+        case .otherLayout(let adapter, let values, let wanted): "'\(adapter)' has \(values, "value"); this base takes \(wanted)"
+        case .wrongNoise(let values, let wanted): "noise of \(values, "value") was given for an image of \(wanted)"
         case .tooLittleNoise(let calls, let wanted): "noise for \(calls) network calls was given; the sampler makes \(wanted)"
         case .otherCache(let calls, let wanted):
-            "a cache profile of \(calls) network calls, for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
+            "a cache profile of \(calls, "network call"), for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
         case .noCodec(let channels):
-            "this base makes latents of \(channels) channels, not pictures: give its autoencoder with --vae, or take the latents with --latents"
+            "this base makes latents of \(channels, "channel"), not pictures: give its autoencoder with --vae, or take the latents with --latents"
         case .tooManyRows(let rows, let limit):
-            "one image takes \(rows) rows of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
+            "one image takes \(rows, "row") of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
         case .gridOfLatents(let adapter, let size):
             "'\(adapter)' makes latents of \(size)x\(size); pictures are decoded at the base's own size only: ask for latents"
         case .noNetwork(let adapter, let size, let reason): "'\(adapter)' makes images of \(size)x\(size), which this network cannot be fitted to: \(reason)"
         case .mixedGrids(let first, let second): "'\(first)' and '\(second)' make images of different resolutions; one image has one"
-        case .tooManyAdapters(let count, let limit): "one image takes \(count) vectors over its steps; \(limit) are held at a time"
+        case .tooManyAdapters(let count, let limit): "one image takes \(count, "vector") over its steps; \(limit) are held at a time"
         }
     }
 }

@@ -360,10 +360,10 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
-            "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps) steps"
+            "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps, "step")"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
         case .otherCodec(let file, let channels, let wanted):
-            "the autoencoder '\(file)' decodes latents of \(channels) channels to pictures; this base makes latents of \(wanted)"
+            "the autoencoder '\(file)' decodes latents of \(channels, "channel") to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }

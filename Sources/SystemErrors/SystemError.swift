@@ -12,7 +12,8 @@ package struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// - Parameter code: an errno, such as `ENOSPC`.
     package init(code: Int32) { self.init(reason: unsafe String(cString: strerror(code)), code: code) }
 
-    private init(reason: String, code: Int32) { (self.reason, self.code) = (reason, code) }
+    /// Words of ours beside the system's number.
+    package init(reason: String, code: Int32) { (self.reason, self.code) = (reason, code) }
 
     /// Of the call that just failed.
     package static var last: SystemError { SystemError(code: errno) }

@@ -1,5 +1,6 @@
 import Foundation
 import SystemErrors
+import SystemFiles
 
 /// A tensor on its way to a file: its bytes are made piece by piece when they are written.
 package struct OutgoingTensor: Sendable {
@@ -97,42 +98,18 @@ package struct SafetensorsEncoding: Sendable {
     }
 }
 
-/// Writes safetensors: a file appears whole or not at all.
+/// Writes safetensors, as `OutputFile` writes.
 package enum SafetensorsWriter {
     package static func write(_ tensors: [OutgoingTensor], metadata: [String: String] = [:], to path: String) throws(TensorFileError) {
         try write(SafetensorsEncoding(tensors, metadata: metadata), to: path)
     }
 
     package static func write(_ encoding: SafetensorsEncoding, to path: String) throws(TensorFileError) {
-        let temporary = path + ".\(ProcessInfo.processInfo.processIdentifier).partial"
-        do {
-            try Data().write(to: URL(filePath: temporary))
-            let handle = try FileHandle(forWritingTo: URL(filePath: temporary))
-            for piece in encoding.pieces { try handle.write(contentsOf: piece) }
-            try handle.synchronize()
-            try handle.close()
-        } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: SystemError(error))
-        }
-        guard unsafe rename(temporary, path) == 0 else {
-            let reason = SystemError.last
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw .unwritable(path: path, reason: reason)
-        }
-        syncDirectory(of: path)
+        do throws(SystemError) { try OutputFile(path).write(encoding.pieces, durably: true) } catch { throw .unwritable(path: path, reason: error) }
     }
 
     /// The bytes of the file.
     package static func encoded(_ tensors: [OutgoingTensor], metadata: [String: String] = [:]) -> Data {
         SafetensorsEncoding(tensors, metadata: metadata).pieces.reduce(into: Data()) { $0.append(contentsOf: $1) }
-    }
-
-    /// Makes the rename itself last through a power cut.
-    private static func syncDirectory(of path: String) {
-        let descriptor = unsafe open(URL(filePath: path).deletingLastPathComponent().path(percentEncoded: false), O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
-        fsync(descriptor)
-        close(descriptor)
     }
 }

@@ -25,7 +25,7 @@ struct Adapterctl: AsyncParsableCommand {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
         } catch {
-            Failure.end(error, from: self)
+            Failure.end(unknownVerb(Array(CommandLine.arguments.dropFirst())) ?? error, from: self)
         }
     }
 }

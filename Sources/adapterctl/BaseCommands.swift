@@ -101,7 +101,7 @@ struct BaseTrain: ParsableCommand {
 
     func run() throws {
         let name = try AdapterName(name).description
-        try checkFile(file)
+        try checkOutputs([.trained(file)])
         guard (1...4096).contains(size), (1...64).contains(depth), (1...16384).contains(width), (1...width).contains(heads), (1...size).contains(patch) else {
             throw Failure.usage("--size is between 1 and 4096, --depth to 64, --width to 16384, --heads at most the width and --patch at most the size")
         }
@@ -114,7 +114,6 @@ struct BaseTrain: ParsableCommand {
             timeScale: prediction == "epsilon" ? 1 : 1000)
         let processes = try ProcessGroup.joined()
         try checkData(data)
-        try prepareFolder(of: file)
         let place = try settings.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
         let pool = ComputePool()

@@ -42,6 +42,7 @@ struct BaseImport: ParsableCommand {
         let preset = try preset.map(presetNamed)
         let name = try name.map { try AdapterName($0).description }
         let store = try location.open()
+        Progress.begin("importing")
         let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
         try base.checkMatrices()
         let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoder
@@ -81,8 +82,8 @@ struct BaseImport: ParsableCommand {
             let c = base.configuration
             let from = base.file.section.map { ", from '\($0)'" } ?? ""
             let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
-            let classes = c.hasNullRow ? "" : ", \(c.numClasses) \(c.numClasses == 1 ? "class" : "classes") without a null class"
-            return "base \(card.name) is \(digest.short): \(c.depth) blocks of width \(c.hiddenSize)\(classes)\(from)\(with)"
+            let classes = c.hasNullRow ? "" : ", \(c.numClasses, "class") without a null class"
+            return "base \(card.name) is \(digest.short): \(c.depth, "block") of width \(c.hiddenSize)\(classes)\(from)\(with)"
         }
     }
 }
@@ -93,7 +94,7 @@ extension AutoencoderFile {
         let codec = try LatentCodec(file: file)
         guard codec.configuration.latentChannels == base.configuration.inChannels else {
             throw Failure.usage(
-                "the autoencoder '\(file.path)' has latents of \(codec.configuration.latentChannels) channels, the base \(base.configuration.inChannels)")
+                "the autoencoder '\(file.path)' has latents of \(codec.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
         }
     }
 }
@@ -115,13 +116,15 @@ struct BaseExport: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        try checkOutputs([PlannedOutput(path, format == "diffusers" ? .folder : .safetensors)], json: output.json)
         let store = try location.open()
         let base = try store.baseFile(reference)
+        Progress.begin("writing")
         switch format {
         case "original": try SafetensorsWriter.write(base.exported(), to: path)
         case "diffusers": try DiffusersFolder.write(base, autoencoder: store.base(base.digest).vae.map { try AutoencoderFile(path: $0.path) }, to: path)
         default: throw Failure.usage("--format takes original or diffusers, not '\(format)'")
         }
-        try output.report("base export", ["path": path, "digest": base.digest.description]) { "wrote \(base.card.name) \(base.digest.short) to \(path)" }
+        try output.report("base export", ["path": path, "digest": base.digest.description], outputs: [path]) { "wrote \(base.card.name) \(base.digest.short) to \(path)" }
     }
 }

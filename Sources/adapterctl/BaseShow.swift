@@ -51,10 +51,10 @@ struct BaseShow: ParsableCommand {
         let c = base.configuration
         var rows = [
             ["name", base.card.name], ["digest", "\(base.digest)"],
-            ["network", "\(c.depth) blocks of width \(c.hiddenSize), \(c.numHeads) heads, patch \(c.patchSize)"],
-            ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels) channels, \(c.numClasses) classes\(c.hasNullRow ? "" : ", no null class")"],
+            ["network", "\(c.depth, "block") of width \(c.hiddenSize), \(c.numHeads, "head"), patch \(c.patchSize)"],
+            ["input", "\(c.inputSize)x\(c.inputSize), \(c.inChannels, "channel"), \(c.numClasses, "class")\(c.hasNullRow ? "" : ", no null class")"],
             ["predicts", "\(base.card.prediction) on the \(base.card.path) path\(c.learnSigma ? ", and the variance" : "")"],
-            ["tunable", "\(base.layout.count) values"],
+            ["tunable", "\(base.layout.count, "value")"],
             ["matrices", details.matrixBytes.sorted { $0.key < $1.key }.map { "\(readable(bytes: $0.value)) \($0.key)" }.joined(separator: ", ")],
         ]
         if Preset(base.card) != .original { rows.append(["preset", Preset(base.card).rawValue]) }

@@ -49,9 +49,9 @@ struct Timing: Encodable {
 
     var text: String { "\(line)\n\(machine)" }
     var line: String {
-        "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs) runs"
+        "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs, "run")"
     }
-    var machine: String { "\(processor), \(lanes) lanes, \(library)" }
+    var machine: String { "\(processor), \(lanes, "lane"), \(library)" }
 }
 
 /// Calls the work once per line of standard input and answers with its seconds, so that a script can time several programs in turns.

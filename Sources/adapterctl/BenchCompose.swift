@@ -59,7 +59,7 @@ struct BenchCompose: ParsableCommand {
             guard let found = byName[name] else { throw Failure.notFound("there is no '\(name)'") }
             return found
         }.oneVector()
-        let sum = Timing("sum of \(ingredients.count) vectors of \(base.layout.count) values", runs: runs) { _ = canonical.vector(over: base) }
+        let sum = Timing("sum of \(ingredients.count, "vector") of \(base.layout.count) values", runs: runs) { _ = canonical.vector(over: base) }
         let whole = try Timing("compose of \(ingredients.count), with classes and digest", runs: runs) { _ = try canonical.adapter(over: base).digest }
         // Read as fast as one thread can, by the sum of squares that the trainer uses.
         let vectors = ingredients.map { ingredient in
@@ -69,7 +69,7 @@ struct BenchCompose: ParsableCommand {
             return vector
         }
         var total = 0.0
-        let read = Timing("reading \(ingredients.count) vectors once", runs: runs) { for vector in vectors { total += sumOfSquares(vector) } }
+        let read = Timing("reading \(ingredients.count, "vector") once", runs: runs) { for vector in vectors { total += sumOfSquares(vector) } }
         precondition(total.isFinite)
         return Result(
             adapters: ingredients.count, bytesRead: ingredients.count * base.layout.count * 4, sum: sum, whole: whole, read: read,

@@ -66,7 +66,7 @@ struct BenchForward: ParsableCommand {
             }
         }
         let timing = Timing(
-            "forward of \(rows) rows of \(model.model) at \(model.pixels) px, \(domains) domains, \(precision.rawValue)", seconds: mixed,
+            "forward of \(rows, "row") of \(model.model) at \(model.pixels) px, \(domains, "domain"), \(precision.rawValue)", seconds: mixed,
             library: precision.libraries)
         let alone = productsAlone(network, pool, precision)
         // Per row: the blocks' products, and the two of attention.
@@ -151,7 +151,7 @@ private struct NetworkCall {
     func conditioningSecondsPerRow(runs: Int) -> Double {
         let rows = DiTBatch.rowsAhead
         let state = ConditioningState(batch.model.configuration, rows: rows)
-        let timing = Timing("conditioning of \(rows) rows", runs: runs) {
+        let timing = Timing("conditioning of \(rows, "row")", runs: runs) {
             batch.model.condition(
                 state, times: (0..<rows).map { Float($0 * 20) }, classes: [Int](repeating: 1, count: rows),
                 tunables: [Tunables](repeating: batch.bank.rows[0], count: rows), team: .pool(pool))

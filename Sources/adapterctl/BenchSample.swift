@@ -8,7 +8,7 @@ import TensorMath
 struct BenchSample: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sample", abstract: "Seconds per image of one domain, and of all domains mixed in the same batches.",
-        discussion: "Example: adapterctl bench sample --n 32 --store out/store")
+        discussion: "Example: adapterctl bench sample --n 32")
     @Option(help: "Images of one run.") var n = 32
     @Option var runs = 3
     @Option(help: "The base, where the store has several.") var base: String?
@@ -52,8 +52,8 @@ struct BenchSample: AsyncParsableCommand {
                 if run > 0 { seconds[kind].append((ContinuousClock.now - start) / .seconds(1)) }
             }
         }
-        let single = Timing("\(n) images of one domain, \(sampling.stepCount) steps", seconds: seconds[0])
-        let mixed = Timing("\(n) images of \(adapters.count) domains, mixed", seconds: seconds[1])
+        let single = Timing("\(n, "image") of one domain, \(sampling.stepCount, "step")", seconds: seconds[0])
+        let mixed = Timing("\(n, "image") of \(adapters.count, "domain"), mixed", seconds: seconds[1])
         let result = Result(
             domains: adapters.count, images: n, single: single, mixed: mixed, singleSecondsPerImage: single.medianSeconds / Double(n),
             mixedSecondsPerImage: mixed.medianSeconds / Double(n), throughputRatio: single.medianSeconds / mixed.medianSeconds)

@@ -35,7 +35,7 @@ struct BenchTrain: ParsableCommand {
         let step = try TrainedStep(model, c, set, TunableLayout(c).over(lowRank), batch: batch, shards: shards, precision)
         if turns { return try takeTurns(bytes: { ProcessMemory.peakBytes }, step.seconds) }
         let timing = Timing(
-            "\(set.method.rawValue) step of \(batch) images of \(model.model), \(precision.rawValue)", runs: runs, library: step.library, step.run)
+            "\(set.method.rawValue) step of \(batch, "image") of \(model.model), \(precision.rawValue)", runs: runs, library: step.library, step.run)
         let result = Result(
             step: timing, peakBytes: ProcessMemory.peakBytes, activationAndGradientBytes: step.gradient.bytes, trainedValues: step.trainedValues,
             allValues: step.allValues)

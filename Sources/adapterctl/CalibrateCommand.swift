@@ -51,10 +51,11 @@ struct Calibrate: AsyncParsableCommand {
         let pool = ComputePool()
         let engine = try SamplingEngine(base, options: .unbounded, pool: pool)
         guard let kind = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(engine.convention.path) else {
-            throw Failure.usage("there is no sampler '\(sampler ?? "")'")
+            throw noSampler(sampler ?? "", engine.convention)
         }
         let plan = try SamplingPlan(kind, steps: steps, engine.convention, clips: engine.isPixelSpace)
         let calibration = CacheCalibration(base, adapter, plan, images: n, guidanceScale: guidanceScale, pool: pool)
+        Progress.begin("calibrating")
         let measured = try await calibration.measure(with: engine)
         let profiles = [(CacheLevel.balanced, balanced), (.fast, fast)].compactMap { calibration.profile($0, measured, atLeast: $1) }
         try record(profiles, of: kind, in: store, entry)

@@ -40,6 +40,7 @@ struct Compose: ParsableCommand {
         let store = try location.open()
         let kitchen = try RecipeStore(store, Recipe(recipe).scaled(by: checkedStrength(strength)), base: base)
         let start = ContinuousClock.now
+        Progress.begin("composing")
         var adapter = try kitchen.adapter(labelsFrom: labelsFrom)
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         adapter.manifest.created = Date.now.formatted(.iso8601)
@@ -50,7 +51,7 @@ struct Compose: ParsableCommand {
             summary: AdapterSummary(entry), recipe: kitchen.canonical.text, parents: (adapter.manifest.parents ?? []).map(\.description),
             composeSeconds: seconds)
         try output.report("compose", result) {
-            let what = "\(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes, composed in \(readable(seconds: seconds))"
+            let what = "\(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount, "class"), composed in \(readable(seconds: seconds))"
             return outcome == .unchanged ? "\(name) is already \(entry.digest.short): nothing to do" : "\(name) is \(what)"
         }
     }

@@ -21,7 +21,9 @@ extension Sheet {
                 orders.append(ImageOrder(stages: try bound.choosing(class: blend).stages, seed: sampling.seed, index: 0, guidance: guidance))
             }
         }
-        let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
+        Progress.begin("sampling")
+        let sampled = try await engine.sample(
+            SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount), onEvent: Progress.follow)
         let pictures = sampled.images.compactMap { $0.picture?.enlarged(by: enlarge) }
         let strips = pairs.indices.map { contactSheet(Array(pictures[($0 * weights.count)..<(($0 + 1) * weights.count)]), columns: weights.count, gap: 0) }
         try page(strips, pairs.map { "\($0) - \($1)" }).writePNG(to: file)
@@ -30,7 +32,7 @@ extension Sheet {
             let secondsPerImage: Double
         }
         let result = Result(pairs: pairs.count, images: orders.count, secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count))
-        try output.report("sheet", result) { "\(pairs.count) pairs at \(weights.count) weights written to \(file), \(readable(seconds: result.secondsPerImage)) an image" }
+        try output.report("sheet", result, outputs: [file]) { "\(pairs.count, "pair") at \(weights.count, "weight") written to \(file), \(readable(seconds: result.secondsPerImage)) an image" }
     }
 
     func weights(_ text: String) throws -> [Double] {

@@ -11,7 +11,7 @@ struct Diff: ParsableCommand {
         discussion: "Example: adapterctl diff flowers art --plot diff.png\n\nEither side may be a recipe, or base.")
     @Argument var a: String
     @Argument var b: String
-    @Option(help: "A PNG file to draw the table into.") var plot: String?
+    @Option(help: "A PNG file to draw the table into, or - for standard output.") var plot: String?
     @Option(help: "The base, where the store has several.") var base: String?
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -24,6 +24,7 @@ struct Diff: ParsableCommand {
     }
 
     func run() throws {
+        try checkOutputs([PlannedOutput(plot, .png)], json: output.json)
         let store = try location.open()
         let recipes = [try Recipe(a), try Recipe(b)]
         // The side that names an adapter says which base is meant.
@@ -34,7 +35,7 @@ struct Diff: ParsableCommand {
         let result = Result(
             a: sides[0].canonical.text, b: sides[1].canonical.text, rows: difference.rows, total: difference.total,
             commonClasses: difference.commonClasses, equalClasses: difference.equalClasses)
-        try output.report("diff", result) {
+        try output.report("diff", result, outputs: [plot].compactMap { $0 }) {
             let cells = { (m: AdapterDifference.Measures) in
                 ["\(m.values)"] + [m.normA, m.normB, m.distance].map { String(format: "%.4f", $0) } + [m.cosine.map { String(format: "%+.3f", $0) } ?? "-"]
             }
@@ -42,7 +43,7 @@ struct Diff: ParsableCommand {
                 [["KIND", "BLOCK", "VALUES", "|A-BASE|", "|B-BASE|", "|A-B|", "COSINE"]]
                     + difference.rows.map { ["\($0.kind.rawValue)", $0.block.map(String.init) ?? "outside"] + cells($0.measures) }
                     + [["all", ""] + cells(difference.total)])
-                + "\n\(difference.commonClasses) classes of one name, \(difference.equalClasses) of them with the same row"
+                + "\n\(difference.commonClasses, "class") of one name, \(difference.equalClasses) of them with the same row"
                 + (plot.map { "\nwritten to \($0)" } ?? "")
         }
     }

@@ -16,7 +16,7 @@ struct Draw: ParsableCommand {
     @Option(help: "Pixels of each picture's side.") var size = 32
     @Option(help: "Pixels of the file for one pixel of the picture.") var enlarge = 2
     @Option var seed: UInt64 = 1
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
     @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them.") var folder: String?
     @OptionGroup var output: OutputOptions
 
@@ -26,9 +26,10 @@ struct Draw: ParsableCommand {
         guard (1...(file == nil ? 100_000 : 100)).contains(perClass), (8...512).contains(size), (1...64).contains(enlarge) else {
             throw Failure.usage("--per-class is between 1 and 100 (100000 into a folder), --size between 8 and 512, --enlarge between 1 and 64")
         }
+        try checkOutputs([PlannedOutput(file, .png)], json: output.json)
         if let folder {
             try write(domain, to: folder)
-            return try output.report("draw", ["folder": folder]) { "\(perClass) pictures of each of the \(domain.classes.count) classes of \(domain.name) to \(folder)" }
+            return try output.report("draw", ["folder": folder]) { "\(perClass, "picture") of each of the \(domain.classes.count, "class") of \(domain.name) to \(folder)" }
         }
         let margin = 4
         let left = (domain.classes.map { RGBImage.textWidth($0) }.max() ?? 0) + 2 * margin, side = size * enlarge + 2
@@ -40,7 +41,7 @@ struct Draw: ParsableCommand {
             }
         }
         try page.writePNG(to: file ?? "")
-        try output.report("draw", ["file": file ?? ""]) { "\(domain.classes.count) classes of \(domain.name) to \(file ?? "")" }
+        try output.report("draw", ["file": file ?? ""], outputs: [file].compactMap { $0 }) { "\(domain.classes.count, "class") of \(domain.name) to \(file ?? "")" }
     }
 
     private func write(_ domain: SyntheticDomain, to folder: String) throws {

@@ -39,6 +39,8 @@ enum Failure: Error, CustomStringConvertible {
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
         case AdapterFormatError.otherContent: 6
         case is AdapterFormatError: 7
+        case let error as PlannedOutput.Refused: systemCode(error.refusal.code, otherwise: 2)
+        case let error as SystemFault: systemCode(error.refusal.code, otherwise: 1)
         case TensorFileError.unreadable(_, let reason): systemCode(reason.code, otherwise: 4)
         case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): systemCode(reason.code, otherwise: 12)
         case ImageFileError.notWritable(_, _, let code): systemCode(code, otherwise: 12)
@@ -74,9 +76,10 @@ enum Failure: Error, CustomStringConvertible {
 
     /// Shows the error, as JSON where the command line asks for it, and ends the program.
     static func end(_ error: any Error, from command: any ParsableCommand.Type) -> Never {
-        ProgressLine.end()
+        Progress.end()
         // The parser's own errors and help requests keep their form; 2 is the code of wrong usage.
         if let status = error as? ExitCode { exit(status.rawValue) }
+        let error = SystemFault(error) ?? error
         guard let code = knownCode(error) else {
             let parserCode = command.exitCode(for: error).rawValue
             let text = command.fullMessage(for: error)
@@ -98,36 +101,11 @@ enum Failure: Error, CustomStringConvertible {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
             is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is EvaluationError, is ProcessGroup.Failure,
-            is RecipeError, is ComposerError:
+            is RecipeError, is ComposerError, is PlannedOutput.Refused, is SystemFault:
             exitCode(error)
         default: nil
         }
     }
-}
-
-/// Refuses an output that is a folder, before the work and not after it.
-func checkFile(_ file: String) throws {
-    if FileManager.default.fileExists(atPath: file + "/") { throw Failure.usage("'\(file)' is a folder; name a file to write") }
-}
-
-/// Refuses an output whose folder is not there too.
-func checkFolders(of files: [String]) throws {
-    for file in files {
-        try checkFile(file)
-        let folder = URL(filePath: file).deletingLastPathComponent().path
-        // The slash asks for a folder.
-        guard FileManager.default.fileExists(atPath: folder + "/") else {
-            throw Failure.notFound("there is no folder '\(folder)' to write '\(file)' into")
-        }
-    }
-}
-
-/// Sees to the folder of an output that comes after long work: created where it is not there, and refused where nothing can be written.
-func prepareFolder(of file: String) throws {
-    try checkFile(file)
-    let folder = URL(filePath: file).deletingLastPathComponent().path
-    do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch { throw ImageFileError.unwritable(folder, error) }
-    guard unsafe access(folder, W_OK) == 0 else { throw TensorFileError.unwritable(path: folder, reason: .last) }
 }
 
 /// A word as a shell takes it back.
@@ -139,7 +117,4 @@ func shellWord(_ text: String) -> String {
 }
 
 /// A line for the user, beside the results.
-func note(_ text: String) {
-    ProgressLine.end()
-    FileHandle.standardError.write(Data((text + "\n").utf8))
-}
+func note(_ text: String) { Progress.aside { FileHandle.standardError.write(Data((text + "\n").utf8)) } }

@@ -36,6 +36,7 @@ struct Forward: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        try checkOutputs([PlannedOutput(file, .safetensors)], json: output.json)
         let named = try preset.map(presetNamed)
         let base = try baseFile.map { try BaseFile(path: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
@@ -58,13 +59,13 @@ struct Forward: ParsableCommand {
         }
         let times = try tensors.entry("t").type.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
         let labels = try tensors.integers("y")
-        guard times.count == n, labels.count == n else { throw Failure.usage("'t' and 'y' need \(n) values each, as 'x' has images") }
+        guard times.count == n, labels.count == n else { throw Failure.usage("'t' and 'y' need \(n, "value") each, as 'x' has images") }
         let last = classes.hasNullRow ? classes.nullClass : classes.names.count - 1
         guard labels.allSatisfy({ (0...max(last, 0)).contains($0) }) else {
             throw Failure.usage("'y' lies between 0 and \(last)\(classes.hasNullRow ? ", the null class" : "; there is no null class")")
         }
         try write(base, model, vector, classes, x: x, times: times, labels: labels)
-        try output.report("forward", ["file": file]) { "\(n) images through \(base.digest.short), written to \(file)" }
+        try output.report("forward", ["file": file], outputs: [file]) { "\(n, "image") through \(base.digest.short), written to \(file)" }
     }
 
     private func write(_ base: BaseFile, _ model: PackedDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {

@@ -26,7 +26,7 @@ struct LatentOptions: ParsableArguments {
         let c = base.configuration
         guard let codec = try vae.map({ try LatentCodec(fileOrFolder: $0) }) ?? store?.codec(nil, for: base.digest) else {
             guard c.inChannels == 3 else {
-                throw Failure.usage("this base learns latents of \(c.inChannels) channels, not pictures: give its autoencoder with --vae")
+                throw Failure.usage("this base learns latents of \(c.inChannels, "channel"), not pictures: give its autoencoder with --vae")
             }
             return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
@@ -39,9 +39,9 @@ struct LatentOptions: ParsableArguments {
         var encoded = 0
         let latents = try cache.posteriors(of: data, mirrored: mirrored, pool: pool) { done, count in
             encoded = count
-            if count > 0, count.isMultiple(of: 100) { note("encoded \(count) images, \(done) of \(data.count) are ready") }
+            if count > 0, count.isMultiple(of: 100) { note("encoded \(count, "image"), \(done) of \(data.count) are ready") }
         }
-        note("\(data.count) images as latents, \(encoded) of them encoded now, kept in \(folder)")
+        note("\(data.count, "image") as latents, \(encoded) of them encoded now, kept in \(folder)")
         return data.seen(through: latents)
     }
 

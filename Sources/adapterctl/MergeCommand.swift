@@ -8,7 +8,7 @@ struct Merge: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Average adapters of one domain that were trained apart.",
         discussion: """
-            Example: adapterctl merge flowers site-a.safetensors=600 site-b.safetensors=400 -o round-1.safetensors
+            Example: adapterctl merge round-1 site-a.safetensors=600 site-b.safetensors=400 -o round-1.safetensors
 
             Each site is a name in the store or a file, with = and the count of its samples (default: the images it was trained on).
             A round needs nothing but files, so any transport serves: every site trains on its own pictures with the same base and the
@@ -35,17 +35,18 @@ struct Merge: ParsableCommand {
     func run() throws {
         let name = try AdapterName(name).description
         guard let rule = SiteMerge.Rule(rawValue: rule) else { throw Failure.usage("--rule is average or majority, not '\(rule)'") }
-        try checkFolders(of: [file].compactMap { $0 })
+        try checkOutputs([PlannedOutput(file, .safetensors)], json: output.json)
         let store = try location.open()
         let base = try store.baseFile(base)
+        Progress.begin("merging")
         let found = try sites.map { try site($0, store, base) }
         var adapter = try SiteMerge(rule, found).adapter(over: ComposingBase(base))
         _ = try store.add(&adapter, as: name, over: base, replace: replace)
         if let file { try AdapterFile.write(adapter, layout: base.layout, to: file) }
         let entry = try store.lookup(name)
         let result = Result(summary: AdapterSummary(entry), sites: found.map { "\(shortest($0.samples))*\($0.ingredient.digest)" }, rule: rule.rawValue)
-        try output.report("merge", result) {
-            "\(name) is \(entry.digest.short), of \(found.count) sites, \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes"
+        try output.report("merge", result, outputs: [file].compactMap { $0 }) {
+            "\(name) is \(entry.digest.short), of \(found.count, "site"), \(readable(bytes: entry.storedBytes)), \(entry.classCount, "class")"
                 + (file.map { "; written to \($0)" } ?? "")
         }
     }
@@ -91,6 +92,7 @@ struct Sparsify: ParsableCommand {
         let store = try location.open()
         let entry = try store.lookup(reference)
         let base = try store.baseFile(entry.baseDigest)
+        Progress.begin("sparsifying")
         let parent = try Adapter(store.load(entry.digest, over: base.values()))
         let layout = parent.manifest.layout(over: base.layout)
         let tensors = parent.manifest.trainableSet.tensors(of: layout)

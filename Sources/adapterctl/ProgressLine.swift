@@ -18,6 +18,14 @@ enum ProgressLine {
         }
     }
 
+    /// Takes away the one line that is drawn.
+    static func erase() {
+        shown.withLock { shown in
+            if shown == 1 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+            shown = 0
+        }
+    }
+
     /// Leaves what is drawn, and goes to the next line.
     static func end() {
         shown.withLock { shown in

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SystemFiles
 
 /// `--json` on every verb: one object on standard output.
 struct OutputOptions: ParsableArguments {
@@ -7,7 +8,8 @@ struct OutputOptions: ParsableArguments {
     var json = false
 
     /// Prints a command's result, as text or as `{schema_version, command, data, warnings}`.
-    func report(_ command: String, _ data: some Encodable, warnings: [String] = [], text: () -> String) throws {
+    /// - Parameter outputs: what was written; where that went to standard output, the text goes beside it.
+    func report(_ command: String, _ data: some Encodable, warnings: [String] = [], outputs: [String] = [], text: () -> String) throws {
         for warning in warnings { note("warning: \(warning)") }
         let line: String
         if json {
@@ -18,7 +20,8 @@ struct OutputOptions: ParsableArguments {
         } else {
             line = text()
         }
-        ProgressLine.end()
+        Progress.end()
+        if outputs.contains(where: { OutputFile($0).isStandardOutput }) { return note(line) }
         if !line.isEmpty { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
     }
 
@@ -28,16 +31,6 @@ struct OutputOptions: ParsableArguments {
         let data: Content
         let warnings: [String]
     }
-}
-
-/// Text in columns, each as wide as its widest cell.
-func table(_ rows: [[String]]) -> String {
-    guard let first = rows.first else { return "" }
-    let widths = first.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-        zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }.joined(separator: "  ")
-            .replacing(/\ +$/, with: "")
-    }.joined(separator: "\n")
 }
 
 /// 12.3 kB rather than 12345.

@@ -36,7 +36,7 @@ struct Sample: AsyncParsableCommand {
     @Option(help: "A safetensors file to write: latents (network calls, n, C, S, S).") var trajectory: String?
     @Option(help: "A safetensors file to write: the finished latents (n, C, S, S).") var latents: String?
     @Option(help: "The Unix socket of a running adapterd, which then samples instead of this process.") var socket: String?
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String?
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
     @OptionGroup var codec: CodecOptions
@@ -60,7 +60,9 @@ struct Sample: AsyncParsableCommand {
         guard file != nil || latents != nil || trajectory != nil else {
             throw Failure.usage("give --output for a picture, --latents for the latents, --trajectory for all of them on the way, or several")
         }
-        try checkFolders(of: [file, latents, trajectory].compactMap { $0 })
+        try checkOutputs(
+            [PlannedOutput(file, animated ? .animatedPNG : .png), PlannedOutput(latents, .safetensors), PlannedOutput(trajectory, .safetensors)],
+            json: output.json)
         let ends = try morphEnds()
         if let socket { return try await run(through: ServerSocket(path: socket)) }
         let whole = try ends.map { Recipe.between($0.from, $0.to, 0.5) } ?? oneRecipe()
@@ -80,7 +82,8 @@ struct Sample: AsyncParsableCommand {
         var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
         request.traces = trajectory != nil
         request.latentsOnly = file == nil
-        let result = try await engine.sample(request)
+        Progress.begin("sampling")
+        let result = try await engine.sample(request, onEvent: Progress.follow)
         let digest = bound.digest.description
         if let file {
             var text = PictureText(
@@ -103,8 +106,8 @@ struct Sample: AsyncParsableCommand {
     }
 
     func report(_ report: Result) throws {
-        try output.report("sample", report) {
-            "\(report.images) images to \(report.files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(report.digest.prefix(12))"
+        try output.report("sample", report, outputs: report.files) {
+            "\(report.images, "image") to \(report.files.joined(separator: " and ")), \(String(format: "%.3f", report.secondsPerImage)) s each, \(report.digest.prefix(12))"
         }
     }
 

@@ -59,10 +59,14 @@ extension Sample {
     /// One request an image, so that images of different classes share a batch; a few at a time, as the queue is not ours alone.
     private func generate(_ server: ServerSocket, _ recipe: String, _ classes: [String]) async throws -> [Generated] {
         let guidance = try sampling.imageGuidance()
+        Progress.begin("sampling")
         return try await withThrowingTaskGroup(of: (Int, Generated).self) { group in
             var made: [Generated?] = Array(repeating: nil, count: n)
             for index in 0..<n {
-                if index >= 32, let (done, generated) = try await group.next() { made[done] = generated }
+                if index >= 32, let (done, generated) = try await group.next() {
+                    made[done] = generated
+                    Progress.step(made.count { $0 != nil }, of: n)
+                }
                 let body = Body(
                     model: recipe, class: classes[index % classes.count], sampler: sampling.sampler, seed: sampling.seed,
                     indexOffset: UInt64(index), steps: sampling.stepCount, strength: strength, cache: sampling.cache,
@@ -72,7 +76,10 @@ extension Sample {
                 let data = try Self.encoder.encode(body)
                 group.addTask { (index, try await server.ask(.POST, "/v1/images/generations", body: data)) }
             }
-            while let (done, generated) = try await group.next() { made[done] = generated }
+            while let (done, generated) = try await group.next() {
+                made[done] = generated
+                Progress.step(made.count { $0 != nil }, of: n)
+            }
             return made.compactMap { $0 }
         }
     }

@@ -17,7 +17,7 @@ struct SamplingOptions: ParsableArguments {
 
     func chosen(_ convention: DiffusionConvention) throws -> Sampler {
         guard let chosen = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(convention.path) else {
-            throw Failure.usage("there is no sampler '\(sampler ?? "")': choose among \(Sampler.of(convention.path).map(\.rawValue).joined(separator: ", "))")
+            throw noSampler(sampler ?? "", convention)
         }
         return chosen
     }
@@ -41,4 +41,10 @@ struct SamplingOptions: ParsableArguments {
         }
         return ImageGuidance(kind, scale: guidanceScale, interval: low...high)
     }
+}
+
+/// Where a sampler's name is none: what there is, and what is near.
+func noSampler(_ text: String, _ convention: DiffusionConvention) -> Failure {
+    let names = Sampler.of(convention.path).map(\.rawValue)
+    return .usage("there is no sampler '\(text)': choose among \(names.joined(separator: ", "))" + suggestion(for: text, among: names))
 }

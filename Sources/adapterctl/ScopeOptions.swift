@@ -52,7 +52,7 @@ struct ScopeOptions: ParsableArguments {
         let convention = try TrainingObjective(base, lossWeighting: "constant").convention
         let features = FrozenFeatures(try PackedDiT(model), base: base, convention: convention).measure(images.values, pool: pool)
         let chosen = DataPicker.pick(data, features: features, share: pick, seed: seed, pool: pool)
-        note("picked \(chosen.count) of \(data.count) pictures")
+        note("picked \(chosen.count) of \(data.count, "picture")")
         return TrainingData(data, images: chosen, summary: data.summary + ", picked \(pick)")
     }
 }

@@ -1,3 +1,4 @@
+import AdapterFormat
 import Foundation
 
 /// How a running server is, asked over its socket.
@@ -38,10 +39,10 @@ struct ServerStatus: Encodable {
     }
 
     var text: String {
-        let state = reason ?? "ready: \(activeImages ?? 0) images at work, \(queuedImages ?? 0) of \(queueCapacity ?? 0) waiting"
+        let state = reason ?? "ready: \(activeImages ?? 0, "image") at work, \(queuedImages ?? 0) of \(queueCapacity ?? 0) waiting"
         return """
             \(socket), adapterd \(build): \(state)
-            base \(base) \(baseDigest.prefix(12)), \(adapters.count) adapters: \(adapters.joined(separator: ", "))
+            base \(base) \(baseDigest.prefix(12)), \(adapters.count, "adapter"): \(adapters.joined(separator: ", "))
             """
     }
 }

@@ -36,9 +36,8 @@ struct SharedFolder {
 
     /// Every file in the order of names. Throws only for what no other file could escape: no folder, no store, no room.
     mutating func takeIn() throws -> [SyncedFile] {
-        guard let files = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
-            throw Failure.notFound("there is no folder '\(folder)' that can be read")
-        }
+        let files: [String]
+        do { files = try FileManager.default.contentsOfDirectory(atPath: folder) } catch { throw SystemFault(error, at: folder) }
         return try files.filter { !$0.hasPrefix(".") && ($0.hasSuffix(".safetensors") || isAdapterFolder($0)) }.sorted().map { try takeIn($0) }
     }
 

@@ -20,7 +20,7 @@ struct Sheet: AsyncParsableCommand {
     @Option(help: "Cross each pair of domains at these weights of the second, with commas between.") var cross: String?
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 2
     @Option(help: "The base, where the store has several.") var base: String?
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
     @OptionGroup var codec: CodecOptions
@@ -41,7 +41,7 @@ struct Sheet: AsyncParsableCommand {
             throw Failure.usage("--per-class, --classes and --enlarge are between 1 and 64")
         }
         guard sampling.cache == "exact" else { throw Failure.usage("--cache is for sample and eval; a sheet is made of every step") }
-        try checkFolders(of: [file])
+        try checkOutputs([PlannedOutput(file, .png)], json: output.json)
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
@@ -54,10 +54,11 @@ struct Sheet: AsyncParsableCommand {
         let engine = try codec.engine(baseFile, store, options: options)
         let sampler = try sampling.chosen(engine.convention)
         let guidance = try sampling.imageGuidance()
+        Progress.begin("sampling")
         var rows: [Row] = []
         var strips: [RGBImage] = []
         var classNames: [[String]] = []
-        for reference in references {
+        for (position, reference) in references.enumerated() {
             let binding = try catalogue.bind(reference)
             let adapter = binding.adapter
             let names = Array(adapter.classes.names.prefix(classes))
@@ -66,7 +67,10 @@ struct Sheet: AsyncParsableCommand {
                     stages: [.init(parts: [.init(adapter: adapter, classIndex: index / perClass)])], seed: sampling.seed, index: UInt64(index),
                     guidance: guidance)
             }
-            let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount))
+            let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount)) { event in
+                // Of the domain at hand, beside those before it.
+                if case .progress(let step, let count) = event { Progress.step(100 * position + 100 * step / max(count, 1), of: 100 * references.count) }
+            }
             strips.append(contactSheet(sampled.images.compactMap { $0.picture?.enlarged(by: enlarge) }, columns: orders.count))
             classNames.append(names)
             rows.append(
@@ -84,7 +88,7 @@ struct Sheet: AsyncParsableCommand {
             rows[index].swapWarmSeconds = times.swap / .seconds(1)
         }
         try labelled(strips, rows.map(\.name), classNames).writePNG(to: file)
-        try output.report("sheet", rows) {
+        try output.report("sheet", rows, outputs: [file]) {
             table(
                 [["DOMAIN", "DIGEST", "STORED", "SWAP COLD", "SWAP WARM", "S/IMAGE"]]
                     + rows.map {

@@ -1,11 +1,12 @@
+import AdapterFormat
 import AdapterStore
 import ArgumentParser
 
 struct Snapshot: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Copy the store as it is at one moment, while servers and other commands use it.",
-        discussion: "Example: adapterctl snapshot /srv/backup/difffit-monday")
-    @Argument(help: "The new store's folder; nothing may be there yet.") var destination: String
+        discussion: "Example: adapterctl snapshot ~/backup/monday")
+    @Argument(help: "The new store's folder, made with those above it; nothing may be there yet.") var destination: String
     @Flag(help: "Copy base files even where a hard link would do.") var copyBases = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -17,14 +18,17 @@ struct Snapshot: ParsableCommand {
     }
 
     func run() throws {
-        let report = try location.open().snapshot(at: destination, copyingBases: copyBases)
+        let store = try location.open()
+        try makeFolder(above: destination)
+        Progress.begin("copying")
+        let report = try store.snapshot(at: destination, copyingBases: copyBases)
         let result = Result(
             store: report.path, generation: report.generation, names: report.names, adapters: report.adapters, bases: report.bases,
             linkedBases: report.linkedBases, bytes: report.bytes)
         try output.report("snapshot", result) {
-            let linked = report.linkedBases > 0 ? " (\(report.linkedBases) as hard links)" : ""
-            return "\(report.path) holds generation \(report.generation): \(report.names) names for \(report.adapters) adapters, "
-                + "\(report.bases) bases\(linked), \(readable(bytes: report.bytes))"
+            let linked = report.linkedBases > 0 ? " (\(report.linkedBases) as \(report.linkedBases == 1 ? "a hard link" : "hard links"))" : ""
+            return "\(report.path) holds generation \(report.generation): \(report.names, "name") for \(report.adapters, "adapter"), "
+                + "\(report.bases, "base")\(linked), \(readable(bytes: report.bytes))"
         }
     }
 }

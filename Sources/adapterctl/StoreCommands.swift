@@ -43,7 +43,7 @@ struct Add: ParsableCommand {
             switch outcome {
             case .unchanged: "\(name) is already \(entry.digest.short): nothing to do"
             case .replaced(let old): "\(name) is now \(entry.digest.short), \(readable(bytes: entry.storedBytes)) (was \(old.short))\(from)"
-            case .added: "\(name) is \(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount) classes\(from)"
+            case .added: "\(name) is \(entry.digest.short), \(readable(bytes: entry.storedBytes)), \(entry.classCount, "class")\(from)"
             }
         }
     }
@@ -103,7 +103,7 @@ struct Prune: ParsableCommand {
         let report = try location.open().prune(dryRun: dryRun)
         let result = Result(adapters: report.adapters.map(\.description), files: report.files, bytes: report.bytes)
         try output.report("prune", result) {
-            "\(dryRun ? "would delete" : "deleted") \(report.adapters.count) adapters and \(report.files.count) files, \(readable(bytes: report.bytes))"
+            "\(dryRun ? "would delete" : "deleted") \(report.adapters.count, "adapter") and \(report.files.count, "file"), \(readable(bytes: report.bytes))"
         }
     }
 }
@@ -116,13 +116,14 @@ struct Export: ParsableCommand {
             Example: adapterctl export pets --format peft -o pets-lora/
             """)
     @Argument(help: "A name, a digest or its first digits, or name@digest.", completion: .adapterNames) var reference: String
-    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write, or the new folder.") var file: String
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write, or - for standard output, or the new folder.") var file: String
     @Option(help: "difffit (one file with everything), or of a LoRA adapter peft or diffusers (a folder).") var format = "difffit"
     @Flag(help: "Round to bfloat16: half the size, and another digest.") var bf16 = false
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
     func run() throws {
+        try checkOutputs([PlannedOutput(file, format == "difffit" ? .safetensors : .folder)], json: output.json)
         let store = try location.open()
         let entry = try store.lookup(reference)
         let base = try store.baseFile(entry.baseDigest)
@@ -137,7 +138,7 @@ struct Export: ParsableCommand {
         default: throw Failure.usage("--format takes difffit, peft or diffusers, not '\(format)'")
         }
         let digest = adapter.digest
-        try output.report("export", ["file": file, "digest": digest.description]) { "wrote \(digest.short) to \(file)" }
+        try output.report("export", ["file": file, "digest": digest.description], outputs: [file]) { "wrote \(digest.short) to \(file)" }
     }
 }
 

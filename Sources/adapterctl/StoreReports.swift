@@ -62,7 +62,8 @@ struct Show: ParsableCommand {
     }
 
     func run() throws {
-        let entry = try location.open().lookup(reference)
+        let store = try location.open()
+        let entry = try store.lookup(reference)
         let manifest = try entry.decodedManifest()
         try output.report("show", Details(summary: AdapterSummary(entry), manifest: manifest)) {
             var rows = [
@@ -73,9 +74,15 @@ struct Show: ParsableCommand {
                 ["set", manifest.setDescription],
                 ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
             ]
-            if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size) pixels, positions divided by \(grid.positionScale)"]) }
+            if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size, "pixel"), positions divided by \(grid.positionScale)"]) }
             if let facts = manifest.training {
-                rows.append(["training", "\(facts.steps) steps of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
+                rows.append(["training", "\(facts.steps, "step") of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
+            }
+            if let recipe = manifest.recipe { rows.append(["recipe", recipe]) }
+            for (index, parent) in (manifest.parents ?? []).enumerated() {
+                // A name is a label of now: the parent may have none any more, or be gone.
+                let names = (try? store.names(of: parent)) ?? []
+                rows.append([index == 0 ? "parents" : "", parent.description + (names.isEmpty ? "" : ", now \(names.joined(separator: ", "))")])
             }
             return table(rows)
         }
@@ -84,12 +91,12 @@ struct Show: ParsableCommand {
 
 extension AdapterManifest {
     var setDescription: String {
-        guard let lowRank else { return "\(trainableSet.method.rawValue), gammas in \(trainableSet.gammaDepth) blocks" }
+        guard let lowRank else { return "\(trainableSet.method.rawValue), gammas in \(trainableSet.gammaDepth, "block")" }
         let ranks = Set(lowRank.ranks.values).sorted()
         let span = ranks.count > 1 ? "\(ranks[0]) to \(ranks[ranks.count - 1])" : "\(ranks.first ?? 0)"
         let scales = Set(lowRank.ranks.keys.map(lowRank.scale)).sorted()
         let factor = scales.count > 1 ? "scales \(scales[0]) to \(scales[scales.count - 1])" : "scale \(scales.first ?? lowRank.scale)"
-        return "\(trainableSet.method.rawValue), rank \(span) in \(lowRank.ranks.count) layers, \(factor)"
+        return "\(trainableSet.method.rawValue), rank \(span) in \(lowRank.ranks.count, "layer"), \(factor)"
     }
 }
 
@@ -107,6 +114,7 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         let store = try location.open()
+        Progress.begin("verifying")
         var known: [Digest: BaseValues] = [:]
         for entry in try store.listBases() {
             known[entry.digest] = try? store.baseFile(entry.digest).values()
@@ -116,7 +124,7 @@ struct Verify: ParsableCommand {
         let findings = report.entries.map { Finding(subject: "\($0.subject)", finding: "\($0.finding)") }
         try output.report("verify", findings) {
             report.damaged.isEmpty
-                ? "\(report.entries.count) entries are sound"
+                ? "\(report.entries.count, "entry") \(report.entries.count == 1 ? "is" : "are") sound"
                 : report.damaged.map { "\($0.subject): \($0.finding)" }.joined(separator: "\n")
         }
         if !report.damaged.isEmpty { throw ExitCode(6) }
@@ -170,8 +178,8 @@ struct Status: AsyncParsableCommand {
         try output.report("status", counts) {
             """
             \(store.path), generation \(s.generation)
-            \(s.names) names for \(s.adapters) adapters: \(readable(bytes: s.adapterBytes)) stored of \(readable(bytes: s.contentBytes))
-            \(s.bases) bases: \(readable(bytes: s.baseBytes))
+            \(s.names, "name") for \(s.adapters, "adapter"): \(readable(bytes: s.adapterBytes)) stored of \(readable(bytes: s.contentBytes))
+            \(s.bases, "base"): \(readable(bytes: s.baseBytes))
             """
         }
     }

@@ -9,7 +9,7 @@ struct Sync: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Take in every new adapter file of a folder, each under its file's name.",
         discussion: """
-            Example: adapterctl sync /mnt/shared/adapters
+            Example: adapterctl sync ~/shared/adapters
 
             What is there already is left alone, so it may run as often as one likes, on any number of hosts at once. A file that \
             cannot be taken is named with the reason and stops no other; the exit code is then 3. Names are never removed.

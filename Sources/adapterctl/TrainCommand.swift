@@ -204,7 +204,7 @@ struct TrainingJob: Decodable {
     /// What would otherwise be found after the jobs before it, or after its own training.
     private func checkPaths() throws {
         try checkData(data)
-        try prepareFolder(of: output)
+        try checkOutputs([.trained(output)])
     }
 
     private static func named(_ command: Train) throws -> [TrainingJob] {
@@ -217,7 +217,8 @@ struct TrainingJob: Decodable {
     }
 
     private static func read(_ path: String) throws -> [TrainingJob] {
-        guard let data = FileManager.default.contents(atPath: path) else { throw Failure.notFound("there is no file '\(path)' to read jobs from") }
+        let data: Data
+        do { data = try Data(contentsOf: URL(filePath: path)) } catch { throw SystemFault(error, at: path) }
         guard let text = String(validating: data.withoutByteOrderMark, as: UTF8.self) else { throw Failure.usage("'\(path)' is not UTF-8 text: save it as UTF-8") }
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: { ["\n", "\r\n", "\r"].contains($0) }).enumerated().filter { !$1.allSatisfy(\.isWhitespace) }
         guard !lines.isEmpty else { throw Failure.usage("'\(path)' holds no job") }

@@ -48,7 +48,7 @@ def images_of_file(path: str, options) -> list[Image]:
         try:
             # Spreadsheets and editors put a byte order mark before the text.
             with open(path, newline="", encoding="utf-8-sig") as file:
-                requests = list(table(file, path) if path.endswith(".csv") else jsonl(file, path))
+                requests = list(table(file, path) if path.lower().endswith(".csv") else jsonl(file, path))
         except UnicodeDecodeError as error:
             raise Wrong(f"'{path}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
         except FileNotFoundError:
@@ -110,7 +110,11 @@ def jsonl(lines, name: str):
 
 
 def table(file, name: str):
-    for number, row in enumerate(csv.DictReader(file), 2):
+    head = file.readline()
+    file.seek(0)
+    # Where the comma is the decimal sign, spreadsheets put semicolons between the columns.
+    between = max(",;\t", key=head.count)
+    for number, row in enumerate(csv.DictReader(file, delimiter=between), 2):
         request = {}
         for key, text in row.items():
             if key is None or text in (None, ""):

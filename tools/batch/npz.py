@@ -1,18 +1,18 @@
 """samples.npz as tools that compute FID read it: arr_0, uint8, NHWC; written image by image, never held whole."""
 
 import io
-import os
 import struct
 import zipfile
 import zlib
 from pathlib import Path
 
+from files import replacing
+
 
 def write_npz(path: Path, pictures: list[Path], classes: list[str]):
     """Pictures in the order given, and the class of each under `labels`."""
     width, height, _ = decode_png(pictures[0].read_bytes())
-    temporary = path.with_name("." + path.name)
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open(member("arr_0.npy"), "w", force_zip64=True) as out:
             out.write(npy_header("|u1", (len(pictures), height, width, 3)))
             for picture in pictures:
@@ -25,7 +25,6 @@ def write_npz(path: Path, pictures: list[Path], classes: list[str]):
             out.write(npy_header(f"<U{longest}", (len(classes),)))
             for name in classes:
                 out.write(name.ljust(longest, "\0").encode("utf-32-le"))
-    os.replace(temporary, path)
 
 
 def member(name: str) -> zipfile.ZipInfo:

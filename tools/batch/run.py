@@ -3,13 +3,13 @@
 import base64
 import hashlib
 import json
-import os
 import queue
 import sys
 import threading
 import time
 from pathlib import Path
 
+from files import replace
 from images import Wrong
 from npz import write_npz
 from server import Refused, Unreachable
@@ -41,14 +41,16 @@ class Run:
 
     def estimate(self) -> str:
         domains = len(self.facts["adapters"])
-        return f"{len(self.images)} of {self.whole} images in this shard ({self.facts['shard']}/{self.facts['shards']}), {domains} domains, into {self.folder}"
+        return f"{len(self.images)} of {self.whole} {'image' if self.whole == 1 else 'images'} in this shard ({self.facts['shard']}/{self.facts['shards']}), {domains} {'domain' if domains == 1 else 'domains'}, into {self.folder}"
 
     def open(self):
         """Makes the folder, or finds it to be of this very run."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise Wrong(f"'{self.folder}' is no folder: name a new one, or that of a run to go on with")
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         file = self.folder / "run.json"
         if file.exists() and not self.options.force:
-            known = json.loads(file.read_text())
+            known = facts(self.folder)
             for key, value in self.facts.items():
                 if known.get(key) != value:
                     raise Wrong(f"'{self.folder}' belongs to another run: its {key} is {known.get(key)}, not {value}; give another folder, or --force")
@@ -68,6 +70,8 @@ class Run:
     def generate(self, is_stopped) -> int:
         """Makes what is missing. Returns how many images of this shard failed, now or before."""
         missing = [image for image in self.images if not self.is_done(image)]
+        asked = {image.index for image in missing}
+        before = [image.index for image in self.images if image.index not in asked and self.results[image.index].get("error")]
         waiting: queue.SimpleQueue = queue.SimpleQueue()
         for image in missing:
             waiting.put(image)
@@ -84,7 +88,24 @@ class Run:
         self.progress.finish()
         if self.failure:
             raise self.failure
-        return sum(1 for image in self.images if self.results.get(image.index, {}).get("error"))
+        now = [index for index in sorted(asked) if self.results.get(index, {}).get("error")]
+        self.tell("failed", now)
+        self.tell("failed in an earlier call and not tried again (--retry-failed)", before)
+        return len(now) + len(before)
+
+    def tell(self, what: str, indices: list[int]):
+        """The failures, by their reasons."""
+        if not indices:
+            return
+        print(f"{len(indices)} {'image' if len(indices) == 1 else 'images'} {what}:", file=sys.stderr)
+        reasons: dict[str, list[int]] = {}
+        for index in indices:
+            reasons.setdefault(self.results[index]["error"], []).append(index)
+        for reason, those in list(reasons.items())[:10]:
+            ids = ", ".join(str(self.results[index].get("id") or index) for index in those[:5])
+            print(f"  {reason} ({ids}{f' and {len(those) - 5} more' if len(those) > 5 else ''})", file=sys.stderr)
+        if len(reasons) > 10:
+            print(f"  and {len(reasons) - 10} more reasons, in {self.folder / 'results.jsonl'}", file=sys.stderr)
 
     def work(self, waiting, log, is_stopped):
         connection = self.server.connection()
@@ -139,6 +160,17 @@ class Run:
         write_npz(self.folder / "samples.npz", [self.path(index) for index in indices], classes)
 
 
+def facts(folder: Path) -> dict:
+    """What the run in a folder is."""
+    file = folder / "run.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Wrong(f"'{folder}' holds no run: there is no '{file}'") from None
+    except ValueError:
+        raise Wrong(f"'{file}' cannot be read as the facts of a run: give another folder") from None
+
+
 def recorded(folder: Path) -> dict[int, dict]:
     """The last word on each image; a line cut off by a kill is passed over."""
     results = {}
@@ -150,16 +182,6 @@ def recorded(folder: Path) -> dict[int, dict]:
         except (ValueError, KeyError):
             continue
     return results
-
-
-def replace(path: Path, data: bytes):
-    """Written whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 class Progress:
@@ -185,7 +207,7 @@ class Progress:
         if self.as_json:
             text = json.dumps({"done": self.done, "total": self.total, "before": self.before, "failed": self.failed, "images_per_second": round(rate, 3), "seconds_left": round(left)})
         else:
-            text = f"{self.done}/{self.total} images ({self.before} before), {self.failed} failed, {rate:.2f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
+            text = f"{self.done}/{self.total} {'image' if self.total == 1 else 'images'} ({self.before} before), {self.failed} failed, {rate:.2f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
         print(f"\r\033[K{text}" if self.is_terminal else text, end="" if self.is_terminal else "\n", file=sys.stderr, flush=True)
 
     def finish(self):

@@ -44,7 +44,10 @@ class Connection(http.client.HTTPConnection):
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unreachable(f"no server answers at '{self.path}': {error}") from None
-        reply = json.loads(text)
+        try:
+            reply = json.loads(text)
+        except ValueError:
+            raise Unreachable(f"what answers at '{self.path}' is no adapterd") from None
         if response.status >= 400:
             wait = response.getheader("retry-after")
             raise Refused(response.status, reply["error"]["message"], float(wait) if wait else None)
@@ -78,7 +81,10 @@ def connected(path: str | None, store: str | None):
         socket_path = f"{folder}/adapterd.sock"
         # In a session of its own: Ctrl-C is for this program, which lets running images finish.
         command = [adapterd(), "--socket", socket_path, "--log-level", "error", *(["--store", store] if store else [])]
-        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            process = subprocess.Popen(command, start_new_session=True)
+        except FileNotFoundError:
+            raise Unreachable(f"there is no program '{command[0]}': tools/install builds and installs it") from None
         try:
             server = Server(socket_path)
             wait_until_ready(server, process)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What composing, guiding, caching, pruning and merging cost and give, as tables; each is one command.
 
-    tools/run                                     builds, and fills out/store
+    tools/run                                     builds, and fills the store
     tools/bench/composing.py guidance             cfg, domain and an interval per domain, at equal seeds
     tools/bench/composing.py cache                the sampling cache beside fewer steps, at 50 steps
     tools/bench/composing.py pruning              pruned while trained against pruned afterwards
@@ -12,6 +12,7 @@ Nothing in the store is changed: a copy is worked on.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -147,7 +148,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["guidance", "cache", "pruning", "sites"])
     parser.add_argument("--adapterctl", type=Path, default=ROOT / ".build/release/adapterctl")
-    parser.add_argument("--store", type=Path, default=ROOT / "out/store")
+    parser.add_argument("--store", type=Path, default=Path(os.environ.get("DIFFFIT_STORE") or Path.home() / ".local/share/difffit"))
     parser.add_argument("--domain", default="flowers")
     parser.add_argument("--domains", type=lambda text: text.split(","), default=DOMAINS)
     parser.add_argument("--images", type=int, default=384, help="sampled for each Fréchet figure")

@@ -14,7 +14,7 @@ extension ServiceError {
         case Refusal.composingFull: self = .composingFull("\(error)")
         case is CancellationError: self = .cancelled
         case Refusal.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
-        case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit) images fit into the queue")
+        case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
         case Refusal.tooManyRows, Refusal.tooManyAdapters, Refusal.mixedGrids, Refusal.gridOfLatents, Refusal.noNetwork: self = .badField(name: "model", reason: "\(error)")
         case Refusal.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
         case Refusal.draining: self = .draining

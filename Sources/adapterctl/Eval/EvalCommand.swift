@@ -58,7 +58,8 @@ struct Eval: AsyncParsableCommand {
     func run() async throws {
         try counts.check()
         for path in report { _ = try ReportPage.Form(ofFile: path) }
-        try checkFolders(of: report + [npz, npzReference].compactMap { $0 })
+        try checkOutputs(
+            report.map { PlannedOutput($0, .report) } + [npz, npzReference].map { PlannedOutput($0, .npz) }, json: output.json)
         let (frozen, subjects) = try subjects()
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
         try checkLatents(of: frozen, subjects)
@@ -66,7 +67,7 @@ struct Eval: AsyncParsableCommand {
         let usual = try precision.chosen()
         let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, usual, bench.convention) }
         guard npz == nil || counts.n > 0 && subjects.count * settings.count == 1 else {
-            throw Failure.usage("--npz takes the images of one domain and one setting; here are \(subjects.count) and \(settings.count), of \(counts.n) images")
+            throw Failure.usage("--npz takes the images of one domain and one setting; here are \(subjects.count) and \(settings.count), of \(counts.n, "image")")
         }
         var groups: [EvaluatedGroup] = []
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
@@ -87,7 +88,7 @@ struct Eval: AsyncParsableCommand {
         if let npzReference { try SampleArchive.write(groups[0].real.examples(counts.reference), to: npzReference) }
         for path in report { try result.page.write(to: path) }
         let written = (report + [npz, npzReference].compactMap { $0 }).map { "written to \($0)" }
-        try output.report("eval", result) { ([table(result.table)] + result.notes + written).joined(separator: "\n") }
+        try output.report("eval", result, outputs: [npz, npzReference].compactMap { $0 }) { ([table(result.table)] + result.notes + written).joined(separator: "\n") }
     }
 
     /// Of a base that makes latents the held-out error alone is measured, on pictures that its autoencoder has encoded.
@@ -95,10 +96,10 @@ struct Eval: AsyncParsableCommand {
         let channels = frozen.configuration.inChannels
         guard channels != 3 else { return }
         guard counts.n == 0, npzReference == nil else {
-            throw Failure.usage("this base makes latents of \(channels) channels, of which eval measures the held-out error alone: give --n 0")
+            throw Failure.usage("this base makes latents of \(channels, "channel"), of which eval measures the held-out error alone: give --n 0")
         }
         if let drawn = subjects.first(where: { $0.data.hasPrefix("synthetic:") }) {
-            throw Failure.usage("'\(drawn.data)' draws pictures of pixels, and this base makes latents of \(channels) channels: give --data a folder of pictures")
+            throw Failure.usage("'\(drawn.data)' draws pictures of pixels, and this base makes latents of \(channels, "channel"): give --data a folder of pictures")
         }
     }
 }

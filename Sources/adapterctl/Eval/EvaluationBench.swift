@@ -35,7 +35,8 @@ struct EvaluationBench {
         for subject in subjects {
             var evaluated = EvaluatedSubject(subject, real)
             if let heldOut, let adapter = subject.adapter {
-                note("\(subject.reference): denoising error of \(heldOut.count) held-out images")
+                note("\(subject.reference): denoising error of \(heldOut.count, "held-out image")")
+                Progress.begin("measuring")
                 evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real, settings[0].precision)
                 for precision in Precision.allCases where precision != settings[0].precision && settings.contains(where: { $0.precision == precision }) {
                     let error = try denoisingError(adapter, of: subject, heldOut, real, precision)
@@ -43,7 +44,8 @@ struct EvaluationBench {
                 }
             }
             for setting in counts.n > 0 ? settings : [] {
-                note("\(subject.reference), \(setting.name): \(counts.n) images")
+                note("\(subject.reference), \(setting.name): \(counts.n, "image")")
+                Progress.begin("sampling")
                 evaluated.samples.append(try await sample(subject, setting, real))
             }
             group.subjects.append(evaluated)
@@ -82,7 +84,7 @@ struct EvaluationBench {
         for index in orders.indices { orders[index].cache = cache }
         let engine = try SamplingEngine(subject.base, options: .unbounded(at: setting.precision), pool: pool)
         let result = try await engine.sample(
-            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps))
+            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps), onEvent: Progress.follow)
         let pictures = result.images.compactMap(\.picture)
         let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
             let picture = pictures[index]
@@ -95,9 +97,10 @@ struct EvaluationBench {
 
     /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
     private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
-        note("\(real.source): \(counts.reference) real images\(counts.lessons > 0 ? ", and the classifier's" : "")")
+        Progress.begin("comparing")
+        note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")")
         let images = real.latents(.reference, counts.reference, pool: pool)
-        guard images.count > 1 else { throw Failure.usage("'\(real.source)' has \(images.count) picture; the Fréchet figure compares with two or more: give --n 0") }
+        guard images.count > 1 else { throw Failure.usage("'\(real.source)' has \(images.count, "picture"); the Fréchet figure compares with two or more: give --n 0") }
         let reference = cache.measure(images)
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
         let taught = counts.lessons > 0 ? try classifier(with: real) : nil

@@ -139,7 +139,7 @@ struct EvaluationResult: Encodable {
         }
         if heldOutImages > 0 {
             notes.append(
-                "Held-out error: unweighted training objective, at most \(heldOutImages) images at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
+                "Held-out error: unweighted training objective, at most \(heldOutImages, "image") at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
             notes += groups.filter { !$0.real.holdsOut }.map {
                 "The images of '\($0.real.source)' may be ones that were trained on: train with --validation to have some held out, here too."
             }

@@ -43,12 +43,17 @@ import Testing
         }
         #expect(try generate("whole", "--npz") == 0)
         for shard in 1...2 { #expect(try generate("shard-\(shard)", "--shard", "\(shard)/3") == 0) }
-        // As the third task of a SLURM array 1-3.
-        let slurm = ["SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"]
-        #expect(try generate("shard-3", environment: slurm) == 0)
+        // The third task of a SLURM array 1-3, submitted again alone: the number of shards is the run's, and without it nothing is made.
+        let slurm = ["SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "3"]
+        #expect(try generate("shard-3", environment: slurm) == 2)
+        #expect(try generate("shard-3", "--shards", "3", environment: slurm) == 0)
         #expect(try run("merge", folder + "/shard-1", folder + "/shard-2", folder + "/shard-3", "-o", folder + "/union", "--npz") == 0)
         // A task beside the count, as an array with gaps has, makes nobody's images; a shard may have none.
-        #expect(try generate("gap", environment: slurm.merging(["SLURM_ARRAY_TASK_ID": "5"]) { $1 }) == 2)
+        for task in ["0", "5"] { #expect(try generate("gap", "--shards", "3", environment: slurm.merging(["SLURM_ARRAY_TASK_ID": task]) { $1 }) == 2) }
+        #expect(try generate("outside", "--shards", "3", environment: ["SLURM_ARRAY_TASK_ID": ""]) == 2)
+        for variable in ["PBS_ARRAY_INDEX", "SGE_TASK_ID", "LSB_JOBINDEX"] {
+            #expect(try generate("dry", "--shards", "4", "--dry-run", environment: [variable: "4"]) == 0)
+        }
         #expect(try generate("none", "--in-flight", "0") == 2)
         #expect(try generate("empty", "--shard", "10/10", "--npz") == 0)
         let whole = try bytes("whole")
