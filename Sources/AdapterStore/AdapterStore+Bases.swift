@@ -142,9 +142,7 @@ extension AdapterStore {
         try AdapterStore.check(name: name)
         try change { transaction throws(StoreError) in
             guard let value = try transaction.sealed(.bases, digest.bytes) else { throw .baseNotFound(digest) }
-            guard var card = try baseEntry(digest, value).decodedCard else {
-                throw .damaged(item: "base \(digest.short)", reason: "its card cannot be read; import it again")
-            }
+            var card = try baseEntry(digest, value).readCard()
             if card.name == name { return }
             if let other = try baseEntries(transaction).first(where: { $0.decodedCard?.name == name }) {
                 throw .baseNameTaken(name: name, digest: other.digest)

@@ -17,7 +17,7 @@ package enum BlobFrame {
         var payload: [UInt8]?
         if precision == .float32 || isRounded(adapter.vector.values + adapter.classes.values) {
             let parts: [(values: [Float], prediction: [Float]?)] = [(adapter.vector.values, base.vector.values), (adapter.classes.values, nil)]
-            payload = Zstd.compress(planes(parts, precision) + names, level: level)
+            payload = try Zstd.compress(planes(parts, precision) + names, level: level)
         }
         // Where most values are the base's own; and these need not be rounded ones, since they are not stored.
         let sparse = SparseValues.split(adapter.vector.values, base.vector.values)
@@ -26,7 +26,7 @@ package enum BlobFrame {
             var prefix: [UInt8] = []
             prefix.append(number: UInt64(sparse.values.count))
             let parts: [(values: [Float], prediction: [Float]?)] = [(sparse.values, sparse.prediction), (adapter.classes.values, nil)]
-            let small = prefix + Zstd.compress(sparse.bits + planes(parts, precision) + names, level: level)
+            let small = try prefix + Zstd.compress(sparse.bits + planes(parts, precision) + names, level: level)
             if small.count < payload?.count ?? .max { (payload, header.isSparse) = (small, true) }
         }
         guard let payload else {

@@ -51,6 +51,15 @@ package final class AdapterCatalogue: Sendable {
         composing = ComposingBase(base)
     }
 
+    /// The store's generation, where all that requests need is as it was opened.
+    /// - Throws: `StoreError`: the data file was cut or replaced, or a file of the base was cut, which computing would end in SIGBUS.
+    package func generation() throws(StoreError) -> UInt64 {
+        if let cut = base.file.cutFile {
+            throw .damaged(item: "base \(base.digest.short)", reason: "its file '\(cut)' was cut while it was in use")
+        }
+        return try store.generation()
+    }
+
     /// The adapter behind `base`, a name, a digest or its first digits, or `name@digest`, whole and immutable.
     /// - Throws: `StoreError`, and `SamplingEngineError.otherBase`.
     package func bind(_ reference: String) throws -> Binding {
@@ -144,7 +153,7 @@ package final class AdapterCatalogue: Sendable {
     package var residentBytes: Int { state.withLock { $0.bytes } }
 
     private func resolve(_ reference: String) throws -> (name: String, digest: Digest) {
-        let generation = try store.generation()
+        let generation = try generation()
         let known = state.withLock { state in
             if state.generation != generation {
                 state.digests = [:]

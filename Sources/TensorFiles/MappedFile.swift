@@ -4,17 +4,20 @@ import SystemErrors
 /// A file mapped read-only: the fence of this room, the one place that touches raw memory.
 ///
 /// A mapped file that another process shortens raises SIGBUS on access; the store therefore only maps files that it wrote
-/// itself under a content digest and never changes.
+/// itself under a content digest and never changes, and who keeps one for long asks it now and then whether it `isWhole`.
 @safe package final class MappedFile: Sendable {
     package let path: String
     package let count: Int
     private nonisolated(unsafe) let base: UnsafeRawPointer
+    /// Of the file that is mapped; -1 for a copy in memory.
+    private let descriptor: Int32
 
     package init(path: String) throws(TensorFileError) {
         // A pipe would wait for its other end; it is refused below.
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw .unreadable(path: path, reason: .last) }
-        defer { close(descriptor) }
+        var isKept = false
+        defer { if !isKept { close(descriptor) } }
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw .unreadable(path: path, reason: status.st_mode & S_IFMT == S_IFDIR ? "it is a folder" : "it is not a regular file")
@@ -26,6 +29,15 @@ import SystemErrors
             throw .unreadable(path: path, reason: .last)
         }
         unsafe base = UnsafeRawPointer(mapped)
+        self.descriptor = descriptor
+        isKept = true
+    }
+
+    /// False where the file, wherever its path leads now, is shorter than it was when it was mapped.
+    package var isWhole: Bool {
+        guard descriptor >= 0 else { return true }
+        var status = stat()
+        return unsafe fstat(descriptor, &status) == 0 && Int(status.st_size) >= count
     }
 
     /// A copy in memory, for a file that others may still be writing: refused if it changes while it is read.
@@ -49,6 +61,7 @@ import SystemErrors
         self.path = path
         count = size
         unsafe base = UnsafeRawPointer(memory)
+        self.descriptor = -1
         var filled = 0
         while filled < size {
             let got = unsafe pread(descriptor, memory + filled, size - filled, off_t(filled))
@@ -61,7 +74,10 @@ import SystemErrors
         else { throw refusal("it changed while it was read") }
     }
 
-    deinit { unsafe munmap(UnsafeMutableRawPointer(mutating: base), max(count, 1)) }
+    deinit {
+        unsafe munmap(UnsafeMutableRawPointer(mutating: base), max(count, 1))
+        if descriptor >= 0 { close(descriptor) }
+    }
 
     /// A copy of the bytes; the range must lie within the file.
     package func bytes(_ range: Range<Int>) -> [UInt8] {

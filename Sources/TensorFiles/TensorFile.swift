@@ -44,6 +44,16 @@ package struct TensorFile: Sendable {
         }
     }
 
+    /// A file that has become shorter since it was mapped, so that reading the tensors would end in SIGBUS.
+    package var cutFile: String? {
+        var last: MappedFile?
+        for part in entries.lazy.flatMap(\.parts) where part.file !== last {
+            guard part.file.isWhole else { return part.file.path }
+            last = part.file
+        }
+        return nil
+    }
+
     package subscript(_ name: String) -> TensorEntry? { indexByName[name].map { entries[$0] } }
 
     package func entry(_ name: String) throws(TensorFileError) -> TensorEntry {

@@ -1,17 +1,18 @@
 import AdapterStore
 import Foundation
+import ProgramRunner
 import Testing
 import storehammer
 
 /// Several processes, users and containers on one store. One at a time, so that no child holds another one's pipe open.
-@Suite(.serialized) struct SharedStoreTests {
+@Suite(.serialized, .heavy) struct SharedStoreTests {
     /// The words that start a program as process 1 of a space of process numbers of its own, as a container does.
     static let container = ["unshare", "--pid", "--fork", "--kill-child"]
     /// The words that start a program as a user who owns nothing.
     static let stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
     static func canStart(_ words: [String]) -> Bool {
-        let child = try? Child(through: words, "check", "/nowhere")
+        let child = try? Child(through: words, "check", FileManager.default.temporaryDirectory.path + "/no-store")
         child?.closeInput()
         let line = child?.line()
         child?.wait()

@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// Bases have names as adapters do: nothing changes one in passing, and a base goes only when nothing needs it.
-@Suite(.serialized) struct BaseNamesTests {
+@Suite(.serialized, .heavy) struct BaseNamesTests {
     private static let checkpoint =
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/containers/dit.safetensors").path
 

@@ -1,8 +1,9 @@
 import Foundation
+import ProgramRunner
 import Testing
 
 /// Limits that clusters and services set on a process: it works within them or says which one it met, with exit code 1.
-@Suite(.serialized) struct MemoryLimitTests {
+@Suite(.serialized, .heavy) struct MemoryLimitTests {
     private static func bounded(_ limit: String) -> [String] { ["/bin/sh", "-c", "ulimit \(limit); exec \"$0\" \"$@\""] }
 
     private func filled() throws -> Program {

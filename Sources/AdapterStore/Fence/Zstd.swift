@@ -2,20 +2,23 @@ import CZstd
 
 /// One zstd frame with its content size and checksum inside.
 enum Zstd {
-    static func compress(_ bytes: [UInt8], level: Int) -> [UInt8] {
-        let bound = ZSTD_compressBound(bytes.count)
-        return unsafe [UInt8](unsafeUninitializedCapacity: bound) { buffer, count in
-            // As any allocation in Swift: who has no memory has no way on.
-            guard let context = unsafe ZSTD_createCCtx() else { fatalError("no memory for a zstd context") }
-            defer { unsafe ZSTD_freeCCtx(context) }
+    /// - Throws: `memoryRefused`.
+    static func compress(_ bytes: [UInt8], level: Int) throws(StoreError) -> [UInt8] {
+        let refused = StoreError.memoryRefused(path: "a compressed adapter")
+        guard let context = unsafe ZSTD_createCCtx() else { throw refused }
+        defer { unsafe ZSTD_freeCCtx(context) }
+        var code = 0
+        let frame = unsafe [UInt8](unsafeUninitializedCapacity: ZSTD_compressBound(bytes.count)) { buffer, count in
             unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(clamping: level))
             unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)
-            count = unsafe bytes.withUnsafeBytes {
-                unsafe ZSTD_compress2(context, buffer.baseAddress, bound, $0.baseAddress, $0.count)
+            code = unsafe bytes.withUnsafeBytes {
+                unsafe ZSTD_compress2(context, buffer.baseAddress, buffer.count, $0.baseAddress, $0.count)
             }
-            // The bound rules out every error but one of this program.
-            precondition(ZSTD_isError(count) == 0)
+            count = ZSTD_isError(code) == 0 ? code : 0
         }
+        // The bound rules out every other error: the tables of a level are taken only now.
+        guard ZSTD_isError(code) == 0 else { throw refused }
+        return frame
     }
 
     /// The content of a frame, or why it is not sound. Memory is taken only after the frame has named the expected size.

@@ -11,7 +11,7 @@ extension SamplingService {
         }
         guard !status.draining else { throw .draining }
         do {
-            _ = try catalogue.store.generation()
+            _ = try catalogue.generation()
         } catch {
             throw ServiceError(binding: error)
         }
