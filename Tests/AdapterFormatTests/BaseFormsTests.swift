@@ -47,7 +47,7 @@ import Testing
             let path = folder + "/other.safetensors"
             try SafetensorsWriter.write(names.map { OutgoingTensor($0, shape: [2], [0, 0]) }, to: path)
             let said = refusal { _ = try BaseFile(path: path) }
-            #expect(wanted.allSatisfy(said.contains) && !said.contains("-1"), "\(said)")
+            #expect(wanted.allSatisfy(said.contains) && !said.contains("[-1"), "\(said)")
         }
     }
 
