@@ -27,9 +27,10 @@ package enum ShellWords {
 
     /// Every setting of either program, each of which has a flag of `adapterd`; and ADAPTERD, by which `tools/batch` finds that program.
     package static let settings = [
-        "ADAPTERD", "ALLOWED_HOSTS", "BASE", "CLIENT_SHARE", "DOMAINS", "DRAIN_SECONDS", "FOREIGN_SIZE", "JOBS_KEPT_SECONDS", "LOG_LEVEL", "MAX_CONNECTIONS",
-        "MAX_COST", "MAX_IMAGES", "MAX_JOBS", "MAX_STEPS", "PATIENCE_SECONDS", "PING_SECONDS", "PORT", "PRECISION", "PRESET", "QUEUE",
-        "READY_SECONDS", "REPLICA", "RESIDENT_MB", "ROWS", "SOCKET", "STORE", "THREADS", "TOKEN_FILE", "VAE",
+        "ADAPTERD", "ALLOWED_HOSTS", "BASE", "CLIENT_SHARE", "COMPOSERS", "DOMAINS", "DRAIN_SECONDS", "FOREIGN_SIZE", "JOBS_KEPT_SECONDS",
+        "LOG_LEVEL", "MAX_CONNECTIONS", "MAX_COST", "MAX_IMAGES", "MAX_JOBS", "MAX_MERGE_TERMS", "MAX_RECIPE_TERMS", "MAX_STEPS",
+        "NETWORK_MB", "PATIENCE_SECONDS", "PING_SECONDS", "PORT", "PRECISION", "PRESET", "QUEUE", "READY_SECONDS", "REPLICA", "RESIDENT_MB",
+        "ROWS", "SOCKET", "STORE", "THREADS", "TOKEN_FILE", "VAE",
     ].map { prefix + $0 }
 
     private static let prefix = "DIFFFIT_"
