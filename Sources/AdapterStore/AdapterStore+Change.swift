@@ -119,8 +119,6 @@ extension AdapterStore {
     /// The digest behind a name that must exist.
     private static func known(_ name: String, _ transaction: borrowing WriteTransaction) throws(StoreError) -> Digest {
         if AdapterName.isValid(name), let digest = try transaction.digest(named: name) { return digest }
-        let nearest = nearestNames(to: name, among: try transaction.allNames().map(\.name))
-        if nearest.isEmpty { try check(name: name) }
-        throw .notFound(reference: name, nearest: nearest)
+        throw try unknown(name, transaction)
     }
 }

@@ -79,9 +79,14 @@ extension AdapterStore {
         if let digest = Digest(hex: reference), try transaction.value(.blobs, digest.bytes, limit: 0) != nil { return (nil, digest) }
         if isName, let digest = try transaction.digest(named: reference) { return (reference, digest) }
         if let digest = try digest(prefix: reference, transaction) { return (nil, digest) }
-        let nearest = nearestNames(to: reference, among: try transaction.allNames().map(\.name))
-        guard isName || !nearest.isEmpty else { throw .badName(reference) }
-        throw .notFound(reference: reference, nearest: nearest)
+        throw try unknown(reference, transaction)
+    }
+
+    /// What a name is told that stands for nothing. One with capitals is a near miss; anything else that no name can be is none.
+    static func unknown(_ name: String, _ transaction: borrowing some Transaction & ~Copyable) throws(StoreError) -> StoreError {
+        let nearest = nearestNames(to: name, among: try transaction.allNames().map(\.name))
+        let isNear = AdapterName.isValid(name.lowercased()) && !nearest.isEmpty
+        return AdapterName.isValid(name) || isNear ? .notFound(reference: name, nearest: nearest) : .badName(name)
     }
 
     private static func digest(prefix: String, _ transaction: borrowing ReadTransaction) throws(StoreError) -> Digest? {

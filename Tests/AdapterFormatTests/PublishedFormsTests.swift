@@ -131,7 +131,7 @@ private func sentence(_ body: () throws -> Void) -> String {
         let faults: [(file: String, fields: [String: Any], sentence: String)] = [
             ("model_index.json", ["_class_name": "StableDiffusionPipeline"], "'StableDiffusionPipeline'; a DiT has DiTPipeline"),
             ("model_index.json", ["id2label": ["x": "y"]], "'x' is not the number of a class"),
-            ("model_index.json", ["id2label": ["0": "a"]], "1 class names for 3 classes"),
+            ("model_index.json", ["id2label": ["0": "a"]], "1 class name for 3 classes"),
             ("transformer/config.json", ["_class_name": "UNet2DModel"], "'UNet2DModel'"),
             ("transformer/config.json", ["norm_type": "ada_norm_single"], "'norm_type'"),
             ("transformer/config.json", ["activation_fn": "gelu"], "a DiT has gelu-approximate"),

@@ -83,7 +83,7 @@ struct Program {
         #expect(try program.run("rename", "flowers", "garden").code == 0)
         #expect(try program.run("remove", "garden", "--yes").code == 0)
         #expect(try program.run("remove", "garden", "--yes").code == 4)
-        #expect(try program.run("prune").out.contains("deleted 1 adapters"))
+        #expect(try program.run("prune").out.contains("deleted 1 adapter and"))
         #expect(try program.run("status").out.contains("0 names for 0 adapters"))
     }
 

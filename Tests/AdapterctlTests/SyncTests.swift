@@ -73,7 +73,7 @@ import Testing
         try put("pets/adapter_config.json", Data(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 3}"#.utf8))
         let taken = try sync()
         #expect(taken.code == 0 && taken.outcomes == ["pets": "added"], "\(taken.text)")
-        #expect(try program.run("show", "pets").out.contains("rank 2 in 1 layers, scale 1.5"))
+        #expect(try program.run("show", "pets").out.contains("rank 2 in 1 layer, scale 1.5"))
         #expect(try sync().outcomes == ["pets": "unchanged"])
     }
 
