@@ -153,12 +153,10 @@ package actor SamplingEngine {
     private func step() {
         for action in scheduler.border(now: .now) { perform(action) }
         guard !images.isEmpty else {
-            guard pendingPictures.isEmpty else { return goOn() }
+            guard isIdle else { return goOn() }
             isStepping = false
-            if isIdle {
-                for waiter in waitingForIdle { waiter.resume() }
-                waitingForIdle = []
-            }
+            for waiter in waitingForIdle { waiter.resume() }
+            waitingForIdle = []
             return
         }
         let start = ContinuousClock.now

@@ -70,9 +70,10 @@ final class StepBatch {
     /// - Parameter keeping: grids of images that are on their way.
     func prepare(_ grid: ImageGrid?, keeping: Set<ImageGrid?>) throws(TensorMathError) {
         guard let grid else { return }
+        let isNew = networks[grid] == nil
+        if isNew { networks[grid] = Network(try model.fitting(grid), bank: bank, rows: rowCapacity, pool: pool) }
         lastUse[grid] = (lastUse.values.max() ?? 0) + 1
-        guard networks[grid] == nil else { return }
-        networks[grid] = Network(try model.fitting(grid), bank: bank, rows: rowCapacity, pool: pool)
+        guard isNew else { return }
         while networkBytes > networkLimit,
             let oldest = lastUse.filter({ $0.key != grid && !keeping.contains($0.key) }).min(by: { $0.value < $1.value })?.key
         {
