@@ -82,7 +82,7 @@ static bool loaded(void) {
 
 // OpenBLAS asks again for ever where the system refuses it a buffer, so the system is asked first. Buffers are kept by the library and
 // used again.
-// A second thread's buffer leaves room for what else a program takes.
+// A second thread's buffer leaves room for what else a program takes: as much again as all buffers.
 enum { BUFFER = 128 << 20, MARGIN = 16 << 20, REST = 256 << 20, MOST = 512 };
 static atomic_int buffers;
 static atomic_int users;
@@ -95,6 +95,11 @@ static bool would_map(size_t bytes) {
   return true;
 }
 
+static size_t needed(int count) {
+  size_t others = (size_t)count * BUFFER;
+  return BUFFER + (count == 0 ? MARGIN : others > REST ? others : REST);
+}
+
 int ob_reserve(int threads) {
   if (!loaded()) return 0;
   if (threads > MOST) threads = MOST;
@@ -104,11 +109,11 @@ int ob_reserve(int threads) {
     // Taken all at once they are all there from now on; the library gives those that it has out again first.
     void *taken[MOST];
     int count = 0;
-    while (count < threads && (count < known || would_map(BUFFER + (count ? REST : MARGIN)))) taken[count++] = blas.take_buffer(0);
+    while (count < threads && (count < known || would_map(needed(count)))) taken[count++] = blas.take_buffer(0);
     for (int i = 0; i < count; i++) blas.free_buffer(taken[i]);
     if (count > have) have = count;
   } else {
-    while (have < threads && would_map((size_t)(have + 1 - known) * BUFFER + (have ? REST : MARGIN))) have++;
+    while (have < threads && would_map((size_t)(have - known) * BUFFER + needed(have))) have++;
   }
   atomic_store(&buffers, have);
   if (have < threads)
