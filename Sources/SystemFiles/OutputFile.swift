@@ -43,14 +43,16 @@ package struct OutputFile: Sendable {
         guard case .file(let file, let old) = try target() else { return try through(pieces) }
         try check()
         let folder = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
-        // A short name of its own: the file's may be as long as names can be.
-        let temporary = "\(folder.hasSuffix("/") ? folder : folder + "/").difffit-\(UUID().uuidString).partial"
-        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        PartialFile.removeAbandoned(in: folder)
+        let (temporary, descriptor) = PartialFile.open(in: folder)
         if descriptor < 0 {
             let refusal = SystemError.last
             guard old != nil, [EACCES, EPERM, EROFS].contains(refusal.code) else { throw refusal }
             return try inPlace(file, pieces)
         }
+        // Its lock lasts until the file has its place.
+        let mark = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        defer { close(mark) }
         do throws(SystemError) {
             // Of another owner's file the place alone is ours: it stays theirs.
             if let old, !Self.inherits(descriptor, old) {

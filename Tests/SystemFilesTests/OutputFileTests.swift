@@ -34,6 +34,20 @@ import Testing
         #expect(try names() == ["a"])
     }
 
+    /// What a killed process left goes; what another one is writing, and what only looks like it, stays.
+    @Test func theNextOneTakesAwayWhatAKilledOneLeft() throws {
+        defer { remove() }
+        let (left, held) = (".difffit-\(UUID().uuidString).partial", ".difffit-\(UUID().uuidString).partial")
+        for name in [left, held, ".difffit-notes.partial", "mine.partial"] { try put("half", name) }
+        let descriptor = open(folder + "/" + held, O_RDONLY | O_CLOEXEC)
+        #expect(flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        try write("a")
+        #expect(try names() == [held, ".difffit-notes.partial", "a", "mine.partial"].sorted())
+        close(descriptor)
+        try write("b")
+        #expect(try names() == [".difffit-notes.partial", "a", "b", "mine.partial"])
+    }
+
     @Test func theTargetOfALinkIsReplacedAndNotTheLink() throws {
         defer { remove() }
         try FileManager.default.createDirectory(atPath: folder + "/deep", withIntermediateDirectories: true)
