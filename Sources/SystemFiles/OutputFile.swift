@@ -32,7 +32,10 @@ package struct OutputFile: Sendable {
     package func check() throws(SystemError) {
         guard case .file(let file, let old) = try target() else { return }
         let folder = URL(filePath: file).deletingLastPathComponent().path(percentEncoded: false)
-        guard let status = Self.status(folder) else { throw SystemError(reason: "there is no folder '\(folder)'", code: ENOENT) }
+        // Without its slash, behind which a file is nothing at all.
+        guard let status = Self.status(folder.count > 1 && folder.hasSuffix("/") ? String(folder.dropLast()) : folder) else {
+            throw SystemError(reason: "there is no folder '\(folder)'", code: ENOENT)
+        }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw SystemError(reason: "'\(folder)' is no folder", code: ENOTDIR) }
         guard unsafe access(old == nil ? folder : file, W_OK) == 0 else { throw .last }
     }
