@@ -75,9 +75,10 @@ struct AdapterStoreTests {
         for name in bad {
             #expect(error { _ = try store.add(2, as: name) } == .badName(name))
             #expect(error { try store.rename("ok", to: name) } == .badName(name))
-            #expect(error { try store.remove(name) } == .badName(name))
-            let code = error { _ = try store.lookup(name) }?.exitCode
-            #expect(code == 2 || code == 4, "\(name.debugDescription)")
+            // Where a name is near one that is there, that one is told.
+            for code in [error { try store.remove(name) }?.exitCode, error { _ = try store.lookup(name) }?.exitCode] {
+                #expect(code == 2 || code == 4, "\(name.debugDescription)")
+            }
         }
         #expect(files() == before)
         #expect(try store.generation() == generation)
@@ -214,7 +215,8 @@ struct AdapterStoreTests {
         ]
         for (error, code) in codes {
             #expect(error.exitCode == code)
-            #expect(error.description.hasSuffix("."))
+            // A command at the end is there to be copied, and has no full stop.
+            #expect(error.description.hasSuffix(".") || error.description.contains(": adapterctl "), "\(error)")
         }
         #expect(StoreError.locked(path: "p", process: 123).description.contains("locked by process 123"))
     }
