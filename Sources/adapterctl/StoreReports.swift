@@ -3,6 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import SystemErrors
 
 /// What lists and results say of one adapter.
 struct AdapterSummary: Encodable {
@@ -116,10 +117,15 @@ struct Verify: ParsableCommand {
         let store = try location.open()
         Progress.begin("verifying")
         var known: [Digest: BaseValues] = [:]
+        var unreadable: [VerifyEntry] = []
         for entry in try store.listBases() {
-            known[entry.digest] = try? store.baseFile(entry.digest).values()
+            do { known[entry.digest] = try store.baseFile(entry.digest).values() } catch {
+                unreadable.append(VerifyEntry(subject: .base(entry.digest), finding: .damaged(words(of: error))))
+            }
         }
         var report = try store.verify { known[$0] }
+        let named = Set(report.damaged.map { "\($0.subject)" })
+        report.entries += unreadable.filter { !named.contains("\($0.subject)") }
         if golden, report.damaged.isEmpty { try repeatGoldenCalls(store, known, &report) }
         let findings = report.entries.map { Finding(subject: "\($0.subject)", finding: "\($0.finding)") }
         try output.report("verify", findings) {
