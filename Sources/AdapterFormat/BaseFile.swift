@@ -46,7 +46,7 @@ package struct BaseFile: Sendable {
         vector = TunableVector(values, layout: layout)
         let names = self.card.classNames.isEmpty ? (0..<configuration.numClasses).map(String.init) : self.card.classNames
         guard names.count == configuration.numClasses else {
-            throw AdapterFormatError.badMetadata(file: path, key: "card", reason: "\(names.count) class names for \(configuration.numClasses) classes")
+            throw AdapterFormatError.badMetadata(file: path, key: "card", reason: "\(names.count, "class name") for \(configuration.numClasses, "class")")
         }
         let table = try Self.finite(file, TunableLayout.classTableName)
         classes = configuration.hasNullRow

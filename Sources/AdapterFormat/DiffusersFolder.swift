@@ -126,7 +126,7 @@ package struct DiffusersFolder: Sendable {
             ("num_train_timesteps", schedule.steps.map { "\($0)" }, "1000"),
             // These two clip where nothing is said.
             ("clip_sample", schedule.clips.map { "\($0)" } ?? (clips ? "true" : nil), "false"), ("thresholding", schedule.thresholds.map { "\($0)" }, "false"),
-            ("rescale_betas_zero_snr", schedule.rescales.map { "\($0)" }, "false"), ("trained_betas", schedule.betas.map { "\($0.count) values" }, "null"),
+            ("rescale_betas_zero_snr", schedule.rescales.map { "\($0)" }, "false"), ("trained_betas", schedule.betas.map { "\($0.count, "value")" }, "null"),
             ("timestep_spacing", schedule.spacing == "linspace" ? nil : schedule.spacing, "leading"),
             ("steps_offset", schedule.className == "DDIMScheduler" ? schedule.offset.map { "\($0)" } : nil, "0"),
         ]
@@ -149,7 +149,7 @@ package struct DiffusersFolder: Sendable {
         }
         let count = (numbered.map(\.0).max() ?? -1) + 1
         guard count <= 2 * numbered.count + 1000 else {
-            throw AdapterFormatError.badMetadata(file: file, key: "id2label", reason: "\(numbered.count) names for \(count) classes")
+            throw AdapterFormatError.badMetadata(file: file, key: "id2label", reason: "\(numbered.count, "name") for \(count, "class")")
         }
         let names = Dictionary(numbered, uniquingKeysWith: { $1 })
         return (0..<count).map { names[$0] ?? "\($0)" }

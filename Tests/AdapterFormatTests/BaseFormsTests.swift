@@ -191,7 +191,7 @@ import Testing
         ("transformer/config.json", "norm_elementwise_affine", "true", "a DiT has false"), ("transformer/config.json", "quantization_config", "{}", "is quantised"),
         ("scheduler/scheduler_config.json", "clip_sample", "true", "a DiT has false; to sample"), ("scheduler/scheduler_config.json", "clip_sample", "null", "clip_sample"),
         ("scheduler/scheduler_config.json", "thresholding", "true", "thresholding"), ("scheduler/scheduler_config.json", "rescale_betas_zero_snr", "true", "rescale_betas"),
-        ("scheduler/scheduler_config.json", "trained_betas", "[0.1]", "1 values"), ("scheduler/scheduler_config.json", "timestep_spacing", "\"trailing\"", "a DiT has leading"),
+        ("scheduler/scheduler_config.json", "trained_betas", "[0.1]", "1 value"), ("scheduler/scheduler_config.json", "timestep_spacing", "\"trailing\"", "a DiT has leading"),
         ("scheduler/scheduler_config.json", "_class_name", "\"FlowMatchEulerDiscreteScheduler\"", "a scheduler of noise prediction"), ("vae/config.json", "latents_mean", "[0.1]", "latents_mean"),
         ("vae/config.json", "_class_name", "\"AutoencoderTiny\"", "a DiT has AutoencoderKL"), ("vae/config.json", "scaling_factor", "\"high\"", "is not above 0"),
     ])
