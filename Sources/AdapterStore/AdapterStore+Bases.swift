@@ -162,7 +162,10 @@ extension AdapterStore {
             guard let reference else { return true }
             return entry.decodedCard?.name == reference || (reference.count >= 4 && entry.digest.description.hasPrefix(reference))
         }
-        guard let first = found.first else { throw reference.map { .unknownBase(reference: $0, path: path) } ?? .noBase(path: path) }
+        guard let first = found.first else {
+            guard let reference else { throw .noBase(path: path) }
+            throw .unknownBase(reference: reference, path: path, nearest: nearestNames(to: reference, among: entries.compactMap { $0.decodedCard?.name }))
+        }
         guard found.count == 1 else { throw .severalBases(found.map { "\($0.decodedCard?.name ?? "?")@\($0.digest.short)" }) }
         return first
     }

@@ -20,7 +20,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The store at this path has no base at all.
     case noBase(path: String)
     /// No base has this name, digest, or digest's beginning.
-    case unknownBase(reference: String, path: String)
+    case unknownBase(reference: String, path: String, nearest: [String])
     case severalBases([String])
     case baseNameTaken(name: String, digest: Digest)
     /// The base is there already, under this name.
@@ -61,7 +61,9 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .nameTaken(let name, let digest): "The name '\(name)' is taken by the adapter \(digest.short)."
         case .baseNotFound(let digest): "The base \(digest) is not in the store; import it first: adapterctl base import FILE"
         case .noBase(let path): "The store '\(path)' has no base yet; import one first: adapterctl base import FILE"
-        case .unknownBase(let reference, let path): "There is no base '\(reference)' in '\(path)' (adapterctl base list shows them)."
+        case .unknownBase(let reference, let path, let nearest):
+            "There is no base '\(reference)' in '\(path)'"
+                + (nearest.isEmpty ? " (adapterctl base list shows them)." : "; did you mean \(nearest.joined(separator: " or "))?")
         case .severalBases(let bases): "Several bases fit (\(bases.joined(separator: ", "))): choose one with --base."
         case .baseNameTaken(let name, let digest): "The name '\(name)' is taken by the base \(digest.short); give another one with --name."
         case .baseNamed(let name, let digest, let wanted):

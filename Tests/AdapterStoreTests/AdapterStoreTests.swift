@@ -203,7 +203,7 @@ struct AdapterStoreTests {
         let digest = Samples.base.digest
         let codes: [(StoreError, Int32)] = [
             (.system(path: "p", reason: "r"), 1), (.networkFileSystem(path: "p", kind: "NFS"), 1), (.storeReplaced(path: "p"), 1),
-            (.memoryRefused(path: "p"), 1), (.severalBases(["a@1", "b@2"]), 2), (.noBase(path: "p"), 4), (.unknownBase(reference: "x", path: "p"), 4),
+            (.memoryRefused(path: "p"), 1), (.severalBases(["a@1", "b@2"]), 2), (.noBase(path: "p"), 4), (.unknownBase(reference: "x", path: "p", nearest: []), 4),
             (.baseNameTaken(name: "x", digest: digest), 5), (.baseNamed("x", digest: digest, wanted: "y"), 5),
             (.badName("x"), 2), (.ambiguous(prefix: "abcd", matches: []), 2), (.folderInUse(path: "p"), 2),
             (.notFound(reference: "x", nearest: []), 4), (.baseNotFound(digest), 4),

@@ -82,7 +82,7 @@ import Testing
     @Test func refusalsHaveTheirCodes() throws {
         defer { program.remove() }
         let nowhere = program.folder + "/nowhere/x"
-        try expect(4, "No such file", "export", "plain", "-o", nowhere + ".safetensors")
+        try expect(4, "no folder", "export", "plain", "-o", nowhere + ".safetensors")
         try expect(4, "no folder", "sample", "plain", "--n", "1", "--steps", "1", "-o", nowhere + ".png")
         try expect(4, "calibrate", "sample", "plain", "--n", "1", "--cache", "balanced", "-o", program.folder + "/x.png")
         try expect(5, "is taken by", "train", "plain", "--data", "synthetic:birds", "-o", program.folder + "/p.safetensors", "--add", "--steps", "1", "--batch", "1", "--per-class", "1")

@@ -90,6 +90,7 @@ struct StoreHammer {
         let lock = unsafe open(path + "/write.lock", O_RDWR | O_CREAT, 0o644)
         guard flock(lock, LOCK_EX) == 0 else { exit(3) }
         let mark = Array("\(getpid())\n".utf8)
+        _ = ftruncate(lock, 0)
         _ = unsafe mark.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress!, $0.count, 0) }
         say("held")
         _ = FileHandle.standardInput.readDataToEndOfFile()
