@@ -57,7 +57,7 @@ extension AdapterStore {
     /// Reads everything again: every name leads somewhere, every adapter has its digest, every base file its SHA-256.
     /// - Parameter readBases: false compares only the length of base files.
     /// - Parameter values: a base's own values by its digest; nil leaves its adapters checked by checksum alone.
-    /// - Throws: only where the store itself cannot be read; damage is an entry of the report.
+    /// - Throws: only where the store or a base's file may not or cannot be read; damage is an entry of the report.
     package func verify(readBases: Bool = true, values: (Digest) -> BaseValues?) throws(StoreError) -> VerifyReport {
         var report = VerifyReport()
         var adapters: Set<Digest> = []
@@ -85,7 +85,7 @@ extension AdapterStore {
             }
         }
         for digest in bases {
-            if let finding = check(base: digest, readBases) {
+            if let finding = try check(base: digest, readBases) {
                 report.entries.append(VerifyEntry(subject: .base(digest), finding: finding))
             }
         }
@@ -130,7 +130,8 @@ extension AdapterStore {
     }
 
     /// nil for a base that another process has removed meanwhile.
-    private func check(base digest: Digest, _ readBases: Bool) -> VerifyEntry.Finding? {
+    /// - Throws: `permission`, since a file that this user may not read says nothing about damage.
+    private func check(base digest: Digest, _ readBases: Bool) throws(StoreError) -> VerifyEntry.Finding? {
         do throws(StoreError) {
             let entry = try base(digest)
             if let vae = entry.vae, try FileCalls.status(vae.path) == nil {
@@ -145,6 +146,7 @@ extension AdapterStore {
             return .sound
         } catch {
             if case .baseNotFound = error { return nil }
+            if case .permission = error { throw error }
             return .damaged(error.description)
         }
     }

@@ -153,11 +153,17 @@ struct Scheduler {
         if let rows = entry.images.map(\.rows).max(), rows > limits.rows { return .tooManyRows(rows, limit: limits.rows) }
         if let count = entry.images.map(\.adapters.count).max(), count > limits.bankRows { return .tooManyAdapters(count, limit: limits.bankRows) }
         let ahead = waitingImages
-        if ahead + entry.images.count > limits.queueImages { return .queueFull }
+        if ahead + entry.images.count > room(for: entry, behind: ahead) { return .queueFull }
         let own = (clients[entry.client]?.requests ?? []).reduce(0) { $0 + (requests[$1].map { $0.unended - $0.running } ?? 0) }
         if own + entry.images.count > limits.clientShare { return .clientShareFull }
         enter(entry)
         return .accepted(position: ahead)
+    }
+
+    /// Images that may wait, this request's included. An eighth of the queue is kept for those who ask for little: however many large
+    /// requests wait, a small one still comes in.
+    private func room(for entry: Entry, behind ahead: Int) -> Int {
+        ahead == 0 || entry.cost <= limits.stretch ? limits.queueImages : limits.queueImages - limits.queueImages / 8
     }
 
     /// Admits nothing more; what was admitted runs to its end.

@@ -52,7 +52,7 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes."
         case .unknownField(let name, let nearest): "There is no field '\(name)'" + suggestion(nearest)
         case .missingField(let name, let wanted): "The field '\(name)' is missing: \(wanted)."
-        case .badField(let name, let reason): "The field '\(name)' cannot be used: \(reason)."
+        case .badField(let name, let reason): sentence("The field '\(name)' cannot be used: \(reason)")
         case .notOffered(let field, let what): "The field '\(field)' asks for something that this server does not offer yet: \(what)."
         case .unknownClass(_, let name, let adapter, let nearest, let some):
             "The adapter '\(adapter)' has no class '\(name)'"
@@ -82,6 +82,9 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 }
+
+/// With a full stop, but after a question.
+func sentence(_ text: String) -> String { text.hasSuffix("?") ? text : text + "." }
 
 private func suggestion(_ names: [String]) -> String {
     names.isEmpty ? "." : "; did you mean \(names.joined(separator: ", "))?"

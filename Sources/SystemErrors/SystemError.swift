@@ -15,6 +15,17 @@ package struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Words of ours beside the system's number.
     package init(reason: String, code: Int32) { (self.reason, self.code) = (reason, code) }
 
+    /// What a program that failed by this ends with; `otherwise` where its number says nothing.
+    package func exitCode(otherwise: Int32) -> Int32 {
+        switch code {
+        case ENOSPC, EDQUOT: 13
+        case EACCES, EPERM, EROFS: 12
+        case ENOENT, ENOTDIR: 4
+        case EISDIR: 2
+        default: otherwise
+        }
+    }
+
     /// Of the call that just failed.
     package static var last: SystemError { SystemError(code: errno) }
 

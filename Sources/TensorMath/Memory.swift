@@ -19,7 +19,10 @@ import Glibc
         let raw = unsafe mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         // As any allocation in Swift: who has no memory has no way on. It is no fault of the program, and so no crash.
         guard let raw = unsafe raw, unsafe raw != MAP_FAILED else {
-            let sentence = Array("error: the system refused \(mappedBytes >> 20) MiB of memory for matrices (ulimit -v limits the address space)\n".utf8)
+            let size = mappedBytes >> 20 > 0 ? "\(mappedBytes >> 20) MiB" : "\(mappedBytes >> 10) KiB"
+            let sentence = Array(
+                "error: the system refused \(size) of memory for matrices (ulimit -v limits the address space); raise that limit, or use fewer threads\n"
+                    .utf8)
             _ = unsafe sentence.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
             _exit(1)
         }

@@ -10,6 +10,7 @@ import Foundation
 import ImageFiles
 import LatentCodec
 import SamplingEngine
+import SystemErrors
 import TensorFiles
 import TensorMath
 
@@ -39,11 +40,11 @@ enum Failure: Error, CustomStringConvertible {
         case AdapterFormatError.badName, AdapterFormatError.badReference: 2
         case AdapterFormatError.otherContent: 6
         case is AdapterFormatError: 7
-        case let error as PlannedOutput.Refused: systemCode(error.refusal.code, otherwise: 2)
-        case let error as SystemFault: systemCode(error.refusal.code, otherwise: 1)
-        case TensorFileError.unreadable(_, let reason): systemCode(reason.code, otherwise: 4)
-        case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): systemCode(reason.code, otherwise: 12)
-        case ImageFileError.notWritable(_, _, let code): systemCode(code, otherwise: 12)
+        case let error as PlannedOutput.Refused: error.refusal.exitCode(otherwise: 2)
+        case let error as SystemFault: error.refusal.exitCode(otherwise: 1)
+        case TensorFileError.unreadable(_, let reason): reason.exitCode(otherwise: 4)
+        case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): reason.exitCode(otherwise: 12)
+        case ImageFileError.notWritable(_, _, let code): SystemError(code: code).exitCode(otherwise: 12)
         case TrainingError.noFolder: 4
         case TrainingError.held: 11
         case TrainingError.unreadable: 12
@@ -61,16 +62,6 @@ enum Failure: Error, CustomStringConvertible {
         case ComposerError.unknownClass, ComposerError.noLabels: 4
         case is ComposerError: 2
         default: 1
-        }
-    }
-
-    private static func systemCode(_ code: Int32, otherwise: Int32) -> Int32 {
-        switch code {
-        case ENOSPC, EDQUOT: 13
-        case EACCES, EPERM, EROFS: 12
-        case ENOENT, ENOTDIR: 4
-        case EISDIR: 2
-        default: otherwise
         }
     }
 

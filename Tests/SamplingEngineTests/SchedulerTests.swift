@@ -56,6 +56,21 @@ extension Scheduler.Action {
         #expect(line.admit(entry(7, domains: [0])) == .draining)
     }
 
+    /// Large requests of however many clients leave an eighth of the queue to small ones.
+    @Test func aQueueOfLargeRequestsTakesASmallOne() {
+        var line = scheduler(queue: 16, share: 16, cost: 1000)
+        // Alone, a large one may have all of it.
+        var alone = scheduler(queue: 16, share: 16, cost: 1000)
+        #expect(alone.admit(entry(1, domains: [Int](repeating: 0, count: 16), cost: 1000)) == .accepted(position: 0))
+        for k in 0..<7 {
+            #expect(line.admit(entry(UInt64(k), client: "large \(k)", domains: [0, 0], cost: 1000)) == .accepted(position: 2 * k))
+        }
+        #expect(line.admit(entry(7, client: "large 7", domains: [0], cost: 1000)) == .queueFull)
+        #expect(line.admit(entry(8, client: "small", domains: [0], cost: 80)) == .accepted(position: 14))
+        #expect(line.admit(entry(9, client: "small", domains: [0], cost: 80)) == .accepted(position: 15))
+        #expect(line.admit(entry(10, client: "small", domains: [0], cost: 80)) == .queueFull)
+    }
+
     @Test func aSwapComesBeforeTheImageThatNeedsItAndOnlyThen() {
         var line = scheduler(rows: 4)
         _ = line.admit(entry(1, domains: [0, 0]))

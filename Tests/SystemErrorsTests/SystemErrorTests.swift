@@ -34,6 +34,12 @@ struct SystemErrorTests {
         #expect(words(of: ChannelError.ioOnClosedChannel) == "the connection broke")
     }
 
+    @Test func theSystemsNumbersHaveTheirExitCodes() {
+        for (code, exit) in [(ENOSPC, 13), (EACCES, 12), (ENOENT, 4), (EISDIR, 2), (EIO, 1)] as [(Int32, Int32)] {
+            #expect(SystemError(code: code).exitCode(otherwise: 1) == exit)
+        }
+    }
+
     private enum Own: Error, CustomStringConvertible {
         case sentence
         var description: String { "a sentence of ours" }

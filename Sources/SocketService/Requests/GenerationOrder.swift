@@ -155,8 +155,8 @@ extension GenerationBody {
             throw .badField(name: "prompt", reason: "it names another class than 'class' does; give one of them")
         }
         let names = recipe.classNames
-        guard let text = className ?? prompt, !text.isEmpty else {
-            throw .missingField(name: "class", wanted: "give a class in 'class' or 'prompt', such as \(names.first ?? "null")")
+        guard let text = className ?? prompt, !text.allSatisfy(\.isWhitespace) else {
+            throw .missingField(name: field, wanted: "give a class in 'class' or 'prompt', such as \(names.first ?? "null")")
         }
         guard text.utf8.count <= limits.classBytes else { throw .badField(name: field, reason: "it is longer than \(limits.classBytes) bytes") }
         do throws(ComposerError) {
@@ -176,7 +176,7 @@ extension Recipe {
         do {
             try self.init(model)
         } catch {
-            throw .badReference("\(error.line.prefix(1).uppercased())\(error.line.dropFirst()).")
+            throw .badReference(sentence("\(error.line.prefix(1).uppercased())\(error.line.dropFirst())"))
         }
     }
 }

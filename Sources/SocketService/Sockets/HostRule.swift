@@ -16,10 +16,12 @@ package struct HostRule: Sendable, Equatable {
     }
 
     /// A request's target that names a host itself is held to the same names.
-    func admits(target: String) -> Bool {
-        guard let range = target.firstRange(of: "://") else { return true }
-        if target.hasPrefix("/") { return true }
-        return admits(String(target[range.upperBound...].prefix { !["/", "?", "#"].contains($0) }))
+    func admits(target: String) -> Bool { Self.named(in: target).map { admits($0) } ?? true }
+
+    /// The host that a request's target names; nil where it is a path.
+    static func named(in target: String) -> String? {
+        guard !target.hasPrefix("/"), let range = target.firstRange(of: "://") else { return nil }
+        return String(target[range.upperBound...].prefix { !["/", "?", "#"].contains($0) })
     }
 
     /// A name or an address, and digits after a colon; empty where a client has no name for the server.

@@ -8,6 +8,7 @@ enum HeadFault: String {
     case twoHosts = "two-hosts"
     case badHost = "bad-host"
     case foreignHost = "foreign-host"
+    case transferCoding = "transfer-coding"
     case expectation
 
     static let field = "x-difffit-head-fault"
@@ -76,6 +77,9 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         if let hosts {
             guard hosts.admits(named.first ?? "localhost"), hosts.admits(target: head.uri) else { return .foreignHost }
         }
+        // Another coding would be taken for the body itself.
+        let codings = tokens(head.headers["transfer-encoding"])
+        guard codings.isEmpty || codings == ["chunked"] else { return .transferCoding }
         let expectations = isOld ? [] : tokens(head.headers["expect"])
         return expectations.allSatisfy { $0 == "100-continue" } ? nil : .expectation
     }

@@ -11,6 +11,7 @@ package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
     case folderOpen(folder: String, mode: String)
     case inUse(path: String, process: Int32?)
     case notASocket(path: String)
+    case namesFolder(path: String)
     case badToken(file: String, reason: String)
     case badActivation(reason: String)
     case noAddress
@@ -30,6 +31,7 @@ package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
         case .inUse(let path, let process):
             "Another server is listening at '\(path)'" + (process.map { " (process \($0))." } ?? ".")
         case .notASocket(let path): "There is a file at '\(path)' that is no socket; it is left alone."
+        case .namesFolder(let path): "The socket path '\(path)' names a folder; give it the name of a file, such as adapterd.sock."
         case .badToken(let file, let reason): "The token file '\(file)' cannot be used: \(reason)."
         case .badActivation(let reason): "The sockets handed over at start cannot be used: \(reason)."
         case .noAddress: "There is nothing to listen on: give --socket, or --port with --token-file."

@@ -7,6 +7,9 @@ package struct Token: Sendable {
 
     /// Reads the first line of a file that nobody else may read.
     package init(file: String) throws(SocketError) {
+        if let status = try SystemCalls.status(file), status.mode & S_IFMT == S_IFLNK {
+            throw .badToken(file: file, reason: "it is a symbolic link; give the file that it leads to")
+        }
         let (bytes, mode) = try SystemCalls.readSmallFile(file, limit: 4096)
         guard mode & 0o077 == 0 else {
             throw .badToken(file: file, reason: "other users may read it (mode \(String(mode & 0o777, radix: 8))); chmod 600")

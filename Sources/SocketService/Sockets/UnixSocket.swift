@@ -17,7 +17,8 @@ package final class UnixSocket: Sendable {
         guard path.utf8.count <= SystemCalls.longestSocketPath, !path.utf8.contains(0) else {
             throw .pathTooLong(path: path, limit: SystemCalls.longestSocketPath)
         }
-        try Self.prepareFolder((path as NSString).deletingLastPathComponent)
+        guard !["", ".", ".."].contains(path.split(separator: "/", omittingEmptySubsequences: false).last ?? "") else { throw .namesFolder(path: path) }
+        try Self.prepareFolder(Self.folder(of: path))
         let lock = try Self.acquireLock(path)
         do throws(SocketError) {
             try Self.removeStale(path)
@@ -36,8 +37,13 @@ package final class UnixSocket: Sendable {
         SystemCalls.close(lock)
     }
 
+    /// The folder that a path lies in. (Foundation's own way ends the program at a path of one character.)
+    package static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
     private static func prepareFolder(_ folder: String) throws(SocketError) {
-        let folder = folder.isEmpty ? "." : folder
         if try SystemCalls.status(folder) == nil {
             do {
                 try FileManager.default.createDirectory(

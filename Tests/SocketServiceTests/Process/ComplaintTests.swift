@@ -388,6 +388,8 @@ import Testing
                     && (noClass.error["message"] as? String)?.contains("rose") == true)
             #expect(try server.generate(#"{"model":"flowers"}"#).code == "missing_field")
             #expect(try server.generate(#"{"class":"rose"}"#).code == "missing_field")
+            #expect(try server.generate(#"{"model":"flowers","prompt":" "}"#).error["param"] as? String == "prompt")
+            #expect((try server.generate(#"{"model":"Flowers","class":"rose"}"#).error["message"] as? String)?.hasSuffix("did you mean flowers?") == true)
         }
     }
 }

@@ -90,6 +90,16 @@ struct SocketTests {
         #expect(throws: SocketError.emptyPath) { try UnixSocket(path: "") }
     }
 
+    @Test func aPathThatNamesAFolderIsRefused() {
+        for path in ["/", ".", "..", "run/", "run/.."] { #expect(throws: SocketError.namesFolder(path: path)) { try UnixSocket(path: path) } }
+    }
+
+    @Test func theFolderOfAShortPathIsFound() {
+        for (path, folder) in [("s", "."), (" ", "."), ("/s", "/"), ("run/s", "run"), ("/a/b/s", "/a/b")] {
+            #expect(UnixSocket.folder(of: path) == folder)
+        }
+    }
+
     /// The port is held by this test, whichever the system chose.
     @Test func aBusyPortIsNamed() throws {
         let first = try LoopbackSocket(port: 0)
@@ -134,6 +144,9 @@ struct SocketTests {
             ] {
                 #expect(!token.admits(authorization: wrong))
             }
+            try FileManager.default.createSymbolicLink(atPath: folder + "/link", withDestinationPath: file)
+            let refusal = #expect(throws: SocketError.self) { try Token(file: folder + "/link") }
+            #expect(refusal?.description.contains("symbolic link") == true)
             try Data("short\n".utf8).write(to: URL(filePath: file))
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file)
             #expect(throws: SocketError.self) { try Token(file: file) }
