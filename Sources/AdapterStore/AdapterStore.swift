@@ -47,10 +47,11 @@ package final class AdapterStore: Sendable {
     deinit { EnvironmentRegistry.release(environment) }
 
     /// Makes an empty store and opens it. The folder appears complete or not at all.
-    /// - Throws: `storeExists`, `folderInUse`, `networkFileSystem`, and what the system refuses.
+    /// - Throws: `storeExists`, `folderInUse`, `pathTaken`, `networkFileSystem`, and what the system refuses.
     package static func create(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
         let path = try absolute(path)
         if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
+        if try FileCalls.status(path)?.isRegular == true { throw .pathTaken(path) }
         let files = FileManager.default
         if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty {
             // Perhaps another process made it this moment.

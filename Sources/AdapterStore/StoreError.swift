@@ -55,7 +55,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
                 + "starts with a letter or digit, and is not 'base'."
         case .notFound(let reference, let nearest):
             "There is no adapter \(reference.debugDescription) in the store"
-                + (nearest.isEmpty ? "." : "; the nearest names are \(nearest.joined(separator: ", ")).")
+                + (nearest.isEmpty ? "." : "; the nearest \(nearest.count == 1 ? "name is" : "names are") \(nearest.joined(separator: ", ")).")
         case .ambiguous(let prefix, let matches):
             "The prefix '\(prefix)' fits more than one adapter: \(matches.joined(separator: ", "))."
         case .nameTaken(let name, let digest): "The name '\(name)' is taken by the adapter \(digest.short)."

@@ -65,11 +65,23 @@ package final class RunPlace {
         _ = unsafe text.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress, $0.count, 0) }
     }
 
+    /// What runs write, beside their event files.
+    private static let own = [
+        "config.json", "environment.json", "data.json", "loss.csv", "loss.png", "samples", "last.safetensors", "best.safetensors", "checkpoint.safetensors",
+        "finished.safetensors",
+    ]
+
     /// Whether a run has been here; a foreign configuration is nobody's to move.
     private func holdsRun() throws -> Bool {
-        guard FileManager.default.fileExists(atPath: path + "/config.json") else { return false }
+        let files = FileManager.default
+        guard files.fileExists(atPath: path + "/config.json") else {
+            // Whose the others are cannot be known without it, but they are not written over.
+            return Self.own.contains { name in
+                name == "samples" ? files.subpaths(atPath: path + "/samples")?.isEmpty == false : files.fileExists(atPath: path + "/" + name)
+            }
+        }
         struct Mark: Decodable { let trainable_set: Content; struct Content: Decodable {} }
-        guard let data = FileManager.default.contents(atPath: path + "/config.json"), (try? JSONDecoder().decode(Mark.self, from: data)) != nil else {
+        guard let data = files.contents(atPath: path + "/config.json"), (try? JSONDecoder().decode(Mark.self, from: data)) != nil else {
             throw TrainingError.otherContent(folder: path)
         }
         return true
@@ -78,14 +90,13 @@ package final class RunPlace {
     /// Puts what runs write, and nothing else, into a new folder inside.
     private func moveAside() throws -> String {
         let files = FileManager.default
-        let own = ["config.json", "environment.json", "data.json", "loss.csv", "loss.png", "samples", "last.safetensors", "best.safetensors", "checkpoint.safetensors", "finished.safetensors"]
         var number = 1
         while files.fileExists(atPath: "\(path)/earlier-\(number)") { number += 1 }
         let place = "\(path)/earlier-\(number)"
         do {
             try files.createDirectory(atPath: place, withIntermediateDirectories: false)
             // The configuration, by which a run is known, goes last: what a kill leaves is moved by the next.
-            for name in try files.contentsOfDirectory(atPath: path).sorted(by: { $1 == "config.json" && $0 != $1 }) where own.contains(name) || name.hasPrefix(EventFile.prefix) {
+            for name in try files.contentsOfDirectory(atPath: path).sorted(by: { $1 == "config.json" && $0 != $1 }) where Self.own.contains(name) || name.hasPrefix(EventFile.prefix) {
                 try files.moveItem(atPath: path + "/" + name, toPath: place + "/" + name)
             }
         } catch {

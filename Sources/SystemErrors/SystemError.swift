@@ -18,7 +18,7 @@ package struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What a program that failed by this ends with; `otherwise` where its number says nothing.
     package func exitCode(otherwise: Int32) -> Int32 {
         switch code {
-        case ENOSPC, EDQUOT: 13
+        case ENOSPC, EDQUOT, EFBIG: 13
         case EACCES, EPERM, EROFS: 12
         case ENOENT, ENOTDIR: 4
         case EISDIR: 2

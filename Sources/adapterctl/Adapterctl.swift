@@ -17,6 +17,7 @@ struct Adapterctl: AsyncParsableCommand {
         ])
 
     static func main() async {
+        cp_hold_standard_descriptors()
         cp_meet_limits()
         do {
             let environment = ProcessInfo.processInfo.environment

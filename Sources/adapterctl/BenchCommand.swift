@@ -2,6 +2,7 @@ import AdapterFormat
 import ArgumentParser
 import DiTModel
 import Foundation
+import SystemErrors
 import TensorMath
 
 struct Bench: ParsableCommand {
@@ -64,7 +65,7 @@ func takeTurns(bytes: () -> Int? = { nil }, _ seconds: () throws -> Double) thro
     _ = try seconds()
     while readLine() != nil {
         let line = try JSONEncoder().encode(Turn(seconds: seconds(), bytes: bytes()))
-        FileHandle.standardOutput.write(line + Data("\n".utf8))
+        try StandardStreams.print(String(decoding: line, as: UTF8.self) + "\n")
     }
 }
 

@@ -1,3 +1,4 @@
+import AdapterStore
 import ArgumentParser
 import Foundation
 import ImageFiles
@@ -17,7 +18,7 @@ struct Draw: ParsableCommand {
     @Option(help: "Pixels of the file for one pixel of the picture.") var enlarge = 2
     @Option var seed: UInt64 = 1
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
-    @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them.") var folder: String?
+    @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them; no other picture in it is replaced.") var folder: String?
     @OptionGroup var output: OutputOptions
 
     func run() throws {
@@ -51,7 +52,11 @@ struct Draw: ParsableCommand {
                 throw ImageFileError.unwritable(place, error)
             }
             for index in 0..<perClass {
-                try domain.image(class: row, index: index, size: size, seed: seed).writePNG(to: place + String(format: "/%06d.png", index))
+                let path = place + String(format: "/%06d.png", index)
+                let png = try domain.image(class: row, index: index, size: size, seed: seed).png()
+                // The same command may run again; another picture is the user's own.
+                if let old = FileManager.default.contents(atPath: path), old != png { throw StoreError.pathTaken(path) }
+                try png.writeWhole(to: path)
             }
         }
     }

@@ -74,14 +74,18 @@ enum Failure: Error, CustomStringConvertible {
         guard let code = knownCode(error) else {
             let parserCode = command.exitCode(for: error).rawValue
             let text = command.fullMessage(for: error)
-            (parserCode == 0 ? FileHandle.standardOutput : FileHandle.standardError).write(Data((text + "\n").utf8))
+            if parserCode == 0 {
+                do throws(SystemError) { try StandardStreams.print(text + "\n") } catch { end(error, from: command) }
+                exit(0)
+            }
+            StandardStreams.say(text + "\n")
             // EX_USAGE is the parser's own; anything else is a fault of ours or the system's.
-            exit(parserCode == 0 ? 0 : parserCode == 64 ? 2 : 1)
+            exit(parserCode == 64 ? 2 : 1)
         }
         if CommandLine.arguments.contains("--json") {
             let report = ["schema_version": 1, "error": ["code": Int(code), "message": "\(error)"]] as [String: Any]
             if let data = try? JSONSerialization.data(withJSONObject: report, options: [.sortedKeys, .withoutEscapingSlashes]) {
-                FileHandle.standardOutput.write(data + Data("\n".utf8))
+                try? StandardStreams.print(String(decoding: data, as: UTF8.self) + "\n")
             }
         }
         note("error: \(error)")
@@ -108,4 +112,4 @@ func shellWord(_ text: String) -> String {
 }
 
 /// A line for the user, beside the results.
-func note(_ text: String) { Progress.aside { FileHandle.standardError.write(Data((text + "\n").utf8)) } }
+func note(_ text: String) { Progress.aside { StandardStreams.say(text + "\n") } }

@@ -10,6 +10,7 @@ func suggestion(for text: String, among names: [String]) -> String {
 /// What is wrong with a command line that names a verb which does not exist; nil where its verbs do.
 func unknownVerb(_ words: [String]) -> Failure? {
     var command: any ParsableCommand.Type = Adapterctl.self
+    let words = words.first == "help" ? Array(words.dropFirst()) : words
     for word in words {
         let verbs = command.configuration.subcommands
         guard !verbs.isEmpty, !word.hasPrefix("-"), word != "help" else { return nil }

@@ -44,6 +44,11 @@ struct PlannedOutput {
             guard mayStream else { throw Failure.usage("'\(path)' is a device or a pipe; a file is wanted, which is read again") }
             return
         }
+        let folder = URL(filePath: path).resolvingSymlinksInPath().deletingLastPathComponent()
+        let store = folder.deletingLastPathComponent().path(percentEncoded: false)
+        if folder.lastPathComponent == "bases", FileManager.default.fileExists(atPath: store + "/data.mdb") {
+            throw Failure.usage("'\(path)' lies among the bases of the store '\(store)', which only adapterctl base changes: name another place")
+        }
         let ending = URL(filePath: path).pathExtension.lowercased()
         // A number after a dot is a version's, not a form's.
         guard let first = ending.first, first.isLetter, !endings.isEmpty || form == .folder, !endings.contains(ending) else { return }

@@ -1,6 +1,7 @@
 import Foundation
 import SamplingEngine
 import Synchronization
+import SystemErrors
 
 /// What a command is doing, for whoever waits for it: one line that moves in place, on a terminal alone and from the second second
 /// on. What is printed beside it begins on a line of its own, and so does what Ctrl-C brings.
@@ -66,7 +67,7 @@ enum Progress {
             usleep(200_000)
             if Interruption.happened {
                 end()
-                FileHandle.standardError.write(Data("interrupted\n".utf8))
+                StandardStreams.say("interrupted\n")
                 // The threads that compute are in the midst of it: nothing is cleaned up under them.
                 _exit(130)
             }

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import SystemErrors
 
 /// What a terminal shows of work under way: one or more lines that are drawn over, until something else is said. That begins on a line of its own.
 enum ProgressLine {
@@ -13,7 +14,7 @@ enum ProgressLine {
     static func draw(_ lines: [String]) {
         shown.withLock { shown in
             let up = shown > 1 ? "\u{1B}[\(shown - 1)A" : ""
-            FileHandle.standardError.write(Data((up + "\r" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\n")).utf8))
+            StandardStreams.say(up + "\r" + lines.map { $0 + "\u{1B}[K" }.joined(separator: "\n"))
             shown = lines.count
         }
     }
@@ -21,7 +22,7 @@ enum ProgressLine {
     /// Takes away the one line that is drawn.
     static func erase() {
         shown.withLock { shown in
-            if shown == 1 { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+            if shown == 1 { StandardStreams.say("\r\u{1B}[K") }
             shown = 0
         }
     }
@@ -29,7 +30,7 @@ enum ProgressLine {
     /// Leaves what is drawn, and goes to the next line.
     static func end() {
         shown.withLock { shown in
-            if shown > 0 { FileHandle.standardError.write(Data("\n".utf8)) }
+            if shown > 0 { StandardStreams.say("\n") }
             shown = 0
         }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import SystemErrors
 import SystemFiles
 
 /// `--json` on every verb: one object on standard output.
@@ -22,7 +23,7 @@ struct OutputOptions: ParsableArguments {
         }
         Progress.end()
         if outputs.contains(where: { OutputFile($0).isStandardOutput }) { return note(line) }
-        if !line.isEmpty { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+        if !line.isEmpty { try StandardStreams.print(line + "\n") }
     }
 
     private struct Envelope<Content: Encodable>: Encodable {

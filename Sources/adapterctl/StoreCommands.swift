@@ -3,6 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import SystemErrors
 import TensorFiles
 
 struct Init: ParsableCommand {
@@ -68,7 +69,7 @@ struct Remove: ParsableCommand {
 /// Asks on a terminal before something is removed; scripts say it beforehand.
 func confirm(_ what: String) throws {
     guard isatty(STDIN_FILENO) == 1 else { throw Failure.usage("remove asks before it acts: give --yes in scripts") }
-    FileHandle.standardError.write(Data("\(what)? [y/N] ".utf8))
+    StandardStreams.say("\(what)? [y/N] ")
     guard readLine()?.lowercased() == "y" else { throw Failure.interrupted("nothing was removed") }
 }
 

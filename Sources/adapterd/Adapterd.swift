@@ -27,6 +27,7 @@ struct Adapterd: AsyncParsableCommand {
     @Flag(help: "Print every setting, its value and where it came from, and end.") var printConfig = false
 
     static func main() async {
+        cp_hold_standard_descriptors()
         cp_meet_limits()
         do {
             if let empty = ShellWords.empty(in: CommandLine.arguments, ProcessInfo.processInfo.environment) { throw ValidationError(empty) }
@@ -37,19 +38,27 @@ struct Adapterd: AsyncParsableCommand {
             // Help and version are no failure; 2 is the code of wrong usage, as with adapterctl.
             if let status = error as? ExitCode { Foundation.exit(status.rawValue) }
             let isFailure = exitCode(for: error).rawValue != 0
-            (isFailure ? FileHandle.standardError : FileHandle.standardOutput).write(Data((fullMessage(for: error) + "\n").utf8))
-            Foundation.exit(isFailure ? 2 : 0)
+            let text = fullMessage(for: error) + "\n"
+            guard !isFailure else {
+                StandardStreams.say(text)
+                Foundation.exit(2)
+            }
+            do throws(SystemError) { try StandardStreams.print(text) } catch {
+                StandardStreams.say("adapterd: \(error)\n")
+                Foundation.exit(1)
+            }
+            Foundation.exit(0)
         }
     }
 
     func run() async throws {
         do {
             let configuration = try Configuration(flags, environment: ProcessInfo.processInfo.environment)
-            for sentence in configuration.unknownVariables { FileHandle.standardError.write(Data("adapterd: warning: \(sentence)\n".utf8)) }
-            if printConfig { return print(configuration.text) }
+            for sentence in configuration.unknownVariables { StandardStreams.say("adapterd: warning: \(sentence)\n") }
+            if printConfig { return try StandardStreams.print(configuration.text + "\n") }
             try await serve(configuration)
         } catch {
-            FileHandle.standardError.write(Data("adapterd: \(words(of: error))\n".utf8))
+            StandardStreams.say("adapterd: \(words(of: error))\n")
             throw ExitCode(exitStatus(of: error))
         }
     }

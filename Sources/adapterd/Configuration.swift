@@ -32,7 +32,7 @@ struct Configuration {
         base = reader.text("base", flags.base, default: nil)
         vae = reader.text("vae", flags.vae, default: nil)
         preset = try reader.choice("preset", flags.preset)
-        socket = reader.text("socket", flags.socket, default: Self.defaultSocket(environment, store: store)) ?? ""
+        socket = try reader.socket(flags.socket, default: Self.defaultSocket(environment, store: store))
         port = try reader.port(flags.port)
         tokenFile = reader.text("token-file", flags.tokenFile, default: nil)
         logLevel = try reader.choice("log-level", flags.logLevel, default: .info)

@@ -37,6 +37,14 @@ struct SettingsReader {
         return value
     }
 
+    /// A path; what looks like an address would become a file of that name.
+    mutating func socket(_ given: String?, default fallback: String) throws(ConfigurationError) -> String {
+        let path = text("socket", given, default: fallback) ?? fallback
+        let isAddress = ["http://", "https://", "tcp://", "unix:"].contains { path.hasPrefix($0) } || (path.contains(":") && !path.contains("/"))
+        guard !isAddress else { throw .badValue(flag: "socket", value: path, wanted: "the path of a Unix socket; for TCP give --port") }
+        return path
+    }
+
     mutating func port(_ given: String?) throws(ConfigurationError) -> Int? {
         guard let text = text("port", given, default: nil) else { return nil }
         if let port = Int(text), (0...65535).contains(port) { return port }

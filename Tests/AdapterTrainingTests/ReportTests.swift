@@ -116,7 +116,10 @@ import Testing
         #expect(try RunPlace(path, resumes: false, restarts: true).movedTo == path + "/earlier-1")
         #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/checkpoint.safetensors"))
         #expect(try RunPlace(path, resumes: false).movedTo == nil)
-        // Files of others are left alone.
+        // Files of others are left alone, or put aside where a run would write over them.
+        try Data("mine".utf8).write(to: URL(filePath: path + "/loss.csv"))
+        #expect(try RunPlace(path, resumes: false).movedTo == path + "/earlier-2")
+        #expect(try String(contentsOfFile: path + "/earlier-2/loss.csv", encoding: .utf8) == "mine")
         try Data("{}".utf8).write(to: URL(filePath: path + "/config.json"))
         #expect(throws: TrainingError.otherContent(folder: path)) { try RunPlace(path, resumes: false) }
     }

@@ -126,11 +126,12 @@ import Testing
     @Test func nearMissesAreNamed() throws {
         defer { program.remove() }
         try expect(2, "did you mean sample?", "sampel", "flowers")
+        try expect(2, "did you mean sample?", "help", "sampel")
         try expect(2, "did you mean import?", "base", "imprt", "x")
         try expect(2, "--steps", "sample", "flowers", "--stesp", "3", "-o", path("a.png"))
         for verb in ["show", "remove", "export"] {
             let rest = ["remove": ["--yes"], "export": ["-o", path("a.safetensors")]][verb] ?? []
-            try expectRefusal(4, "the nearest names are flowers", [verb, "Flowers"] + rest)
+            try expectRefusal(4, "the nearest name is flowers", [verb, "Flowers"] + rest)
         }
         try expect(2, "did you mean flowers?", "sample", "Flowers", "-o", path("a.png"))
         try expect(2, "'flowers' would be one", "add", "Flowers", path("flowers.safetensors"))
@@ -151,6 +152,44 @@ import Testing
         try program.run("prune")
         try expect(0, "1 name for 1 adapter:", "status")
         try expect(0, "would delete 0 adapters and 0 files", "prune", "--dry-run")
+    }
+
+    /// Where standard output is closed its number goes to the next file that is opened, which was the store's; a full one ended the program.
+    @Test func whatCannotBePrintedHarmsNothing() throws {
+        defer { program.remove() }
+        let shell = { (redirections: String) in ["/bin/sh", "-c", "exec \"$0\" \"$@\" \(redirections)"] }
+        let added = try program.run(["add", "other", path("flowers.safetensors")], under: shell("<&- >&- 2>&-"))
+        #expect(added.code == 0, "\(added)")
+        #expect(try program.run("verify").code == 0)
+        #expect(try program.run("show", "other").code == 0)
+        #expect(try program.run(["show", "none"], under: shell("2>&-")).code == 4)
+        #expect(try program.run(["show", "none"], under: shell("2>/dev/full")).code == 4)
+        for arguments in [["list"], ["list", "--json"], ["--help"], ["--generate-completion-script", "bash"]] {
+            let result = try program.run(arguments, under: shell(">/dev/full"))
+            #expect(result.code == 13 && result.errors.contains("standard output cannot be written"), "\(arguments): \(result)")
+        }
+        let file = try program.run(["sample", "flowers", "--n", "1", "--steps", "1", "--enlarge", "64", "-o", path("large.png")], under: ["/bin/sh", "-c", "ulimit -f 0; exec \"$0\" \"$@\""])
+        #expect(file.code == 13, "\(file)")
+    }
+
+    @Test func aStoresBasesAreNoPlaceForOutputs() throws {
+        defer { program.remove() }
+        let bases = path("store/bases")
+        let base = try #require(try FileManager.default.contentsOfDirectory(atPath: bases).first { $0.hasSuffix(".safetensors") })
+        try FileManager.default.createSymbolicLink(atPath: path("link.safetensors"), withDestinationPath: bases + "/" + base)
+        for file in [bases + "/" + base, path("link.safetensors")] {
+            try expect(2, "among the bases", "export", "flowers", "-o", file)
+            try expect(2, "among the bases", "base", "export", "-o", file)
+        }
+        #expect(try program.run("verify").code == 0)
+    }
+
+    @Test func noOtherPictureIsDrawnOver() throws {
+        defer { program.remove() }
+        for _ in 1...2 { try expect(0, nil, "draw", "flowers", "--folder", path("drawn"), "--per-class", "1") }
+        try Data("mine".utf8).write(to: URL(filePath: path("drawn/rose/000000.png")))
+        try expect(5, "rose/000000.png", "draw", "flowers", "--folder", path("drawn"), "--per-class", "1")
+        #expect(try String(contentsOfFile: path("drawn/rose/000000.png"), encoding: .utf8) == "mine")
     }
 
     /// Class names as folders have them: decomposed, wide, pictures.

@@ -1,8 +1,12 @@
 """What is to be made: every image of a run as one request body, in the order of its global index."""
 
 import csv
+import difflib
+import io
 import json
+import math
 import random
+import re
 import sys
 from dataclasses import dataclass
 
@@ -20,18 +24,37 @@ class Image:
     body: dict
 
 
+def whole(text: str) -> int:
+    """Also 3.0, as tables have it where a column has gaps."""
+    try:
+        return int(text)
+    except ValueError:
+        number = real(text)
+        if not number.is_integer() or abs(number) > 2**53:
+            raise
+        return int(number)
+
+
+def real(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 def interval(text: str) -> list[float]:
     """Two noise levels, as a table has them: 0.2 0.8."""
-    low, high = text.replace(",", " ").split()
-    return [float(low), float(high)]
+    low, high = text.split() if len(text.split()) == 2 else text.split(",")
+    return [real(level.strip().rstrip(",").replace(",", ".")) for level in (low, high)]
 
 
 READERS = {
-    "n": int, "seed": int, "index_offset": int, "steps": int, "guidance_scale": float, "guidance_interval": interval, "strength": float,
-    "deadline_ms": int,
+    "n": whole, "seed": whole, "index_offset": whole, "steps": whole, "guidance_scale": real, "guidance_interval": interval, "strength": real,
+    "deadline_ms": whole,
 }
+TEXTS = {"model", "class", "prompt", "sampler", "guidance", "labels_from", "cache", "user"}
 # What a table can not hold stands in JSONL alone.
-FIELDS = set(READERS) | {"id", "model", "adapters", "schedule", "class", "prompt", "sampler", "guidance", "labels_from", "cache", "user"}
+FIELDS = set(READERS) | TEXTS | {"id", "adapters", "schedule"}
 
 
 def defaults(options) -> dict:
@@ -42,25 +65,21 @@ def defaults(options) -> dict:
 
 def images_of_file(path: str, options) -> list[Image]:
     """Every request of a file, `n` images each."""
-    if path == "-":
-        requests = jsonl((line.lstrip("\ufeff") for line in sys.stdin), "standard input")
-    else:
-        try:
-            # Spreadsheets and editors put a byte order mark before the text.
-            with open(path, newline="", encoding="utf-8-sig") as file:
-                requests = list(table(file, path) if path.lower().endswith(".csv") else jsonl(file, path))
-        except UnicodeDecodeError as error:
-            raise Wrong(f"'{path}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-        except FileNotFoundError:
-            raise Wrong(f"there is no file '{path}'") from None
+    name = "standard input" if path == "-" else path
+    try:
+        # Spreadsheets and editors put a byte order mark before the text.
+        with io.TextIOWrapper(sys.stdin.buffer if path == "-" else open(path, "rb"), newline="", encoding="utf-8-sig") as file:
+            requests = list(table(file, name) if path.lower().endswith((".csv", ".tsv")) else jsonl(file, name))
+    except UnicodeDecodeError as error:
+        raise Wrong(f"'{name}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except FileNotFoundError:
+        raise Wrong(f"there is no file '{path}'") from None
     images: list[Image] = []
     for where, request in requests:
-        unknown = sorted(set(request) - FIELDS)
-        if unknown:
-            raise Wrong(f"{where}: there is no field '{unknown[0]}'; known are {', '.join(sorted(FIELDS))}")
+        check(where, request)
         request = with_recipe(where, request)
         count, id = request.pop("n", 1), str(request.pop("id", ""))
-        if not isinstance(count, int) or count < 1:
+        if count < 1:
             raise Wrong(f"{where}: 'n' is a whole number from 1, not {count!r}")
         for k in range(count):
             index = len(images)
@@ -70,8 +89,32 @@ def images_of_file(path: str, options) -> list[Image]:
             body.setdefault("seed", options.seed)
             images.append(Image(index, id or str(where).split()[-1], body))
     if not images:
-        raise Wrong(f"'{path}' holds no request")
+        raise Wrong(f"'{name}' holds no request")
     return images
+
+
+def check_names(where: str, names: list[str]):
+    """Only fields, each once."""
+    for name in names:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, sorted(FIELDS), 1)
+            raise Wrong(f"{where}: there is no field '{name}'; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(FIELDS))}"))
+        if names.count(name) > 1:
+            raise Wrong(f"{where}: '{name}' stands there twice")
+
+
+def check(where: str, request: dict):
+    """Fields of their kinds; what a value may be is the server's to say."""
+    check_names(where, list(request))
+    for key, value in request.items():
+        if READERS.get(key) is whole and type(value) is not int:
+            raise Wrong(f"{where}: '{key}' is a whole number, not {value!r}")
+        if READERS.get(key) is real and type(value) not in (int, float):
+            raise Wrong(f"{where}: '{key}' is a number, not {value!r}")
+        if key in TEXTS and not isinstance(value, str):
+            raise Wrong(f"{where}: '{key}' is a text, not {value!r}")
+        if key == "model" and not value.strip():
+            raise Wrong(f"{where}: 'model' is empty: the domain or recipe to sample")
 
 
 def with_recipe(where: str, request: dict) -> dict:
@@ -81,10 +124,11 @@ def with_recipe(where: str, request: dict) -> dict:
         raise Wrong(f"{where}: 'model' is missing: the domain or recipe to sample" if not forms else f"{where}: give one of {', '.join(forms)}")
     try:
         if forms == ["adapters"]:
-            terms = [f"{float(part.get('weight', 1))!r}*{part['name']}" for part in request["adapters"]]
+            terms = [f"{real(part.get('weight', 1))!r}*{part['name'].strip()}" for part in request["adapters"]]
             return {key: value for key, value in request.items() if key != "adapters"} | {"model": "+".join(terms) or "base"}
         if forms == ["schedule"]:
             shares, recipes = zip(*request["schedule"])
+            recipes = [recipe.strip() for recipe in recipes]
             if abs(sum(shares) - 1) > 1e-6:
                 raise Wrong(f"{where}: the fractions of 'schedule' add up to {sum(shares)}, not to 1")
             starts = [sum(shares[: k + 1]) for k in range(len(shares) - 1)]
@@ -101,29 +145,67 @@ def jsonl(lines, name: str):
         if not line.strip():
             continue
         try:
-            request = json.loads(line)
-        except ValueError as error:
+            request = json.loads(line, object_pairs_hook=once, parse_constant=no_number)
+        except (ValueError, RecursionError) as error:
             raise Wrong(f"{name} line {number}: not JSON: {error}") from None
         if not isinstance(request, dict):
             raise Wrong(f"{name} line {number}: an object is wanted, such as {{\"model\": \"flowers\", \"class\": \"rose\"}}")
-        yield f"{name} line {number}", request
+        # A null is a field that was not given.
+        yield f"{name} line {number}", {key: value for key, value in request.items() if value is not None}
+
+
+def once(pairs: list) -> dict:
+    """An object whose keys are all different."""
+    keys = [key for key, _ in pairs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' stands there twice")
+    return dict(pairs)
+
+
+def no_number(text: str):
+    raise ValueError(f"{text} is no number")
 
 
 def table(file, name: str):
-    head = file.readline()
-    file.seek(0)
+    """Rows under the names in the first line that is not empty."""
+    lines = list(file)
+    first = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
+    # Excel says first what stands between the columns.
+    said = re.fullmatch('"?sep=(.)"?[\r\n]*', lines[first], re.IGNORECASE) if lines[first:] else None
+    first += said is not None
     # Where the comma is the decimal sign, spreadsheets put semicolons between the columns.
-    between = max(",;\t", key=head.count)
-    for number, row in enumerate(csv.DictReader(file, delimiter=between), 2):
-        request = {}
-        for key, text in row.items():
-            if key is None or text in (None, ""):
-                continue
-            try:
-                request[key] = READERS.get(key, str)(text)
-            except ValueError:
-                raise Wrong(f"{name} line {number}: '{key}' is {'two noise levels, 0.2 0.8' if key == 'guidance_interval' else 'a number'}, not '{text}'") from None
-        yield f"{name} line {number}", request
+    between = said[1] if said else max(",;\t", key=lines[first].count) if lines[first:] else ","
+    reader = csv.reader(lines[first:], delimiter=between, strict=True, skipinitialspace=True)
+    try:
+        names = [cell.strip().lower() for cell in next(reader, [])]
+        check_names(f"{name} line {first + 1}", [key for key in names if key])
+        for row in reader:
+            where, cells = f"{name} line {first + reader.line_num}", [cell.strip() for cell in row]
+            request = {}
+            for column, text in enumerate(cells, 1):
+                if not text:
+                    continue
+                if column > len(names):
+                    raise Wrong(f"{where}: {len(cells)} cells under {len(names)} names; a cell that holds '{between}' stands in double quotes")
+                key = names[column - 1]
+                if not key:
+                    raise Wrong(f"{where}: column {column} has no name in the first line")
+                try:
+                    request[key] = READERS.get(key, str)(decimal(text) if between != "," and READERS.get(key) in (whole, real) else text)
+                except ValueError:
+                    kind = "two noise levels, 0.2 0.8" if key == "guidance_interval" else "a whole number" if READERS[key] is whole else "a number"
+                    raise Wrong(f"{where}: '{key}' is {kind}, not '{text}'") from None
+            # Spreadsheets leave rows of nothing but separators.
+            if request:
+                yield where, request
+    except csv.Error as error:
+        raise Wrong(f"{name} line {first + reader.line_num}: {error}") from None
+
+
+def decimal(text: str) -> str:
+    """A number with a comma for its decimal sign, as others have it."""
+    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
 
 
 def images_of_adapter(server, options) -> list[Image]:

@@ -49,6 +49,9 @@ class Run:
             raise Wrong(f"'{self.folder}' is no folder: name a new one, or that of a run to go on with")
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         file = self.folder / "run.json"
+        # What no run made is nobody's to write over.
+        if not file.exists() and not self.options.force and ((self.folder / "results.jsonl").exists() or any((self.folder / "images").iterdir())):
+            raise Wrong(f"'{self.folder}' holds images or results, but no '{file}' that says of which run: give another folder, or --force")
         if file.exists() and not self.options.force:
             known = facts(self.folder)
             for key, value in self.facts.items():
@@ -164,10 +167,13 @@ def facts(folder: Path) -> dict:
     """What the run in a folder is."""
     file = folder / "run.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if not all(type(known[key]) is int for key in ("images", "shard", "shards")):
+            raise ValueError(file)
+        return known
     except FileNotFoundError:
         raise Wrong(f"'{folder}' holds no run: there is no '{file}'") from None
-    except ValueError:
+    except (ValueError, KeyError, TypeError):
         raise Wrong(f"'{file}' cannot be read as the facts of a run: give another folder") from None
 
 
@@ -175,11 +181,11 @@ def recorded(folder: Path) -> dict[int, dict]:
     """The last word on each image; a line cut off by a kill is passed over."""
     results = {}
     file = folder / "results.jsonl"
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+    for line in file.read_bytes().splitlines() if file.exists() else []:
         try:
             result = json.loads(line)
             results[result["index"]] = result
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue
     return results
 

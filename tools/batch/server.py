@@ -63,7 +63,7 @@ class Server:
 
     def recipe(self, text: str) -> dict:
         """A name or a recipe as the server understands it now, with full digests."""
-        return self.connection().call("GET", f"/v1/recipes/{quote(text, safe='')}")
+        return self.connection().call("GET", f"/v1/recipes/{quote(text, safe='', errors='surrogatepass')}")
 
     def capabilities(self) -> dict:
         return self.connection().call("GET", "/v1/capabilities")

@@ -1,5 +1,9 @@
 #pragma once
 
+/// Called before anything else in `main`: where standard input, output or error is closed (`>&-`), its number is taken, so that no file that
+/// is opened later gets it and what is printed is not written into that file.
+void cp_hold_standard_descriptors(void);
+
 /// Called first in `main`: where a limit of this process is met, it ends with a sentence and exit code 1, or the write is refused; it is not
 /// killed, and it does not wait for ever.
 ///

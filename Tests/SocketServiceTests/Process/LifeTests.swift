@@ -79,6 +79,10 @@ import Testing
             let ended = try ProgramRunner.run(Server.program("adapterctl"), ["status", "--socket", socket], environment: environment)
             #expect(ended.code == code && ended.errors.contains(words) && !ended.errors.contains("descriptor"), "\(ended)")
         }
+        for address in ["127.0.0.1:8080", "tcp://127.0.0.1:8080"] {
+            let ended = try ProgramRunner.run(Server.program("adapterd"), ["--print-config", "--socket", address], environment: environment)
+            #expect(ended.code == 2 && ended.errors.contains("the path of a Unix socket"), "\(ended)")
+        }
     }
 
     @Test func aHangupDrainsUnlessItIsIgnored() throws {
