@@ -46,15 +46,16 @@ extension TensorEntry {
     }
 
     /// Twice the relative rounding of the coarsest format that holds every value: a base and a port may both be rounded.
-    private var roundingStep: Float {
+    var roundingStep: Float {
         let formats: [(step: Float, holds: (Float) -> Bool)] = [
-            (0x1p-3, { Float8Rounding.holds($0) }), (0x1p-8, { BFloat16.rounded($0) == $0 }), (0x1p-10, { Float(Float16($0)) == $0 }),
+            (0x1p-2, { Float8Rounding.holdsWide($0) }), (0x1p-3, { Float8Rounding.holds($0) }), (0x1p-8, { BFloat16.rounded($0) == $0 }), (0x1p-10, { Float(Float16($0)) == $0 }),
         ]
         return formats.first { format in pieces.allSatisfy { floats($0).allSatisfy(format.holds) } }?.step ?? 0
     }
 }
 
-/// Eight-bit floats with three bits of mantissa.
+/// Eight-bit floats: with three bits of mantissa, or with two in a wider range.
 private enum Float8Rounding {
     static func holds(_ value: Float) -> Bool { value.bitPattern & 0x000f_ffff == 0 && abs(value) <= 448 }
+    static func holdsWide(_ value: Float) -> Bool { value.bitPattern & 0x001f_ffff == 0 && abs(value) <= 57344 }
 }

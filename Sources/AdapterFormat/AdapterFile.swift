@@ -117,7 +117,7 @@ package enum AdapterFile {
             throw AdapterFormatError.missingTensor(
                 file: file.path, name: TunableLayout.classTableName, shape: [base.configuration.numClasses + 1, base.configuration.hiddenSize])
         }
-        let names = try numberedClasses(rows: rows, file, reading)
+        let names = try numberedClasses(rows: rows, file, base, reading)
         let vector = try vector(file, set, base, base.layout)
         let classes = try classTable(file, names: names, width: base.configuration.hiddenSize)
         let manifest = AdapterManifest(
@@ -126,10 +126,11 @@ package enum AdapterFile {
         return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 
-    /// As many classes as the user or the file's own arguments say; else one fewer than the table has rows, whose last is null.
-    private static func numberedClasses(rows: Int, _ file: TensorFile, _ reading: AdapterReading) throws(AdapterFormatError) -> [String] {
+    /// As many classes as the user or the file's own arguments say; else one fewer than the table has rows, whose last is null, unless
+    /// the base has no null row either.
+    private static func numberedClasses(rows: Int, _ file: TensorFile, _ base: BaseFile, _ reading: AdapterReading) throws(AdapterFormatError) -> [String] {
         let stated = reading.classes ?? BaseFields(arguments: file.arguments, classRows: rows).numClasses
-        let count = stated ?? (rows == 1 ? 1 : rows - 1)
+        let count = stated ?? (rows == 1 || !base.configuration.hasNullRow ? rows : rows - 1)
         guard count > 0, [rows, rows - 1].contains(count) else { throw .classCount(file: file.path, rows: rows, classes: count) }
         return (0..<count).map(String.init)
     }
@@ -148,7 +149,7 @@ package enum AdapterFile {
         }
         var classes = base.classes
         if let (rows, own) = found.table {
-            let names = try numberedClasses(rows: rows, file, reading)
+            let names = try numberedClasses(rows: rows, file, base, reading)
             classes = names.count < rows ? ClassTable(names: names, values: own) : .withoutNullRow(names: names, values: own, width: base.configuration.hiddenSize)
         }
         let manifest = AdapterManifest(

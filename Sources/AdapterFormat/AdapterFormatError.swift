@@ -59,7 +59,7 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
             "'\(file)' has no table of positions and does not say how large its input is: give --input-size, a multiple of its patch size \(patch) "
                 + "(32 for a DiT of 256 pixels, 64 for 512)"
         case .classCount(let file, let rows, let classes):
-            "the class table in '\(file)' has \(rows) rows; \(classes) classes have \(classes), or \(classes + 1) with the row of no class: give --classes"
+            "the class table in '\(file)' has \(rows, "row"); \(classes, "class") have \(classes), or \(classes + 1) with the row of no class: give --classes"
         case .otherMethod(let file, let what): "'\(file)' \(what)"
         case .noScale(let file):
             "'\(file)' does not say how its pairs are scaled, which no shape shows: give its training's --lora-alpha, or the factor itself as "

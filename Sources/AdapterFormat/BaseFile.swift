@@ -119,8 +119,8 @@ package struct BaseFile: Sendable {
             throw AdapterFormatError.missingTensor(file: file.path, name: missing, shape: expected[missing] ?? [])
         }
         if let entry = file[positionsName] {
-            // Positions lie between -1 and 1; a checkpoint in half precision has rounded them too.
-            let tolerance: Float = entry.type == .bf16 ? 4e-3 : entry.type == .f16 ? 1e-3 : 1e-4
+            // Positions lie between -1 and 1; a checkpoint in half precision has rounded them too, whatever type it is kept in now.
+            let tolerance = max(1e-4, entry.roundingStep)
             let largest = zip(try finite(file, positionsName), configuration.positions).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
             guard largest < tolerance else { throw AdapterFormatError.otherPositions(file: file.path, largest: largest) }
         }

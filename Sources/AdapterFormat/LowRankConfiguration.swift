@@ -20,7 +20,8 @@ struct LowRankConfiguration {
         } else if let text = ["lora_adapter_metadata", "adapter_config", "peft_config", "lora_config"].lazy.compactMap({ weights.metadata[$0] }).first {
             try self.init(Data(text.utf8), file: weights.path)
         } else if let key = ["ss_network_alpha", "lora_alpha", "network_alpha", "alpha"].first(where: { weights.metadata[$0] != nil }),
-            let text = weights.metadata[key], text.lowercased() != "none"
+            // "Dynamic" stands in files whose ranks were reduced layer by layer: each tensor says its own.
+            let text = weights.metadata[key], !["none", "dynamic"].contains(text.lowercased())
         {
             guard let alpha = Double(text), alpha.isFinite else {
                 throw AdapterFormatError.badMetadata(file: weights.path, key: key, reason: "'\(text)' is no number")

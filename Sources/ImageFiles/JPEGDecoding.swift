@@ -15,7 +15,8 @@ func decodeJPEG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBIma
         throw .notReadable(path: path, reason: "\(width)x\(height) is more than \(PictureLimits.jpegPixels / 1_000_000) megapixels: save it smaller")
     }
     // One scan after another is kept whole until the last.
-    let isProgressive = markers(bytes).contains { $0.kind == 0xc2 || $0.kind == 0xca }
+    let forms = markers(bytes).map(\.kind)
+    let isProgressive = forms.contains { $0 == 0xc2 || $0 == 0xca }
     guard !isProgressive || Int(width) * Int(height) <= PictureLimits.jpegPixels / 4 else {
         throw .notReadable(path: path, reason: "\(width)x\(height) is more than \(PictureLimits.jpegPixels / 4_000_000) megapixels of a progressive JPEG: save it smaller")
     }
@@ -30,10 +31,14 @@ func decodeJPEG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBIma
     if unsafe tjDecompress2(handle, bytes, UInt(bytes.count), &pixels, width, 0, height, Int32(format.rawValue), 0) != 0 {
         let reason = unsafe String(cString: tjGetErrorStr2(handle))
         guard unsafe tjGetErrorCode(handle) == Int32(TJERR_WARNING.rawValue) else { throw .notReadable(path: path, reason: reason) }
-        // The last warning of a file that ends before its pixels do; one that lacks only its end mark has another, but may also lack scans.
-        let lacksPixels = isProgressive || reason.contains("premature end of data segment")
-        guard !lacksPixels || endsWithItsMark(bytes) else {
-            throw .notReadable(path: path, reason: "it is cut short")
+        if !endsWithItsMark(bytes) {
+            // Only the first warning is told, and without the mark it is of the mark; with it in its place it is of pixels that are not there.
+            // A progressive file may lack scans without a warning, an arithmetic one pixels.
+            var isWhole = !isProgressive && !forms.contains(0xc9)
+            if isWhole, unsafe tjDecompress2(handle, bytes + [0xff, 0xd9], UInt(bytes.count + 2), &pixels, width, 0, height, Int32(format.rawValue), 0) != 0 {
+                isWhole = unsafe String(cString: tjGetErrorStr2(handle)).contains("extraneous bytes")
+            }
+            guard isWhole else { throw .notReadable(path: path, reason: "it is cut short") }
         }
     }
     let image = RGBImage(width: Int(width), height: Int(height), pixels: hasInks ? colourful(pixels) : pixels)

@@ -5,6 +5,7 @@ import Foundation
 /// checksum of a chunk that pictures do without is passed over.
 func decodePNG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBImage {
     func check(_ code: Int32) throws(ImageFileError) {
+        guard code != Int32(SPNG_IO_EOF.rawValue) else { throw .notReadable(path: path, reason: "it is cut short") }
         guard code == 0 else { throw .notReadable(path: path, reason: unsafe String(cString: spng_strerror(code))) }
     }
     guard let context = unsafe spng_ctx_new(0) else { throw .notReadable(path: path, reason: "no memory") }

@@ -40,10 +40,20 @@ extension TensorFile {
     /// Of a model and an average of it under two prefixes the average, where it has the model's names; some write it under others.
     private static func model(among heads: Set<String>, of entries: [TensorEntry]) -> String? {
         guard let average = averages.first(where: heads.contains) else { return nil }
-        func names(_ head: String) -> Set<Substring> { Set(entries.lazy.filter { $0.name.hasPrefix(head + ".") }.map { $0.name.dropFirst(head.count + 1) }) }
+        // The two may be wrapped differently, as in "model.w" and "ema.module.w".
+        func names(_ head: String) -> Set<Substring> {
+            Set(entries.lazy.filter { $0.name.hasPrefix(head + ".") }.map { bare($0.name.dropFirst(head.count + 1)) })
+        }
         let own = names(average), others = heads.subtracting([average]).sorted()
         let isOfOne = others.contains { head in !names(head).isDisjoint(with: own) }
         return isOfOne ? average : others.count == 1 ? others[0] : nil
+    }
+
+    /// A name without what wrappers put before it.
+    private static func bare(_ name: Substring) -> Substring {
+        var rest = name
+        while let point = rest.firstIndex(of: "."), prefixes.contains(String(rest[..<point])) { rest = rest[rest.index(after: point)...] }
+        return rest
     }
 
     /// The tensors whose names begin with a prefix, without it; what else the file holds is another model's.

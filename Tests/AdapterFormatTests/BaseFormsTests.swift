@@ -51,6 +51,11 @@ import Testing
         }
     }
 
+    @Test func metadataOfAnotherKindIsNamed() throws {
+        let path = try write(metadata: ["config": "[1]"])
+        #expect(refusal { _ = try BaseFile(path: path) }.contains("the metadata 'config'") && refusal { _ = try BaseFile(path: path) }.contains("it is no JSON object"))
+    }
+
     @Test func withoutPositionsTheInputSizeIsAskedFor() throws {
         let path = try write { $0["pos_embed"] = nil }
         #expect(refusal { _ = try BaseFile(path: path, heads: 2) }.contains("give --input-size, a multiple of its patch size 2"))
@@ -86,6 +91,12 @@ import Testing
         #expect(try AdapterFile.read(path: path, base: base).classes.names.count == 2)
         let adapter = try AdapterFile.read(path: path, base: base, as: AdapterReading(classes: 3))
         #expect(adapter.classes.names.count == 3 && !adapter.classes.hasNullRow)
+        // Over a base whose labels were never dropped there is nothing to ask.
+        let labelled = try write("labelled.safetensors") {
+            $0[TunableLayout.classTableName]?.shape = [3, 16]
+            $0[TunableLayout.classTableName]?.values.removeLast(16)
+        }
+        #expect(try AdapterFile.read(path: path, base: BaseFile(path: labelled, heads: 2, classes: 3)).classes == adapter.classes)
         let own = folder + "/own.safetensors"
         try AdapterFile.write(adapter, layout: base.layout, to: own)
         let again = try AdapterFile.read(path: own, base: base)
@@ -151,6 +162,23 @@ import Testing
         // Another base is still another base.
         let other = try write { $0["blocks.1.attn.proj.weight"]?.values[5] += 0.1 }
         #expect(refusal { _ = try AdapterFile.read(path: path, base: BaseFile(path: other, heads: 2)) }.contains("'blocks.1.attn.proj.weight'"))
+    }
+
+    /// A table of positions is known again however it was rounded, also after it has become float32 again.
+    @Test func roundedPositionsAreThePositions() throws {
+        let roundings: [(name: String, body: (Float) -> Float)] = [
+            ("float16", { Float(Float16($0)) }), ("bfloat16", { BFloat16.rounded($0) }),
+            ("eight bits", { Float(bitPattern: ($0.bitPattern &+ 0x0008_0000) & 0xfff0_0000) }),
+        ]
+        for (name, body) in roundings {
+            let path = try write { tensors in
+                let exact = tensors["pos_embed"]?.values ?? []
+                tensors["pos_embed"]?.values = exact.map(body)
+            }
+            #expect(try BaseFile(path: path, heads: 2).digest == base.digest, "\(name)")
+        }
+        let other = try write { $0["pos_embed"]?.values[5] += 0.002 }
+        #expect(refusal { _ = try BaseFile(path: other, heads: 2) }.contains("differ from the sine-cosine table"))
     }
 
     @Test func foldersOfOneModelInAnyVariantAreRead() throws {

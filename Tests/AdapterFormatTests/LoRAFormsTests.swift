@@ -88,6 +88,11 @@ import Testing
         // What is said may not be contradicted.
         #expect(refusal(Self.goldens + "/lora/kohya.safetensors", as: AdapterReading(loraAlpha: 4)).contains("scales 'lora_unet_blocks_0_attn_proj' by 2.5, not by 2.0"))
         #expect(try AdapterFile.read(path: file("kohya", metadata: ["ss_network_alpha": "8"]), base: base).manifest.lowRank?.scale == 4)
+        let unsaid = try read("kohya.safetensors")
+        let resized = try TensorFile(path: Self.goldens + "/lora/kohya.safetensors"), dynamic = folder + "/dynamic.safetensors"
+        try SafetensorsWriter.write(
+            resized.entries.map { OutgoingTensor($0, as: $0.type) }, metadata: ["ss_network_alpha": "Dynamic", "ss_network_dim": "Dynamic"], to: dynamic)
+        #expect(try AdapterFile.read(path: dynamic, base: base).manifest.lowRank == unsaid.manifest.lowRank)
         #expect(try AdapterFile.read(path: file("own", metadata: ["lora_config": #"{"r": 2, "lora_alpha": 1}"#]), base: base).manifest.lowRank?.scale == 0.5)
     }
 

@@ -94,6 +94,17 @@ import Testing
         #expect(throws: ImageFileError.self) { try RGBImage(whole.prefix(whole.count * 4 / 5), named: name) }
     }
 
+    /// Cut within its pixels, behind all that stands before them; without its end mark alone it is whole.
+    @Test(arguments: ["rgb.jpg", "grey.jpg", "halved-colours.jpg", "restarts.jpg", "ycck.jpg", "arithmetic.jpg", "progressive.jpg"])
+    func aJPEGCutInItsPixelsIsNoPicture(name: String) throws {
+        let whole = try #require(Self.recorded[name]).file
+        for missing in [4, 8, 12] {
+            #expect { try RGBImage(Data(whole.dropLast(missing)), named: name) } throws: { "\($0)".contains("cut short") || name == "progressive.jpg" }
+        }
+        guard !["arithmetic.jpg", "progressive.jpg"].contains(name) else { return }
+        #expect(try RGBImage(Data(whole.dropLast(2)), named: name).pixels == RGBImage(whole, named: name).pixels)
+    }
+
     /// libjpeg decodes 8 bits here; other depths are refused in its words.
     @Test func aJPEGOfTwelveBitsIsNamed() throws {
         var bytes = [UInt8](try #require(Self.recorded["rgb.jpg"]).file)

@@ -65,6 +65,8 @@ import Testing
         // Of an average and what it averages, the average.
         let both = try read(dictionary([("initted", scalar()), ("online_model.w.x", tensor()), ("ema_model.w.x", tensor("x", 2))]))
         #expect(both.section == "ema_model" && both.values == ["w.x": 3])
+        let wrapped = try read(dictionary([("model.w.x", tensor()), ("ema.module.w.x", tensor("x", 2))]))
+        #expect(wrapped.section == "ema" && wrapped.values == ["w.x": 3])
         // An average under names without points is no model; the model is beside it.
         let flat = try read(dictionary([("model.w.x", tensor()), ("model_ema.wx", tensor("x", 2)), ("model_ema.decay", scalar())]))
         #expect(flat.section == "model" && flat.values == ["w.x": 1])
