@@ -78,7 +78,7 @@ extension ServiceError {
             case .noHost: .malformedRequest("HTTP/1.1 needs a Host header")
             case .twoHosts: .malformedRequest("it has more than one Host header")
             case .badHost: .malformedRequest("its Host header is no name or address with a port")
-            case .foreignHost: .foreignHost(String((HostRule.named(in: request.head.path ?? "") ?? request.head.authority ?? "").prefix(128)))
+            case .foreignHost: .foreignHost(String((request.head.authority ?? "").prefix(128)))
             case .transferCoding: .malformedRequest("its Transfer-Encoding is not 'chunked' alone, the only one that this server reads")
             case .expectation: .badExpectation
             }

@@ -15,9 +15,6 @@ package struct HostRule: Sendable, Equatable {
         return names.contains(String(host[..<colon]))
     }
 
-    /// A request's target that names a host itself is held to the same names.
-    func admits(target: String) -> Bool { Self.named(in: target).map { admits($0) } ?? true }
-
     /// The host that a request's target names; nil where it is a path.
     static func named(in target: String) -> String? {
         guard !target.hasPrefix("/"), let range = target.firstRange(of: "://") else { return nil }

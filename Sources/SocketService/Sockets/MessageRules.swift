@@ -64,6 +64,8 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         for name in ["connection", HeadFault.field] { head.headers.remove(name: name) }
         if exchange.isClosing { head.headers.add(name: "connection", value: "close") }
         if let fault { head.headers.add(name: HeadFault.field, value: fault.rawValue) }
+        // The name in a request's target stands in the place of its Host (RFC 9112, 3.2.2).
+        if let host = HostRule.named(in: head.uri) { head.headers.replaceOrAdd(name: "host", value: host) }
         exchanges.append(exchange)
         sayContinue(context)
         context.fireChannelRead(wrapInboundOut(.head(head)))
@@ -75,7 +77,7 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         if named.isEmpty, !isOld { return .noHost }
         if let host = named.first, !HostRule.isWellFormed(host) { return .badHost }
         if let hosts {
-            guard hosts.admits(named.first ?? "localhost"), hosts.admits(target: head.uri) else { return .foreignHost }
+            guard hosts.admits(HostRule.named(in: head.uri) ?? named.first ?? "localhost") else { return .foreignHost }
         }
         // Another coding would be taken for the body itself.
         let codings = tokens(head.headers["transfer-encoding"])
