@@ -68,7 +68,7 @@ package final class ComposingQueue: Sendable {
 }
 
 /// Who composes next, as plain decisions: the client that has been given least, and of it the recipe that came first.
-struct ComposingTurns {
+package struct ComposingTurns {
     private struct Turn {
         let client: String
         let cost: Int
@@ -77,13 +77,13 @@ struct ComposingTurns {
     let width, room, clientRoom: Int
     private var turns: [UInt64: Turn] = [:]
     /// Those whose turn it is; the others wait, in the order of their numbers.
-    private(set) var running: [UInt64: Void] = [:]
-    private(set) var waiting: Set<UInt64> = []
+    package private(set) var running: [UInt64: Void] = [:]
+    package private(set) var waiting: Set<UInt64> = []
     /// What each client that is here was given and has ended, begun where the least stood when it came.
     private var given: [String: Int] = [:]
     private var last: UInt64 = 0
 
-    init(width: Int, room: Int, clientRoom: Int) {
+    package init(width: Int, room: Int, clientRoom: Int) {
         self.width = width
         self.room = room
         self.clientRoom = clientRoom
@@ -92,7 +92,7 @@ struct ComposingTurns {
     func isWaiting(_ id: UInt64) -> Bool { waiting.contains(id) }
 
     /// - Returns: its number; it may run already.
-    mutating func admit(client: String, cost: Int) throws(Refusal) -> UInt64 {
+    package mutating func admit(client: String, cost: Int) throws(Refusal) -> UInt64 {
         if running.count >= width {
             guard waiting.count < room else { throw .composingFull(isClients: false) }
             guard waiting.count(where: { turns[$0]?.client == client }) < clientRoom else { throw .composingFull(isClients: true) }
@@ -107,7 +107,7 @@ struct ComposingTurns {
 
     /// One has ended, or has gone before its turn.
     /// - Returns: those whose turn it is now.
-    mutating func end(_ id: UInt64) -> [UInt64] {
+    package mutating func end(_ id: UInt64) -> [UInt64] {
         guard let turn = turns.removeValue(forKey: id) else { return [] }
         if running.removeValue(forKey: id) != nil { given[turn.client, default: 0] += turn.cost }
         waiting.remove(id)

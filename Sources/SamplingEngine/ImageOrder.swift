@@ -71,7 +71,7 @@ package struct ImageGuidance: Sendable, Hashable {
     }
 
     /// The ends belong to it, in whatever way a step's level was rounded.
-    func acts(at noiseLevel: Double) -> Bool {
+    package func acts(at noiseLevel: Double) -> Bool {
         kind != .none && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
     }
 }

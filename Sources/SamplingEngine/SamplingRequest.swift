@@ -55,8 +55,9 @@ package struct SamplingRequest: Sendable {
 }
 
 package struct RequestID: Hashable, Sendable, Comparable, CustomStringConvertible {
-    let number: UInt64
+    package let number: UInt64
     package var description: String { String(number) }
+    package init(number: UInt64) { self.number = number }
     package static func < (a: RequestID, b: RequestID) -> Bool { a.number < b.number }
 }
 

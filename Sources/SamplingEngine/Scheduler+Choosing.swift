@@ -80,7 +80,7 @@ extension Scheduler {
     /// What runs goes on unchanged.
     mutating func chargeAll() {
         for id in active.keys {
-            charge(requests[id.request]?.needs[id.image].work ?? 0, to: id.request)
+            charge(need(of: id)?.work ?? 0, to: id.request)
         }
     }
 

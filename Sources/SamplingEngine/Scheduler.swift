@@ -7,58 +7,89 @@ import AdapterFormat
 /// and between the requests of one, so that nobody starves. What is not chosen is set aside and taken up again where it was.
 /// Who runs stays until others are `quantum` behind, so that images do not change places at every step.
 /// It knows no tensors, tasks or clocks.
-struct Scheduler {
-    struct Limits {
+package struct Scheduler {
+    package struct Limits {
         /// Rows of one network call, at least 2.
-        var rows: Int
+        package var rows: Int
         /// Adapters in the bank at once, at least 1.
-        var bankRows: Int
+        package var bankRows: Int
         /// Images that may wait.
-        var queueImages: Int
+        package var queueImages: Int
         /// Images of one client that may wait.
-        var clientShare: Int
+        package var clientShare: Int
         /// Largest sum of network rows over all images and calls of one request.
-        var largestCost: Int
+        package var largestCost: Int
 
         /// Work by which one may be ahead of others before it gives way: three full calls.
-        var quantum: Int { 3 * rows }
+        package var quantum: Int { 3 * rows }
         /// Work up to which it counts how much one asks for.
         var stretch: Int { 10 * quantum }
+
+        package init(rows: Int, bankRows: Int, queueImages: Int, clientShare: Int, largestCost: Int) {
+            self.rows = rows
+            self.bankRows = bankRows
+            self.queueImages = queueImages
+            self.clientShare = clientShare
+            self.largestCost = largestCost
+        }
     }
 
     /// What an image needs for its calls from now on.
-    struct Need: Equatable {
+    package struct Need: Equatable {
         /// The adapters it runs under, each once, at least one.
-        var adapters: [Digest]
+        package var adapters: [Digest]
         /// Rows of its largest network call.
-        var rows: Int
+        package var rows: Int
         /// Rows of the base's own size that one of its rows is about as much work as.
-        var weight = 1
+        package var weight: Int
 
         /// Of one call, in rows of the base's own size.
-        var work: Int { rows * weight }
+        package var work: Int { rows * weight }
+
+        package init(adapters: [Digest], rows: Int, weight: Int = 1) {
+            self.adapters = adapters
+            self.rows = rows
+            self.weight = weight
+        }
     }
 
     /// A request as the queue sees it.
-    struct Entry {
-        let id: RequestID
-        let client: String
-        let images: [Need]
+    package struct Entry {
+        package let id: RequestID
+        package let client: String
+        package let images: [Need]
         /// Network rows over all images and calls, and what composing its recipe was charged.
-        let cost: Int
-        let deadline: ContinuousClock.Instant?
+        package let cost: Int
+        package let deadline: ContinuousClock.Instant?
         /// Work that was done for it before, such as composing.
-        var spent = 0
+        package let spent: Int
         /// A job, whose client does not wait at the door: takes its turns, and passes nobody.
-        var isJob = false
+        package var isJob: Bool
+
+        package init(
+            id: RequestID, client: String, images: [Need], cost: Int, deadline: ContinuousClock.Instant?, spent: Int = 0, isJob: Bool = false
+        ) {
+            self.id = id
+            self.client = client
+            self.images = images
+            self.cost = cost
+            self.deadline = deadline
+            self.spent = spent
+            self.isJob = isJob
+        }
     }
 
-    struct ImageID: Hashable {
-        let request: RequestID
-        let image: Int
+    package struct ImageID: Hashable {
+        package let request: RequestID
+        package let image: Int
+
+        package init(request: RequestID, image: Int) {
+            self.request = request
+            self.image = image
+        }
     }
 
-    enum Admission: Equatable {
+    package enum Admission: Equatable {
         /// Behind so many images.
         case accepted(position: Int)
         case queueFull, clientShareFull, draining
@@ -67,7 +98,7 @@ struct Scheduler {
         case tooManyRows(Int, limit: Int), tooManyAdapters(Int, limit: Int)
     }
 
-    enum Action: Equatable {
+    package enum Action: Equatable {
         /// Not in the next call; nothing of it changes.
         case setAside(ImageID)
         /// The hot swap: the bank's row is overwritten before the image that needs it starts.
@@ -109,12 +140,12 @@ struct Scheduler {
         var clock = 0.0
     }
 
-    let limits: Limits
+    package let limits: Limits
     private(set) var isDraining = false
     var requests: [RequestID: Request] = [:]
     var clients: [String: Client] = [:]
     /// The bank's rows of each image in the batch.
-    var active: [ImageID: [Int]] = [:]
+    package var active: [ImageID: [Int]] = [:]
     var bank: [BankRow]
     /// Whose choice comes first, and how much more work the young had than the turns.
     var lead = Discipline.young
@@ -128,23 +159,26 @@ struct Scheduler {
     private static let departedLimit = 1024
     private var tick: UInt64 = 0
 
-    init(_ limits: Limits) {
+    package init(_ limits: Limits) {
         precondition(limits.rows >= 2 && limits.bankRows >= 1, "\(limits.rows) network rows, \(limits.bankRows) bank rows")
         self.limits = limits
         bank = [BankRow](repeating: BankRow(), count: limits.bankRows)
     }
 
     /// Images that are not in the batch: those that have not begun, and those set aside.
-    var waitingImages: Int { requests.values.reduce(0) { $0 + $1.unended - $1.running } }
-    var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
-    var activeImages: Int { active.count }
-    var activeRows: Int { active.keys.reduce(0) { $0 + (requests[$1.request]?.needs[$1.image].rows ?? 0) } }
-    var activeAdapters: Int { bank.count { $0.users > 0 } }
-    var isIdle: Bool { requests.isEmpty }
+    package var waitingImages: Int { requests.values.reduce(0) { $0 + $1.unended - $1.running } }
+    package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
+    package var activeImages: Int { active.count }
+    package var activeRows: Int { active.keys.reduce(0) { $0 + (need(of: $1)?.rows ?? 0) } }
+    package var activeAdapters: Int { bank.count { $0.users > 0 } }
+    package var isIdle: Bool { requests.isEmpty }
     /// Network rows of all requests present, those done included: what a newcomer may have to wait for at most.
     var outstandingCost: Int { requests.values.reduce(0) { $0 + $1.entry.cost } }
 
-    mutating func admit(_ entry: Entry) -> Admission {
+    /// What the image needs now; nil where its request is unknown.
+    package func need(of image: ImageID) -> Need? { requests[image.request]?.needs[image.image] }
+
+    package mutating func admit(_ entry: Entry) -> Admission {
         if isDraining { return .draining }
         if entry.cost > limits.largestCost { return .tooLarge(limit: limits.largestCost) }
         if entry.images.count > min(limits.queueImages, limits.clientShare) {
@@ -167,17 +201,17 @@ struct Scheduler {
     }
 
     /// Admits nothing more; what was admitted runs to its end.
-    mutating func drain() { isDraining = true }
+    package mutating func drain() { isDraining = true }
 
     /// Images of earlier requests that have not begun; nil once all of the request have.
-    func position(of id: RequestID) -> Int? {
+    package func position(of id: RequestID) -> Int? {
         guard let request = requests[id], request.begun < request.needs.count else { return nil }
         return requests.values.reduce(0) { $0 + ($1.entry.id < id ? $1.needs.count - $1.begun : 0) }
     }
 
     /// Takes a request out, with all its images.
     /// - Returns: false where it is not known any more.
-    mutating func cancel(_ id: RequestID) -> Bool {
+    package mutating func cancel(_ id: RequestID) -> Bool {
         guard let request = requests[id] else { return false }
         for image in request.line.prefix(request.running) { release(ImageID(request: id, image: image)) }
         leave(id)
@@ -186,7 +220,7 @@ struct Scheduler {
 
     /// An image has taken its last step.
     /// - Returns: true where it was the last of its request.
-    mutating func finish(_ image: ImageID) -> Bool {
+    package mutating func finish(_ image: ImageID) -> Bool {
         release(image)
         guard let place = requests[image.request]?.line.firstIndex(of: image.image) else { return false }
         requests[image.request]?.line.remove(at: place)
@@ -198,8 +232,8 @@ struct Scheduler {
     }
 
     /// An image needs less than it did.
-    mutating func keep(_ image: ImageID, adapters: [Digest], rows: Int) {
-        guard let need = requests[image.request]?.needs[image.image] else { return }
+    package mutating func keep(_ image: ImageID, adapters: [Digest], rows: Int) {
+        guard let need = need(of: image) else { return }
         precondition(rows <= need.rows && Set(adapters).isSubset(of: need.adapters), "an image can not need more on its way")
         requests[image.request]?.needs[image.image] = Need(adapters: adapters, rows: rows, weight: need.weight)
         isSettled = false
@@ -210,7 +244,7 @@ struct Scheduler {
     }
 
     /// What happens between two steps, in the order in which it must be done.
-    mutating func border(now: ContinuousClock.Instant) -> [Action] {
+    package mutating func border(now: ContinuousClock.Instant) -> [Action] {
         var actions: [Action] = []
         if requests.values.contains(where: { $0.entry.deadline.map { $0 <= now } ?? false }) {
             for id in requests.values.filter({ $0.entry.deadline.map { $0 <= now } ?? false }).map(\.entry.id).sorted() {

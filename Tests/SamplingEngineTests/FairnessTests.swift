@@ -2,7 +2,7 @@ import AdapterFormat
 import Foundation
 import Testing
 
-@testable import SamplingEngine
+import SamplingEngine
 
 /// Who waits for whom, counted in work and not in seconds: a row of a network call is one unit, and a call takes as long as its rows.
 @Suite struct FairnessTests {
@@ -138,7 +138,7 @@ private struct Server {
 
     /// Rows of the last batch, by request.
     var held: [UInt64: Int] {
-        line.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += line.requests[$1.request]?.needs[$1.image].rows ?? 0 }
+        line.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += line.need(of: $1)?.rows ?? 0 }
     }
 
     @discardableResult mutating func submit(
@@ -158,7 +158,7 @@ private struct Server {
     mutating func step() {
         for action in line.border(now: now) { if case .setAside = action { setAsides += 1 } }
         let running = Array(line.active.keys)
-        lastCall = running.reduce(0) { $0 + (line.requests[$1.request]?.needs[$1.image].work ?? 0) }
+        lastCall = running.reduce(0) { $0 + (line.need(of: $1)?.work ?? 0) }
         clock += lastCall
         calls += 1
         for image in running {

@@ -4,7 +4,7 @@ import Testing
 
 import Diffusion
 
-@testable import SamplingEngine
+import SamplingEngine
 
 /// Steps whose level is an end of the interval, however 1 - i / steps was rounded: 0.2 to 0.9 of 50 steps are 36.
 @Test(arguments: [(10, 8), (50, 36), (100, 71)]) func bothEndsOfAnIntervalAreGuided(steps: Int, guided: Int) throws {

@@ -2,7 +2,7 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import SamplingEngine
+import SamplingEngine
 
 /// What computes or blocks runs on threads of its own, so many at a time, and the cooperative pool stays free.
 @Suite struct WorkTests {
