@@ -1,4 +1,5 @@
 import AdapterStore
+import Foundation
 import ProgramRunner
 
 /// One run of `storehammer`, built beside the tests.
@@ -17,6 +18,13 @@ final class Child {
     func line() -> String? { process.line() }
 
     func kill() { process.kill() }
+
+    /// Kills it somewhere on its way: that the point is random is what is wanted, and nothing waits for it. Yielding the processor instead
+    /// would take a busy neighbour's whole time slice each time.
+    func killAtRandomPoint(using random: inout SystemRandomNumberGenerator) {
+        for _ in 0..<Int.random(in: 0...10_000, using: &random) { _ = getppid() }
+        kill()
+    }
 
     func closeInput() { process.closeInput() }
 

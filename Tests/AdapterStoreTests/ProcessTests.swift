@@ -27,9 +27,7 @@ import storehammer
             }
             let lines = Int.random(in: 1...12, using: &random)
             for _ in 0..<lines { #expect(read(), "the hammer stopped by itself") }
-            // The point of the kill is what is random here; nothing waits for it.
-            for _ in 0..<Int.random(in: 0...2000, using: &random) { sched_yield() }
-            child.kill()
+            child.killAtRandomPoint(using: &random)
             while read() {}
             #expect(child.wait() == -SIGKILL)
 

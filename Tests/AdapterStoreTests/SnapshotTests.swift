@@ -121,9 +121,7 @@ import storehammer
             defer { round += 1 }
             let child = try Child("snapshot", temporary.path, temporary.folder + "/round-\(round)")
             for _ in 0..<Int.random(in: 1...6, using: &random) { #expect(child.line() != nil) }
-            // The point of the kill is what is random here; nothing waits for it.
-            for _ in 0..<Int.random(in: 0...2000, using: &random) { sched_yield() }
-            child.kill()
+            child.killAtRandomPoint(using: &random)
             child.wait()
             for name in try content(temporary.folder) where name.hasPrefix("round-\(round).") {
                 let shot = try open(temporary.folder + "/" + name)
