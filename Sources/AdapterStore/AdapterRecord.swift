@@ -36,7 +36,7 @@ package struct BaseValues: Sendable {
     /// - Parameter vector: over `layout`; another count is refused.
     package init(digest: Digest, layout: TunableLayout, vector: TunableVector) throws(StoreError) {
         guard vector.values.count == layout.count else {
-            throw .incompatible("The base vector has \(vector.values.count) values; its layout has \(layout.count).")
+            throw .incompatible("The base vector has \(vector.values.count, "value"); its layout has \(layout.count).")
         }
         self.digest = digest
         self.layout = layout

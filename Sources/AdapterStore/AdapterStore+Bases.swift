@@ -180,7 +180,7 @@ extension AdapterStore {
             throw .damaged(item: "base \(digest.short)", reason: "its file is missing")
         }
         guard status.size == entry.size else {
-            throw .damaged(item: "base \(digest.short)", reason: "its file has \(status.size) bytes instead of \(entry.size)")
+            throw .damaged(item: "base \(digest.short)", reason: "its file has \(status.size, "byte") instead of \(entry.size)")
         }
         return entry
     }
@@ -254,7 +254,7 @@ extension AdapterStore {
     }
 
     private func baseEntry(_ digest: Digest, _ value: [UInt8]) throws(StoreError) -> BaseEntry {
-        guard value.count >= 8 else { throw .damaged(item: "base \(digest.short)", reason: "its entry has \(value.count) bytes") }
+        guard value.count >= 8 else { throw .damaged(item: "base \(digest.short)", reason: "its entry has \(value.count, "byte")") }
         return BaseEntry(digest: digest, size: Int(clamping: value.number(UInt64.self, at: 0)), card: Data(value.dropFirst(8)), folder: basesFolder)
     }
 

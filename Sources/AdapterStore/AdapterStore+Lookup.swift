@@ -113,7 +113,7 @@ extension AdapterStore {
         var digests: [Digest] = []
         try transaction.scan(table, limit: 0) { key, _ throws(StoreError) in
             guard let digest = Digest(bytes: key) else {
-                throw .damaged(item: "table '\(table.name)'", reason: "a key has \(key.count) bytes instead of 32")
+                throw .damaged(item: "table '\(table.name)'", reason: "a key has \(key.count, "byte") instead of 32")
             }
             digests.append(digest)
             return true

@@ -96,7 +96,7 @@ package enum BlobFrame {
         guard header.payloadBytes == frame.count - BlobHeader.size else {
             throw .damaged(
                 item: "adapter \(digest.short)",
-                reason: "it has \(frame.count - BlobHeader.size) bytes of data instead of \(header.payloadBytes)")
+                reason: "it has \(frame.count - BlobHeader.size, "byte") of data instead of \(header.payloadBytes)")
         }
         return header
     }
@@ -123,11 +123,11 @@ package enum BlobFrame {
             throw .incompatible("The \(item) belongs to the base \(adapter.baseDigest.short), not to \(base.digest.short).")
         }
         guard adapter.vector.values.count == base.layout.count else {
-            throw .incompatible("The \(item) has \(adapter.vector.values.count) values; its base takes \(base.layout.count).")
+            throw .incompatible("The \(item) has \(adapter.vector.values.count, "value"); its base takes \(base.layout.count).")
         }
         guard adapter.classes.width == base.layout.configuration.hiddenSize else {
             throw .incompatible(
-                "The class table of the \(item) has rows of \(adapter.classes.width) values; "
+                "The class table of the \(item) has rows of \(adapter.classes.width, "value"); "
                     + "its base takes \(base.layout.configuration.hiddenSize).")
         }
     }

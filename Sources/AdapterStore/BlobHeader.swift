@@ -66,7 +66,7 @@ struct BlobHeader: Equatable {
     /// Reads the head of a frame; `bytes` may end behind it.
     init(_ bytes: [UInt8], item: String) throws(StoreError) {
         func fault(_ reason: String) -> StoreError { .damaged(item: item, reason: reason) }
-        guard bytes.count >= BlobHeader.size else { throw fault("it has \(bytes.count) bytes and a head has \(BlobHeader.size)") }
+        guard bytes.count >= BlobHeader.size else { throw fault("it has \(bytes.count, "byte") and a head has \(BlobHeader.size)") }
         guard bytes.number(UInt32.self, at: 0) == BlobHeader.magic else { throw fault("it is not an adapter frame") }
         let version = bytes.number(UInt16.self, at: 4)
         guard version == BlobHeader.version else { throw .incompatible("The \(item) has format version \(version); this program reads 1.") }

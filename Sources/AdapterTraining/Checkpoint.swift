@@ -8,7 +8,7 @@ extension TrainingRun {
     /// What must be equal, beside the settings, for a checkpoint to go on in this run: a key, what users call it, its value, and how they see it.
     private func identity() throws -> [(key: String, name: String, value: String, shown: String)] {
         [
-            ("set", "--method or --gamma-depth", try sortedJSON(set), "\(set.method.rawValue), gammas of \(set.gammaDepth) blocks"),
+            ("set", "--method or --gamma-depth", try sortedJSON(set), "\(set.method.rawValue), gammas of \(set.gammaDepth, "block")"),
             ("data", "the pictures", "\(data.digest)", "\(data.count) of \(data.classNames.count, "class"), digest \(data.digest.short)"),
             ("base", "the base", "\(start.digest)", start.digest.short),
             ("from", "--from", start.earlier.map { "\($0)" } ?? "", start.earlier?.short ?? "nothing"),

@@ -18,7 +18,7 @@ package enum LatentCodecError: Error, Sendable, Hashable, CustomStringConvertibl
             "'\(name)' in '\(file)' has shape \(shape); the other tensors ask for \(expected)"
         case .unknownTensor(let file, let name): "'\(name)' in '\(file)' has no place in an AutoencoderKL of its shape"
         case .unknownGroups(let file, let channels, let groups):
-            "'\(file)' has a layer of \(channels) channels, which \(groups) norm groups do not divide; its config.json should say norm_num_groups"
+            "'\(file)' has a layer of \(channels, "channel"), which \(groups, "norm group") \(groups == 1 ? "does" : "do") not divide; its config.json should say norm_num_groups"
         case .unsupported(let file, let field, let value, let wanted): "'\(file)' has \(field) \(value); only \(wanted) is known here"
         case .badConfiguration(let file, let reason): "the configuration of '\(file)' cannot be read: \(reason)"
         case .badSides(let height, let width, let multiple):

@@ -54,7 +54,7 @@ import SystemErrors
         guard descriptor >= 0 else { throw refusal(errno == ELOOP ? "it is a link" : .last) }
         defer { close(descriptor) }
         let before = try status(descriptor)
-        guard before.st_size <= limit else { throw refusal("its \(before.st_size) bytes are more than the \(limit) that it may have") }
+        guard before.st_size <= limit else { throw refusal("its \(before.st_size, "byte") are more than the \(limit) that it may have") }
         let size = Int(before.st_size)
         let memory = unsafe mmap(nil, max(size, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let memory = unsafe memory, unsafe memory != MAP_FAILED else { throw refusal(.last) }

@@ -14,7 +14,7 @@ enum ShardIndex {
 
     static func open(_ path: String) throws(TensorFileError) -> TensorFile {
         let file = try MappedFile(path: path)
-        guard file.count <= longest else { throw .badIndex(path: path, reason: "it has \(file.count) bytes; \(longest) at most are read") }
+        guard file.count <= longest else { throw .badIndex(path: path, reason: "it has \(file.count, "byte"); \(longest) at most are read") }
         let content: Content
         do {
             content = try JSONDecoder().decode(Content.self, from: Data(file.bytes(0..<file.count)).withoutByteOrderMark)

@@ -28,9 +28,9 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .unreadable(let path, let reason): "'\(path)' cannot be read: \(reason)"
         case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
-        case .tooShort(let path, let bytes): "'\(path)' has \(bytes) bytes; a safetensors file begins with eight that give the header's length"
+        case .tooShort(let path, let bytes): "'\(path)' has \(bytes, "byte"); a safetensors file begins with eight that give the header's length"
         case .headerTooLong(let path, let header, let bytes):
-            "'\(path)' announces a header of \(header) bytes, in a file of \(bytes) (and \(SafetensorsHeader.longest) at most)"
+            "'\(path)' announces a header of \(header, "byte"), in a file of \(bytes) (and \(SafetensorsHeader.longest) at most)"
         case .headerSyntax(let path, let at, let expected): "the header of '\(path)' is not safetensors JSON: expected \(expected) at byte \(at)"
         case .duplicateName(let path, let name): "the header of '\(path)' names '\(name)' twice"
         case .unknownType(let path, let name, let type):
@@ -40,8 +40,8 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         case .badOffsets(let path, let name, let begin, let end, let expected):
             "tensor '\(name)' in '\(path)' lies at bytes \(begin) to \(end); it should begin at \(expected), where the one before ends"
         case .wrongSize(let path, let name, let shape, let type, let bytes):
-            "tensor '\(name)' in '\(path)' has \(bytes) bytes, which is not what shape \(shape) of \(type) takes"
-        case .trailingBytes(let path, let described, let present): "'\(path)' has \(present) bytes of data, but its header describes \(described)"
+            "tensor '\(name)' in '\(path)' has \(bytes, "byte"), which is not what shape \(shape) of \(type) takes"
+        case .trailingBytes(let path, let described, let present): "'\(path)' has \(present, "byte") of data, but its header describes \(described)"
         case .noTensor(let path, let name): "'\(path)' has no tensor '\(name)'"
         case .wrongType(let path, let name, let type, let wanted): "tensor '\(name)' in '\(path)' is \(type); \(wanted) is wanted"
         case .unknownContainer(let path): "'\(path)' is neither safetensors nor a file that torch saved"
@@ -53,9 +53,9 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
             "'\(path)' holds no dictionary of tensors, at its root or in a section such as 'ema', 'model' or 'state_dict'"
                 + (found.isEmpty ? "" : "; it holds \(found.map { "'\($0)'" }.joined(separator: ", "))")
         case .outsideStorage(let path, let name, let shape, let strides, let offset, let elements):
-            "tensor '\(name)' in '\(path)' of shape \(shape), strides \(strides) and offset \(offset) reaches beyond its storage of \(elements) elements"
+            "tensor '\(name)' in '\(path)' of shape \(shape), strides \(strides) and offset \(offset) reaches beyond its storage of \(elements, "element")"
         case .repeated(let path, let name, let shape, let bytes):
-            "tensor '\(name)' in '\(path)' has shape \(shape), more than a file of \(bytes) bytes can hold: its strides repeat elements"
+            "tensor '\(name)' in '\(path)' has shape \(shape), more than a file of \(bytes, "byte") can hold: its strides repeat elements"
         case .badIndex(let path, let reason): "the index '\(path)' cannot be used: \(reason)"
         }
     }

@@ -22,7 +22,7 @@ enum TorchArchive {
             }
             let (needed, overflow) = storage.count.multipliedReportingOverflow(by: ElementType(torch: storage.type)?.size ?? 1)
             guard storage.count >= 0, !overflow, needed <= range.count else {
-                throw .badArchive(path: file.path, reason: "the storage '\(storage.key)' has \(range.count) bytes, too few for \(storage.count) of \(storage.type)")
+                throw .badArchive(path: file.path, reason: "the storage '\(storage.key)' has \(range.count, "byte"), too few for \(storage.count) of \(storage.type)")
             }
             return range.lowerBound..<(range.lowerBound + needed)
         }
@@ -38,6 +38,6 @@ enum TorchArchive {
         if parts.contains("model.json") || parts.contains("archive_format") { return "a program that torch.export saved: save the module's state_dict() instead" }
         if !names.isEmpty, names.allSatisfy({ $0.hasSuffix(".npy") }) { return "an archive of numpy arrays (.npz): save them as safetensors" }
         guard let first = names.min() else { return "a zip archive with nothing in it" }
-        return "a zip archive with \(names.count == 1 ? "one file" : "\(names.count) files"), such as '\(first)', and not what torch saves: unpack it and give the file of weights"
+        return "a zip archive with \(names.count, "file"), such as '\(first)', and not what torch saves: unpack it and give the file of weights"
     }
 }

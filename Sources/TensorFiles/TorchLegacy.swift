@@ -47,7 +47,7 @@ enum TorchLegacy {
             guard let count = reader.number(Int64.self).map(Int.init) else { throw fault(file, reader.position, "it ends before the storage '\(key)'") }
             let (bytes, overflow) = count.multipliedReportingOverflow(by: size)
             guard !overflow, let range = reader.take(bytes) else {
-                throw fault(file, reader.position, "the storage '\(key)' of \(count) elements reaches beyond the end")
+                throw fault(file, reader.position, "the storage '\(key)' of \(count, "element") reaches beyond the end")
             }
             ranges[key] = range
         }

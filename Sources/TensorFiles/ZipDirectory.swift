@@ -27,7 +27,7 @@ struct ZipDirectory {
             (size, start) = (wideSize, wideStart)
         }
         guard start <= end, size <= end - start else {
-            throw fault(file, "its directory should lie at byte \(start), \(size) bytes long, in a file of \(file.count)")
+            throw fault(file, "its directory should lie at byte \(start), \(size, "byte") long, in a file of \(file.count)")
         }
         return start..<(start + size)
     }
@@ -67,7 +67,7 @@ struct ZipDirectory {
         else { throw ZipDirectory.fault(file, "the directory leads to no member '\(name)'") }
         let start = header + 30 + Int(file.number(UInt16.self, at: header + 26)) + Int(file.number(UInt16.self, at: header + 28))
         guard start <= directory, size <= directory - start else {
-            throw ZipDirectory.fault(file, "'\(name)' should have \(size) bytes at byte \(start), in a file of \(file.count)")
+            throw ZipDirectory.fault(file, "'\(name)' should have \(size, "byte") at byte \(start), in a file of \(file.count)")
         }
         guard members.updateValue(start..<(start + size), forKey: name) == nil else {
             throw ZipDirectory.fault(file, "it has two members '\(name)'")

@@ -23,6 +23,7 @@ import Testing
         #expect("\(1, "name") for \(2, "adapter")" == "1 name for 2 adapters")
         #expect("\(0, "class"), \(1, "class"), \(2, "class")" == "0 classes, 1 class, 2 classes")
         #expect("\(2, "entry"), \(1, "entry"), \(3, "day")" == "2 entries, 1 entry, 3 days")
+        #expect("\(a: "LOHA"), \(a: "ADALORA"), \(a: "IA3"), \(a: "HRA")" == "a LOHA, an ADALORA, an IA3, an HRA")
     }
 
     @Test func nearNamesAreFoundWhateverTheirCase() {

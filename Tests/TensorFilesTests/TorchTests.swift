@@ -92,7 +92,7 @@ import Testing
             (S.archive([0x80, 2, 0x7d, 0x28] + S.text("epoch") + S.integer(3) + [0x75, 0x2e]), "it holds 'epoch'"),
             (S.archive(nested), "cut short"), (S.archive([UInt8](repeating: 0x4e, count: 1_100_000)), "more than 1048576 steps"),
             (Array(archive.dropLast()), "it is cut short"), (S.zip([("a/data.pkl", sound)]), "no storage '0'"),
-            (S.zip([("a/data.pkl", sound)], method: 8), "is compressed"), (S.zip([("a/b", sound)]), "a zip archive with one file"),
+            (S.zip([("a/data.pkl", sound)], method: 8), "is compressed"), (S.zip([("a/b", sound)]), "a zip archive with 1 file"),
             (S.zip([("a/data.pkl", sound), ("a/data.pkl", sound)]), "two members"),
             (S.zip([("a/data.pkl", sound), ("a/byteorder", Array("big".utf8))]), "its byte order is 'big'"),
             ([0x80, 2, 0x7d, 0x2e] + [UInt8](repeating: 0, count: 20), "a Python pickle that torch.save did not write"),

@@ -61,12 +61,12 @@ struct PageCheck {
         entries = 0
         var named: [MetaPages.Root] = []
         if let page = root.page {
-            guard root.depth >= 1, root.depth <= PageCheck.deepestTree else { throw fault("a tree has \(root.depth) levels") }
+            guard root.depth >= 1, root.depth <= PageCheck.deepestTree else { throw fault("a tree has \(root.depth, "level")") }
             try visit(page, level: root.depth, tree, &named)
         } else if root.depth != 0 {
             throw fault("a tree has no root")
         }
-        guard entries == root.entries else { throw fault("a tree holds \(entries) entries instead of \(root.entries)") }
+        guard entries == root.entries else { throw fault("a tree holds \(entries, "entry") instead of \(root.entries)") }
         for root in named {
             guard root.flags == 0 else { throw fault("a table has unknown flags") }
             try walk(root, .named)

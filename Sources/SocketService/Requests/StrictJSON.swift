@@ -43,7 +43,7 @@ struct StrictJSON {
 
     /// - Returns: what comes next, nil once the whole value has ended.
     private mutating func take(_ expected: Expected) throws(Fault) -> Expected? {
-        guard at < bytes.count else { throw .wrong("it ends early: \(open.count) brackets are not closed") }
+        guard at < bytes.count else { throw .wrong("it ends early: \(open.count, "bracket") \(open.count == 1 ? "is" : "are") not closed") }
         let byte = bytes[at]
         switch expected {
         case .valueOrEnd where byte == UInt8(ascii: "]"), .keyOrEnd where byte == UInt8(ascii: "}"): return close()
