@@ -34,6 +34,7 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The time to drain was over.
     case stopped
     case clientLeft
+    case headTooSlow
     case bodyTooSlow
     case storeUnreadable(String)
     case notReady(String)
@@ -48,8 +49,8 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
             "This server is not called '\(host)': over TCP it answers to localhost, 127.0.0.1 and [::1], and to what --allowed-hosts names."
         case .wrongMethod(let call, let allowed): "There is no call \(call); this path takes \(allowed.joined(separator: ", "))."
         case .notJSON(let reason): "The body is not a JSON object: \(reason)."
-        case .tooDeep(let limit): "The body nests deeper than \(limit) levels."
-        case .bodyTooLarge(let limit): "The body is larger than \(limit) bytes."
+        case .tooDeep(let limit): "The body nests deeper than \(limit, "level")."
+        case .bodyTooLarge(let limit): "The body is larger than \(limit, "byte")."
         case .unknownField(let name, let nearest): "There is no field '\(name)'" + suggestion(nearest)
         case .missingField(let name, let wanted): "The field '\(name)' is missing: \(wanted)."
         case .badField(let name, let reason): sentence("The field '\(name)' cannot be used: \(reason)")
@@ -63,18 +64,19 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .noSuchJob(let id): "There is no job '\(id)'."
         case .jobExpired(let id): "The job '\(id)' ended some time ago and its result is no longer kept."
         case .jobEnded(let id): "The job '\(id)' has ended; there is nothing to cancel."
-        case .tooManyJobs(let limit): "There are already \(limit) unfinished jobs; try again later."
+        case .tooManyJobs(let limit): "There \(limit == 1 ? "is" : "are") already \(limit, "unfinished job"); try again later."
         case .queueFull(let seconds): "The queue is full; try again in \(seconds) s."
         case .clientShareFull(let seconds): "This client's share of the queue is full; try again in \(seconds) s."
-        case .tooCostly(let cost, let limit): "The request costs \(cost) network rows (images x network calls x rows, and composing); the limit is \(limit): ask for fewer images, steps or terms."
+        case .tooCostly(let cost, let limit): "The request costs \(cost, "network row") (images x network calls x rows, and composing); the limit is \(limit): ask for fewer images, steps or terms."
         case .tooManyTerms(let count, let limit, let setting):
-            "The recipe has \(count) \(setting == "merge_terms" ? "arguments of merges" : "terms"); this server takes \(limit) (limits.\(setting) at /v1/capabilities)."
+            "The recipe has \(count, setting == "merge_terms" ? "merge argument" : "term"); this server takes \(limit) (limits.\(setting) at /v1/capabilities)."
         case .composingFull(let reason): "\(reason.prefix(1).uppercased())\(reason.dropFirst()); try again in a moment."
         case .draining: "The server is shutting down and takes no new requests."
         case .deadlinePassed: "The deadline of the request passed before its images were ready."
         case .cancelled: "The request was cancelled."
         case .stopped: "The server stopped before the request was done; send it again once it runs: the same seed gives the same pictures."
         case .clientLeft: "The client closed the connection."
+        case .headTooSlow: "The request took too long to arrive."
         case .bodyTooSlow: "The body took too long to arrive."
         case .storeUnreadable(let reason): "The store cannot be read: \(reason)"
         case .notReady(let reason): "The server is not ready: \(reason)"

@@ -21,6 +21,8 @@ struct Call: Sendable {
             return Array(buffer.readableBytesView)
         } catch is NIOTooManyBytesError {
             throw .bodyTooLarge(limit: limit)
+        } catch let error as ServiceError {
+            throw error
         } catch let error as HTTPParserError {
             throw .malformedRequest(error.words)
         } catch {

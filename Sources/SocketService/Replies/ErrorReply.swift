@@ -42,6 +42,7 @@ extension ServiceError {
         case .stopped: (.serviceUnavailable, server, nil, "stopped")
         // nginx's status for a client that left; it is seen in the log and by nobody else.
         case .clientLeft: (.init(code: 499, reasonPhrase: "Client Closed Request"), invalid, nil, "client_left")
+        case .headTooSlow: (.requestTimeout, invalid, nil, "request_too_slow")
         case .bodyTooSlow: (.requestTimeout, invalid, nil, "body_too_slow")
         case .storeUnreadable: (.serviceUnavailable, server, nil, "store_unreadable")
         case .notReady: (.serviceUnavailable, server, nil, "not_ready")

@@ -1,18 +1,35 @@
+import NIOCore
+
 /// Which names a client may have reached the server by over TCP. A page of another site whose name was made to point at 127.0.0.1 (DNS
 /// rebinding) comes under its own name, and is refused.
 package struct HostRule: Sendable, Equatable {
     private let names: Set<String>
 
     /// - Parameter more: names beside this machine's own, with a port where only that port is meant.
-    package init(more: [String] = []) { names = Set(["localhost", "127.0.0.1", "[::1]"] + more.map { $0.lowercased() }) }
+    package init(more: [String] = []) {
+        names = Set((["localhost", "127.0.0.1", "[::1]"] + more).map { host in
+            let (name, port) = Self.parts(host)
+            return name + (port.map { ":\($0)" } ?? "")
+        })
+    }
 
     /// - Parameter host: a `Host` header's value: a name, and a port perhaps.
     package func admits(_ host: String) -> Bool {
-        let host = host.lowercased()
         guard Self.isWellFormed(host) else { return false }
-        if names.contains(host) { return true }
-        guard let colon = Self.portColon(host) else { return false }
-        return names.contains(String(host[..<colon]))
+        let (name, port) = Self.parts(host)
+        return names.contains(name) || port.map { names.contains("\(name):\($0)") } ?? false
+    }
+
+    /// A host's name as it is compared: lower case, without the dot of the root after it, an address in its shortest form.
+    private static func parts(_ host: String) -> (name: String, port: Substring?) {
+        let colon = portColon(host)
+        var name = (colon.map { host[..<$0] } ?? host[...]).lowercased()
+        if name.hasPrefix("["), name.hasSuffix("]") {
+            if let address = try? SocketAddress(ipAddress: String(name.dropFirst().dropLast()), port: 0).ipAddress { name = "[\(address)]" }
+        } else if name.count > 1, name.hasSuffix(".") {
+            name.removeLast()
+        }
+        return (name, colon.map { host[host.index(after: $0)...].drop { $0 == "0" } }.flatMap { $0.isEmpty ? nil : $0 })
     }
 
     /// The host that a request's target names; nil where it is a path.

@@ -87,7 +87,7 @@ package struct Listener: Service {
                 try await writer.write(response: response.head, body: response.body)
             },
             configuration: HTTP1Channel.Configuration(
-                additionalChannelHandlers: [ConnectionWatch(connection, patience: patience)], idleTimeout: patience,
+                additionalChannelHandlers: [ConnectionWatch(connection, patience: patience)],
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes, maxHeaderFieldCount: 100)))
         let hosts: HostRule? = if case .unix = address { nil } else { hosts }
@@ -95,7 +95,9 @@ package struct Listener: Service {
             // Between HTTP/1 itself and what makes version-less requests of it.
             let handlers = channel.pipeline.syncOperations
             let codec = try handlers.handler(type: HTTP1ToHTTPServerCodec.self)
-            try handlers.addHandler(MessageRules(connection, hosts: hosts, bodyLimit: limits.bodyBytes), position: .before(codec))
+            let framing = BodyFraming(bodyLimit: limits.bodyBytes)
+            try handlers.addHandler(framing, position: .first)
+            try handlers.addHandler(MessageRules(connection, hosts: hosts, bodyLimit: limits.bodyBytes, framing: framing), position: .before(codec))
             return (http, value)
         }
     }

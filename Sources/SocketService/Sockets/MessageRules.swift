@@ -37,16 +37,21 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
     /// nil where any `Host` is right: nobody's browser reaches a Unix socket.
     private let hosts: HostRule?
     private let bodyLimit: Int
+    private let framing: BodyFraming
     private var exchanges = CircularBuffer<Exchange>()
     private var parserError: HTTPParserError?
+    /// What comes can no longer be understood: the parser gave up, or the framing refused it.
+    private var isBroken = false
     /// Nothing more is read or written: the last response has ended.
     private var isOver = false
     private var isAnsweringNonsense = false
 
-    init(_ connection: Connection, hosts: HostRule?, bodyLimit: Int) {
+    /// - Parameter framing: on the same channel, before the parser.
+    init(_ connection: Connection, hosts: HostRule?, bodyLimit: Int, framing: BodyFraming) {
         self.connection = connection
         self.hosts = hosts
         self.bodyLimit = bodyLimit
+        self.framing = framing
     }
 
     // MARK: In
@@ -54,6 +59,8 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isOver else { return }
         guard case .head(var head) = unwrapInboundIn(data) else { return context.fireChannelRead(data) }
+        let isChunked = head.headers.contains(name: "transfer-encoding")
+        framing.announce(isChunked ? .chunked : .length(head.headers.first(name: "content-length").map { Int($0) ?? .max } ?? 0))
         let wishes = tokens(head.headers["connection"])
         let isOld = head.version.major == 1 && head.version.minor == 0
         let fault = self.fault(of: head, isOld: isOld)
@@ -101,8 +108,9 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // The parser says again and again that it has given up.
-        guard parserError == nil else { return }
+        guard !isBroken else { return }
         parserError = error as? HTTPParserError
+        isBroken = parserError != nil || error is ServiceError
         context.fireErrorCaught(error)
         drop(context)
     }
@@ -115,7 +123,7 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
     /// What a client still sends after its last answer is read and dropped, so that it comes to reading: until it closes, or the
     /// connection's clock does.
     private func drop(_ context: ChannelHandlerContext) {
-        if isOver || parserError != nil { context.read() }
+        if isOver || isBroken { context.read() }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -150,7 +158,8 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         var exchange = exchanges[exchanges.startIndex]
         exchange.hasBegun = true
         let isFramed = head.headers.contains(name: "content-length") || exchange.isHead || [204, 304].contains(head.status.code)
-        if parserError != nil || tokens(head.headers["connection"]).contains("close") || (exchange.isOld && !isFramed) { exchange.isClosing = true }
+        // What is left of a body that came too slowly is not waited for.
+        if isBroken || head.status == .requestTimeout || tokens(head.headers["connection"]).contains("close") || (exchange.isOld && !isFramed) { exchange.isClosing = true }
         if exchange.isOld { head.version = .http1_0 }
         head.headers.remove(name: "connection")
         if exchange.isClosing {
@@ -165,12 +174,26 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
     /// The library's own answer to what is no HTTP is a bare 400; it gets its words here.
     private func answerNonsense(_ context: ChannelHandlerContext, _ given: HTTPResponseHead, _ promise: EventLoopPromise<Void>?) {
         isAnsweringNonsense = true
-        var body = json(ErrorReply(.malformedRequest(parserError?.words ?? "it cannot be read")))
+        say(.malformedRequest(parserError?.words ?? "it cannot be read"), given.status, context, promise)
+    }
+
+    /// A connection whose next request does not come is closed; where its head has begun, that is said.
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode == .all, exchanges.isEmpty, !isOver, !isBroken, framing.isInHead {
+            isOver = true
+            say(.headTooSlow, .requestTimeout, context, nil)
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        }
+        context.close(mode: mode, promise: promise)
+    }
+
+    private func say(_ error: ServiceError, _ status: HTTPResponseStatus, _ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        var body = json(ErrorReply(error))
         body.writeString("\n")
         let headers: HTTPHeaders = [
             "content-type": "application/json; charset=utf-8", "content-length": "\(body.readableBytes)", "connection": "close",
         ]
-        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: given.status, headers: headers))), promise: promise)
+        context.write(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: status, headers: headers))), promise: promise)
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
     }
 

@@ -161,6 +161,21 @@ import Testing
         }
     }
 
+    /// A body that does not come to its end, and a head; a connection on which nothing was begun ends without a word.
+    @Test func whatComesTooSlowlyIsAnswered() throws {
+        try with(Server(arguments: ["--patience-seconds", "1"])) { server in
+            let connections = try (0..<3).map { _ in try server.connect() }
+            connections[0].send("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+            connections[1].send("GET /heal")
+            for (connection, code) in zip(connections, ["body_too_slow", "request_too_slow"]) {
+                let reply = try connection.response()
+                #expect(reply.status == 408 && reply.code == code && reply.headers["connection"] == "close", "\(reply.text)")
+                #expect(try connection.rest().isEmpty)
+            }
+            #expect(try connections[2].rest().isEmpty)
+        }
+    }
+
     /// What a watchman asks: a status without a body, after which the connection goes on.
     @Test func headIsGetWithoutABody() throws {
         try onShared { server in

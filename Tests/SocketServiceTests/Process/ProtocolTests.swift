@@ -140,6 +140,7 @@ import Testing
         let long = String(repeating: "a", count: 1 << 20)
         for (text, status) in [
             (chunked + "zz\r\n", 400), (chunked + "5\r\nhelloXX", 400), (chunked + "-5\r\n", 400), (chunked + "fffffffffffffffff\r\n", 400),
+            (chunked + "fffff;a=b\r\n", 413), (chunked + "2;\(long)", 400), (chunked + String(repeating: "1\r\n \r\n", count: 6000), 400),
             (chunked + "2\r\n{}\r\n0\r\nX-Trailer: \(long)\r\n\r\n", 400),
             (start + "X-Long: \(long)\r\n\r\n", 400), (start + (0..<20_000).map { "X-\($0): 1\r\n" }.joined() + "\r\n", 400),
             ("GET /\(long) HTTP/1.1\r\nHost: x\r\n\r\n", 400),

@@ -18,15 +18,40 @@ struct ConnectionWatchTests {
 
     private let head = HTTPRequestPart.head(HTTPRequest(method: .post, scheme: nil, authority: "x", path: "/v1/jobs"))
 
-    @Test func aTricklingBodyIsCutOffThoughItNeverStops() throws {
-        let channel = try channel()
+    private func trickle(_ channel: EmbeddedChannel) throws {
         try channel.writeInbound(head)
         for _ in 0..<99 {
             loop.advanceTime(by: .milliseconds(100))
             try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(string: " ")))
         }
-        #expect(channel.isActive)
+    }
+
+    /// Its reader is told, and has the time of another turn for its answer to be read.
+    @Test func aTricklingBodyIsRefusedThoughItNeverStops() throws {
+        let channel = try channel()
+        try trickle(channel)
         loop.advanceTime(by: .milliseconds(200))
+        #expect(throws: ServiceError.bodyTooSlow) { try channel.throwIfErrorCaught() }
+        #expect(ServiceError.bodyTooSlow.reply.status == .requestTimeout)
+        loop.advanceTime(by: .seconds(1000))
+        #expect(channel.isActive)
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .requestTimeout)))
+        try channel.writeOutbound(HTTPResponsePart.end(nil))
+        loop.advanceTime(by: .seconds(9))
+        #expect(channel.isActive)
+        try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(string: " ")))
+        loop.advanceTime(by: .seconds(1))
+        #expect(!channel.isActive)
+    }
+
+    /// Where the answer was given before, there is nobody to tell.
+    @Test func aBodyThatTricklesAfterItsAnswerIsCutOff() throws {
+        let channel = try channel()
+        try channel.writeInbound(head)
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .notFound)))
+        try channel.writeOutbound(HTTPResponsePart.end(nil))
+        loop.advanceTime(by: .seconds(10))
+        try channel.throwIfErrorCaught()
         #expect(!channel.isActive)
     }
 
@@ -39,8 +64,28 @@ struct ConnectionWatchTests {
         try channel.close().wait()
     }
 
+    /// The next request has as long to come as the first.
+    @Test func anIdleConnectionEnds() throws {
+        let channel = try channel()
+        loop.advanceTime(by: .seconds(9))
+        try channel.writeInbound(head)
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        loop.advanceTime(by: .seconds(1000))
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        try channel.writeOutbound(HTTPResponsePart.end(nil))
+        loop.advanceTime(by: .seconds(9))
+        #expect(channel.isActive)
+        loop.advanceTime(by: .seconds(1))
+        #expect(!channel.isActive)
+        let silent = try self.channel()
+        loop.advanceTime(by: .seconds(10))
+        #expect(!silent.isActive)
+    }
+
     @Test func aReplyThatIsNotTakenIsGivenUp() throws {
         let channel = try channel()
+        try channel.writeInbound(head)
+        try channel.writeInbound(HTTPRequestPart.end(nil))
         channel.isWritable = false
         channel.pipeline.fireChannelWritabilityChanged()
         loop.advanceTime(by: .seconds(9))
