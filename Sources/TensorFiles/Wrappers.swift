@@ -13,8 +13,7 @@ extension TensorFile {
 
     /// The same tensors under the model's own names, whatever wrapped it, in any order and number.
     func unwrapped() -> TensorFile {
-        var entries = entries
-        var section = section
+        var (entries, section) = averagedByFlatNames()
         while true {
             let weights = entries.filter { !($0.count <= 1 && Self.counters.contains($0.name)) }
             if !weights.isEmpty { entries = weights }
@@ -35,6 +34,30 @@ extension TensorFile {
         // Names that would be one are two tensors, and stay apart.
         if Set(plain.map(\.name)).count == plain.count { entries = plain }
         return TensorFile(path: path, metadata: metadata, entries: entries, section: section, arguments: arguments)
+    }
+
+    /// The average that latent diffusion's code keeps in buffers, which cannot have dots in their names (`model_ema.blocks0attnqkvweight` of
+    /// `model.blocks.0.attn.qkv.weight`), under the names of the model beside it. What is not averaged, such as positions, is the model's own.
+    private func averagedByFlatNames() -> (entries: [TensorEntry], section: String?) {
+        guard let head = Self.averages.first(where: { head in entries.contains { $0.name.hasPrefix(head + ".") } }) else { return (entries, section) }
+        let own = entries.filter { $0.name.hasPrefix(head + ".") }, others = entries.filter { !$0.name.hasPrefix(head + ".") }
+        var averages: [String: TensorEntry] = [:]
+        for entry in own {
+            let name = String(entry.name.dropFirst(head.count + 1))
+            if entry.count <= 1, Self.counters.contains(name) { continue }
+            guard !name.contains(".") else { return (entries, section) }
+            averages[name] = entry
+        }
+        // The names begin within the module that was averaged, which may be the whole or a part of it.
+        let flat = others.map { entry in
+            let parts = entry.name.split(separator: ".")
+            return (0..<parts.count).map { parts[$0...].joined() }.first { averages[$0]?.shape == entry.shape }
+        }
+        // Each has one place, or the file is of something else.
+        let used = flat.compactMap(\.self)
+        guard !averages.isEmpty, used.count == averages.count, Set(used).count == used.count else { return (entries, section) }
+        let merged = zip(others, flat).map { entry, name in name.flatMap { averages[$0] }?.renamed(entry.name) ?? entry }
+        return (merged, [section, head].compactMap(\.self).joined(separator: "."))
     }
 
     /// Of a model and an average of it under two prefixes the average, where it has the model's names; some write it under others.

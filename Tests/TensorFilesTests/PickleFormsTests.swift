@@ -67,9 +67,11 @@ import Testing
         #expect(both.section == "ema_model" && both.values == ["w.x": 3])
         let wrapped = try read(dictionary([("model.w.x", tensor()), ("ema.module.w.x", tensor("x", 2))]))
         #expect(wrapped.section == "ema" && wrapped.values == ["w.x": 3])
-        // An average under names without points is no model; the model is beside it.
+        // An average under names without points is that of the model beside it.
         let flat = try read(dictionary([("model.w.x", tensor()), ("model_ema.wx", tensor("x", 2)), ("model_ema.decay", scalar())]))
-        #expect(flat.section == "model" && flat.values == ["w.x": 1])
+        #expect(flat.section == "model_ema" && flat.values == ["w.x": 3])
+        let ofAnother = try read(dictionary([("model.w.x", tensor()), ("model_ema.wy", tensor("x", 2))]))
+        #expect(ofAnother.section == "model" && ofAnother.values == ["w.x": 1])
     }
 
     /// `torch.save(model)`: parameters and saved buffers under the names that `state_dict()` gives, and no code.
