@@ -20,9 +20,24 @@ package enum AdapterFile {
         guard DiffusersFolder.isFolder(path) else { return path }
         let names = ["adapter_model.safetensors", "adapter_model.bin", "pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"]
         guard let name = names.first(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) else {
+            let below = adapters(below: path, names)
+            if !below.isEmpty {
+                let shown = below.prefix(4).map { "'\(path.droppingLastSlashes)/\($0)'" }.joined(separator: " or ")
+                throw TensorFileError.unreadable(path: path, reason: "it holds no adapter itself, but its sub-folders do; did you mean \(shown)?")
+            }
             throw TensorFileError.unreadable(path: path, reason: "it is a folder without \(names.dropLast().joined(separator: ", ")) or \(names[3]); an adapter is one file")
         }
         return "\(path)/\(name)"
+    }
+
+    /// Sub-folders with an adapter, as PEFT saves several of one model and trainers their checkpoints; the latest step first.
+    private static func adapters(below path: String, _ names: [String]) -> [String] {
+        let files = FileManager.default
+        let found = ((try? files.contentsOfDirectory(atPath: path)) ?? []).filter { folder in
+            (names + ["adapter_config.json"]).contains { files.fileExists(atPath: "\(path)/\(folder)/\($0)") }
+        }
+        func step(_ folder: String) -> Int { Int(folder.reversed().prefix { $0.isNumber }.reversed().map(String.init).joined()) ?? -1 }
+        return found.sorted { (step($1), $0) < (step($0), $1) }
     }
 
     /// - Parameter path: a file, or a folder as PEFT and diffusers save LoRA adapters.
@@ -131,6 +146,9 @@ package enum AdapterFile {
     private static func numberedClasses(rows: Int, _ file: TensorFile, _ base: BaseFile, _ reading: AdapterReading) throws(AdapterFormatError) -> [String] {
         let stated = reading.classes ?? BaseFields(arguments: file.arguments, classRows: rows).numClasses
         let count = stated ?? (rows == 1 || !base.configuration.hasNullRow ? rows : rows - 1)
+        if stated == nil, rows > 1, base.configuration.hasNullRow, rows != base.classes.rows {
+            reading.onRemark?(ClassTable.assumption(file: file.path, rows: rows))
+        }
         guard count > 0, [rows, rows - 1].contains(count) else { throw .classCount(file: file.path, rows: rows, classes: count) }
         return (0..<count).map(String.init)
     }
@@ -140,6 +158,7 @@ package enum AdapterFile {
         let name = URL(filePath: file.path).lastPathComponent
         let isNamed = name.hasPrefix("adapter_model.") || name.hasPrefix("pytorch_lora_weights.")
         let found = try LowRankFile(file, base: base, config: isNamed ? neighbour : nil, reading: reading)
+        for remark in found.remarks { reading.onRemark?(remark) }
         if found.lowRank.ranks.isEmpty { throw AdapterFormatError.otherMethod(file: file.path, what: "has no pair for a linear layer of a block") }
         let layout = base.layout.adding(found.lowRank)
         var values = base.vector.extended(to: layout).values
@@ -168,5 +187,13 @@ package enum AdapterFile {
         tensors.append(OutgoingTensor(TunableLayout.classTableName, shape: table.stored.shape, table.stored.values, as: type))
         let metadata = [manifestKey: try sortedJSON(adapter.manifest), digestKey: adapter.digest.description, "format": "pt"]
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
+    }
+}
+
+extension String {
+    fileprivate var droppingLastSlashes: String {
+        var text = self[...]
+        while text.count > 1, text.hasSuffix("/") { text.removeLast() }
+        return String(text)
     }
 }

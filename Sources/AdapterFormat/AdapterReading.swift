@@ -6,6 +6,8 @@ package struct AdapterReading: Sendable {
     package var loraScale: Double?
     /// Real classes of its table, which then has a null row or not.
     package var classes: Int?
+    /// Told, in a sentence, what was taken though the file says two things of it, or nothing.
+    package var onRemark: (@Sendable (String) -> Void)?
 
     package init(loraAlpha: Double? = nil, loraScale: Double? = nil, classes: Int? = nil) {
         self.loraAlpha = loraAlpha

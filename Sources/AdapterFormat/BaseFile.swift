@@ -18,6 +18,8 @@ package struct BaseFile: Sendable {
     package let digest: Digest
     /// The autoencoder of the pipeline folder that this is; nil for a file, also a store's.
     package let autoencoder: AutoencoderFile?
+    /// What was taken though the file does not say it, a sentence each.
+    package let remarks: [String]
 
     package static let positionsName = "pos_embed"
 
@@ -33,7 +35,12 @@ package struct BaseFile: Sendable {
     ) throws {
         let source = try BaseSource(path: path)
         let file = source.file
-        configuration = try BaseShapes(file: file, fields: source.fields)
+        var fields = source.fields
+        let rows = file[TunableLayout.classTableName]?.shape.first ?? 0, named = (card ?? source.card).classNames.count
+        // As many classes as have names.
+        if fields.numClasses == nil, named > 0, [rows, rows - 1].contains(named) { fields.numClasses = named }
+        remarks = classCount == nil && fields.numClasses == nil && rows > 1 ? [ClassTable.assumption(file: path, rows: rows)] : []
+        configuration = try BaseShapes(file: file, fields: fields)
             .configuration(heads: heads ?? card?.heads, inputSize: inputSize, classes: classCount)
         self.card = card ?? source.card
         layout = TunableLayout(configuration)

@@ -69,7 +69,7 @@ struct BaseShapes {
         let last = try shape("final_layer.linear.weight", rank: 2)[0]
         let outChannels = last / (patch * patch)
         guard last == outChannels * patch * patch, outChannels == channels || outChannels == 2 * channels else {
-            throw .inconsistentShapes(file: file.path, reason: "the final layer has \(last) outputs for \(channels) channels and patches of \(patch)")
+            throw .inconsistentShapes(file: file.path, reason: "the final layer has \(last, "output") for \(channels, "channel") and patches of \(patch)")
         }
         let blocks = file.entries.compactMap { entry in
             entry.name.hasPrefix("blocks.") ? Int(entry.name.dropFirst(7).prefix { $0 != "." }) : nil
@@ -106,6 +106,13 @@ struct BaseShapes {
             throw .inconsistentShapes(file: file.path, reason: "\(tokens) positions are not a square of \(stated.map { "\($0) / \(patch)" } ?? "whole") patches")
         }
         return side * patch
+    }
+}
+
+extension ClassTable {
+    /// What is taken of a table that nothing describes, in a sentence for its user.
+    static func assumption(file: String, rows: Int) -> String {
+        "'\(file)' does not say how many classes its table of \(rows, "row") has: taken as \(rows - 1, "class") and the null row; give --classes \(rows) if every row is a class"
     }
 }
 

@@ -113,7 +113,10 @@ package struct DiffusersFolder: Sendable {
             let heads = config.heads ?? 16
             if heads > 0, embedder[0] % heads == 0 { try check("attention_head_dim", config.headDimension.map { "\($0)" }, "\(embedder[0] / heads)") }
         }
-        return BaseFields(inputSize: config.sampleSize ?? 32, numHeads: config.heads ?? 16)
+        var fields = BaseFields(inputSize: config.sampleSize ?? 32, numHeads: config.heads ?? 16)
+        // diffusers' table has a null row after the classes.
+        if let classes = config.classes, file[TunableLayout.classTableName]?.shape.first == classes + 1 { fields.numClasses = classes }
+        return fields
     }
 
     /// The samplers of this package compute the schedule that every published DiT was trained on, and no other.
@@ -186,7 +189,7 @@ private struct PipelineIndex: Decodable {
 
 private struct TransformerConfig: Decodable {
     var className, normType, activation: String?
-    var sampleSize, heads, headDimension, inChannels, patchSize, layers, crossAttention: Int?
+    var sampleSize, classes, heads, headDimension, inChannels, patchSize, layers, crossAttention: Int?
     var normEpsilon, interpolation: Double?
     var isAffine, attentionBias, doubleAttention, onlyCross: Bool?
     var quantization: Quantization?
@@ -198,6 +201,7 @@ private struct TransformerConfig: Decodable {
         case normType = "norm_type"
         case activation = "activation_fn"
         case sampleSize = "sample_size"
+        case classes = "num_embeds_ada_norm"
         case heads = "num_attention_heads"
         case headDimension = "attention_head_dim"
         case inChannels = "in_channels"

@@ -6,6 +6,8 @@ import TensorFiles
 struct LowRankConfiguration {
     /// The file that said it.
     let file: String
+    /// What kohya's scripts note of a training in the metadata, and their own loader passes over: each layer's tensor says its alpha.
+    let isNote: Bool
     private var rank: Int?
     private var alpha: Double?
     /// alpha / sqrt(rank) (arXiv 2312.03732) in place of alpha / rank.
@@ -19,29 +21,46 @@ struct LowRankConfiguration {
             try self.init(text.withoutByteOrderMark, file: config)
         } else if let text = ["lora_adapter_metadata", "adapter_config", "peft_config", "lora_config"].lazy.compactMap({ weights.metadata[$0] }).first {
             try self.init(Data(text.utf8), file: weights.path)
-        } else if let key = ["ss_network_alpha", "lora_alpha", "network_alpha", "alpha"].first(where: { weights.metadata[$0] != nil }),
-            // "Dynamic" stands in files whose ranks were reduced layer by layer: each tensor says its own.
-            let text = weights.metadata[key], !["none", "dynamic"].contains(text.lowercased())
-        {
-            guard let alpha = Double(text), alpha.isFinite else {
-                throw AdapterFormatError.badMetadata(file: weights.path, key: key, reason: "'\(text)' is no number")
-            }
-            self.init(file: weights.path, alpha: alpha)
         } else {
-            return nil
+            let alphas = try Self.numbers(weights, ["ss_network_alpha", "lora_alpha", "network_alpha", "alpha"])
+            guard let said = alphas.first else { return nil }
+            let isNote = said.key == "ss_network_alpha"
+            let ranks = try Self.numbers(weights, isNote ? ["ss_network_dim"] : ["r", "rank", "lora_rank", "network_dim"])
+            self.init(file: weights.path, alpha: said.number, rank: ranks.first.flatMap { Int(exactly: $0.number) }, isNote: isNote)
         }
     }
 
-    private init(file: String, alpha: Double) { (self.file, self.alpha) = (file, alpha) }
+    private init(file: String, alpha: Double, rank: Int?, isNote: Bool) {
+        (self.file, self.alpha, self.rank, self.isNote) = (file, alpha, rank, isNote)
+    }
+
+    /// The numbers under these keys of a file's metadata, or under these with a component's or adapter's name before them, as in "unet.r".
+    /// - Throws: where one is no number, or two of one key differ.
+    private static func numbers(_ file: TensorFile, _ keys: [String]) throws -> [(key: String, number: Double)] {
+        try keys.compactMap { key in
+            let found = file.metadata.filter { ($0.key == key || $0.key.hasSuffix("." + key)) && !isOfTextEncoder($0.key) }.sorted { ($0.key.count, $0.key) < ($1.key.count, $1.key) }
+            // "Dynamic" stands in files whose ranks were reduced layer by layer: each tensor says its own.
+            let numbers = try found.filter { !["none", "dynamic"].contains($0.value.lowercased()) }.map { name, text in
+                guard let number = Double(text), number.isFinite else { throw AdapterFormatError.badMetadata(file: file.path, key: name, reason: "'\(text)' is no number") }
+                return (name, number)
+            }
+            if let other = numbers.first(where: { $0.1 != numbers[0].1 }) {
+                throw AdapterFormatError.badMetadata(file: file.path, key: key, reason: "'\(numbers[0].0)' is \(numbers[0].1), and '\(other.0)' is \(other.1)")
+            }
+            return numbers.first.map { (key, $0.1) }
+        }
+    }
+
+    /// Pairs of a text encoder are refused by their own names; what is said of them changes nothing here.
+    private static func isOfTextEncoder(_ key: String) -> Bool { key.hasPrefix("text_encoder") }
 
     private init(_ json: Data, file: String) throws {
         self.file = file
+        isNote = false
         guard let object = try? JSONSerialization.jsonObject(with: json) as? [String: Any] else {
             throw AdapterFormatError.badJSON(file: file, reason: "it is no JSON object")
         }
-        var fields: [String: Any] = [:]
-        // diffusers puts the component's name before every key.
-        for (key, value) in object where !(value is NSNull) { fields[key.replacing("transformer.", with: "", maxReplacements: 1)] = value }
+        let fields = try Self.fields(of: object, file: file)
         try Self.refuseOthers(fields, file: file)
         rank = try Self.value(fields["r"], "r", file)
         alpha = try Self.value(fields["lora_alpha"], "lora_alpha", file)
@@ -49,6 +68,30 @@ struct LowRankConfiguration {
         ranks = try LayerPattern.list(fields["rank_pattern"], key: "rank_pattern", in: json, file: file)
         alphas = try LayerPattern.list(fields["alpha_pattern"], key: "alpha_pattern", in: json, file: file)
     }
+
+    /// The settings themselves, whatever names stand before them: diffusers puts the component's before every key ("transformer.r"), and
+    /// some keep an object for each adapter.
+    /// - Throws: where two of them say two things of one setting.
+    private static func fields(of object: [String: Any], file: String) throws -> [String: Any] {
+        var fields: [String: (name: String, value: Any)] = [:]
+        func take(_ name: String, as key: String, _ value: Any) throws {
+            guard !(value is NSNull) else { return }
+            if let (other, known) = fields[key], try canonical(known) != canonical(value) {
+                throw AdapterFormatError.badMetadata(file: file, key: key, reason: "'\(other)' and '\(name)' differ, and one LoRA has one setting")
+            }
+            fields[key] = fields[key] ?? (name, value)
+        }
+        for (name, value) in object.sorted(by: { $0.key < $1.key }) where !isOfTextEncoder(name) {
+            if let inner = value as? [String: Any], inner["r"] != nil || inner["lora_alpha"] != nil {
+                for (key, value) in inner { try take("\(name).\(key)", as: key, value) }
+            } else {
+                try take(name, as: name.split(separator: ".").last.map(String.init) ?? name, value)
+            }
+        }
+        return fields.mapValues(\.value)
+    }
+
+    private static func canonical(_ value: Any) throws -> Data { try JSONSerialization.data(withJSONObject: [value], options: .sortedKeys) }
 
     private static func value<Value>(_ value: Any?, _ key: String, _ file: String) throws -> Value? {
         guard let value else { return nil }
@@ -60,7 +103,7 @@ struct LowRankConfiguration {
     /// Other methods, and options that make another function of the same pairs or other matrices of the base.
     private static func refuseOthers(_ fields: [String: Any], file: String) throws {
         func refuse(_ what: String) -> AdapterFormatError { .otherMethod(file: file, what: what) }
-        if let type = fields["peft_type"] as? String, type != "LORA" { throw refuse("is a \(type) adapter; LoRA's are read here") }
+        if let type = fields["peft_type"] as? String, type != "LORA" { throw refuse("is \(a: type) adapter; LoRA's are read here") }
         func isSet(_ key: String) -> Bool {
             switch fields[key] {
             case nil: false
@@ -94,11 +137,23 @@ struct LowRankConfiguration {
     func scale(of layer: String, rank own: Int) throws -> Double? {
         let stated = ranks.first { $0.matches(layer) }?.value ?? rank
         if let stated, stated != own {
-            throw AdapterFormatError.badMetadata(file: file, key: "r", reason: "'\(layer)' should have rank \(stated), and its pair has \(own)")
+            throw AdapterFormatError.badMetadata(file: file, key: isNote ? "ss_network_dim" : "r", reason: "'\(layer)' should have rank \(stated), and its pair has \(own)")
         }
         guard let alpha = alphas.first(where: { $0.matches(layer) })?.value ?? alpha else { return nil }
         return isRankStabilised ? alpha / Double(own).squareRoot() : alpha / Double(own)
     }
+
+    /// What a note of kohya's says of a layer and its tensors do not: a sentence; nil where they agree.
+    func contradiction(_ layer: String, alpha own: Double, rank: Int) -> String? {
+        guard isNote else { return nil }
+        let differs = [
+            alpha.flatMap { $0 == own ? nil : "ss_network_alpha \(shown($0)), the tensor of '\(layer)' \(shown(own))" },
+            self.rank.flatMap { $0 == rank ? nil : "ss_network_dim \($0), the pair of '\(layer)' has rank \(rank)" },
+        ].compactMap(\.self)
+        return differs.isEmpty ? nil : "the metadata of '\(file)' says \(differs.joined(separator: "; and ")): the tensors count, as in kohya's own loader"
+    }
+
+    private func shown(_ number: Double) -> String { Int(exactly: number).map(String.init) ?? "\(number)" }
 }
 
 /// A value for the layers whose names end as a pattern says: PEFT matches `(.*\.)?(PATTERN)$` and takes the first that fits.

@@ -14,6 +14,8 @@ struct LowRankFile {
     private(set) var biases: [String: [Float]] = [:]
     /// The class table where it is not the base's.
     private(set) var table: (rows: Int, values: [Float])?
+    /// What its metadata says otherwise than its tensors, a sentence.
+    private(set) var remarks: [String] = []
 
     /// One pair as its file has it.
     private struct Source {
@@ -52,7 +54,8 @@ struct LowRankFile {
                 continue
             }
             guard let place = places[layer] else { throw AdapterFormatError.noPairPlace(file: file.path, layer: layer) }
-            let source = try own.source(layer, place, parts)
+            let (source, remark) = try own.source(layer, place, parts)
+            if let remark, remarks.isEmpty { remarks.append(remark) }
             guard sources.updateValue(source, forKey: place) == nil else {
                 throw AdapterFormatError.inconsistentShapes(file: file.path, reason: "it has two pairs for '\(layer)'")
             }
@@ -159,7 +162,7 @@ struct LowRankFile {
         let stated: LowRankConfiguration?
         let reading: AdapterReading
 
-        func source(_ layer: String, _ place: LowRankNames.Place, _ parts: [LowRankNames.Part: TensorEntry]) throws -> Source {
+        func source(_ layer: String, _ place: LowRankNames.Place, _ parts: [LowRankNames.Part: TensorEntry]) throws -> (Source, remark: String?) {
             guard let a = parts[.a], let b = parts[.b] else {
                 throw AdapterFormatError.halfPair(file: file.path, layer: layer, missing: parts[.a] == nil ? "lora_A" : "lora_B")
             }
@@ -173,8 +176,9 @@ struct LowRankFile {
             for (entry, expected) in [(a, [rank, inputs]), (b, [outputs, rank])] where entry.shape != expected && entry.shape != expected + [1, 1] {
                 throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: expected)
             }
-            return Source(
-                layer: layer, place: place, rank: rank, scale: try scale(layer, rank: rank, parts[.alpha]), a: try file.finite(a.name), b: try file.finite(b.name))
+            let scale = try scale(layer, rank: rank, parts[.alpha])
+            let remark = try parts[.alpha].flatMap { stated?.contradiction(layer, alpha: try number($0), rank: rank) }
+            return (Source(layer: layer, place: place, rank: rank, scale: scale, a: try file.finite(a.name), b: try file.finite(b.name)), remark)
         }
 
         /// The base's table with the pair of the embedding added: row r changes by scale times column r of B A.
@@ -197,16 +201,18 @@ struct LowRankFile {
             return (shape[0], values)
         }
 
-        /// From the layer's own tensor, else what accompanies the file, else what the user says; all that speak must agree.
+        private func number(_ alpha: TensorEntry) throws -> Double {
+            guard alpha.count == 1 else { throw AdapterFormatError.wrongShape(file: file.path, name: alpha.name, shape: alpha.shape, expected: []) }
+            return try alpha.type.isInteger ? Double(file.integers(alpha.name)[0]) : Double(file.finite(alpha.name)[0])
+        }
+
+        /// From the layer's own tensor, else what accompanies the file, else what the user says; all that speak must agree, but for
+        /// kohya's notes beside a tensor.
         private func scale(_ layer: String, rank: Int, _ alpha: TensorEntry?) throws -> Double {
-            var said: Double?
-            if let alpha {
-                guard alpha.count == 1 else { throw AdapterFormatError.wrongShape(file: file.path, name: alpha.name, shape: alpha.shape, expected: []) }
-                let value = try alpha.type.isInteger ? Double(file.integers(alpha.name)[0]) : Double(file.finite(alpha.name)[0])
-                said = value / Double(rank)
-            }
+            var said = try alpha.map { try number($0) / Double(rank) }
+            let isNoted = said != nil && stated?.isNote == true
             let given = reading.loraScale ?? reading.loraAlpha.map { $0 / Double(rank) }
-            for other in [try stated?.scale(of: layer, rank: rank), given] {
+            for other in [isNoted ? nil : try stated?.scale(of: layer, rank: rank), given] {
                 guard let other else { continue }
                 if let said, abs(said - other) > 1e-6 * max(abs(said), abs(other)) {
                     throw AdapterFormatError.otherScale(file: file.path, layer: layer, stated: "\(said)", given: "\(other)")

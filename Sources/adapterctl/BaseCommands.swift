@@ -37,7 +37,11 @@ struct BaseList: ParsableCommand {
 struct BaseRename: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rename", abstract: "Give a base another name; its adapters stay with it.",
-        discussion: "Example: adapterctl base rename dit-xl-2-256x256 imagenet")
+        discussion: """
+            Example: adapterctl base rename dit-xl-2-256x256 imagenet
+
+            Bases and adapters have names of their own kind: --base and the base verbs take a base's, everything else an adapter's.
+            """)
     @Argument(help: "Name or digest.") var reference: String
     @Argument(help: "a-z, 0-9, '.', '_', '-'; 64 characters at most.") var name: String
     @OptionGroup var location: StoreLocation
@@ -48,7 +52,7 @@ struct BaseRename: ParsableCommand {
         let store = try location.open()
         let base = try store.base(reference)
         try store.renameBase(base.digest, to: name)
-        try output.report("base rename", ["digest": base.digest.description, "old": base.decodedCard?.name ?? "?", "name": name]) {
+        try output.report("base rename", ["digest": base.digest.description, "old": base.decodedCard?.name ?? "?", "name": name], warnings: store.twins(ofBase: name)) {
             "base \(base.digest.short) is now \(name) (was \(base.decodedCard?.name ?? "?"))"
         }
     }

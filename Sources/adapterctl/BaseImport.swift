@@ -78,7 +78,7 @@ struct BaseImport: ParsableCommand {
         let result = Result(
             digest: digest.description, name: card.name, section: base.file.section, autoencoder: card.vae?.description,
             roundedFrom: card.roundedFrom?.description)
-        try output.report("base import", result) {
+        try output.report("base import", result, warnings: base.remarks + store.twins(ofBase: card.name)) {
             let c = base.configuration
             let from = base.file.section.map { ", from '\($0)'" } ?? ""
             let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""

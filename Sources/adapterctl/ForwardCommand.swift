@@ -38,11 +38,12 @@ struct Forward: ParsableCommand {
     func run() throws {
         try checkOutputs([PlannedOutput(file, .safetensors)], json: output.json)
         let named = try preset.map(presetNamed)
-        let base = try baseFile.map { try BaseFile(path: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil) } ?? location.open().baseFile(base)
+        let base = try baseFile.map { try adapterctl.baseFile(at: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil) } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
         var grid: ImageGrid?
         if let adapterFile {
-            let adapter = try AdapterFile.read(path: adapterFile, base: base, as: reading.reading)
+            let remarks = Remarks(), adapter = try AdapterFile.read(path: adapterFile, base: base, as: reading.reading(to: remarks))
+            for remark in remarks.all { note("warning: \(remark)") }
             (vector, classes, grid) = (adapter.vector, adapter.classes, adapter.manifest.imageGrid)
         } else if let adapter {
             let store = try location.open()

@@ -63,7 +63,7 @@ struct SharedFolder {
             }
             let name = try name(of: file, stated)
             let base = try base(for: stated)
-            var adapter = try AdapterFile.read(content, base: base.file)
+            var adapter = try AdapterFile.read(content, base: base.file, as: .noting)
             let digest = adapter.digest
             if let other = givers.updateValue(file, forKey: name), other != file {
                 givers[name] = other

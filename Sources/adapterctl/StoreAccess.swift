@@ -69,6 +69,34 @@ extension AdapterStore {
     }
 }
 
+extension AdapterStore {
+    /// Said where a base and an adapter have one name. Their names are kept apart: --base and the base verbs take a base's, everything else an
+    /// adapter's.
+    func twins(ofBase name: String) throws -> [String] {
+        try list().contains { $0.name == name } ? ["an adapter is called '\(name)' too: with --base the name means the base, elsewhere the adapter"] : []
+    }
+
+    func twins(ofAdapter name: String) throws -> [String] {
+        try listBases().contains { $0.decodedCard?.name == name } ? ["a base is called '\(name)' too: with --base the name means the base, elsewhere the adapter"] : []
+    }
+}
+
+extension AdapterReading {
+    /// What is taken though a file leaves it open is a line beside the results.
+    static var noting: AdapterReading {
+        var reading = AdapterReading()
+        reading.onRemark = { note("warning: \($0)") }
+        return reading
+    }
+}
+
+/// A base file that a command is given in place of the store's; what is taken though it does not say so is a line beside the results.
+func baseFile(at path: String, heads: Int? = nil, inputSize: Int? = nil, classes: Int? = nil) throws -> BaseFile {
+    let base = try BaseFile(path: path, heads: heads, inputSize: inputSize, classes: classes)
+    for remark in base.remarks { note("warning: \(remark)") }
+    return base
+}
+
 extension BaseFile {
     func values() throws -> BaseValues { try BaseValues(digest: digest, layout: layout, vector: vector) }
 }
@@ -96,7 +124,7 @@ extension AdapterStore {
 /// An adapter of a base: a file, where the text looks like a path, else what a name in the store stands for.
 func adapter(_ source: String, of base: BaseFile, in store: () throws -> AdapterStore) throws -> Ingredient {
     if source.contains("/") || source.hasSuffix(".safetensors") {
-        let adapter = try AdapterFile.read(path: source, base: base)
+        let adapter = try AdapterFile.read(path: source, base: base, as: .noting)
         return Ingredient(name: URL(filePath: source).deletingPathExtension().lastPathComponent, digest: adapter.digest, adapter: adapter)
     }
     let store = try store()

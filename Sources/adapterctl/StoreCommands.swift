@@ -3,6 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import Synchronization
 import SystemErrors
 import TensorFiles
 
@@ -36,11 +37,12 @@ struct Add: ParsableCommand {
         let store = try location.open()
         let base = try store.baseFile(base)
         let content = try TensorFile(path: AdapterFile.weights(file))
-        var adapter = try AdapterFile.read(content, base: base, as: reading.reading)
+        let remarks = Remarks()
+        var adapter = try AdapterFile.read(content, base: base, as: reading.reading(to: remarks))
         let outcome = try store.add(&adapter, as: name, over: base, replace: replace)
         let entry = try store.lookup(name)
         let from = content.section.map { ", from '\($0)'" } ?? ""
-        try output.report("add", AdapterSummary(entry)) {
+        try output.report("add", AdapterSummary(entry), warnings: remarks.all + store.twins(ofAdapter: name)) {
             switch outcome {
             case .unchanged: "\(name) is already \(entry.digest.short): nothing to do"
             case .replaced(let old): "\(name) is now \(entry.digest.short), \(readable(bytes: entry.storedBytes)) (was \(old.short))\(from)"
@@ -82,8 +84,9 @@ struct Rename: ParsableCommand {
 
     func run() throws {
         let name = try AdapterName(new).description
-        try location.open().rename(old, to: name)
-        try output.report("rename", ["old": old, "new": name]) { "\(old) is now \(name)" }
+        let store = try location.open()
+        try store.rename(old, to: name)
+        try output.report("rename", ["old": old, "new": name], warnings: store.twins(ofAdapter: name)) { "\(old) is now \(name)" }
     }
 }
 
@@ -155,5 +158,17 @@ struct ReadingOptions: ParsableArguments {
         guard (classes ?? 1) > 0 else { throw ValidationError("--classes is above 0") }
     }
 
-    var reading: AdapterReading { AdapterReading(loraAlpha: loraAlpha, loraScale: loraScale, classes: classes) }
+    /// - Parameter remarks: where what is taken though the file leaves it open is put.
+    func reading(to remarks: Remarks) -> AdapterReading {
+        var reading = AdapterReading(loraAlpha: loraAlpha, loraScale: loraScale, classes: classes)
+        reading.onRemark = { remarks.add($0) }
+        return reading
+    }
+}
+
+/// What was said while a file was read, each once.
+final class Remarks: Sendable {
+    private let texts = Mutex<[String]>([])
+    var all: [String] { texts.withLock { $0 } }
+    func add(_ text: String) { texts.withLock { if !$0.contains(text) { $0.append(text) } } }
 }

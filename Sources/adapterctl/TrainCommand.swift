@@ -48,7 +48,7 @@ struct Train: ParsableCommand {
         let processes = try ProcessGroup.joined()
         let jobs = try TrainingJob.list(self).filter { !isDone($0) }
         if add, !replace { try checkNames(of: jobs) }
-        let base = try baseFile.map { try BaseFile(path: $0) } ?? location.open().baseFile(base)
+        let base = try baseFile.map { try adapterctl.baseFile(at: $0) } ?? location.open().baseFile(base)
         try checkOutputs(of: jobs)
         let model = try scope.model(over: base)
         let pool = ComputePool()

@@ -67,13 +67,16 @@ import Testing
     /// Three classes of a network whose labels were never dropped are three classes, here and after the store.
     @Test func aTableWithoutANullRowIsAllClasses() throws {
         let path = try write { $0[TunableLayout.classTableName]?.shape = [3, 16]; $0[TunableLayout.classTableName]?.values.removeLast(16) }
-        #expect(try BaseFile(path: path, heads: 2).configuration.numClasses == 2)
+        let assumed = try BaseFile(path: path, heads: 2)
+        #expect(assumed.configuration.numClasses == 2)
+        #expect(assumed.remarks == ["'\(path)' does not say how many classes its table of 3 rows has: taken as 2 classes and the null row; give --classes 3 if every row is a class"])
         let whole = try BaseFile(path: path, heads: 2, classes: 3)
         #expect(whole.configuration.numClasses == 3 && !whole.configuration.hasNullRow && !whole.classes.hasNullRow && whole.classes.names == ["0", "1", "2"])
         #expect(refusal { _ = try BaseFile(path: path, heads: 2, classes: 4) }.contains("has 3 rows; 4 classes have 4, or 5"))
         let stored = folder + "/stored.safetensors"
         try SafetensorsWriter.write(whole.encoding(), to: stored)
         let again = try BaseFile(path: stored)
+        #expect(whole.remarks.isEmpty && again.remarks.isEmpty)
         #expect(again.digest == whole.digest && !again.classes.hasNullRow && again.classes == whole.classes)
         #expect(try TensorFile(path: stored).entry(TunableLayout.classTableName).shape == [3, 16])
         #expect(refusal { try DiffusersFolder.write(whole, autoencoder: nil, to: folder + "/x") }.contains("no null row"))
@@ -83,12 +86,40 @@ import Testing
         #expect(unconditional.configuration.numClasses == 1 && !unconditional.configuration.hasNullRow)
     }
 
+    /// Latent diffusion's code keeps the average under names without dots: it is what is sampled from, whole or of what was trained alone.
+    @Test func anAverageUnderFlatNamesIsTheBase() throws {
+        for (model, autoencoder) in [("model.", false), ("model.diffusion_model.", true)] {
+            func checkpoint(_ spoil: (inout [String: (shape: [Int], values: [Float])]) -> Void = { _ in }) throws -> BaseFile {
+                try BaseFile(
+                    path: write { tensors in
+                        var all: [String: (shape: [Int], values: [Float])] = [:]
+                        for (name, value) in tensors { all[model + name] = name == "pos_embed" ? value : (value.shape, value.values.map { $0 + 1 }) }
+                        for (name, value) in tensors where name != "pos_embed" { all["model_ema." + (model.dropFirst("model.".count) + name).replacing(".", with: "")] = value }
+                        all["model_ema.decay"] = ([], [0.999])
+                        all["model_ema.num_updates"] = ([], [7])
+                        if autoencoder { all["first_stage_model.encoder.w"] = ([1], [0]) }
+                        spoil(&all)
+                        tensors = all
+                    }, heads: 2)
+            }
+            let found = try checkpoint()
+            #expect(found.digest == base.digest && found.file.section?.hasPrefix("model_ema") == true, "\(found.file.section ?? "")")
+            // An average of another model is none of this one, and the model itself is said to be taken.
+            let other = try checkpoint { $0["model_ema.strange"] = ([2], [0, 0]) }
+            #expect(other.digest != base.digest && other.file.section?.hasPrefix("model_ema") == false)
+        }
+    }
+
     @Test func anAdapterWithoutANullRowComesBack() throws {
         let path = try write("port.safetensors", of: "port.safetensors") {
             $0[TunableLayout.classTableName]?.shape = [3, 16]
             $0[TunableLayout.classTableName]?.values.removeLast(16)
         }
-        #expect(try AdapterFile.read(path: path, base: base).classes.names.count == 2)
+        let said = Said()
+        var reading = AdapterReading()
+        reading.onRemark = { said.add($0) }
+        #expect(try AdapterFile.read(path: path, base: base, as: reading).classes.names.count == 2)
+        #expect(said.texts.count == 1 && said.texts[0].contains("taken as 2 classes and the null row"))
         let adapter = try AdapterFile.read(path: path, base: base, as: AdapterReading(classes: 3))
         #expect(adapter.classes.names.count == 3 && !adapter.classes.hasNullRow)
         // Over a base whose labels were never dropped there is nothing to ask.

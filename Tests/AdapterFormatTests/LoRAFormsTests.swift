@@ -96,6 +96,53 @@ import Testing
         #expect(try AdapterFile.read(path: file("own", metadata: ["lora_config": #"{"r": 2, "lora_alpha": 1}"#]), base: base).manifest.lowRank?.scale == 0.5)
     }
 
+    /// Each layer's own tensor counts, as in kohya's loader, and a note that says otherwise is told.
+    @Test func kohyasTensorsCountAndItsNotesAreTold() throws {
+        let layer = "lora_unet_blocks_0_attn_qkv"
+        func read(_ metadata: [String: String]) throws -> (scale: Float?, said: [String]) {
+            let path = folder + "/kohya.safetensors", said = Said()
+            try SafetensorsWriter.write(
+                [
+                    OutgoingTensor(layer + ".lora_down.weight", shape: [2, 16], [Float](repeating: 1, count: 32)),
+                    OutgoingTensor(layer + ".lora_up.weight", shape: [48, 2], [Float](repeating: 1, count: 96)), OutgoingTensor(layer + ".alpha", shape: [], [4]),
+                ], metadata: metadata, to: path)
+            var reading = AdapterReading()
+            reading.onRemark = { said.add($0) }
+            return (try AdapterFile.read(path: path, base: base, as: reading).manifest.lowRank?.scale, said.texts)
+        }
+        #expect(try read(["ss_network_alpha": "4.0", "ss_network_dim": "2"]) == (2, []))
+        let other = try read(["ss_network_alpha": "1", "ss_network_dim": "8"])
+        #expect(other.scale == 2 && other.said.count == 1)
+        #expect(other.said.first?.contains("says ss_network_alpha 1, the tensor of '\(layer)' 4; and ss_network_dim 8, the pair of '\(layer)' has rank 2: the tensors count") == true, "\(other.said)")
+        // Without tensors that say it, a rank that is not the pairs' makes the alpha another's.
+        #expect(refusal(try file("noted", metadata: ["ss_network_alpha": "8", "ss_network_dim": "4"])).contains("should have rank 4, and its pair has 2"))
+    }
+
+    /// diffusers puts a component's name before each setting, others an adapter's name before all.
+    @Test(arguments: [
+        (["lora_adapter_metadata": #"{"unet.r": 2, "unet.lora_alpha": 8}"#], "4.0"), (["lora_adapter_metadata": #"{"transformer.r": 2, "transformer.lora_alpha": 8}"#], "4.0"),
+        (["lora_adapter_metadata": #"{"default": {"r": 2, "lora_alpha": 3}}"#], "1.5"), (["lora_adapter_metadata": #"{"unet.r": 2, "unet.lora_alpha": 8, "text_encoder.lora_alpha": 1}"#], "4.0"),
+        (["lora_adapter_metadata": #"{"a": {"r": 2, "lora_alpha": 3}, "b": {"r": 2, "lora_alpha": 3}}"#], "1.5"), (["unet.lora_alpha": "5", "unet.r": "2"], "2.5"),
+        (["lora_adapter_metadata": #"{"a": {"r": 2, "lora_alpha": 3}, "b": {"r": 2, "lora_alpha": 4}}"#], "'a.lora_alpha' and 'b.lora_alpha' differ"),
+        (["lora_adapter_metadata": #"{"unet.r": 4, "unet.lora_alpha": 8}"#], "should have rank 4, and its pair has 2"),
+        (["lora_adapter_metadata": #"{"unet.use_dora": true, "unet.lora_alpha": 8}"#], "is a DoRA adapter"), (["unet.lora_alpha": "5", "dit.lora_alpha": "6"], "'dit.lora_alpha' is 6.0"),
+        (["lora_alpha": "5", "r": "4"], "should have rank 4"),
+    ])
+    func settingsUnderAnyNameAreRead(metadata: [String: String], wanted: String) throws {
+        let path = try file("keyed", metadata: metadata)
+        if let scale = Float(wanted) {
+            #expect(try AdapterFile.read(path: path, base: base).manifest.lowRank?.scale == scale)
+        } else {
+            #expect(refusal(path).contains(wanted), "\(refusal(path))")
+        }
+    }
+
+    @Test func adaptersInSubFoldersAreNamed() throws {
+        for name in ["checkpoint-5", "checkpoint-10", "logs"] { try FileManager.default.createDirectory(atPath: "\(folder)/run/\(name)", withIntermediateDirectories: true) }
+        for name in ["checkpoint-5", "checkpoint-10"] { try Data("{}".utf8).write(to: URL(filePath: "\(folder)/run/\(name)/adapter_config.json")) }
+        #expect(refusal(folder + "/run/").contains("did you mean '\(folder)/run/checkpoint-10' or '\(folder)/run/checkpoint-5'?"), "\(refusal(folder + "/run/"))")
+    }
+
     /// The first pattern that fits a layer's name to its end counts, as in PEFT.
     @Test(arguments: [
         (#"{"qkv": 8, "blocks.0.attn.qkv": 2}"#, 4), (#"{"blocks.0.attn.qkv": 2, "qkv": 8}"#, 1), (#"{"^blocks.0.*qkv": 10}"#, 5), (#"{"kv": 10, "proj": 2}"#, 3),
@@ -110,7 +157,7 @@ import Testing
     @Test func whatChangesTheNumbersIsRefusedByName() throws {
         let path = try file()
         let faults: [([String: Any], String)] = [
-            (["use_dora": true], "is a DoRA adapter"), (["peft_type": "LOHA"], "is a LOHA adapter"), (["init_lora_weights": "pissa_niter_4"], "begins from 'pissa_niter_4'"),
+            (["use_dora": true], "is a DoRA adapter"), (["peft_type": "LOHA"], "is a LOHA adapter"), (["peft_type": "ADALORA"], "is an ADALORA adapter"), (["init_lora_weights": "pissa_niter_4"], "begins from 'pissa_niter_4'"),
             (["use_qalora": true], "trained with 'use_qalora'"), (["use_later_thing": true], "'use_later_thing'"), (["layer_replication": [[0, 1]]], "'layer_replication'"),
             (["r": 4], "should have rank 4, and its pair has 2"), (["lora_alpha": "high"], "'high' is not of the kind"), (["alpha_pattern": ["(a+)+(b*)*": 3]], "no pattern of names"),
             (["alpha_pattern": ["[": 3]], "no pattern of names"), (["rank_pattern": ["qkv": 3]], "should have rank 3"),

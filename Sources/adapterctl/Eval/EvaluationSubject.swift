@@ -70,7 +70,7 @@ extension Eval {
     func subjects() throws -> (frozen: BaseFile, subjects: [EvaluationSubject]) {
         var (frozen, subjects) = try baseFile == nil && !(references.isEmpty && adapterFile.isEmpty && tuned.isEmpty) ? stored() : withoutStore()
         subjects += try adapterFile.map { path in
-            let adapter = try AdapterFile.read(path: path, base: frozen)
+            let adapter = try AdapterFile.read(path: path, base: frozen, as: .noting)
             let name = adapter.manifest.name ?? path
             let bound = BoundAdapter(
                 name: name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes, grid: adapter.manifest.imageGrid)
@@ -78,7 +78,7 @@ extension Eval {
             return EvaluationSubject(name, frozen, bound, data: try realImages(name, trainedOn: facts), trained: facts)
         }
         subjects += try tuned.map { path in
-            let base = try BaseFile(path: path)
+            let base = try adapterctl.baseFile(at: path)
             let (own, wanted) = (base.configuration, frozen.configuration)
             guard own.inputSize == wanted.inputSize, own.inChannels == wanted.inChannels else {
                 throw Failure.usage(
@@ -109,7 +109,7 @@ extension Eval {
         guard references.allSatisfy({ $0 == "base" }) else {
             throw Failure.usage("--base-file leaves the store out: name adapters by --adapter-file, or base")
         }
-        let frozen = try BaseFile(path: baseFile)
+        let frozen = try adapterctl.baseFile(at: baseFile)
         let facts = frozen.card.training
         return try (frozen, references.map { EvaluationSubject($0, frozen, BoundAdapter(frozen), data: try realImages($0, trainedOn: facts), trained: facts) })
     }
