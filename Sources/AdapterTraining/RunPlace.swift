@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import SystemErrors
 import TensorFiles
 
@@ -12,21 +11,29 @@ package final class RunPlace {
     package private(set) var movedTo: String?
     /// The state that this run is to go on from; nil where it begins.
     package private(set) var state: String?
-    private var lock: Int32 = -1
+    private var lock: HeldFile?
+    private var output: HeldFile?
 
     /// - Parameters:
     ///   - path: created where it is not there.
     ///   - resumes: whether the run goes on from what is there.
     ///   - restarts: whether one that was stopped may be put aside.
-    /// - Throws: `TrainingError.held`, `.unfinished`, `.otherContent`, `.unwritable`.
-    package init(_ path: String, resumes: Bool, restarts: Bool = false) throws {
+    ///   - output: the file that the run will write at its end, which is held too: of two runs with one output only one's would stay.
+    /// - Throws: `TrainingError.held`, `.outputHeld`, `.unfinished`, `.otherContent`, `.unwritable`.
+    package init(_ path: String, resumes: Bool, restarts: Bool = false, output: String? = nil) throws {
         self.path = path
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
             throw TrainingError.unwritable(path, reason: SystemError(error))
         }
-        try hold()
+        lock = try Self.holding(path + "/lock") { .held(folder: path, process: $0) } open: { try HeldFile(path + "/lock", isPassing: false) }
+        self.output = try output.map { output in
+            // Behind a link, what it leads to.
+            let file = URL(filePath: output).resolvingSymlinksInPath(), name = String(file.lastPathComponent.prefix(60))
+            let place = file.deletingLastPathComponent().appending(path: ".\(name).lock").path(percentEncoded: false)
+            return try Self.holding(place) { .outputHeld(output, process: $0) } open: { try HeldFile(place, isPassing: true) }
+        }
         let isRun = try holdsRun()
         if resumes, let found = Self.state(in: path) {
             state = found
@@ -37,8 +44,6 @@ package final class RunPlace {
             movedTo = try moveAside()
         }
     }
-
-    deinit { if lock >= 0 { close(lock) } }
 
     package var checkpoint: String { Self.checkpoint(in: path) }
     var finished: String { path + "/finished.safetensors" }
@@ -51,18 +56,13 @@ package final class RunPlace {
         [checkpoint(in: folder), folder + "/finished.safetensors"].first { FileManager.default.fileExists(atPath: $0) }
     }
 
-    private func hold() throws {
-        lock = unsafe open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard lock >= 0 else { throw TrainingError.unwritable(path, reason: .last) }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            guard errno == EWOULDBLOCK else { throw TrainingError.unwritable(path + "/lock", reason: .last) }
-            let holder = try? String(contentsOfFile: path + "/lock", encoding: .utf8)
-            throw TrainingError.held(folder: path, process: holder.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) })
+    /// - Parameter refusal: of a file that another process holds.
+    private static func holding(_ path: String, or refusal: (Int?) -> TrainingError, open: () throws -> HeldFile) throws -> HeldFile {
+        do { return try open() } catch let held as HeldFile.Held {
+            throw refusal(held.process)
+        } catch let error as SystemError {
+            throw TrainingError.unwritable(path, reason: error)
         }
-        // News for whoever is refused; a full disk is found by the run itself.
-        let text = Array("\(getpid())\n".utf8)
-        _ = ftruncate(lock, 0)
-        _ = unsafe text.withUnsafeBytes { unsafe pwrite(lock, $0.baseAddress, $0.count, 0) }
     }
 
     /// What runs write, beside their event files.

@@ -21,6 +21,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case noCheckpoint(file: String)
     case fewerSteps(Int, than: Int)
     case held(folder: String, process: Int?)
+    case outputHeld(String, process: Int?)
     case unfinished(folder: String, step: Int, steps: Int)
     case otherContent(folder: String)
     case noFolder(String)
@@ -49,6 +50,8 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .fewerSteps(let steps, let done): "the run stands at step \(done) already: give --steps \(done) or more, not \(steps)"
         case .held(let folder, let process):
             "another training\(process.map { " (process \($0))" } ?? "") is at work in '\(folder)': wait for it, or give another --run-folder"
+        case .outputHeld(let path, let process):
+            "another training\(process.map { " (process \($0))" } ?? "") is going to write '\(path)': wait for it, or give another -o"
         case .unfinished(let folder, let step, let steps):
             "'\(folder)' holds a run that was stopped at step \(step) of \(steps): go on with --resume, or begin anew with --restart, which keeps it beside"
         case .otherContent(let folder): "'\(folder)' holds a config.json that no run wrote: give another --run-folder"
@@ -71,7 +74,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .sameName(let name, let folder): "two folders of '\(folder)' give the class '\(name)', in other bytes: rename one, or put their pictures into one"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
         case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
-        case .shards(let shards, let processes): "\(shards) shards cannot be dealt evenly to \(processes) processes"
+        case .shards(let shards, let processes): "\(shards, "shard") cannot be dealt evenly to \(processes, "process")"
         case .fullPrecision: "full training moves its matrices, in f32; another precision is for frozen ones"
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
         case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"

@@ -16,7 +16,7 @@ struct Draw: ParsableCommand {
     @Option(help: "Pictures per class.") var perClass = 12
     @Option(help: "Pixels of each picture's side.") var size = 32
     @Option(help: "Pixels of the file for one pixel of the picture.") var enlarge = 2
-    @Option var seed: UInt64 = 1
+    @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
     @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them; no other picture in it is replaced.") var folder: String?
     @OptionGroup var output: OutputOptions

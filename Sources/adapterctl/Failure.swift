@@ -46,7 +46,7 @@ enum Failure: Error, CustomStringConvertible {
         case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): reason.exitCode(otherwise: 12)
         case ImageFileError.notWritable(_, _, let code): SystemError(code: code).exitCode(otherwise: 12)
         case TrainingError.noFolder: 4
-        case TrainingError.held: 11
+        case TrainingError.held, TrainingError.outputHeld: 11
         case TrainingError.unreadable: 12
         case TrainingError.unfinished, TrainingError.otherContent: 5
         case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.parts: 2

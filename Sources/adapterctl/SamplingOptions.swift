@@ -11,7 +11,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(help: "Noise levels between which images are guided, from 0 (data) to 1 (noise), as in 0.1,0.8. The other steps cost one row.")
     var guidanceInterval: String?
     @Option(help: "exact; or balanced or fast, where the adapter was calibrated for the sampler and steps.") var cache = "exact"
-    @Option var seed: UInt64 = 1
+    @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
 
     var stepCount: Int { steps ?? UsualSampling.steps }
 
@@ -47,4 +47,10 @@ struct SamplingOptions: ParsableArguments {
 func noSampler(_ text: String, _ convention: DiffusionConvention) -> Failure {
     let names = Sampler.of(convention.path).map(\.rawValue)
     return .usage("there is no sampler '\(text)': choose among \(names.joined(separator: ", "))" + suggestion(for: text, among: names))
+}
+
+/// A seed on the command line.
+func seedNumber(_ text: String) throws -> UInt64 {
+    guard let seed = UInt64(text) else { throw ValidationError("it is out of range; a seed is a whole number from 0 to \(UInt64.max)") }
+    return seed
 }

@@ -9,7 +9,7 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Steps of the optimiser.") var steps = 1500
     @Option(help: "Images of one batch.") var batch = 64
     @Option(help: "Batches whose gradients are added up for one step.") var accumulate = 1
-    @Option var seed: UInt64 = 1
+    @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
     @Option(help: "AdamW's largest step (default: 1e-3 for a base, 5e-3 for an adapter).") var learningRate: Float?
     @Option(help: "constant, min-snr:5 or soft-min-snr:5, over the times of the diffusion.") var lossWeight = "constant"
     @Option(help: "Decay of the moving average that is kept as the result.") var emaDecay = 0.998
@@ -72,7 +72,7 @@ struct TrainingOptions: ParsableArguments {
     /// Takes the run's folder for this process, before the work; nil in the other processes of a group.
     func place(for output: String, name: String, _ processes: ProcessGroup?) throws -> RunPlace? {
         guard processes?.rank ?? 0 == 0 else { return nil }
-        let place = try RunPlace(folder(for: output, name: name), resumes: resume, restarts: restart)
+        let place = try RunPlace(folder(for: output, name: name), resumes: resume, restarts: restart, output: output)
         if let moved = place.movedTo { note("the run that was in '\(place.path)' is kept in '\(moved)'") }
         return place
     }

@@ -99,6 +99,26 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: path + "/samples").isEmpty)
     }
 
+    /// Two runs with folders of their own would write one file, and one of them for nothing.
+    @Test func anOutputIsOneRunsAtATime() throws {
+        let folder = try TemporaryFolder()
+        let output = folder.path + "/x.safetensors", link = folder.path + "/link.safetensors"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "x.safetensors")
+        try Data("old".utf8).write(to: URL(filePath: output))
+        do {
+            let first = try RunPlace(folder.path + "/a", resumes: false, output: output)
+            for other in [output, link] {
+                let refusal = #expect(throws: TrainingError.outputHeld(other, process: Int(ProcessInfo.processInfo.processIdentifier))) {
+                    try RunPlace(folder.path + "/b", resumes: false, output: other)
+                }
+                #expect(refusal?.description.contains("give another -o") == true)
+            }
+            withExtendedLifetime(first) {}
+        }
+        withExtendedLifetime(try RunPlace(folder.path + "/b", resumes: false, output: link)) {}
+        #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder.path)) == ["a", "b", "x.safetensors", "link.safetensors"])
+    }
+
     @Test func aFolderIsOneRunsAtATime() throws {
         let folder = try TemporaryFolder()
         let path = folder.path + "/run"
