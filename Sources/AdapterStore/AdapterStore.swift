@@ -83,6 +83,14 @@ package final class AdapterStore: Sendable {
         return store
     }
 
+    /// Why a path is no store: nothing is there, or something else.
+    static func absence(at path: String) throws(StoreError) -> StoreError {
+        guard let status = try FileCalls.status(path) else { return .noStore(path: path) }
+        if status.isRegular { return .notAFolder(path: path) }
+        let content = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
+        return content.isEmpty ? .noStore(path: path) : .otherFolder(path: path, content: Array(content.prefix(3)))
+    }
+
     /// A number raised by every change, from whichever process: two equal ones mean an unchanged store.
     /// - Throws: as every read, `storeReplaced` where the folder now holds another data file, and `damaged` where the file was cut.
     package func generation() throws(StoreError) -> UInt64 {

@@ -16,6 +16,27 @@ package enum ShellWords {
         return environment.keys.sorted().first { isSetting($0) && environment[$0] == "" }.map { "\($0) is set to nothing: give it a value or unset it" }
     }
 
+    /// The words with each negative number joined to the option before it ("--n -1" as "--n=-1"): to the parser a word with a dash is
+    /// another option, and a value that is only out of range would be called missing.
+    package static func joiningNegatives(_ arguments: [String]) -> [String] {
+        var words: [String] = []
+        for (index, word) in arguments.enumerated() {
+            if arguments[..<index].contains("--") { words.append(word) } else if isNegative(word), let option = words.last, option.hasPrefix("--"), !option.contains("=") {
+                words[words.count - 1] = option + "=" + word
+            } else {
+                words.append(word)
+            }
+        }
+        return words
+    }
+
+    /// Words that begin as a negative number does; no short option is a digit.
+    private static func isNegative(_ word: String) -> Bool {
+        guard word.hasPrefix("-") else { return false }
+        let rest = word.dropFirst()
+        return rest.first?.isNumber ?? false || rest.hasPrefix(".") || ["inf", "infinity", "nan"].contains(rest.lowercased())
+    }
+
     /// One sentence for each variable that looks like a setting and is none, in order.
     /// - Parameter known: every setting's variable, `DIFFFIT_...`.
     package static func unknownSettings(in environment: [String: String], known: [String] = settings) -> [String] {

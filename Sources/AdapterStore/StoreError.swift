@@ -3,6 +3,10 @@ import AdapterFormat
 /// What can go wrong in the store, each case one plain sentence.
 package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case noStore(path: String)
+    /// A file, where a store's folder was to be.
+    case notAFolder(path: String)
+    /// A folder with these and no store's data.
+    case otherFolder(path: String, content: [String])
     case storeExists(path: String)
     /// A folder that holds other things than a store.
     case folderInUse(path: String)
@@ -42,6 +46,9 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .noStore(let path): "There is no adapter store at '\(path)'; create one first: adapterctl init --store '\(path)'"
+        case .notAFolder(let path): "'\(path)' is a file, and a store is a folder: give the folder that adapterctl init made."
+        case .otherFolder(let path, let content):
+            "'\(path)' is no adapter store: it holds \(content.map { "'\($0)'" }.joined(separator: ", ")) and no data.mdb; give the folder that adapterctl init made."
         case .storeExists(let path): "There is already an adapter store at '\(path)'."
         case .folderInUse(let path): "The folder '\(path)' holds other files; a new store needs an empty or a new folder."
         case .pathTaken(let path): "There is already something at '\(path)'; nothing is replaced."
@@ -76,7 +83,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
             "The \(item) should have the digest \(expected) and has \(found)."
         case .incompatible(let reason): reason
         case .notRounded(let index): "Value \(index) is not a bfloat16 value; round the values before storing them as bfloat16."
-        case .tooLarge(let item, let size, let limit): "The \(item) has \(size) bytes; the limit is \(limit)."
+        case .tooLarge(let item, let size, let limit): "The \(item) has \(size, "byte"); the limit is \(limit)."
         case .locked(let path, let process):
             "The store at '\(path)' is locked by " + (process.map { "process \($0)." } ?? "another process.")
         case .permission(let path): "This user may not read or change '\(path)'."
@@ -97,7 +104,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .storeExists, .pathTaken, .nameTaken, .baseInUse, .baseNameTaken, .baseNamed: 5
         case .damaged, .digestMismatch: 6
         case .incompatible, .unknownFormat: 7
-        case .noStore: 10
+        case .noStore, .notAFolder, .otherFolder: 10
         case .locked: 11
         case .permission: 12
         case .diskFull, .mapFull: 13

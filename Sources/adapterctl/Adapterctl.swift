@@ -23,7 +23,7 @@ struct Adapterctl: AsyncParsableCommand {
             let environment = ProcessInfo.processInfo.environment
             if let empty = ShellWords.empty(in: CommandLine.arguments, environment) { throw Failure.usage(empty) }
             for sentence in ShellWords.unknownSettings(in: environment) { note("warning: \(sentence)") }
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(ShellWords.joiningNegatives(Array(CommandLine.arguments.dropFirst())))
             if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
         } catch {
             Failure.end(unknownVerb(Array(CommandLine.arguments.dropFirst())) ?? error, from: self)

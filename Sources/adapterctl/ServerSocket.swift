@@ -67,6 +67,11 @@ struct ServerSocket {
         if scheme != nil || (path.contains(":") && !path.contains("/")) {
             throw .usage("--socket takes the path of a Unix socket, such as adapterd prints when it starts; '\(path)' is an address")
         }
+        // What is not there is said by the system itself.
+        var found = stat()
+        guard unsafe stat(path, &found) == 0, found.st_mode & S_IFMT != S_IFSOCK else { return }
+        let kind = found.st_mode & S_IFMT == S_IFDIR ? "a folder" : found.st_mode & S_IFMT == S_IFREG ? "a file" : "something else"
+        throw .unreachable("no server answers at '\(path)', which is \(kind) and no socket: give --socket the path that adapterd prints when it starts")
     }
 
     private func reply(_ parts: NIOAsyncChannelInboundStream<HTTPClientResponsePart>) async throws -> Reply {

@@ -1,3 +1,4 @@
+import AdapterFormat
 import AdapterTraining
 import Foundation
 import SyntheticDomains
@@ -13,6 +14,7 @@ func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64, allowsEmpt
         let images = labels.enumerated().map { domain.image(class: $1, index: $0 % perClass, size: size, seed: seed) }
         return TrainingData(classNames: domain.classes, size: size, images: images, labels: labels, summary: text)
     }
+    try checkScheme(text)
     let start = ContinuousClock.now
     let data = try TrainingData.folder(text, size: size, allowsEmpty: allowsEmpty, pool: pool) { done, count in
         guard ProgressLine.isTerminal, ContinuousClock.now - start > .seconds(1) else { return }
@@ -27,8 +29,19 @@ func checkData(_ text: String) throws {
     if text.hasPrefix("synthetic:") {
         _ = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
     } else {
+        try checkScheme(text)
         try TrainingData.checkFolder(text)
     }
+}
+
+/// Names the drawn domain that was probably meant, where there is no such folder: a misspelt scheme, or none.
+func checkScheme(_ text: String) throws(Failure) {
+    guard !FileManager.default.fileExists(atPath: text) else { return }
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    let known = ([SyntheticDomain.base] + SyntheticDomain.downstream).map(\.name), domain = parts.last ?? ""
+    let isScheme = parts.count == 1 || (!parts[0].contains("/") && (known.contains(domain) || !nearestNames(to: parts[0], among: ["synthetic"]).isEmpty))
+    guard isScheme, let near = nearestNames(to: domain.lowercased(), among: known, limit: 1).first, parts.count > 1 || near == domain else { return }
+    throw .notFound("there is no folder '\(text)' to read pictures from; did you mean synthetic:\(near)?")
 }
 
 /// The first files that could not be used by name, the others by number; data.json has all.
@@ -36,7 +49,7 @@ private func tell(_ report: FolderReport, used: Int) {
     let shown = 10
     for skipped in report.skipped.prefix(shown) { note("skipped '\(skipped.file)': \(skipped.reason)") }
     if report.skipped.count > shown { note("and \(report.skipped.count - shown) more, which the run's data.json names") }
-    if !report.skipped.isEmpty { note("\(report.skipped.count) \(report.skipped.count == 1 ? "file" : "files") could not be used, \(used) could") }
+    if !report.skipped.isEmpty { note("\(report.skipped.count, "file") could not be used, \(used) could") }
     if let line = report.passedOverLine { note(line) }
     for remark in report.remarks { note("note: \(remark)") }
 }

@@ -31,7 +31,7 @@ struct Adapterd: AsyncParsableCommand {
         cp_meet_limits()
         do {
             if let empty = ShellWords.empty(in: CommandLine.arguments, ProcessInfo.processInfo.environment) { throw ValidationError(empty) }
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(ShellWords.joiningNegatives(Array(CommandLine.arguments.dropFirst())))
             guard var asynchronous = command as? any AsyncParsableCommand else { return try command.run() }
             try await asynchronous.run()
         } catch {
@@ -84,7 +84,7 @@ struct Adapterd: AsyncParsableCommand {
             codec: store.codec(configuration.vae, for: base.digest))
         guard engine.pictureSide != nil else {
             throw ConfigurationError.notFound(
-                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels) channels, and the store has no autoencoder for it: give one with --vae")
+                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels, "channel"), and the store has no autoencoder for it: give one with --vae")
         }
         let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes, vectorLimit: max(1, engineOptions.domains))
         let service = SamplingService(

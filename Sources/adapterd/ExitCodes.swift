@@ -12,6 +12,7 @@ func exitStatus(of error: any Error) -> Int32 {
     case ConfigurationError.notFound: 4
     case is ConfigurationError: 2
     case SocketError.inUse, SocketError.portInUse: 11
+    case SocketError.notASocket: 5
     case SocketError.emptyPath, SocketError.pathTooLong, SocketError.namesFolder: 2
     case SocketError.folderNotOurs, SocketError.folderOpen, SocketError.portForbidden: 12
     case SocketError.badToken: 12

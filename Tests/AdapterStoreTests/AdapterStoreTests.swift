@@ -184,6 +184,9 @@ struct AdapterStoreTests {
         #expect(error { _ = try AdapterStore.create(at: "a\0b") }?.exitCode == 2)
         try Data("x".utf8).write(to: URL(filePath: path))
         #expect(error { _ = try AdapterStore.create(at: path) } == .pathTaken(path))
+        // What is no store is not made one by init.
+        #expect(error { _ = try AdapterStore.open(at: path) } == .notAFolder(path: path))
+        #expect(error { _ = try AdapterStore.open(at: temporary.folder) } == .otherFolder(path: temporary.folder, content: ["base", "base-0", "base-1"]))
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         _ = try AdapterStore.create(at: path + "/")
@@ -213,7 +216,7 @@ struct AdapterStoreTests {
             (.storeExists(path: "p"), 5), (.nameTaken(name: "x", digest: digest), 5), (.baseInUse(digest, adapters: []), 5),
             (.damaged(item: "x", reason: "y"), 6), (.digestMismatch(item: "x", expected: digest, found: digest), 6),
             (.incompatible("It does not fit."), 7), (.unknownFormat(path: "p", found: "9"), 7),
-            (.noStore(path: "p"), 10), (.locked(path: "p", process: 1), 11), (.permission(path: "p"), 12),
+            (.noStore(path: "p"), 10), (.notAFolder(path: "p"), 10), (.otherFolder(path: "p", content: ["x"]), 10), (.locked(path: "p", process: 1), 11), (.permission(path: "p"), 12),
             (.diskFull(path: "p"), 13), (.mapFull(path: "p", bytes: 1), 13),
         ]
         for (error, code) in codes {

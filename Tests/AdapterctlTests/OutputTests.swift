@@ -218,7 +218,7 @@ import Testing
         try expect(4, "'\(path("none"))' cannot be used: No such file or directory", "train", "--jobs", path("none"))
         try expect(4, "'\(path("file"))' cannot be used: Not a directory", "sync", path("file"))
         try expect(4, "No such file or directory", "add", "x", path("none.safetensors"))
-        try expect(14, "no server answers at '\(path("file"))': Connection refused", "status", "--socket", path("file"))
+        try expect(14, "no server answers at '\(path("file"))', which is a file and no socket", "status", "--socket", path("file"))
         try expect(14, "No such file or directory", "sample", "flowers", "--socket", path("none"), "-o", path("a.png"))
         try expect(4, "Not a directory", "snapshot", path("file/below/monday"))
     }

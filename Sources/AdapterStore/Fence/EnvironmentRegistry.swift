@@ -21,7 +21,7 @@ enum EnvironmentRegistry {
 
     /// The environment of a folder, opened where it is not yet; each call is paired with `release`.
     static func acquire(_ folder: String) throws(StoreError) -> Environment {
-        guard let status = try FileCalls.status(folder + "/data.mdb") else { throw .noStore(path: folder) }
+        guard let status = try FileCalls.status(folder + "/data.mdb") else { throw try AdapterStore.absence(at: folder) }
         let key = Key(status)
         let result = open.withLock { open -> Result<Environment, StoreError> in
             if let entry = open[key] {

@@ -30,7 +30,7 @@ package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {
             "Other users may change the folder '\(folder)' (mode \(mode)); put the socket into one that only you can change (chmod 700)."
         case .inUse(let path, let process):
             "Another server is listening at '\(path)'" + (process.map { " (process \($0))." } ?? ".")
-        case .notASocket(let path): "There is a file at '\(path)' that is no socket; it is left alone."
+        case .notASocket(let path): "There is a file at '\(path)' that is no socket; it is left alone: give --socket another path."
         case .namesFolder(let path): "The socket path '\(path)' names a folder; give it the name of a file, such as adapterd.sock."
         case .badToken(let file, let reason): "The token file '\(file)' cannot be used: \(reason)."
         case .badActivation(let reason): "The sockets handed over at start cannot be used: \(reason)."

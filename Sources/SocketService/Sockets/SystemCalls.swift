@@ -14,7 +14,8 @@ package enum SystemCalls {
     struct Status {
         let owner: UInt32
         let mode: UInt32
-        let isSocket: Bool
+        var isSocket: Bool { mode & S_IFMT == S_IFSOCK }
+        var isFolder: Bool { mode & S_IFMT == S_IFDIR }
     }
 
     package static var ownUser: UInt32 { geteuid() }
@@ -27,7 +28,7 @@ package enum SystemCalls {
             if errno == ENOENT { return nil }
             throw failure(path, .reached)
         }
-        return Status(owner: found.st_uid, mode: found.st_mode, isSocket: found.st_mode & S_IFMT == S_IFSOCK)
+        return Status(owner: found.st_uid, mode: found.st_mode)
     }
 
     /// Size is bounded, links are not followed, and the mode is that of the open file.

@@ -19,6 +19,8 @@ package final class UnixSocket: Sendable {
         }
         guard !["", ".", ".."].contains(path.split(separator: "/", omittingEmptySubsequences: false).last ?? "") else { throw .namesFolder(path: path) }
         try Self.prepareFolder(Self.folder(of: path))
+        // Before there is a lock beside it.
+        try Self.checkPlace(path)
         let lock = try Self.acquireLock(path)
         do throws(SocketError) {
             try Self.removeStale(path)
@@ -69,9 +71,17 @@ package final class UnixSocket: Sendable {
         return lock
     }
 
-    private static func removeStale(_ path: String) throws(SocketError) {
-        guard let status = try SystemCalls.status(path) else { return }
+    /// Whether something lies at the path, which is a socket then.
+    @discardableResult
+    private static func checkPlace(_ path: String) throws(SocketError) -> Bool {
+        guard let status = try SystemCalls.status(path) else { return false }
+        guard !status.isFolder else { throw .namesFolder(path: path) }
         guard status.isSocket else { throw .notASocket(path: path) }
+        return true
+    }
+
+    private static func removeStale(_ path: String) throws(SocketError) {
+        guard try checkPlace(path) else { return }
         // A server of another kind holds no lock of ours, but answers.
         guard !SystemCalls.answers(path) else { throw .inUse(path: path, process: nil) }
         SystemCalls.unlink(path)

@@ -74,7 +74,7 @@ import Testing
         // An address is no path, and nothing of the network library's own words is shown.
         for (socket, code, words) in [
             ("localhost:8080", 2, "is an address"), ("http://127.0.0.1:8080", 2, "is an address"), (folder + "/none.sock", 14, "No such file or directory"),
-            (folder + "/" + String(repeating: "x", count: 200), 2, "longer than"), (Server.shipped("base"), 14, "Connection refused"),
+            (folder + "/" + String(repeating: "x", count: 200), 2, "longer than"), (Server.shipped("base"), 14, "is a file and no socket"),
         ] {
             let ended = try ProgramRunner.run(Server.program("adapterctl"), ["status", "--socket", socket], environment: environment)
             #expect(ended.code == code && ended.errors.contains(words) && !ended.errors.contains("descriptor"), "\(ended)")

@@ -75,6 +75,9 @@ struct SocketTests {
             try FileManager.default.removeItem(atPath: path)
             try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/etc/passwd")
             #expect(throws: SocketError.notASocket(path: path)) { try UnixSocket(path: path) }
+            #expect(!FileManager.default.fileExists(atPath: path + ".lock"))
+            try FileManager.default.createDirectory(atPath: folder + "/in", withIntermediateDirectories: false)
+            #expect(throws: SocketError.namesFolder(path: folder + "/in")) { try UnixSocket(path: folder + "/in") }
         }
     }
 
@@ -115,10 +118,12 @@ struct SocketTests {
 
     @Test func namesThatAPageOfAnotherSiteComesUnderAreForeign() {
         let rule = HostRule(more: ["gpu.example", "proxy.example:8443"])
-        for own in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "gpu.example:9", "proxy.example:8443"] {
+        for own in [
+            "localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "gpu.example:9", "proxy.example:8443", "localhost.", "LocalHost.:8080", "localhost:", "[0:0:0:0:0:0:0:1]:80", "[0000::0001]", "GPU.example.", "proxy.example.:8443",
+        ] {
             #expect(rule.admits(own), "\(own)")
         }
-        for foreign in ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "proxy.example", "localhost:x", "a@localhost", "::1"] {
+        for foreign in ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "proxy.example", "localhost:x", "a@localhost", "::1", "localhost..", ".", "proxy.example.:9", "[::2]", "[]", "[::1", "localhost:+80"] {
             #expect(!rule.admits(foreign), "\(foreign)")
         }
     }
