@@ -39,7 +39,7 @@ let package = Package(
         .target(name: "CProcess"),
         // Loads libopenblas.so.0 when the first product is wanted.
         .target(name: "COpenBLAS"),
-        // Tests run debug builds of the Swift rooms; the kernels are always compiled optimised.
+        // Optimised in debug builds too: scalar loops of the whole network take minutes otherwise.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
         // What the system refused, in words: any room may import it.
