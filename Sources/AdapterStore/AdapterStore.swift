@@ -85,8 +85,10 @@ package final class AdapterStore: Sendable {
 
     /// Why a path is no store: nothing is there, or something else.
     static func absence(at path: String) throws(StoreError) -> StoreError {
-        guard let status = try FileCalls.status(path) else { return .noStore(path: path) }
-        if status.isRegular { return .notAFolder(path: path) }
+        guard try FileCalls.status(path) != nil else { return .noStore(path: path) }
+        var isFolder = ObjCBool(false)
+        // A device or a pipe too.
+        if unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue { return .notAFolder(path: path) }
         let content = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
         return content.isEmpty ? .noStore(path: path) : .otherFolder(path: path, content: Array(content.prefix(3)))
     }
