@@ -1,7 +1,7 @@
 import AdapterFormat
 import TensorMath
 
-/// What a training pass keeps of the way forward.
+/// What a training pass keeps of the forward pass.
 package enum History: Sendable {
     /// DiffFit training: what the gradients of biases, gammas and norms need. The inputs of frozen matrices are not kept.
     case tunables
@@ -38,7 +38,7 @@ package struct BlockActivations: Sendable {
     }
 }
 
-/// The memory plan of a pass over `images` images: every value of the network on the way forward.
+/// The memory plan of a pass over `images` images: every value of the network in the forward pass.
 package struct Activations: Sendable {
     let images: Int
     let patches: Matrix  // (R, C p p)
@@ -116,7 +116,7 @@ package struct Activations: Sendable {
     }
 }
 
-/// The memory of the way back that is not gradients: one set, shared by all blocks.
+/// The memory of the backward pass that is not gradients: one set, shared by all blocks.
 struct BackwardScratch: Sendable {
     let dx: Matrix  // (R, D), the gradient of the residual stream
     let dBranch: Matrix  // (R, D)

@@ -1,8 +1,8 @@
 import TensorMath
 
-/// The way back of `TransformerBlock`: `s.dx` enters as the gradient of the block's output and leaves as the gradient of its input.
+/// The backward pass of `TransformerBlock`: `s.dx` enters as the gradient of the block's output and leaves as the gradient of its input.
 struct BlockBackward {
-    /// What the way forward kept.
+    /// What the forward pass kept.
     let a: BlockActivations
     let layers: BlockLayers
     let tunables: Tunables.Block

@@ -3,7 +3,7 @@ import TensorMath
 
 /// The diffusion transformer as training runs it: forward keeping what backward needs, one domain for all images.
 ///
-/// It holds no bias and no gamma: those come as `Tunables`. The way forward reads like the reference's: embed, blocks, final
+/// It holds no bias and no gamma: those come as `Tunables`. The forward pass reads like the reference's: embed, blocks, final
 /// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `PackedDiT` made of it.
 package struct DiT: Sendable {
     package let configuration: DiTConfiguration
@@ -75,7 +75,7 @@ package struct DiT: Sendable {
     /// - Parameter grid: nil is this network's own.
     package func fitting(_ grid: ImageGrid?) -> DiT { grid.map { resized(to: $0.size, positionScale: $0.positionScale) } ?? self }
 
-    /// Way forward of the pass's images, keeping what the way back needs.
+    /// The forward pass over these images, keeping what the backward pass needs.
     /// - Parameters:
     ///   - x: (images, C S S).
     ///   - conditioning: a row per image.

@@ -39,7 +39,7 @@ package struct LowRankPair: Sendable {
     /// Way back: dx and the pair's gradients are added to.
     /// - Parameters:
     ///   - dy: (rows, outputs).
-    ///   - x: (rows, inputs), as on the way forward.
+    ///   - x: (rows, inputs), as in the forward pass.
     func backward(_ dy: Matrix, x: Matrix, dx: Matrix, gradient: LowRankPair, scratch: Matrix) {
         forEachSlice { ranks in
             let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)

@@ -1,10 +1,10 @@
 import CKernels
 
-/// A matrix W [outputs, inputs] of a linear layer as training multiplies by it: y = x W^T on the way forward, dx = dy W on the way back.
+/// A matrix W [outputs, inputs] of a linear layer as training multiplies by it: y = x W^T in the forward pass, dx = dy W in the backward pass.
 package enum LayerMatrix: Sendable {
     /// As it lies, in float32: it may move between steps. The BLAS packs it at each call.
     case plain(Matrix)
-    /// Frozen, and packed once for either way.
+    /// Frozen, and packed once for either pass.
     case packed(TwoWayMatrix)
 
     /// y = x W^T; x (rows, inputs), y (rows, outputs).
@@ -46,7 +46,7 @@ package struct LayerScratch: Sendable {
     }
 }
 
-/// A frozen matrix packed for the way forward and, transposed, for the way back. Its pages are read-only (law 7).
+/// A frozen matrix packed for the forward pass and, transposed, for the backward pass. Its pages are read-only (law 7).
 package struct TwoWayMatrix: Sendable {
     fileprivate let forward, backward: OneWay
 
@@ -94,7 +94,7 @@ package final class TwoWayPacker {
         self.heights = heights
     }
 
-    /// w for either way; at f32 without oneDNN as it lies.
+    /// w for either pass; at f32 without oneDNN as it lies.
     package func pack(_ w: Matrix) throws(TensorMathError) -> LayerMatrix {
         guard PackedMatrix.copies(form) else { return .plain(w) }
         let (forward, backward) = (try products(outputs: w.rows, inputs: w.columns), try products(outputs: w.columns, inputs: w.rows))

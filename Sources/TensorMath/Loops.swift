@@ -2,7 +2,7 @@ import CKernels
 
 // The kernels of `CKernels.h` on matrices: shapes are checked here, once, and the loops below run unchecked.
 
-/// out = layer norm of x's rows * scale + shift; mean and rstd [rows] are kept for the way back.
+/// out = layer norm of x's rows * scale + shift; mean and rstd [rows] are kept for the backward pass.
 package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, into out: Matrix, mean: Matrix, rstd: Matrix) {
     check(x, out, scale, shift)
     precondition(mean.count >= x.rows && rstd.count >= x.rows)
