@@ -23,7 +23,7 @@ extension TrainingRun {
     ///   - earlier: an adapter of the same base and set whose values and classes the run goes on from, in place of the base's.
     package static func adapter(
         _ settings: TrainingSettings, _ set: TrainableSet, lowRank: LowRank? = nil, base: BaseFile, model: DiT, data: TrainingData,
-        startingAt earlier: Adapter? = nil, pool: ComputePool, processes: ProcessGroup? = nil
+        startingAt earlier: Adapter? = nil, pool: ThreadPool, processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let c = model.configuration
         guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else {
@@ -79,7 +79,7 @@ extension TrainingRun {
 
     /// A run that trains a base from nothing.
     package static func base(
-        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ComputePool,
+        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ThreadPool,
         processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let layout = TunableLayout(configuration)

@@ -30,7 +30,7 @@ package struct LatentCache {
     /// A cache that was cut short goes on where it ended.
     /// - Parameter onImage: called after each image with how many are done and how many of these had to be encoded.
     package func posteriors(
-        of data: TrainingData, mirrored: Bool, pool: ComputePool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
+        of data: TrainingData, mirrored: Bool, pool: ThreadPool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
     ) throws -> LatentTable {
         let c = codec.configuration
         var encoder: LatentEncoder?

@@ -22,7 +22,7 @@ package struct SampleSheet: Sendable {
     }
 
     /// One column per class.
-    package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ComputePool) throws -> RGBImage {
+    package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ThreadPool) throws -> RGBImage {
         let c = model.configuration
         let plane = c.inputSize * c.inputSize
         let bank = TunableBank(layout, rows: 1, classRows: table.rows)

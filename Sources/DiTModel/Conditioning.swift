@@ -28,7 +28,7 @@ package enum Conditioning {
     ///   - tunables: the domain of each row.
     package static func forward(
         _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], weights: Weights, preset: Preset,
-        team: Team = .solo
+        group: ThreadGroup = .solo
     ) {
         let rows = first..<(first + classes.count)
         let hidden = state.hidden.rows(rows)
@@ -48,7 +48,7 @@ package enum Conditioning {
         }
         silu(state.c.rows(rows), into: siluC)
         let depth = weights.blocks.count
-        team.forEach(depth + 1) { block, _ in
+        group.forEach(depth + 1) { block, _ in
             let out = (block < depth ? state.block(block) : state.final).rows(rows)
             linearRows(siluC, weight: block < depth ? weights.blocks[block].modulation : weights.finalModulation, into: out)
             for (i, tunable) in tunables.enumerated() {

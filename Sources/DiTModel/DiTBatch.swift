@@ -3,7 +3,7 @@ import TensorMath
 
 /// One network call over a batch in which each image has its own domain, timestep and class.
 ///
-/// The pool takes the images first; what does not fill all lanes is shared token by token. Either way an image goes through
+/// The pool takes the images first; what does not fill all threads is shared token by token. Either way an image goes through
 /// the same products of the same shapes, so its bytes are those it has alone (law 5).
 package final class DiTBatch {
     package let model: PackedDiT
@@ -11,30 +11,30 @@ package final class DiTBatch {
     package var bank: TunableBank
     /// Rows whose conditioning is worth computing at once.
     package static let rowsAhead = ModulationTable.rowsAtOnce
-    private let pool: ComputePool
+    private let pool: ThreadPool
     private var modulations: ModulationTable
     private let lanePasses: [SamplingPass]
     private let sharedPass: SamplingPass
 
     /// - Parameter rows: images of one call at most.
-    package init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ComputePool) {
+    package init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ThreadPool) {
         self.model = model
         self.bank = bank
         self.pool = pool
         modulations = ModulationTable(model, rows: rows)
-        lanePasses = (0..<pool.lanes).map { _ in SamplingPass(model) }
-        sharedPass = SamplingPass(model, lanes: pool.lanes)
+        lanePasses = (0..<pool.threadCount).map { _ in SamplingPass(model) }
+        sharedPass = SamplingPass(model, threads: pool.threadCount)
     }
 
     /// Bytes that a batch for images of a grid takes, with what goes in and comes out of it: about, and known before it is built.
-    package static func bytes(_ model: PackedDiT, fitting grid: ImageGrid, rows: Int, lanes: Int) -> Int {
+    package static func bytes(_ model: PackedDiT, fitting grid: ImageGrid, rows: Int, threads: Int) -> Int {
         var c = model.configuration
         c.inputSize = grid.size
         let (T, D) = (c.tokens, c.hiddenSize)
-        // A pass per lane and one that all share, each with the residual stream, its layers and the scores of a head per lane.
+        // A pass per thread and one that all share, each with the residual stream, its layers and the scores of a head per thread.
         let stream = T * (14 * D + c.patchInSize + c.patchOutSize), scores = T * T
         let ends = rows * (c.inChannels + c.outChannels) * grid.size * grid.size
-        return MemoryLayout<Float>.size * ((lanes + 1) * stream + 2 * lanes * scores + ends) + ModulationTable.bytes(c, rows: rows)
+        return MemoryLayout<Float>.size * ((threads + 1) * stream + 2 * threads * scores + ends) + ModulationTable.bytes(c, rows: rows)
     }
 
     /// - Parameters:
@@ -52,20 +52,20 @@ package final class DiTBatch {
         let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
         let domains = bankRows.map { bank.rows[$0] }
         let rows = zip(times, zip(classes, bankRows)).map { ConditionedRow(time: $0, classRow: $1.0, bankRow: $1.1) }
-        let places = modulations.places(of: rows, ahead: ahead, bank: bank, model: model, team: .pool(pool))
+        let places = modulations.places(of: rows, ahead: ahead, bank: bank, model: model, group: .pool(pool))
         let conditioning = modulations.state
-        let dealt = x.rows / pool.lanes * pool.lanes
-        pool.run { lane in
-            for image in stride(from: lane, to: dealt, by: pool.lanes) {
+        let dealt = x.rows / pool.threadCount * pool.threadCount
+        pool.run { thread in
+            for image in stride(from: thread, to: dealt, by: pool.threadCount) {
                 model.forward(
-                    lanePasses[lane], x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
+                    lanePasses[thread], x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
                     stack: stack(image), into: out.row(image))
             }
         }
         for image in dealt..<x.rows {
             model.forward(
                 sharedPass, x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
-                stack: stack(image), team: .pool(pool), into: out.row(image))
+                stack: stack(image), group: .pool(pool), into: out.row(image))
         }
     }
 }

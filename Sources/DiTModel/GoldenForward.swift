@@ -11,7 +11,7 @@ extension PackedDiT {
         let plane = c.inputSize * c.inputSize
         let bank = TunableBank(layout, rows: 1, classRows: classes.rows)
         bank.install(vector, classes, row: 0)
-        let batch = DiTBatch(self, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(self, bank: bank, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: Memory.paddedCount(c.inChannels * plane) + Memory.paddedCount(c.outChannels * plane))
         let x = memory.take(c.inChannels * plane), out = memory.take(c.outChannels * plane)
         NoiseStream(seed: 0, stream: 0).normals(into: x)

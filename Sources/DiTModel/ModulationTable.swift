@@ -54,7 +54,7 @@ struct ModulationTable {
     /// The place of each row's conditioning in `state`, computed where it is not there yet.
     /// - Parameter ahead: rows of calls to come, the next first; asked for only when something has to be computed.
     mutating func places(
-        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], bank: TunableBank, model: PackedDiT, team: Team
+        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], bank: TunableBank, model: PackedDiT, group: ThreadGroup
     ) -> [Int] {
         let wanted = rows.map { Name($0, bank) }
         if let known = known(wanted) { return known }
@@ -75,7 +75,7 @@ struct ModulationTable {
         }
         model.condition(
             state, from: start, times: chosen.map(\.time), classes: chosen.map(\.classRow), tunables: chosen.map { bank.rows[$0.bankRow] },
-            team: team)
+            group: group)
         start = end
         guard let known = known(wanted) else { preconditionFailure("\(rows.count) rows in a table of \(capacity)") }
         return known

@@ -19,60 +19,60 @@ struct PackedBlock: Sendable {
     }
 
     /// Takes `a.x`, the residual stream (T, D), through the block.
-    func forward(_ a: SamplingPass, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, team: Team) {
+    func forward(_ a: SamplingPass, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, group: ThreadGroup) {
         let f = a.folded
         f.fold(t, modulation: modulation)
-        norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, team)
-        multiply(a.normed, qkv, t.pairs.qkv, a, shape, team) { sums, rows in
+        norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, group)
+        multiply(a.normed, qkv, t.pairs.qkv, a, shape, group) { sums, rows in
             biasGamma(sums, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
         }
-        attend(a, shape, team)
-        multiply(a.projInput, proj, t.pairs.proj, a, shape, team) { sums, rows in
+        attend(a, shape, group)
+        multiply(a.projInput, proj, t.pairs.proj, a, shape, group) { sums, rows in
             addResidual(sums, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
         }
-        norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, team)
-        multiply(a.normed, fc1, t.pairs.fc1, a, shape, team) { sums, rows in
+        norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, group)
+        multiply(a.normed, fc1, t.pairs.fc1, a, shape, group) { sums, rows in
             biasGelu(sums, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
         }
-        quantiseRows(a.activated, into: a.fc2Input, a, shape, team)
-        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, team) { sums, rows in
+        quantiseRows(a.activated, into: a.fc2Input, a, shape, group)
+        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, group) { sums, rows in
             addResidual(sums, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
         }
     }
 
     /// The four products and nothing else, on whatever the pass holds: what the block's arithmetic alone costs.
-    func multiplyAlone(_ a: SamplingPass, shape: BlockShape, team: Team) {
+    func multiplyAlone(_ a: SamplingPass, shape: BlockShape, group: ThreadGroup) {
         for (x, w) in [(a.normed, qkv), (a.projInput, proj), (a.normed, fc1), (a.fc2Input, fc2)] {
-            multiply(x, w, nil, a, shape, team) { _, _ in }
+            multiply(x, w, nil, a, shape, group) { _, _ in }
         }
     }
 
-    private func norm(_ a: SamplingPass, scale: Matrix, shift: Matrix, epsilon: Float, _ shape: BlockShape, _ team: Team) {
-        team.forEach(shape.tiles.parts) { part, lane in
+    private func norm(_ a: SamplingPass, scale: Matrix, shift: Matrix, epsilon: Float, _ shape: BlockShape, _ group: ThreadGroup) {
+        group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)
             normModulate(
-                a.x.rows(rows), scale: scale, shift: shift, epsilon: epsilon, line: a.lanes[lane].workspace.line, into: a.normed.rows(rows))
+                a.x.rows(rows), scale: scale, shift: shift, epsilon: epsilon, line: a.scratch[thread].workspace.line, into: a.normed.rows(rows))
         }
     }
 
     /// The tiles and panels of one product, each followed by its epilogue while the sums are in cache.
     private func multiply(
-        _ x: Operand, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ team: Team,
+        _ x: Operand, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup,
         epilogue: (_ sums: Sums, _ rows: Range<Int>) -> Void
     ) {
-        team.forEach(shape.tiles.count * w.panels) { unit, lane in
+        group.forEach(shape.tiles.count * w.panels) { unit, thread in
             let rows = shape.tiles.range(unit / w.panels)
-            let scratch = a.lanes[lane]
+            let scratch = a.scratch[thread]
             let sums = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
             epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: sums, scratch: scratch.lowRank) ?? sums, rows)
         }
     }
 
-    private func attend(_ a: SamplingPass, _ shape: BlockShape, _ team: Team) {
+    private func attend(_ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
         let D = a.x.columns
         let hd = D / shape.heads
-        team.forEach(shape.heads) { head, lane in
-            let scratch = a.lanes[lane].attention
+        group.forEach(shape.heads) { head, thread in
+            let scratch = a.scratch[thread].attention
             if a.qkv.form == .f32 {
                 Attention.forward(
                     a.qkv.matrix, head: head, heads: shape.heads, scores: scratch.reshaped(a.x.rows, a.x.rows), into: a.attended.matrix)
@@ -84,14 +84,14 @@ struct PackedBlock: Sendable {
                     into: a.attended.columns(at..<(at + hd)))
             }
         }
-        quantiseRows(a.attended, into: a.projInput, a, shape, team)
+        quantiseRows(a.attended, into: a.projInput, a, shape, group)
     }
 
-    private func quantiseRows(_ x: Operand, into bytes: Operand, _ a: SamplingPass, _ shape: BlockShape, _ team: Team) {
+    private func quantiseRows(_ x: Operand, into bytes: Operand, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
         guard bytes.form == .u8 else { return }
-        team.forEach(shape.tiles.parts) { part, lane in
+        group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)
-            quantise(x.rows(rows), line: a.lanes[lane].workspace.line, into: bytes.rows(rows))
+            quantise(x.rows(rows), line: a.scratch[thread].workspace.line, into: bytes.rows(rows))
         }
     }
 }

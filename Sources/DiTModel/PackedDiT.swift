@@ -90,10 +90,10 @@ package struct PackedDiT: Sendable {
 
     /// Conditioning of `classes.count` rows of `state` from `first` on.
     package func condition(
-        _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], team: Team = .solo
+        _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], group: ThreadGroup = .solo
     ) {
         Conditioning.forward(
-            state, from: first, times: times, classes: classes, tunables: tunables, weights: weights, preset: preset, team: team)
+            state, from: first, times: times, classes: classes, tunables: tunables, weights: weights, preset: preset, group: group)
     }
 
     /// Takes one image through the network.
@@ -105,7 +105,7 @@ package struct PackedDiT: Sendable {
     ///   - stack: whether the blocks run, or what they add is given.
     ///   - onStage: sees the tokens (T, D) that enter block 0 and then each block's output.
     package func forward(
-        _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, stack: BlockStack = .run, team: Team = .solo,
+        _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, stack: BlockStack = .run, group: ThreadGroup = .solo,
         into out: Matrix, onStage: (Matrix) -> Void = { _ in }
     ) {
         ends.embed(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)
@@ -116,7 +116,7 @@ package struct PackedDiT: Sendable {
         }
         if case .keep(let residual) = stack { residual.copy(from: pass.x) }
         for (i, block) in blocks.enumerated() {
-            block.forward(pass, tunables: tunables.blocks[i], modulation: conditioning.block(i).row(row), shape: shape, team: team)
+            block.forward(pass, tunables: tunables.blocks[i], modulation: conditioning.block(i).row(row), shape: shape, group: group)
             onStage(pass.x)
         }
         if case .keep(let residual) = stack { pass.x.differ(from: residual) }
@@ -124,8 +124,8 @@ package struct PackedDiT: Sendable {
     }
 
     /// The products of the blocks and nothing else, for benchmarks.
-    package func multiplyAlone(_ pass: SamplingPass, team: Team = .solo) {
-        for block in blocks { block.multiplyAlone(pass, shape: shape, team: team) }
+    package func multiplyAlone(_ pass: SamplingPass, group: ThreadGroup = .solo) {
+        for block in blocks { block.multiplyAlone(pass, shape: shape, group: group) }
     }
 
     /// A few images of one domain one after the other, on this thread: for checks rather than for speed.

@@ -38,10 +38,10 @@ package struct SamplingPass: Sendable {
     let projInput, fc2Input: Operand
     let folded: FoldedVectors
     let last: ImageEnds.Last
-    /// Per lane that may work at once.
-    let lanes: [Lane]
+    /// Per thread that may work at once.
+    let scratch: [ThreadScratch]
 
-    struct Lane: Sendable {
+    struct ThreadScratch: Sendable {
         let workspace: ProductWorkspace
         /// The scores of one head, or the scratch of a fused one.
         let attention: Matrix
@@ -49,12 +49,12 @@ package struct SamplingPass: Sendable {
         let lowRank, floats: Matrix
     }
 
-    /// - Parameter lanes: threads that may share one image.
-    package init(_ model: PackedDiT, lanes: Int = 1) {
+    /// - Parameter threads: threads that may share one image.
+    package init(_ model: PackedDiT, threads: Int = 1) {
         var capacity = 0
         let empty = Memory(capacity: 0)
         _ = SamplingPass(
-            model, lanes: lanes,
+            model, threads: threads,
             take: { rows, columns in
                 capacity += Memory.paddedCount(rows * columns)
                 return empty.take(0, 0)
@@ -64,11 +64,11 @@ package struct SamplingPass: Sendable {
                 return empty.take(0, 0, form)
             })
         let memory = Memory(capacity: capacity)
-        self.init(model, lanes: lanes, take: memory.take, takeOperand: memory.take)
+        self.init(model, threads: threads, take: memory.take, takeOperand: memory.take)
     }
 
     private init(
-        _ model: PackedDiT, lanes: Int, take: (Int, Int) -> Matrix, takeOperand: (Int, Int, Operand.Form) -> Operand
+        _ model: PackedDiT, threads: Int, take: (Int, Int) -> Matrix, takeOperand: (Int, Int, Operand.Form) -> Operand
     ) {
         let c = model.configuration
         let (T, D) = (c.tokens, c.hiddenSize)
@@ -88,8 +88,8 @@ package struct SamplingPass: Sendable {
         last = ImageEnds.Last(
             scale: take(1, D), shift: take(1, D), normed: take(T, D), mean: take(1, T), rstd: take(1, T), patches: take(T, c.patchOutSize))
         let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
-        self.lanes = (0..<lanes).map { _ in
-            Lane(
+        self.scratch = (0..<threads).map { _ in
+            ThreadScratch(
                 workspace: ProductWorkspace(sums: model.workspace.sums, scratch: model.workspace.scratch, line: 4 * D, take: take),
                 attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
                 floats: take(1, between == .f32 ? 0 : model.shape.tiles.rows * 4 * D))

@@ -53,14 +53,14 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     ///   - seed: of the noise.
     package static func measure(
         _ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
-        bootstrap: Bootstrap, seed: UInt64 = 0, pool: ComputePool
+        bootstrap: Bootstrap, seed: UInt64 = 0, pool: ThreadPool
     ) -> DenoisingError {
         precondition((1...255).contains(buckets) && images.count > 0, "\(buckets) buckets, \(images.count) images")
         let times = (0..<buckets).map { objective.convention.path.time(atShare: (Double($0) + 0.5) / Double(buckets)) }
         let errors = Memory(capacity: Memory.paddedCount(images.count * buckets)).take(images.count, buckets)
-        pool.run { lane in
+        pool.run { thread in
             let image = HeldOutImage(model, tunables: tunables, objective: objective, times: times)
-            for index in stride(from: lane, to: images.count, by: pool.lanes) {
+            for index in stride(from: thread, to: images.count, by: pool.threadCount) {
                 image.measure(images.values.row(index), label: images.labels[index], into: errors.row(index)) {
                     EvaluationStream.noise(seed: seed, image: index, bucket: $0)
                 }
@@ -70,7 +70,7 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     }
 }
 
-/// The memory of one lane: an image at every timestep of the grid.
+/// The memory of one thread: an image at every timestep of the grid.
 private struct HeldOutImage {
     private let model: PackedDiT
     private let tunables: Tunables

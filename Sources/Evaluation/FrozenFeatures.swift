@@ -49,17 +49,17 @@ package struct FrozenFeatures: Sendable {
 
     /// - Parameter images: (n, C S S).
     /// - Returns: (n, D).
-    package func measure(_ images: Matrix, pool: ComputePool) -> Matrix {
+    package func measure(_ images: Matrix, pool: ThreadPool) -> Matrix {
         let c = model.configuration, outCount = c.outChannels * c.inputSize * c.inputSize
         let features = Memory(capacity: Memory.paddedCount(images.rows * width)).take(images.rows, width)
-        pool.run { lane in
+        pool.run { thread in
             // Time and class are the same for every image, so one row of conditioning serves them all.
             let conditioning = ConditioningState(c, rows: 1)
             model.condition(conditioning, times: [objective.embedderTime(time)], classes: [nullClass], tunables: [tunables])
             let pass = SamplingPass(model)
             let memory = Memory(capacity: 2 * Memory.paddedCount(images.columns) + Memory.paddedCount(outCount))
             let noise = memory.take(images.columns), mixed = memory.take(images.columns), out = memory.take(outCount)
-            for image in stride(from: lane, to: images.rows, by: pool.lanes) {
+            for image in stride(from: thread, to: images.rows, by: pool.threadCount) {
                 EvaluationStream.noise(seed: seed, image: image, bucket: 0xff).normals(into: noise)
                 objective.mix(x0: images.row(image), noise: noise, t: time, into: mixed)
                 // Stage 0 is what enters block 0.

@@ -10,7 +10,7 @@ package struct LabelledLatents: Sendable {
     package var count: Int { labels.count }
 
     /// - Parameter fill: writes image `index` into a row of C S S values; called on the pool's threads.
-    package init(labels: [Int], size: Int, pool: ComputePool, fill: (_ index: Int, _ row: Matrix) -> Void) {
+    package init(labels: [Int], size: Int, pool: ThreadPool, fill: (_ index: Int, _ row: Matrix) -> Void) {
         self.labels = labels
         values = Memory(capacity: Memory.paddedCount(labels.count * size)).take(labels.count, size)
         pool.forEach(labels.count) { fill($0, values.row($0)) }

@@ -6,7 +6,7 @@ final class CodecPass {
     private let layers: [any CodecLayer]
     private let space: Workspace
 
-    init(_ plan: NetworkPlan, input: FeatureShape, _ configuration: CodecConfiguration, pool: ComputePool) {
+    init(_ plan: NetworkPlan, input: FeatureShape, _ configuration: CodecConfiguration, pool: ThreadPool) {
         self.input = input
         output = plan.shape
         layers = plan.layers

@@ -1,7 +1,7 @@
 import TensorMath
 
 /// A convolution over a whole image, strip by strip. The strips depend on the image's size alone, so the result has the same bytes
-/// on any number of lanes.
+/// on any number of threads.
 struct ConvolutionLayer: Sendable {
     private let convolution: Convolution
     let output: FeatureShape
@@ -38,12 +38,12 @@ struct ConvolutionLayer: Sendable {
     func run(_ x: Feature, _ activation: PixelActivation = .none, into out: Feature, _ space: Workspace, measured: Bool = false) {
         let shape = convolution.shape
         let pixels = shape.rows * shape.columns
-        space.team.forEach(strips) { strip, lane in
-            let input = space.strip(lane, rows: shape.inRows, columns: shape.inColumns, channels: shape.inChannels)
+        space.group.forEach(strips) { strip, thread in
+            let input = space.strip(thread, rows: shape.inRows, columns: shape.inColumns, channels: shape.inChannels)
             input.load(x.values, width: x.width, from: strip * shape.rows * shape.stride - border, left: border, activation)
             let rows = out.values.rows((strip * pixels)..<((strip + 1) * pixels))
-            convolution.run(input, into: rows, scratch: space.convolutionScratch[lane])
-            if measured { space.measure(rows, strip: strip, lane: lane) }
+            convolution.run(input, into: rows, scratch: space.convolutionScratch[thread])
+            if measured { space.measure(rows, strip: strip, thread: thread) }
         }
         if measured { space.noteMeasured(strips: strips, pixels: pixels) }
     }

@@ -9,7 +9,7 @@ package final class LatentDecoder {
     ///   - latentHeight, latentWidth: sides of a latent.
     ///   - kind: how the convolutions are computed.
     package init(
-        _ codec: LatentCodec, latentHeight: Int, latentWidth: Int, pool: ComputePool, _ kind: ConvolutionKind = .best(for: .float32)
+        _ codec: LatentCodec, latentHeight: Int, latentWidth: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)
     ) throws {
         let c = codec.configuration
         guard latentHeight > 0, latentWidth > 0 else {

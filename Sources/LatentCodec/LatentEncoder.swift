@@ -19,7 +19,7 @@ package final class LatentEncoder {
     /// - Parameters:
     ///   - height, width: sides of the images, multiples of the codec's `downsampling`.
     /// - Throws: `badSides`, and `missingTensor` where the file holds a decoder alone.
-    package init(_ codec: LatentCodec, height: Int, width: Int, pool: ComputePool, _ kind: ConvolutionKind = .best(for: .float32)) throws {
+    package init(_ codec: LatentCodec, height: Int, width: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)) throws {
         let c = codec.configuration
         guard height > 0, width > 0, height % c.downsampling == 0, width % c.downsampling == 0 else {
             throw LatentCodecError.badSides(height: height, width: width, multiple: c.downsampling)

@@ -66,9 +66,9 @@ struct MidAttention: CodecLayer {
         )
         for (layer, out) in [(toQ, q), (toK, k), (toV, v)] { layer.run(x, .scaled(scale, shift: shift), into: out, space) }
         let pixels = q.values.rows
-        space.team.forEach((pixels + Self.queries - 1) / Self.queries) { piece, lane in
+        space.group.forEach((pixels + Self.queries - 1) / Self.queries) { piece, thread in
             let rows = (piece * Self.queries)..<min(pixels, (piece + 1) * Self.queries)
-            let scores = space.scratch(lane, rows: rows.count, columns: pixels)
+            let scores = space.scratch(thread, rows: rows.count, columns: pixels)
             multiply(.plain(q.values.rows(rows)), .transposed(k.values), into: scores)  // (queries, H W)
             softmax(scores, alpha: 1 / Float(q.channels).squareRoot())
             // These queries are done with, so their rows take the result.
@@ -121,13 +121,13 @@ struct Upsample: CodecLayer {
         let out = space.take(output, atFront: !x.isAtFront)
         let W = input.width
         let strips = input.height / rows, pixels = 4 * rows * W
-        space.team.forEach(strips) { strip, lane in
-            let border = space.strip(lane, rows: rows + 2, columns: W + 2, channels: input.channels)
+        space.group.forEach(strips) { strip, thread in
+            let border = space.strip(thread, rows: rows + 2, columns: W + 2, channels: input.channels)
             border.load(x.values, width: W, from: strip * rows - 1, left: 1, .none)
-            let result = space.scratch(lane, rows: rows * (W + 1), columns: output.channels)
+            let result = space.scratch(thread, rows: rows * (W + 1), columns: output.channels)
             for (place, convolution) in convolutions.enumerated() {
                 let (below, right) = (place / 2, place % 2)
-                convolution.run(border.rows(from: below, count: rows + 1), into: result, scratch: space.convolutionScratch[lane])
+                convolution.run(border.rows(from: below, count: rows + 1), into: result, scratch: space.convolutionScratch[thread])
                 for row in 0..<rows {
                     let line = 2 * (strip * rows + row) + below
                     copyToEverySecond(
@@ -135,7 +135,7 @@ struct Upsample: CodecLayer {
                         of: out.values.rows((line * 2 * W)..<((line + 1) * 2 * W)), from: right)
                 }
             }
-            space.measure(out.values.rows((strip * pixels)..<((strip + 1) * pixels)), strip: strip, lane: lane)
+            space.measure(out.values.rows((strip * pixels)..<((strip + 1) * pixels)), strip: strip, thread: thread)
         }
         space.noteMeasured(strips: strips, pixels: pixels)
         return out

@@ -18,10 +18,10 @@ struct FeatureShape: Hashable {
 /// The memory of one pass, taken once. A layer reads one end of the activations' memory and writes the other, so the room is that
 /// of the largest layer: what goes in, what comes out and what lies between.
 final class Workspace {
-    let team: Team
+    let group: ThreadGroup
     let element: ConvolutionElement
     private let activations: Matrix
-    /// Per lane: what convolutions read, and what else a layer needs.
+    /// Per thread: what convolutions read, and what else a layer needs.
     private let strips, scratch: [Matrix]
     let convolutionScratch: [Matrix]
     /// Of the feature written last, strip by strip: the group's mean and sum of squared distances.
@@ -30,18 +30,18 @@ final class Workspace {
     private var measured: (strips: Int, pixels: Int) = (0, 0)
     let scale, shift: Matrix
 
-    init(_ needs: WorkspaceNeeds, groups: Int, pool: ComputePool, element: ConvolutionElement) {
-        let lanes = pool.lanes
-        let perLane = [needs.strip, needs.scratch, needs.convolutionScratch, 2 * needs.channels].reduce(0) { $0 + Memory.paddedCount($1) }
+    init(_ needs: WorkspaceNeeds, groups: Int, pool: ThreadPool, element: ConvolutionElement) {
+        let threads = pool.threadCount
+        let perThread = [needs.strip, needs.scratch, needs.convolutionScratch, 2 * needs.channels].reduce(0) { $0 + Memory.paddedCount($1) }
         let shared = Memory.paddedCount(needs.activations) + 2 * Memory.paddedCount(needs.strips * groups) + 2 * Memory.paddedCount(needs.channels)
-        let memory = Memory(capacity: shared + lanes * perLane)
-        team = .pool(pool)
+        let memory = Memory(capacity: shared + threads * perThread)
+        group = .pool(pool)
         self.element = element
         activations = memory.take(needs.activations)
-        strips = (0..<lanes).map { _ in memory.take(needs.strip) }
-        scratch = (0..<lanes).map { _ in memory.take(needs.scratch) }
-        convolutionScratch = (0..<lanes).map { _ in memory.take(needs.convolutionScratch) }
-        momentScratch = (0..<lanes).map { _ in memory.take(2 * needs.channels) }
+        strips = (0..<threads).map { _ in memory.take(needs.strip) }
+        scratch = (0..<threads).map { _ in memory.take(needs.scratch) }
+        convolutionScratch = (0..<threads).map { _ in memory.take(needs.convolutionScratch) }
+        momentScratch = (0..<threads).map { _ in memory.take(2 * needs.channels) }
         means = memory.take(needs.strips, groups)
         deviations = memory.take(needs.strips, groups)
         scale = memory.take(needs.channels)
@@ -55,16 +55,16 @@ final class Workspace {
         return Feature(height: shape.height, width: shape.width, values: values, isAtFront: atFront)
     }
 
-    func strip(_ lane: Int, rows: Int, columns: Int, channels: Int) -> PaddedStrip {
-        PaddedStrip(in: strips[lane], rows: rows, columns: columns, channels: channels, element: element)
+    func strip(_ thread: Int, rows: Int, columns: Int, channels: Int) -> PaddedStrip {
+        PaddedStrip(in: strips[thread], rows: rows, columns: columns, channels: channels, element: element)
     }
 
-    /// A lane's scratch memory in a shape.
-    func scratch(_ lane: Int, rows: Int, columns: Int) -> Matrix { scratch[lane].values(0..<(rows * columns)).reshaped(rows, columns) }
+    /// A thread's scratch memory in a shape.
+    func scratch(_ thread: Int, rows: Int, columns: Int) -> Matrix { scratch[thread].values(0..<(rows * columns)).reshaped(rows, columns) }
 
     /// Takes the moments of one strip of a feature, which has `strips` of them, all of one size.
-    func measure(_ rows: Matrix, strip: Int, lane: Int) {
-        groupMoments(rows, mean: means.row(strip), deviation: deviations.row(strip), scratch: momentScratch[lane])
+    func measure(_ rows: Matrix, strip: Int, thread: Int) {
+        groupMoments(rows, mean: means.row(strip), deviation: deviations.row(strip), scratch: momentScratch[thread])
     }
 
     func noteMeasured(strips: Int, pixels: Int) { measured = (strips, pixels) }

@@ -16,14 +16,14 @@ package struct CacheCalibration {
     private let base: BaseFile
     private let adapter: BoundAdapter
     private let plan: SamplingPlan
-    private let pool: ComputePool
+    private let pool: ThreadPool
     /// Largest relative errors tried, rising.
     private let tolerances: [Double]
     /// Calls at the start that always run; the last does too.
     private static let warmup = 3
 
     package init(
-        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ComputePool,
+        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ThreadPool,
         tolerances: [Double] = (0..<16).map { 0.01 * pow(1.35, Double($0)) }
     ) {
         self.base = base

@@ -15,7 +15,7 @@ struct PictureMaker {
     ///   - size: side of a latent.
     ///   - channels: of a latent.
     /// - Returns: nil for latents without an autoencoder.
-    init?(channels: Int, size: Int, codec: LatentCodec?, _ kind: ConvolutionKind, preset: Preset, pool: ComputePool) throws {
+    init?(channels: Int, size: Int, codec: LatentCodec?, _ kind: ConvolutionKind, preset: Preset, pool: ThreadPool) throws {
         self.preset = preset
         guard let codec else {
             guard channels == 3 else { return nil }

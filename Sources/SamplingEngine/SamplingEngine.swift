@@ -45,7 +45,7 @@ package actor SamplingEngine {
     ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
     ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
-        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
+        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ThreadPool, preset: Preset? = nil,
         codec: LatentCodec? = nil, decoding: ConvolutionKind? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)

@@ -30,7 +30,7 @@ final class StepBatch {
         let batch: DiTBatch
         let x, out: Matrix
 
-        init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ComputePool) {
+        init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ThreadPool) {
             let c = model.configuration
             let plane = c.inputSize * c.inputSize
             let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
@@ -46,7 +46,7 @@ final class StepBatch {
     private var lastUse: [ImageGrid: UInt64] = [:]
     private let networkLimit: Int
     private let model: PackedDiT
-    private let pool: ComputePool
+    private let pool: ThreadPool
     private let rowCapacity: Int
     private var bank: TunableBank
     private let guidedChannels: Int
@@ -54,7 +54,7 @@ final class StepBatch {
     /// What each row of the bank holds.
     private var installed: [BoundAdapter?]
 
-    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset, networkLimit: Int) throws {
+    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ThreadPool, precision: Precision, preset: Preset, networkLimit: Int) throws {
         self.networkLimit = networkLimit
         guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
@@ -86,13 +86,13 @@ final class StepBatch {
     func refusal(of grid: ImageGrid?, limit: Int) -> String? {
         guard let grid, networks[grid] == nil else { return nil }
         if let fault = model.configuration.fault(of: grid) { return fault }
-        let bytes = DiTBatch.bytes(model, fitting: grid, rows: rowCapacity, lanes: pool.lanes)
+        let bytes = DiTBatch.bytes(model, fitting: grid, rows: rowCapacity, threads: pool.threadCount)
         return bytes > limit ? "it takes \(bytes >> 20) MB beside the base's own network, and \(limit >> 20) MB are allowed for all sizes (--network-mb)" : nil
     }
 
     var otherSizes: Int { networks.count - 1 }
     /// Of all sizes but the base's own.
-    var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, lanes: pool.lanes) } }
+    var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, threads: pool.threadCount) } }
 
     private func network(_ grid: ImageGrid?) -> Network {
         guard let found = networks[grid] else { preconditionFailure("no network was prepared for \(size(grid)) pixels") }

@@ -22,7 +22,7 @@ package struct SamplingService: Sendable {
     let ending = Ending()
     let jobs: JobBook
     /// Whatever a call computes or waits for, but for composing and sampling.
-    let work = WorkExecutor("calls", width: min(max(2, ComputePool.processorCount), 8))
+    let work = WorkExecutor("calls", width: min(max(2, ThreadPool.processorCount), 8))
     let composing: ComposingQueue
     let metrics: ServiceMetrics
     let page = Page()

@@ -37,7 +37,7 @@ package enum ConvolutionKind: Sendable, Hashable {
     }
 }
 
-/// One convolution with its weights packed once, for strips of one shape. Any number of lanes may run it at a time.
+/// One convolution with its weights packed once, for strips of one shape. Any number of threads may run it at a time.
 package struct Convolution: Sendable {
     package let shape: ConvolutionShape
     /// Whether the result is added to what the output holds.
@@ -90,7 +90,7 @@ package struct Convolution: Sendable {
     /// - Parameters:
     ///   - input: `inRows` rows and `inColumns` columns.
     ///   - out: (rows columns, O), contiguous.
-    ///   - scratch: this lane's, of `scratchCount` values.
+    ///   - scratch: this thread's, of `scratchCount` values.
     package func run(_ input: PaddedStrip, into out: Matrix, scratch: Matrix) {
         precondition(input.rows == shape.inRows && input.columns == shape.inColumns && input.channels == shape.inChannels,
             "a strip of \(input.rows) x \(input.columns) x \(input.channels) for \(shape)")

@@ -17,7 +17,7 @@ package enum Factor {
     fileprivate var columns: Int { isTransposed ? matrix.rows : matrix.columns }
 }
 
-/// c = scale a b, or c += scale a b. The library runs on the calling thread alone; `ComputePool` does the splitting.
+/// c = scale a b, or c += scale a b. The library runs on the calling thread alone; `ThreadPool` does the splitting.
 package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, scale: Float = 1, adding: Bool = false) {
     precondition(a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
         "\(a.rows) x \(a.columns) times \(b.rows) x \(b.columns) into \(c.rows) x \(c.columns)")

@@ -1,7 +1,7 @@
 import CKernels
 
 /// Rows of values between two layers, kept as the next product reads them: a view into memory that it keeps alive.
-// @unchecked: as for `Matrix`, lanes are given disjoint rows or columns.
+// @unchecked: as for `Matrix`, threads are given disjoint rows or columns.
 @safe package struct Operand: @unchecked Sendable {
     package enum Form: Sendable, Hashable {
         case f32

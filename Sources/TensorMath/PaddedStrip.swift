@@ -16,7 +16,7 @@ package enum ConvolutionElement: Sendable, Hashable {
 }
 
 /// Some rows of an image with the border that a convolution reads beyond them: (rows, columns, channels), dense.
-// @unchecked: each lane has a strip of its own.
+// @unchecked: each thread has a strip of its own.
 @safe package struct PaddedStrip: @unchecked Sendable {
     package let rows: Int
     package let columns: Int

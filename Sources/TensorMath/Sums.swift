@@ -8,7 +8,7 @@ import CKernels
     let values: ck_sums
 }
 
-/// Where one lane's products leave their sums, and their scratch.
+/// Where one thread's products leave their sums, and their scratch.
 package struct ProductWorkspace: Sendable {
     let sums: Matrix
     let scratch: Matrix

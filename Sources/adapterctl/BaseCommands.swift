@@ -120,7 +120,7 @@ struct BaseTrain: ParsableCommand {
         try checkData(data)
         let place = try settings.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
-        let pool = ComputePool()
+        let pool = ThreadPool()
         let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed, pool: pool)
         let configuration = DiTConfiguration(
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,

@@ -20,7 +20,7 @@ struct Timing: Encodable {
     let runs: Int
     let medianSeconds, p10Seconds, p90Seconds, p99Seconds: Double
     let processor: String
-    let lanes: Int
+    let threads: Int
     let library: String
 
     /// - Parameter warmup: runs that are not counted.
@@ -44,7 +44,7 @@ struct Timing: Encodable {
         let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
         let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
         processor = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
-        lanes = ComputePool.processorCount
+        threads = ThreadPool.processorCount
         self.library = library
     }
 
@@ -52,7 +52,7 @@ struct Timing: Encodable {
     var line: String {
         "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs, "run")"
     }
-    var machine: String { "\(processor), \(lanes, "lane"), \(library)" }
+    var machine: String { "\(processor), \(threads, "thread"), \(library)" }
 }
 
 /// Calls the work once per line of standard input and answers with its seconds, so that a script can time several programs in turns.

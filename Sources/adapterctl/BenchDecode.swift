@@ -20,7 +20,7 @@ struct BenchDecode: ParsableCommand {
     struct Result: Encodable {
         let timing: Timing
         let precision: String
-        /// Processor time of one run over all lanes, which a busy machine changes less than the time that passes.
+        /// Processor time of one run over all threads, which a busy machine changes less than the time that passes.
         let processorSeconds: Double
         /// Of the whole process, from opening the file on.
         let peakBytes: Int
@@ -66,10 +66,10 @@ struct BenchDecode: ParsableCommand {
         var values = [Float](repeating: 0, count: encode ? 3 * pixels * pixels : codec.configuration.latentChannels * side * side)
         NoiseStream(seed: 1, stream: 3).normals(into: &values)
         if encode {
-            let encoder = try LatentEncoder(codec, height: pixels, width: pixels, pool: ComputePool(), kind)
+            let encoder = try LatentEncoder(codec, height: pixels, width: pixels, pool: ThreadPool(), kind)
             return { _ = encoder.encode(values.span) }
         }
-        let decoder = try LatentDecoder(codec, latentHeight: side, latentWidth: side, pool: ComputePool(), kind)
+        let decoder = try LatentDecoder(codec, latentHeight: side, latentWidth: side, pool: ThreadPool(), kind)
         return { _ = decoder.decode(values.span) }
     }
 }

@@ -58,7 +58,7 @@ private final class TrainedStep {
     private let values, firstMoments, secondMoments, average: TrainableValues
     private let moved: [Range<Int>]
     private let x: Matrix
-    private let pool = ComputePool()
+    private let pool = ThreadPool()
     private var number = 0
 
     init(

@@ -17,6 +17,6 @@ struct CodecOptions: ParsableArguments {
     /// An engine over a base with its autoencoder.
     func engine(_ base: BaseFile, _ store: AdapterStore, options: EngineOptions = .unbounded) throws -> SamplingEngine {
         try SamplingEngine(
-            base, options: options, pool: ComputePool(), preset: preset.map(presetNamed), codec: store.codec(vae, for: base.digest))
+            base, options: options, pool: ThreadPool(), preset: preset.map(presetNamed), codec: store.codec(vae, for: base.digest))
     }
 }

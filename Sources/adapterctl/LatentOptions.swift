@@ -21,7 +21,7 @@ struct LatentOptions: ParsableArguments {
     ///   - allowsEmpty: whether a class of a folder may have no usable picture.
     func loadData(
         _ text: String, for base: BaseFile, size: Int, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, allowsEmpty: Bool = true,
-        pool: ComputePool
+        pool: ThreadPool
     ) throws -> TrainingData {
         let c = base.configuration
         guard let codec = try vae.map({ try LatentCodec(fileOrFolder: $0) }) ?? store?.codec(nil, for: base.digest) else {

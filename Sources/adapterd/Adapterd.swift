@@ -80,7 +80,7 @@ struct Adapterd: AsyncParsableCommand {
         engineOptions.onSwap = { metrics.count(swap: $0) }
         if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
         let engine = try SamplingEngine(
-            base, options: engineOptions, pool: ComputePool(lanes: configuration.threads), preset: configuration.preset,
+            base, options: engineOptions, pool: ThreadPool(threads: configuration.threads), preset: configuration.preset,
             codec: store.codec(configuration.vae, for: base.digest))
         guard engine.pictureSide != nil else {
             throw ConfigurationError.notFound(

@@ -51,7 +51,7 @@ import Testing
     private func check(_ layout: TunableLayout, tensors: [TunableTensor], route: TokenRoute? = nil, kept: [[Int]] = []) {
         let values = start(layout)
         let step = GradientStep(
-            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk,
+            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk,
             route: route)
         _ = loss(step, values, kept: kept)
         let gradient = step.gradients.vector.array
@@ -100,7 +100,7 @@ import Testing
         let values = start(layout)
         func run(_ route: TokenRoute?, _ kept: [[Int]]) -> ([UInt32], Double) {
             let step = GradientStep(
-                DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 1), chunk: chunk,
+                DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 1), chunk: chunk,
                 route: route)
             let loss = loss(step, values, kept: kept)
             return (bits(step.gradients), loss)
@@ -119,7 +119,7 @@ import Testing
         let values = start(layout)
         func gradients(_ precision: Precision) throws -> TrainableValues {
             let network = try DiT(configuration, weights: weights).packed(at: precision, route: route)
-            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk, route: route)
+            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk, route: route)
             _ = loss(step, values, kept: route.map { route in [[Int]](repeating: Array(0..<route.kept), count: 3) } ?? [])
             return step.gradients
         }

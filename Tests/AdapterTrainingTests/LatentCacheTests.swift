@@ -11,7 +11,7 @@ import Testing
 
 @Suite final class LatentCacheTests {
     private let folder = FileManager.default.temporaryDirectory.appending(path: "latents-\(UUID().uuidString)").path
-    private let pool = ComputePool(lanes: 2)
+    private let pool = ThreadPool(threads: 2)
     private let codec: LatentCodec
 
     init() throws { codec = try LatentCodec(path: Self.golden("vae-small")) }

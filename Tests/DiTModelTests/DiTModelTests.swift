@@ -46,7 +46,7 @@ import Testing
         bank.install(file.vector(layout), file.classTable(10), row: 0)
         let count = recorded["t"].count
         let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration), preset: .diffusers))
-        let batch = DiTBatch(model, bank: bank, rows: count, pool: ComputePool(lanes: 2))
+        let batch = DiTBatch(model, bank: bank, rows: count, pool: ThreadPool(threads: 2))
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         batch.forward(
             x: recorded.matrix("x", rows: count), times: recorded["t"], classes: recorded["y"].map { Int($0) },

@@ -32,7 +32,7 @@ import Testing
         let model = try PackedDiT(network, precision: precision)
         let bank = TunableBank(layout, rows: vectors.count, classRows: 11)
         for (row, vector) in vectors.enumerated() { bank.install(vector, classes, row: row) }
-        let batch = DiTBatch(model, bank: bank, rows: images.count, pool: ComputePool(lanes: 2))
+        let batch = DiTBatch(model, bank: bank, rows: images.count, pool: ThreadPool(threads: 2))
         let memory = Memory(capacity: images.count * (256 + 512))
         let x = memory.take(images.count, 256), out = memory.take(images.count, 512)
         for (row, _) in images.enumerated() { NoiseStream(seed: 4, stream: 1).normals(into: x.row(row)) }
@@ -110,7 +110,7 @@ import Testing
             vector(LowRank(rank: 2, targets: Set(LowRank.Linear.allCases), configuration), seed: 3),
         ]
         let bank = TunableBank(layout, rows: 2, classRows: 11)
-        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: weights)), bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: weights)), bank: bank, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 256 + 512)
         let x = memory.take(256), out = memory.take(512)
         NoiseStream(seed: 4, stream: 1).normals(into: x)

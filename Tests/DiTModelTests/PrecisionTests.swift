@@ -38,7 +38,7 @@ import Testing
         let own = file.vector(layout), adapter = try Golden("difffit-tiny-adapter").vector(layout, over: own)
         let bank = TunableBank(layout, rows: 1, classRows: 11)
         let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
-        let batch = DiTBatch(model, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(model, bank: bank, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 4096)
         let x = memory.take(256), out = memory.take(512)
         NoiseStream(seed: 6, stream: 0).normals(into: x)

@@ -17,7 +17,7 @@ import Testing
         let layout = TunableLayout(configuration)
         let bank = TunableBank(layout, rows: 1, classRows: 11)
         bank.install(base.vector(layout), base.classTable(10), row: 0)
-        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: base.weights(configuration))), bank: bank, rows: 4, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: base.weights(configuration))), bank: bank, rows: 4, pool: ThreadPool(threads: 1))
         let size = 256, scale = recorded["cfg_scale"][0]
         let labels = recorded["y"].map { Int($0) }
         let plan = try SamplingPlan(sampler, steps: 10, .dit)

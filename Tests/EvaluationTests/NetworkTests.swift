@@ -11,12 +11,12 @@ import Testing
     private static let shape = GoldenModels.pixel
 
     /// The error of a network whose every output is zero, on constant images of a half.
-    private func errorOfNothing(_ convention: DiffusionConvention, images: Int = 6, seed: UInt64 = 0, lanes: Int = 2) throws -> DenoisingError {
+    private func errorOfNothing(_ convention: DiffusionConvention, images: Int = 6, seed: UInt64 = 0, threads: Int = 2) throws -> DenoisingError {
         let (weights, _) = Weights.allocate(Self.shape)
         let layout = TunableLayout(Self.shape)
         let bank = TunableBank(layout, rows: 1, classRows: 6)
         bank.install(.neutral(layout), ClassTable(names: ["a", "b", "c", "d", "e"], values: [Float](repeating: 0, count: 6 * 48)), row: 0)
-        let pool = ComputePool(lanes: lanes)
+        let pool = ThreadPool(threads: threads)
         let data = LabelledLatents(labels: (0..<images).map { $0 % 6 }, size: 768, pool: pool) { $1.fill(0.5) }
         return DenoisingError.measure(
             try PackedDiT(DiT(Self.shape, weights: weights)), tunables: bank.rows[0], objective: TrainingObjective(convention), images: data, buckets: 8,
@@ -40,7 +40,7 @@ import Testing
         #expect(error.buckets.first?.time == 62 && error.buckets.last?.time == 937)
         // A mean of 768 squares of normals for each of 48: 1 within a few hundredths.
         #expect(abs(error.mean.value - 1) < 0.03 && error.mean.standardError > 0.001 && error.mean.standardError < 0.03)
-        #expect(try error == errorOfNothing(convention, lanes: 1))
+        #expect(try error == errorOfNothing(convention, threads: 1))
         #expect(try error != errorOfNothing(convention, seed: 1))
         #expect(error.change(from: error, bootstrap: Bootstrap()) == Estimate(value: 0, standardError: 0))
     }
@@ -59,9 +59,9 @@ import Testing
         let features = FrozenFeatures(model, base: base, convention: convention)
         #expect(features.time == 0.9 && features.block == 0 && features.width == 48)
         let images = normals(5, 768, stream: 4)
-        let measured = features.measure(images, pool: ComputePool(lanes: 2))
-        #expect(measured.array == features.measure(images, pool: ComputePool(lanes: 1)).array)
-        #expect(measured.rows(0..<2).array == features.measure(images.rows(0..<2), pool: ComputePool(lanes: 2)).array)
+        let measured = features.measure(images, pool: ThreadPool(threads: 2))
+        #expect(measured.array == features.measure(images, pool: ThreadPool(threads: 1)).array)
+        #expect(measured.rows(0..<2).array == features.measure(images.rows(0..<2), pool: ThreadPool(threads: 2)).array)
 
         // The same from a network call of its own: the recorded model's block 0 at t = 900, null class, noise of image 3.
         let mixed = normals(1, 768, stream: 0)

@@ -67,12 +67,12 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     }
 
     @Test func figuresOfSeveralSamplesComeInPairsAndAgain() {
-        let pool = ComputePool(lanes: 2)
+        let pool = ThreadPool(threads: 2)
         let reference = normals(400, 4, stream: 1), near = normals(200, 4, stream: 2)
         let far = matrix(200, 4) { near[$0, $1] + 0.5 }
         let bootstrap = Bootstrap(resamples: 40)
         let figures = FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: pool)
-        #expect(figures == FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: ComputePool(lanes: 1)))
+        #expect(figures == FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: ThreadPool(threads: 1)))
         #expect(figures[0].change == nil && figures[0].images == 200 && figures[0].referenceImages == 400)
         #expect(figures[2].change == Estimate(value: 0, standardError: 0))
         // Four shifts of a half: the distance grows by about 1, known to a tenth or so.

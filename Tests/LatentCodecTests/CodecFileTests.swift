@@ -31,7 +31,7 @@ import Testing
 
     private func decode(_ path: String) throws -> [Float] {
         let codec = try LatentCodec(path: path)
-        let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: ComputePool(lanes: 1))
+        let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: ThreadPool(threads: 1))
         let latent = Array(try Golden("vae-small-passes")["latent"][..<256])
         return decoder.decode(latent.span)
     }
@@ -49,7 +49,7 @@ import Testing
         }
         #expect(try decode(bare) == present)
         #expect(throws: LatentCodecError.self) {
-            try LatentEncoder(LatentCodec(path: bare), height: 32, width: 32, pool: ComputePool(lanes: 1))
+            try LatentEncoder(LatentCodec(path: bare), height: 32, width: 32, pool: ThreadPool(threads: 1))
         }
     }
 
@@ -88,7 +88,7 @@ import Testing
         #expect(throws: LatentCodecError.unsupported(file: act, field: "act_fn", value: "relu", wanted: "silu")) { try LatentCodec(path: act) }
         let codec = try LatentCodec(path: GoldenPassTests.path("vae-small"))
         #expect(throws: LatentCodecError.badSides(height: 30, width: 32, multiple: 4)) {
-            try LatentEncoder(codec, height: 30, width: 32, pool: ComputePool(lanes: 1))
+            try LatentEncoder(codec, height: 30, width: 32, pool: ThreadPool(threads: 1))
         }
     }
 }

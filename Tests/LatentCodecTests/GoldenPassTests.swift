@@ -26,7 +26,7 @@ import Testing
         for (index, latentName, imageName) in [(0, "latent", "image"), (1, "latent", "image"), (0, "latent_5x7", "image_5x7")] {
             let latent = Self.image(index, of: passes, latentName), expected = Self.image(index, of: passes, imageName)
             let decoder = try LatentDecoder(
-                codec, latentHeight: latent.sides[1], latentWidth: latent.sides[2], pool: ComputePool(lanes: 2), kind)
+                codec, latentHeight: latent.sides[1], latentWidth: latent.sides[2], pool: ThreadPool(threads: 2), kind)
             #expect(decoder.imageSize == (expected.sides[1], expected.sides[2]))
             // The file was recorded without the scaling factor.
             let scaled = latent.values.map { $0 * codec.configuration.scalingFactor }
@@ -38,7 +38,7 @@ import Testing
     func posteriorOfAnAsymmetricImageAgrees(kind: ConvolutionKind) throws {
         let codec = try LatentCodec(path: Self.path("vae-small")), passes = try Golden("vae-small-passes")
         let image = Self.image(0, of: passes, "input")
-        let encoder = try LatentEncoder(codec, height: image.sides[1], width: image.sides[2], pool: ComputePool(lanes: 2), kind)
+        let encoder = try LatentEncoder(codec, height: image.sides[1], width: image.sides[2], pool: ThreadPool(threads: 2), kind)
         let posterior = encoder.encode(image.values.span)
         #expect(relativeError(posterior.mean, passes["mean"]) < 1e-5)
         #expect(relativeError(posterior.logVariance, passes["logvar"]) < 1e-5)
@@ -48,18 +48,18 @@ import Testing
         guard ConvolutionKind.best(for: .bfloat16).element == .bfloat16 else { return }
         let codec = try LatentCodec(path: Self.path("vae-small")), passes = try Golden("vae-small-passes")
         let latent = Self.image(0, of: passes, "latent").values.map { $0 * codec.configuration.scalingFactor }
-        let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: ComputePool(lanes: 2), .packed(.bfloat16))
+        let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: ThreadPool(threads: 2), .packed(.bfloat16))
         let error = relativeError(decoder.decode(latent.span), Self.image(0, of: passes, "image").values)
         #expect(error < 0.03 && error > 1e-4, "bfloat16 rounds to 8 bits: \(error)")
     }
 
-    /// Law 5 inside one image: the strips are dealt to any number of lanes.
+    /// Law 5 inside one image: the strips are dealt to any number of threads.
     @Test(arguments: Array(Set(kinds + [.best(for: .bfloat16)])))
     func lanesDoNotChangeABit(kind: ConvolutionKind) throws {
         let codec = try LatentCodec(path: Self.path("vae-small")), passes = try Golden("vae-small-passes")
         let latent = Self.image(0, of: passes, "latent").values, image = Self.image(0, of: passes, "input")
-        let results = try [1, 2, 3].map { lanes in
-            let pool = ComputePool(lanes: lanes)
+        let results = try [1, 2, 3].map { threads in
+            let pool = ThreadPool(threads: threads)
             let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: pool, kind)
             let encoder = try LatentEncoder(codec, height: image.sides[1], width: image.sides[2], pool: pool, kind)
             return decoder.decode(latent.span) + encoder.encode(image.values.span).mean
@@ -73,7 +73,7 @@ import Testing
         let folder = ProcessInfo.processInfo.environment["DIFFFIT_GOLDENS"] ?? ""
         let codec = try LatentCodec(path: folder + "/dit-tiny-diffusers/vae/diffusion_pytorch_model.safetensors")
         let recorded = try TensorFile(path: folder + "/vae-tiny.safetensors")
-        let pool = ComputePool(lanes: 2)
+        let pool = ThreadPool(threads: 2)
         for kind in Self.kinds {
             for (latentName, imageName) in [("latent", "image"), ("latent_5x7", "image_5x7")] {
                 let shape = try recorded.entry(latentName).shape, count = shape.dropFirst().reduce(1, *)

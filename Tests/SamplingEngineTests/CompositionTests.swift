@@ -23,10 +23,10 @@ import Testing
         }
     }
 
-    private func engine(rows: Int = 12, domains: Int = 6, lanes: Int = 2) throws -> SamplingEngine {
+    private func engine(rows: Int = 12, domains: Int = 6, threads: Int = 2) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains) = (rows, domains)
-        return try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
+        return try SamplingEngine(base, options: options, pool: ThreadPool(threads: threads))
     }
 
     private func part(_ domain: Int, _ weight: Float = 1, class classIndex: Int = 1) -> ImageOrder.Part {
@@ -62,10 +62,10 @@ import Testing
 
     /// Law 5 for every kind of image, in large and small batches and banks.
     @Test(arguments: [(4, 3, 1), (12, 4, 2), (32, 16, 2)])
-    func aMixedBatchGivesTheBytesOfSoloRuns(rows: Int, domains: Int, lanes: Int) async throws {
+    func aMixedBatchGivesTheBytesOfSoloRuns(rows: Int, domains: Int, threads: Int) async throws {
         var alone: [[UInt32]] = []
-        for kind in kinds { alone += try await sample([kind], on: engine(rows: 4, domains: 3, lanes: 1)).bits }
-        let together = try await sample(kinds.reversed(), on: engine(rows: rows, domains: domains, lanes: lanes))
+        for kind in kinds { alone += try await sample([kind], on: engine(rows: 4, domains: 3, threads: 1)).bits }
+        let together = try await sample(kinds.reversed(), on: engine(rows: rows, domains: domains, threads: threads))
         #expect(Array(together.bits.reversed()) == alone)
         #expect(Set(alone).count == kinds.count && together.result.times.batchRows <= rows)
     }
@@ -101,7 +101,7 @@ import Testing
         let bank = TunableBank(base.layout, rows: 3, classRows: base.classes.rows)
         bank.install(base.vector, base.classes, row: 2)
         for domain in 0..<2 { bank.install(adapters[domain].vector, adapters[domain].classes, row: domain) }
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 5, pool: ComputePool(lanes: 1))
+        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 5, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 10 * Memory.paddedCount(count))
         let x = memory.take(5, count), out = memory.take(5, count)
         for row in 0..<5 { x.row(row).copy(from: state.latent) }

@@ -52,7 +52,7 @@ import Testing
     private func sample(_ names: [String], rows: Int = 16, _ precision: Precision = .f32) async throws -> [FinishedImage] {
         var options = EngineOptions.unbounded(at: precision)
         (options.rows, options.domains) = (rows, 3)
-        let engine = try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+        let engine = try SamplingEngine(base, options: options, pool: ThreadPool(threads: 2))
         let orders = try names.enumerated().map { index, name in
             ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: UInt64(index), guidanceScale: index == 1 ? 1 : 2)
         }
@@ -99,11 +99,11 @@ import Testing
     @Test func networksOfOtherSizesComeAndGo() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let model = try PackedDiT(base)
-        func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, lanes: 2) }
+        func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, threads: 2) }
         func engine(_ limit: Int, queue: Int = 100) throws -> SamplingEngine {
             var options = EngineOptions.unbounded
             (options.rows, options.networkBytes, options.queueImages) = (4, limit, queue)
-            return try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+            return try SamplingEngine(base, options: options, pool: ThreadPool(threads: 2))
         }
         func request(_ name: String, n: Int = 1) throws -> SamplingRequest {
             let order = ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: 0, guidanceScale: 2)
@@ -132,7 +132,7 @@ import Testing
     @Test func oneImageHasOneResolution() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let parts = try ["plain", "large"].map { ImageOrder.Part(adapter: try catalogue.bind($0).adapter, classIndex: 0, weight: 0.5) }
-        let engine = try SamplingEngine(base, pool: ComputePool(lanes: 1))
+        let engine = try SamplingEngine(base, pool: ThreadPool(threads: 1))
         let mixed = ImageOrder(stages: [.init(parts: parts)], seed: 1, index: 0, guidance: ImageGuidance(scale: 1))
         await #expect(throws: Refusal.mixedGrids(first: "plain", second: "large")) {
             try await engine.submit(SamplingRequest(client: "x", images: [mixed], sampler: .ddim, steps: 2))

@@ -23,11 +23,11 @@ private func path(_ name: String) -> String {
         adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes, grid: nil)
     }
 
-    private func engine(_ preset: Preset = .diffusers, codec: String? = "vae-small", lanes: Int = 2) throws -> SamplingEngine {
+    private func engine(_ preset: Preset = .diffusers, codec: String? = "vae-small", threads: Int = 2) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         options.rows = 4
         return try SamplingEngine(
-            base, options: options, pool: ComputePool(lanes: lanes), preset: preset, codec: codec.map { try LatentCodec(path: path($0)) })
+            base, options: options, pool: ThreadPool(threads: threads), preset: preset, codec: codec.map { try LatentCodec(path: path($0)) })
     }
 
     private func request(_ images: [ImageOrder], steps: Int = 10) -> SamplingRequest {
@@ -74,7 +74,7 @@ private func path(_ name: String) -> String {
     /// Law 5 up to the picture, with previews on the way.
     @Test func picturesAreTheSameInAnyCompany() async throws {
         var alone: [RGBImage?] = []
-        for index in 0..<3 { alone += try await engine(lanes: 1).sample(request([order(index)])).images.map(\.picture) }
+        for index in 0..<3 { alone += try await engine(threads: 1).sample(request([order(index)])).images.map(\.picture) }
         var together = request((0..<3).map(order))
         together.partialImages = 2
         var previews = 0

@@ -23,7 +23,7 @@ import Testing
     }
 
     private func sample(_ adapter: BoundAdapter, _ guidance: ImageGuidance, classIndex: Int = 1) async throws -> [Float] {
-        let engine = try SamplingEngine(base, options: .unbounded, pool: ComputePool(lanes: 1))
+        let engine = try SamplingEngine(base, options: .unbounded, pool: ThreadPool(threads: 1))
         let part = ImageOrder.Part(adapter: adapter, classIndex: classIndex)
         let order = ImageOrder(stages: [ImageOrder.Stage(parts: [part])], seed: 3, index: 0, guidance: guidance)
         return try await engine.sample(SamplingRequest(client: "test", images: [order], sampler: .ddim, steps: 2)).images[0].latent

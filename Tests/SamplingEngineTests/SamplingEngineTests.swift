@@ -25,10 +25,10 @@ private func golden(_ name: String) -> String {
         }
     }
 
-    private func engine(rows: Int = 8, domains: Int = 2, lanes: Int = 2, queue: Int = 1000) throws -> SamplingEngine {
+    private func engine(rows: Int = 8, domains: Int = 2, threads: Int = 2, queue: Int = 1000) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains, options.queueImages) = (rows, domains, queue)
-        return try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
+        return try SamplingEngine(base, options: options, pool: ThreadPool(threads: threads))
     }
 
     private func order(_ k: Int) -> ImageOrder {
@@ -44,11 +44,11 @@ private func golden(_ name: String) -> String {
 
     /// Laws 5 and 6: an image is what its domain, class, seed and index make it, in any company and order.
     @Test(arguments: [(2, 1, 1), (8, 2, 2), (32, 3, 2)])
-    func anImageIsTheSameInAnyBatch(rows: Int, domains: Int, lanes: Int) async throws {
+    func anImageIsTheSameInAnyBatch(rows: Int, domains: Int, threads: Int) async throws {
         let orders = (0..<7).map(order)
         var alone: [[UInt32]] = []
-        for order in orders { alone += bits(try await engine(rows: 2, lanes: 1).sample(request([order])).images) }
-        let together = try await engine(rows: rows, domains: domains, lanes: lanes).sample(request(orders.reversed()))
+        for order in orders { alone += bits(try await engine(rows: 2, threads: 1).sample(request([order])).images) }
+        let together = try await engine(rows: rows, domains: domains, threads: threads).sample(request(orders.reversed()))
         #expect(bits(together.images.reversed()) == alone)
         #expect(Set(alone).count == 7)
         #expect(together.times.batchRows <= rows)
@@ -60,7 +60,7 @@ private func golden(_ name: String) -> String {
         var alone: [[[UInt32]]] = []
         for (index, kind) in kinds.enumerated() {
             let request = request([order(index), order(index + 4)], steps: kind.1, sampler: kind.0)
-            alone.append(bits(try await engine(rows: 2, lanes: 1).sample(request).images))
+            alone.append(bits(try await engine(rows: 2, threads: 1).sample(request).images))
         }
         let engine = try engine(rows: 6, domains: 2)
         let first = try await engine.submit(request([order(0), order(4)], steps: 12))

@@ -48,7 +48,7 @@ extension SamplingEngine {
     private func engine(rows: Int, domains: Int, _ base: BaseFile? = nil, codec: LatentCodec? = nil) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains) = (rows, domains)
-        return try SamplingEngine(base ?? self.base, options: options, pool: ComputePool(lanes: 2), codec: codec)
+        return try SamplingEngine(base ?? self.base, options: options, pool: ThreadPool(threads: 2), codec: codec)
     }
 
     /// Several clients of one small engine: every image gives way now and then.

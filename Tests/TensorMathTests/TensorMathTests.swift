@@ -150,17 +150,17 @@ private func kernelResults() -> [(String, [Float])] {
 
 @Suite struct PoolTests {
     @Test(arguments: [1, 2, 5])
-    func everyIndexIsVisitedOnceInEveryRound(lanes: Int) {
-        let pool = ComputePool(lanes: lanes)
+    func everyIndexIsVisitedOnceInEveryRound(threads: Int) {
+        let pool = ThreadPool(threads: threads)
         let counts = Memory(capacity: 1024).take(100, 1)
         for _ in 0..<200 { pool.forEach(100) { counts[$0, 0] += 1 } }
         #expect(counts.array.allSatisfy { $0 == 200 })
     }
 
     @Test func sharesCoverEverythingOnce() {
-        let pool = ComputePool(lanes: 3)
+        let pool = ThreadPool(threads: 3)
         for count in [0, 1, 15, 16, 17, 47, 48, 1000, 4097] {
-            let shares = (0..<3).map { pool.share(of: count, lane: $0) }
+            let shares = (0..<3).map { pool.share(of: count, thread: $0) }
             #expect(shares.flatMap { Array($0) } == Array(0..<count), "\(count)")
         }
     }

@@ -18,7 +18,7 @@ struct EvaluationBench {
     private let bootstrap: Bootstrap
     private let seed: UInt64
     private let cache: FeatureCache
-    private let pool = ComputePool()
+    private let pool = ThreadPool()
 
     init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
         (self.frozen, self.counts, self.seed) = (frozen, counts, seed)

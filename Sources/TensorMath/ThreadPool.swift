@@ -2,77 +2,78 @@ import CKernels
 import COpenBLAS
 import Glibc
 
-/// A fixed set of compute threads, one per core; the caller is lane 0 and works too.
+/// A fixed set of compute threads, one per core; the caller is thread 0 and works too.
 ///
-/// `run` hands every lane the same closure and returns when all have finished. It is not reentrant: one owner calls it.
-package final class ComputePool: Sendable {
-    package let lanes: Int
+/// `run` hands every thread the same closure and returns when all have finished. It is not reentrant: one owner calls it.
+package final class ThreadPool: Sendable {
+    /// Threads that work, the caller among them.
+    package let threadCount: Int
     private let shared = Shared()
-    private let threads: [pthread_t]
+    private let helpers: [pthread_t]
 
-    /// - Parameter lanes: how many are wanted; fewer where the system refuses a thread, or the memory that a lane's products need.
-    package init(lanes wanted: Int = ComputePool.processorCount) {
+    /// - Parameter threads: how many are wanted; fewer where the system refuses a thread, or the memory that a thread's products need.
+    package init(threads wanted: Int = ThreadPool.processorCount) {
         let shared = self.shared
         // One is always there; where even its products cannot be had, the first of them says so.
         let possible = max(1, min(wanted, Int(ob_reserve(Int32(clamping: max(1, wanted))))))
-        var threads: [pthread_t] = []
-        for lane in 1..<max(1, possible) {
-            let entry = unsafe Unmanaged.passRetained(Entry(shared: shared, lane: lane))
-            var thread = pthread_t()
-            let code = unsafe pthread_create(&thread, nil, { argument in
+        var helpers: [pthread_t] = []
+        for thread in 1..<max(1, possible) {
+            let entry = unsafe Unmanaged.passRetained(Entry(shared: shared, thread: thread))
+            var helper = pthread_t()
+            let code = unsafe pthread_create(&helper, nil, { argument in
                 let entry = unsafe Unmanaged<Entry>.fromOpaque(argument!).takeRetainedValue()
-                entry.shared.work(lane: entry.lane)
+                entry.shared.work(thread: entry.thread)
                 return nil
             }, entry.toOpaque())
             guard code == 0 else {
                 unsafe entry.release()
                 break
             }
-            threads.append(thread)
+            helpers.append(helper)
         }
-        self.threads = threads
-        lanes = threads.count + 1
+        self.helpers = helpers
+        threadCount = helpers.count + 1
     }
 
     deinit {
         shared.stop()
-        for thread in threads { pthread_join(thread, nil) }
+        for helper in helpers { pthread_join(helper, nil) }
     }
 
     /// Processors this process may use.
     package static var processorCount: Int { Processors.count(affinity: Int(ck_processor_count())) }
 
-    /// Runs the body once per lane, lane 0 on this thread, and waits for all.
+    /// Runs the body once per thread, thread 0 on this thread, and waits for all.
     package func run(_ body: (Int) -> Void) {
-        guard lanes > 1 else { return body(0) }
+        guard threadCount > 1 else { return body(0) }
         withoutActuallyEscaping(body) { body in
-            shared.begin(body, helpers: lanes - 1)
+            shared.begin(body, helpers: threadCount - 1)
             body(0)
             shared.waitForHelpers()
         }
     }
 
-    /// Runs the body for each index, the indices dealt to the lanes in turn.
+    /// Runs the body for each index, the indices dealt to the threads in turn.
     package func forEach(_ count: Int, _ body: (Int) -> Void) {
-        run { lane in
-            for index in stride(from: lane, to: count, by: lanes) { body(index) }
+        run { thread in
+            for index in stride(from: thread, to: count, by: threadCount) { body(index) }
         }
     }
 
-    /// One contiguous share of `count` values per lane, cut at cache lines.
-    package func share(of count: Int, lane: Int) -> Range<Int> {
-        let each = (count + lanes - 1) / lanes
+    /// One contiguous share of `count` values per thread, cut at cache lines.
+    package func share(of count: Int, thread: Int) -> Range<Int> {
+        let each = (count + threadCount - 1) / threadCount
         let cut = { (k: Int) in min(count, (k * each + 15) / 16 * 16) }
-        return cut(lane)..<max(cut(lane), lane == lanes - 1 ? count : cut(lane + 1))
+        return cut(thread)..<max(cut(thread), thread == threadCount - 1 ? count : cut(thread + 1))
     }
 }
 
 private final class Entry {
     let shared: Shared
-    let lane: Int
-    init(shared: Shared, lane: Int) {
+    let thread: Int
+    init(shared: Shared, thread: Int) {
         self.shared = shared
-        self.lane = lane
+        self.thread = thread
     }
 }
 
@@ -124,9 +125,9 @@ private final class Entry {
         unsafe pthread_mutex_unlock(mutex)
     }
 
-    func work(lane: Int) {
+    func work(thread: Int) {
         var seen = 0
-        while let round = takePart(after: seen, lane: lane) {
+        while let round = takePart(after: seen, thread: thread) {
             seen = round
             unsafe pthread_mutex_lock(mutex)
             pending -= 1
@@ -136,15 +137,15 @@ private final class Entry {
     }
 
     /// Waits for the round after `seen` and runs its body; nil when the pool stops. A function of its own, never inlined:
-    /// its hold on the body must end before the caller reports the lane as finished, since the body does not escape `run`.
+    /// its hold on the body must end before the caller reports the thread as finished, since the body does not escape `run`.
     @inline(never)
-    private func takePart(after seen: Int, lane: Int) -> Int? {
+    private func takePart(after seen: Int, thread: Int) -> Int? {
         unsafe pthread_mutex_lock(mutex)
         while round == seen && !stopping { unsafe pthread_cond_wait(started, mutex) }
         let (round, body, isStopping) = (self.round, self.body, stopping)
         unsafe pthread_mutex_unlock(mutex)
         if isStopping { return nil }
-        body?(lane)
+        body?(thread)
         return round
     }
 }
