@@ -44,10 +44,10 @@ extension BaseFile {
     }
 
     /// A matrix where it lies in the mapped file, if it is bfloat16 there.
-    fileprivate func halves(_ name: String, _ rows: Int, _ columns: Int) throws -> Operand? {
+    fileprivate func halves(_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix? {
         let entry = try file.entry(name)
         guard entry.type == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
-        return unsafe Operand(readOnlyHalves: map.address(range), rows: rows, columns: columns, owner: map)
+        return unsafe QuantizedMatrix(readOnlyHalves: map.address(range), rows: rows, columns: columns, owner: map)
     }
 
     /// Whether the mapped bytes are float32 values that may be read where they lie.

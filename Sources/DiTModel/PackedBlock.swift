@@ -57,7 +57,7 @@ struct PackedBlock: Sendable {
 
     /// The tiles and panels of one product, each followed by its epilogue while the sums are in cache.
     private func multiply(
-        _ x: Operand, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup,
+        _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup,
         epilogue: (_ sums: Sums, _ rows: Range<Int>) -> Void
     ) {
         group.forEach(shape.tiles.count * w.panels) { unit, thread in
@@ -87,7 +87,7 @@ struct PackedBlock: Sendable {
         quantiseRows(a.attended, into: a.projInput, a, shape, group)
     }
 
-    private func quantiseRows(_ x: Operand, into bytes: Operand, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
+    private func quantiseRows(_ x: QuantizedMatrix, into bytes: QuantizedMatrix, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
         guard bytes.form == .u8 else { return }
         group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)

@@ -30,12 +30,12 @@ package struct SamplingPass: Sendable {
     /// The residual stream, in float32 at every precision.
     let x: Matrix  // (T, D)
     /// What enters W_qkv and W_fc1.
-    let normed: Operand  // (T, D)
-    let qkv: Operand  // (T, 3D)
-    let attended: Operand  // (T, D)
-    let activated: Operand  // (T, 4D)
+    let normed: QuantizedMatrix  // (T, D)
+    let qkv: QuantizedMatrix  // (T, 3D)
+    let attended: QuantizedMatrix  // (T, D)
+    let activated: QuantizedMatrix  // (T, 4D)
     /// The two above as their products read them: themselves, or bytes.
-    let projInput, fc2Input: Operand
+    let projInput, fc2Input: QuantizedMatrix
     let folded: FoldedVectors
     let last: ImageEnds.Last
     /// Per thread that may work at once.
@@ -59,30 +59,30 @@ package struct SamplingPass: Sendable {
                 capacity += Memory.paddedCount(rows * columns)
                 return empty.take(0, 0)
             },
-            takeOperand: { rows, columns, form in
-                capacity += Memory.operandCount(rows, columns, form)
+            takeQuantized: { rows, columns, form in
+                capacity += Memory.quantizedCount(rows, columns, form)
                 return empty.take(0, 0, form)
             })
         let memory = Memory(capacity: capacity)
-        self.init(model, threads: threads, take: memory.take, takeOperand: memory.take)
+        self.init(model, threads: threads, take: memory.take, takeQuantized: memory.take)
     }
 
     private init(
-        _ model: PackedDiT, threads: Int, take: (Int, Int) -> Matrix, takeOperand: (Int, Int, Operand.Form) -> Operand
+        _ model: PackedDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, QuantizedMatrix.Form) -> QuantizedMatrix
     ) {
         let c = model.configuration
         let (T, D) = (c.tokens, c.hiddenSize)
         // Between layers nothing is kept in bytes: a row's range is known when all of it is there.
-        let between: Operand.Form = model.precision == .f32 ? .f32 : .bf16
+        let between: QuantizedMatrix.Form = model.precision == .f32 ? .f32 : .bf16
         let (input, mlp) = (model.precision.operand(isMLPOutput: false), model.precision.operand(isMLPOutput: true))
         patches = take(T, c.patchInSize)
         x = take(T, D)
-        normed = takeOperand(T, D, input)
-        qkv = takeOperand(T, 3 * D, between)
-        attended = takeOperand(T, D, between)
-        activated = takeOperand(T, 4 * D, between)
-        projInput = input == between ? attended : takeOperand(T, D, input)
-        fc2Input = mlp == between ? activated : takeOperand(T, 4 * D, mlp)
+        normed = takeQuantized(T, D, input)
+        qkv = takeQuantized(T, 3 * D, between)
+        attended = takeQuantized(T, D, between)
+        activated = takeQuantized(T, 4 * D, between)
+        projInput = input == between ? attended : takeQuantized(T, D, input)
+        fc2Input = mlp == between ? activated : takeQuantized(T, 4 * D, mlp)
         folded = FoldedVectors(
             scale1: take(1, D), shift1: take(1, D), factor1: take(1, D), scale2: take(1, D), shift2: take(1, D), factor2: take(1, D))
         last = ImageEnds.Last(

@@ -52,7 +52,7 @@ package struct TwoWayMatrix: Sendable {
 
     /// One product per height of tiles, all over the same packed matrix.
     fileprivate struct OneWay: Sendable {
-        let form: Operand.Form
+        let form: QuantizedMatrix.Form
         let products: [PackedProduct]
         let packed: Matrix
 
@@ -81,7 +81,7 @@ package struct TwoWayMatrix: Sendable {
 
 /// Packs the matrices of a network for training; one product per shape and height serves them all.
 package final class TwoWayPacker {
-    private let form: Operand.Form
+    private let form: QuantizedMatrix.Form
     private let heights: [Int]
     private var products: [[Int]: [PackedProduct]] = [:]
 

@@ -20,11 +20,11 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 @safe package struct PackedMatrix: @unchecked Sendable {
     package let outputs, inputs: Int
     /// The form of the rows that it multiplies.
-    package let form: Operand.Form
+    package let form: QuantizedMatrix.Form
     package let panelOutputs: Int
     private var storage: Storage
-    /// Per output: the step of its bytes, and the sum of them; empty but for u8 rows.
-    private let columnStep: Matrix
+    /// Per output: the scale of its bytes, and the sum of them; empty but for u8 rows.
+    private let columnScale: Matrix
     private let columnSum: UnsafeMutablePointer<Int32>
 
     private enum Storage {
@@ -35,7 +35,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Whether matrices for rows of a form are copied when packed, or read where they lie.
-    package static func copies(_ form: Operand.Form) -> Bool { form != .f32 || hasPackedFloats }
+    package static func copies(_ form: QuantizedMatrix.Form) -> Bool { form != .f32 || hasPackedFloats }
 
     package var panels: Int { outputs / panelOutputs }
 
@@ -45,7 +45,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Packs `w` [outputs, inputs] for rows of the given form.
-    package init(_ w: StoredMatrix, form: Operand.Form, with packer: Packer) throws(TensorMathError) {
+    package init(_ w: StoredMatrix, form: QuantizedMatrix.Form, with packer: Packer) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
         self.form = form
@@ -53,7 +53,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         guard PackedMatrix.copies(form) else {
             let plain = w.floats
             storage = .plain(plain)
-            columnStep = plain.rows(0..<0)
+            columnScale = plain.rows(0..<0)
             unsafe columnSum = UnsafeMutableRawPointer(plain.base).assumingMemoryBound(to: Int32.self)
             return
         }
@@ -62,14 +62,14 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         let each = Memory.paddedCount((product.packedBytes + 3) / 4)
         let perOutput = form == .u8 ? w.rows : 0
         let memory = Memory(capacity: panelCount * each + 2 * Memory.paddedCount(perOutput))
-        columnStep = memory.take(perOutput)
+        columnScale = memory.take(perOutput)
         unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
         let panels = (0..<panelCount).map { _ in memory.take(each) }
         let floats: Matrix? = if case .halves = w, form == .bf16 { nil } else { packer.floats(w) }
         for (panel, packed) in panels.enumerated() {
             let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
             if form == .u8, let floats {
-                let bytes = unsafe packer.quantised(floats.rows(rows), step: columnStep.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
+                let bytes = unsafe packer.quantised(floats.rows(rows), scale: columnScale.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
                 try unsafe product.pack(bytes, .s8, into: packed.base)
             } else if let floats {
                 try unsafe product.pack(floats.rows(rows).base, .f32, into: packed.base)
@@ -90,7 +90,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     }
 
     /// The product of one tile of rows with one panel's outputs; the sums lie in the workspace until its next product.
-    package func multiply(_ x: Operand, panel: Int, in workspace: ProductWorkspace) -> Sums {
+    package func multiply(_ x: QuantizedMatrix, panel: Int, in workspace: ProductWorkspace) -> Sums {
         precondition(x.form == form && x.columns == inputs && x.stride == inputs, "\(x.columns) values of \(x.form) for \(inputs) of \(form)")
         precondition(x.rows * panelOutputs <= workspace.sums.count)
         let columns = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
@@ -106,8 +106,8 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         return unsafe Sums(
             rows: x.rows, columns: columns,
             values: ck_sums(
-                values: workspace.sums.base, stride: panelOutputs, row_step: form == .u8 ? UnsafePointer(x.rowStep) : nil,
-                row_zero: x.rowZero, column_step: columnStep.base + (form == .u8 ? columns.lowerBound : 0),
+                values: workspace.sums.base, stride: panelOutputs, row_scale: form == .u8 ? UnsafePointer(x.rowScale) : nil,
+                row_zero_point: x.rowZeroPoint, column_scale: columnScale.base + (form == .u8 ? columns.lowerBound : 0),
                 column_sum: columnSum + (form == .u8 ? columns.lowerBound : 0)))
     }
 }
@@ -121,7 +121,7 @@ package final class Packer {
     private var converted = Memory(capacity: 0)
 
     private struct Shape: Hashable {
-        let form: Operand.Form
+        let form: QuantizedMatrix.Form
         let outputs, inputs: Int
     }
 
@@ -135,7 +135,7 @@ package final class Packer {
     }
 
     /// - Parameter like: a product whose packed matrices are to be read too.
-    func product(_ form: Operand.Form, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) -> PackedProduct {
+    func product(_ form: QuantizedMatrix.Form, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) -> PackedProduct {
         let shape = Shape(form: form, outputs: outputs, inputs: inputs)
         if let found = products[shape] { return found }
         let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
@@ -152,9 +152,9 @@ package final class Packer {
     }
 
     /// The rows of w as bytes, valid until the next call.
-    func quantised(_ w: Matrix, step: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Int32>) -> [Int8] {
+    func quantised(_ w: Matrix, scale: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Int32>) -> [Int8] {
         bytes = [Int8](repeating: 0, count: w.count)
-        unsafe ck_quantise_weights(&bytes, step, sum, w.base, w.rows, w.columns)
+        unsafe ck_quantise_weights(&bytes, scale, sum, w.base, w.rows, w.columns)
         return bytes
     }
 
@@ -172,7 +172,7 @@ package final class Packer {
     private let shape: od_product_shape
 
     /// - Parameter like: a product of the same form, outputs and inputs, whose packed matrices this one is to read too.
-    init(_ form: Operand.Form, rows: Int, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) {
+    init(_ form: QuantizedMatrix.Form, rows: Int, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) {
         let (x, w, out) = switch form {
         case .f32: (OD_F32, OD_F32, OD_F32)
         case .bf16: (OD_BF16, OD_BF16, OD_F32)

@@ -11,7 +11,7 @@ package enum Precision: String, Sendable, Codable, CaseIterable {
     case int8Careful = "int8-careful"
 
     /// How the rows that enter a product are kept.
-    package func operand(isMLPOutput: Bool) -> Operand.Form {
+    package func operand(isMLPOutput: Bool) -> QuantizedMatrix.Form {
         switch self {
         case .f32: .f32
         case .bf16: .bf16

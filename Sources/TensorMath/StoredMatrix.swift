@@ -4,7 +4,7 @@ import CKernels
 package enum StoredMatrix: Sendable {
     case floats(Matrix)
     /// bfloat16: products of that form are packed from it as it is.
-    case halves(Operand)
+    case halves(QuantizedMatrix)
 
     var rows: Int {
         switch self {
@@ -29,13 +29,13 @@ package enum StoredMatrix: Sendable {
     }
 }
 
-extension Operand {
+extension QuantizedMatrix {
     /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
     @unsafe package init(readOnlyHalves address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
         let base = unsafe UnsafeMutableRawPointer(mutating: address)
-        // A bfloat16 row has no step and no zero point: nothing reads what these point to.
+        // A bfloat16 row has no scale and no zero point: nothing reads what these point to.
         unsafe self.init(
-            .bf16, rows: rows, columns: columns, stride: columns, base: base, rowStep: base.assumingMemoryBound(to: Float.self),
-            rowZero: base.assumingMemoryBound(to: Int32.self), owner: owner)
+            .bf16, rows: rows, columns: columns, stride: columns, base: base, rowScale: base.assumingMemoryBound(to: Float.self),
+            rowZeroPoint: base.assumingMemoryBound(to: Int32.self), owner: owner)
     }
 }

@@ -27,7 +27,7 @@ package struct ProductWorkspace: Sendable {
 }
 
 /// out = gamma (sums + bias); bias and gamma of all outputs, out (rows, all outputs).
-package func biasGamma(_ sums: Sums, bias: Matrix, gamma: Matrix, into out: Operand) {
+package func biasGamma(_ sums: Sums, bias: Matrix, gamma: Matrix, into out: QuantizedMatrix) {
     let (out, bias, gamma) = (sums.part(of: out), sums.part(of: bias), sums.part(of: gamma))
     var values = unsafe sums.values
     switch out.form {
@@ -38,7 +38,7 @@ package func biasGamma(_ sums: Sums, bias: Matrix, gamma: Matrix, into out: Oper
 }
 
 /// out = gelu(sums + bias), the tanh form.
-package func biasGelu(_ sums: Sums, bias: Matrix, into out: Operand) {
+package func biasGelu(_ sums: Sums, bias: Matrix, into out: QuantizedMatrix) {
     let (out, bias) = (sums.part(of: out), sums.part(of: bias))
     var values = unsafe sums.values
     switch out.form {
@@ -63,11 +63,11 @@ extension Sums {
     ///   - b: (all outputs, rank).
     package func adding(_ low: Matrix, _ b: Matrix, scale: Float) -> Sums {
         let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self))
-        if unsafe values.row_step != nil { unsafe dequantise(into: floats) }
+        if unsafe values.row_scale != nil { unsafe dequantise(into: floats) }
         let matrix = unsafe Matrix(base: floats, rows: rows, columns: columns.count, stride: values.stride, keeping: low)
         multiply(.plain(low), .transposed(b.rows(columns)), into: matrix, scale: scale, adding: true)
         var values = unsafe values
-        unsafe values.row_step = nil
+        unsafe values.row_scale = nil
         return unsafe Sums(rows: rows, columns: columns, values: values)
     }
 
@@ -77,14 +77,14 @@ extension Sums {
         for row in 0..<rows {
             for column in 0..<columns.count {
                 let at = unsafe row * values.stride + column
-                let sum = unsafe whole[at] &- values.row_zero[row] &* values.column_sum[column]
-                unsafe floats[at] = values.row_step[row] * values.column_step[column] * Float(sum)
+                let sum = unsafe whole[at] &- values.row_zero_point[row] &* values.column_sum[column]
+                unsafe floats[at] = values.row_scale[row] * values.column_scale[column] * Float(sum)
             }
         }
     }
 
     fileprivate func part(of vector: Matrix) -> Matrix { vector.values(columns) }
-    fileprivate func part(of out: Operand) -> Operand {
+    fileprivate func part(of out: QuantizedMatrix) -> QuantizedMatrix {
         precondition(out.rows == rows, "\(rows) rows of sums into \(out.rows)")
         return out.columns(columns)
     }

@@ -107,7 +107,7 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
     let (rows, n) = (3, 83)
     let x = noise(0, rows * n), a = noise(2, n), b = noise(3, n)
     let integers = noise(4, rows * n).map { Int32($0 * 1000) }, columnSum = noise(5, n).map { Int32($0 * 10) }
-    let columnStep = noise(6, n).map { abs($0) * 0.01 }, rowStep: [Float] = [0.1, 0.2, 0.3], rowZero: [Int32] = [0, 128, 255]
+    let columnScale = noise(6, n).map { abs($0) * 0.01 }, rowScale: [Float] = [0.1, 0.2, 0.3], rowZeroPoint: [Int32] = [0, 128, 255]
     var results: [(String, Float, [Float])] = []
     let half: Float = 1 / 128  // one unit in the last place of bfloat16
     func floats(_ halves: [UInt16]) -> [Float] { halves.map { Float(bitPattern: UInt32($0) << 16) } }
@@ -130,14 +130,14 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
     for quantised in [false, true] {
         x.withUnsafeBytes { real in
             integers.withUnsafeBytes { whole in
-                rowStep.withUnsafeBufferPointer { rowStep in
-                    rowZero.withUnsafeBufferPointer { rowZero in
-                        columnStep.withUnsafeBufferPointer { columnStep in
+                rowScale.withUnsafeBufferPointer { rowScale in
+                    rowZeroPoint.withUnsafeBufferPointer { rowZeroPoint in
+                        columnScale.withUnsafeBufferPointer { columnScale in
                             columnSum.withUnsafeBufferPointer { columnSum in
                                 var sums = ck_sums(
                                     values: quantised ? whole.baseAddress : real.baseAddress, stride: n,
-                                    row_step: quantised ? rowStep.baseAddress : nil, row_zero: rowZero.baseAddress,
-                                    column_step: columnStep.baseAddress, column_sum: columnSum.baseAddress)
+                                    row_scale: quantised ? rowScale.baseAddress : nil, row_zero_point: rowZeroPoint.baseAddress,
+                                    column_scale: columnScale.baseAddress, column_sum: columnSum.baseAddress)
                                 let name = quantised ? "of bytes" : "of floats"
                                 ck_sums_gamma(&out, n, &sums, a, b, rows, n)
                                 results.append(("gamma \(name)", 1e-5, out))

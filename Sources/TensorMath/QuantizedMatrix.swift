@@ -2,11 +2,11 @@ import CKernels
 
 /// Rows of values between two layers, kept as the next product reads them: a view into memory that it keeps alive.
 // @unchecked: as for `Matrix`, threads are given disjoint rows or columns.
-@safe package struct Operand: @unchecked Sendable {
+@safe package struct QuantizedMatrix: @unchecked Sendable {
     package enum Form: Sendable, Hashable {
         case f32
         case bf16
-        /// value = step (byte - zero), with one step and one zero point per row.
+        /// value = scale (byte - zero point), with one of each per row.
         case u8
 
         var bytes: Int {
@@ -23,37 +23,37 @@ import CKernels
     package let columns: Int
     package let stride: Int
     let base: UnsafeMutableRawPointer
-    let rowStep: UnsafeMutablePointer<Float>
-    let rowZero: UnsafeMutablePointer<Int32>
+    let rowScale: UnsafeMutablePointer<Float>
+    let rowZeroPoint: UnsafeMutablePointer<Int32>
     private let owner: AnyObject
 
     init(
-        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowStep: UnsafeMutablePointer<Float>,
-        rowZero: UnsafeMutablePointer<Int32>, owner: AnyObject
+        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowScale: UnsafeMutablePointer<Float>,
+        rowZeroPoint: UnsafeMutablePointer<Int32>, owner: AnyObject
     ) {
         self.form = form
         self.rows = rows
         self.columns = columns
         self.stride = stride
         unsafe self.base = base
-        unsafe self.rowStep = rowStep
-        unsafe self.rowZero = rowZero
+        unsafe self.rowScale = rowScale
+        unsafe self.rowZeroPoint = rowZeroPoint
         self.owner = owner
     }
 
-    package func rows(_ range: Range<Int>) -> Operand {
+    package func rows(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
         let first = range.lowerBound
-        return unsafe Operand(
+        return unsafe QuantizedMatrix(
             form, rows: range.count, columns: columns, stride: stride, base: base + first * stride * form.bytes,
-            rowStep: rowStep + first, rowZero: rowZero + first, owner: owner)
+            rowScale: rowScale + first, rowZeroPoint: rowZeroPoint + first, owner: owner)
     }
 
-    package func columns(_ range: Range<Int>) -> Operand {
+    package func columns(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
-        return unsafe Operand(
-            form, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * form.bytes, rowStep: rowStep,
-            rowZero: rowZero, owner: owner)
+        return unsafe QuantizedMatrix(
+            form, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * form.bytes, rowScale: rowScale,
+            rowZeroPoint: rowZeroPoint, owner: owner)
     }
 
     /// The values where they are float32.
@@ -68,7 +68,7 @@ import CKernels
     var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
 }
 
-extension Operand {
+extension QuantizedMatrix {
     /// The values as float32: themselves where they are that, else converted into `scratch`, which has room for them.
     package func floats(in scratch: Matrix) -> Matrix {
         guard form != .f32 else { return matrix }
@@ -79,7 +79,7 @@ extension Operand {
             case .f32: break
             case .bf16: unsafe ck_bf16_to_f32(target, halves + first, columns)
             case .u8:
-                for column in 0..<columns { unsafe target[column] = rowStep[row] * Float(Int32(bytes[first + column]) - rowZero[row]) }
+                for column in 0..<columns { unsafe target[column] = rowScale[row] * Float(Int32(bytes[first + column]) - rowZeroPoint[row]) }
             }
         }
         return out
@@ -87,26 +87,26 @@ extension Operand {
 }
 
 extension Memory {
-    /// The next `rows` x `columns` values of a form, with the rows' steps and zero points where it has them.
-    package func take(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Operand {
+    /// The next `rows` x `columns` values of a form, with the rows' scales and zero points where it has them.
+    package func take(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> QuantizedMatrix {
         let values = take(Memory.floats(rows, columns, form))
-        let steps = take(form == .u8 ? rows : 0), zeros = take(form == .u8 ? rows : 0)
-        return unsafe Operand(
-            form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), rowStep: steps.base,
-            rowZero: UnsafeMutableRawPointer(zeros.base).assumingMemoryBound(to: Int32.self), owner: self)
+        let scales = take(form == .u8 ? rows : 0), zeroPoints = take(form == .u8 ? rows : 0)
+        return unsafe QuantizedMatrix(
+            form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), rowScale: scales.base,
+            rowZeroPoint: UnsafeMutableRawPointer(zeroPoints.base).assumingMemoryBound(to: Int32.self), owner: self)
     }
 
-    /// What `take` of an operand takes from the plan.
-    package static func operandCount(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Int {
+    /// What `take` of a quantized matrix takes from the plan.
+    package static func quantizedCount(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> Int {
         paddedCount(floats(rows, columns, form)) + (form == .u8 ? 2 * paddedCount(rows) : 0)
     }
 
-    private static func floats(_ rows: Int, _ columns: Int, _ form: Operand.Form) -> Int { (rows * columns * form.bytes + 3) / 4 }
+    private static func floats(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> Int { (rows * columns * form.bytes + 3) / 4 }
 }
 
 /// out = layer norm of x's rows * scale + shift, in the form of `out`.
 /// - Parameter line: scratch of one row.
-package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, line: Matrix, into out: Operand) {
+package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, line: Matrix, into out: QuantizedMatrix) {
     precondition(
         x.isContiguous && out.stride == out.columns && x.rows == out.rows && x.columns == out.columns && scale.count == x.columns
             && shift.count == x.columns && line.count >= x.columns, "\(x.rows) x \(x.columns) into \(out.rows) x \(out.columns)")
@@ -117,23 +117,23 @@ package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Fl
         unsafe ck_norm_modulate_bf16(out.halves, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
     case .u8:
         unsafe ck_norm_modulate_u8(
-            out.bytes, out.rowStep, out.rowZero, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
+            out.bytes, out.rowScale, out.rowZeroPoint, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
     }
 }
 
 /// bfloat16 rows to bytes, each row over its own range.
-package func quantise(_ x: Operand, line: Matrix, into out: Operand) {
+package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMatrix) {
     precondition(
         x.form == .bf16 && out.form == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
             && x.columns == out.columns && line.count >= x.columns, "\(x.form) into \(out.form)")
-    unsafe ck_quantise_rows(out.bytes, out.rowStep, out.rowZero, x.halves, x.rows, x.columns, line.base)
+    unsafe ck_quantise_rows(out.bytes, out.rowScale, out.rowZeroPoint, x.halves, x.rows, x.columns, line.base)
 }
 
 /// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
 /// - Parameters:
 ///   - q, k, v: (T, hd).
 ///   - scratch: `attentionScratch` values.
-package func attention(q: Operand, k: Operand, v: Operand, scale: Float, scratch: Matrix, into out: Operand) {
+package func attention(q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatrix, scale: Float, scratch: Matrix, into out: QuantizedMatrix) {
     precondition([q, k, v, out].allSatisfy { $0.form == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
     precondition(q.stride == k.stride && q.stride == v.stride && scratch.count >= attentionScratch(tokens: q.rows, head: q.columns))
     unsafe ck_attention_bf16(
