@@ -2,8 +2,8 @@ import TensorMath
 
 /// One DiT block as sampling runs it: the function of `TransformerBlock.forward` for one image, its four matrices packed.
 ///
-/// Each product's sums are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. The low-rank pair that an
-/// adapter may have beside a layer is added to the sums before, in float32; the packed matrix is not touched.
+/// Each product's accumulators are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. The low-rank pair that an
+/// adapter may have beside a layer is added to the accumulators before, in float32; the packed matrix is not touched.
 struct PackedBlock: Sendable {
     let qkv: PackedMatrix  // (3D, D)
     let proj: PackedMatrix  // (D, D)
@@ -23,20 +23,20 @@ struct PackedBlock: Sendable {
         let f = a.folded
         f.fold(t, modulation: modulation)
         norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, group)
-        multiply(a.normed, qkv, t.pairs.qkv, a, shape, group) { sums, rows in
-            biasGamma(sums, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
+        multiply(a.normed, qkv, t.pairs.qkv, a, shape, group) { accumulators, rows in
+            biasGamma(accumulators, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
         }
         attend(a, shape, group)
-        multiply(a.projInput, proj, t.pairs.proj, a, shape, group) { sums, rows in
-            addResidual(sums, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
+        multiply(a.projInput, proj, t.pairs.proj, a, shape, group) { accumulators, rows in
+            addResidual(accumulators, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
         }
         norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, group)
-        multiply(a.normed, fc1, t.pairs.fc1, a, shape, group) { sums, rows in
-            biasGelu(sums, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
+        multiply(a.normed, fc1, t.pairs.fc1, a, shape, group) { accumulators, rows in
+            biasGelu(accumulators, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
         }
         quantiseRows(a.activated, into: a.fc2Input, a, shape, group)
-        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, group) { sums, rows in
-            addResidual(sums, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
+        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, group) { accumulators, rows in
+            addResidual(accumulators, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
         }
     }
 
@@ -55,16 +55,16 @@ struct PackedBlock: Sendable {
         }
     }
 
-    /// The tiles and panels of one product, each followed by its epilogue while the sums are in cache.
+    /// The tiles and panels of one product, each followed by its epilogue while the accumulators are in cache.
     private func multiply(
         _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup,
-        epilogue: (_ sums: Sums, _ rows: Range<Int>) -> Void
+        epilogue: (_ accumulators: Accumulators, _ rows: Range<Int>) -> Void
     ) {
         group.forEach(shape.tiles.count * w.panels) { unit, thread in
             let rows = shape.tiles.range(unit / w.panels)
             let scratch = a.scratch[thread]
-            let sums = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
-            epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: sums, scratch: scratch.lowRank) ?? sums, rows)
+            let accumulators = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
+            epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: accumulators, scratch: scratch.lowRank) ?? accumulators, rows)
         }
     }
 

@@ -12,8 +12,8 @@ package struct PackedDiT: Sendable {
     let weights: Weights
     let blocks: [PackedBlock]
     let shape: BlockShape
-    /// Values of sums and bytes of scratch of the largest product.
-    let workspace: (sums: Int, scratch: Int)
+    /// Values of accumulators and bytes of scratch of the largest product.
+    let workspace: (accumulators: Int, scratch: Int)
     private let ends: ImageEnds
 
     /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those
@@ -46,7 +46,7 @@ package struct PackedDiT: Sendable {
         self.precision = precision
         self.preset = preset
         shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
-        workspace = packer.workspace(sumsFor: Array(packed.values))
+        workspace = packer.workspace(accumulatorsFor: Array(packed.values))
         ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
     }
 
@@ -66,7 +66,7 @@ package struct PackedDiT: Sendable {
         weights = model.weights
         self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
-        workspace = packer.workspace(sumsFor: blocks.flatMap(\.all))
+        workspace = packer.workspace(accumulatorsFor: blocks.flatMap(\.all))
         ends = ImageEnds(configuration, weights: model.weights, positionScale: positionScale)
     }
 

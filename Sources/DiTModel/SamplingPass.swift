@@ -90,7 +90,7 @@ package struct SamplingPass: Sendable {
         let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
         self.scratch = (0..<threads).map { _ in
             ThreadScratch(
-                workspace: ProductWorkspace(sums: model.workspace.sums, scratch: model.workspace.scratch, line: 4 * D, take: take),
+                workspace: ProductWorkspace(accumulators: model.workspace.accumulators, scratch: model.workspace.scratch, line: 4 * D, take: take),
                 attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
                 floats: take(1, between == .f32 ? 0 : model.shape.tiles.rows * 4 * D))
         }

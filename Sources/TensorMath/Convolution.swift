@@ -18,7 +18,7 @@ package struct ConvolutionShape: Sendable, Hashable {
 
 /// How convolutions are computed.
 package enum ConvolutionKind: Sendable, Hashable {
-    /// Sums of matrix products, float32, on any machine.
+    /// Accumulators of matrix products, float32, on any machine.
     case plain
     /// oneDNN, weights packed for it once.
     case packed(ConvolutionElement)

@@ -89,24 +89,24 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         return other
     }
 
-    /// The product of one tile of rows with one panel's outputs; the sums lie in the workspace until its next product.
-    package func multiply(_ x: QuantizedMatrix, panel: Int, in workspace: ProductWorkspace) -> Sums {
+    /// The product of one tile of rows with one panel's outputs; the accumulators lie in the workspace until its next product.
+    package func multiply(_ x: QuantizedMatrix, panel: Int, in workspace: ProductWorkspace) -> Accumulators {
         precondition(x.form == form && x.columns == inputs && x.stride == inputs, "\(x.columns) values of \(x.form) for \(inputs) of \(form)")
-        precondition(x.rows * panelOutputs <= workspace.sums.count)
+        precondition(x.rows * panelOutputs <= workspace.accumulators.count)
         let columns = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
         switch storage {
         case .packed(let product, let panels):
             precondition(x.rows == product.rows, "a tile of \(x.rows) rows for \(product.rows)")
-            unsafe product.run(x.base, panels[panel].base, workspace.sums.base, scratch: workspace.scratch.base)
+            unsafe product.run(x.base, panels[panel].base, workspace.accumulators.base, scratch: workspace.scratch.base)
         case .plain(let w):
             TensorMath.multiply(
                 .plain(x.matrix), .transposed(w.rows(columns)),
-                into: workspace.sums.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs))
+                into: workspace.accumulators.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs))
         }
-        return unsafe Sums(
+        return unsafe Accumulators(
             rows: x.rows, columns: columns,
-            values: ck_sums(
-                values: workspace.sums.base, stride: panelOutputs, row_scale: form == .u8 ? UnsafePointer(x.rowScale) : nil,
+            values: ck_accumulators(
+                values: workspace.accumulators.base, stride: panelOutputs, row_scale: form == .u8 ? UnsafePointer(x.rowScale) : nil,
                 row_zero_point: x.rowZeroPoint, column_scale: columnScale.base + (form == .u8 ? columns.lowerBound : 0),
                 column_sum: columnSum + (form == .u8 ? columns.lowerBound : 0)))
     }
@@ -127,7 +127,7 @@ package final class Packer {
 
     package init(tileRows: Int) { self.tileRows = tileRows }
 
-    /// Outputs of a panel: an even share of all whose sums with one tile stay within a core's cache.
+    /// Outputs of a panel: an even share of all whose accumulators with one tile stay within a core's cache.
     static func panel(outputs: Int, tileRows: Int) -> Int {
         let largest = max(16, 640 * 256 / tileRows)
         let parts = stride(from: 2, through: outputs, by: 2).first { outputs.isMultiple(of: $0) && outputs / $0 <= largest }
@@ -159,7 +159,7 @@ package final class Packer {
     }
 
     /// Scratch bytes of the largest product made.
-    package func workspace(sumsFor matrices: [PackedMatrix]) -> (sums: Int, scratch: Int) {
+    package func workspace(accumulatorsFor matrices: [PackedMatrix]) -> (accumulators: Int, scratch: Int) {
         (matrices.map { $0.panelOutputs * tileRows }.max() ?? 0, products.values.map(\.scratchBytes).max() ?? 0)
     }
 }

@@ -134,21 +134,21 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
                     rowZeroPoint.withUnsafeBufferPointer { rowZeroPoint in
                         columnScale.withUnsafeBufferPointer { columnScale in
                             columnSum.withUnsafeBufferPointer { columnSum in
-                                var sums = ck_sums(
+                                var accumulators = ck_accumulators(
                                     values: quantised ? whole.baseAddress : real.baseAddress, stride: n,
                                     row_scale: quantised ? rowScale.baseAddress : nil, row_zero_point: rowZeroPoint.baseAddress,
                                     column_scale: columnScale.baseAddress, column_sum: columnSum.baseAddress)
                                 let name = quantised ? "of bytes" : "of floats"
-                                ck_sums_gamma(&out, n, &sums, a, b, rows, n)
+                                ck_accumulators_gamma(&out, n, &accumulators, a, b, rows, n)
                                 results.append(("gamma \(name)", 1e-5, out))
-                                ck_sums_gamma_bf16(&halves, n, &sums, a, b, rows, n)
+                                ck_accumulators_gamma_bf16(&halves, n, &accumulators, a, b, rows, n)
                                 results.append(("gamma_bf16 \(name)", half, floats(halves)))
-                                ck_sums_gelu(&out, n, &sums, a, rows, n)
+                                ck_accumulators_gelu(&out, n, &accumulators, a, rows, n)
                                 results.append(("gelu \(name)", 1e-5, out))
-                                ck_sums_gelu_bf16(&halves, n, &sums, a, rows, n)
+                                ck_accumulators_gelu_bf16(&halves, n, &accumulators, a, rows, n)
                                 results.append(("gelu_bf16 \(name)", half, floats(halves)))
                                 out = x
-                                ck_sums_residual(&out, n, &sums, a, b, rows, n)
+                                ck_accumulators_residual(&out, n, &accumulators, a, b, rows, n)
                                 results.append(("residual \(name)", 1e-5, out))
                             }
                         }

@@ -21,8 +21,8 @@ import Testing
         one.fill(1)
         gate.fill(0.5)
         NoiseStream(seed: 3, stream: 2).normals(into: bias)
-        let sizes = packer.workspace(sumsFor: [packed])
-        let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+        let sizes = packer.workspace(accumulatorsFor: [packed])
+        let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
         let operand = memory.take(rows, inputs, form)
         normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
         for panel in 0..<packed.panels {
@@ -62,8 +62,8 @@ import Testing
 
         func products(_ w: StoredMatrix) throws -> [Float] {
             let packer = Packer(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
-            let sizes = packer.workspace(sumsFor: [packed])
-            let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+            let sizes = packer.workspace(accumulatorsFor: [packed])
+            let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
             let operand = memory.take(rows, inputs, form), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
             normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
             gate.fill(1)

@@ -108,10 +108,10 @@ double ck_sum_of_squares(const float *x, size_t count);
 
 // Packed products ------------------------------------------------------------------------------------------------------
 //
-// A packed product leaves sums behind; an epilogue takes them once, adds the bias and writes what the next layer reads.
+// A packed product leaves its accumulators behind; an epilogue takes them once, adds the bias and writes what the next layer reads.
 // bfloat16 values are the upper halves of float32 ones (uint16_t), rounded to nearest even.
 
-/// The sums [rows, n] of a product: float32 where row_scale is null; else int32 sums of u8 rows (x = row_scale (u - row_zero_point))
+/// The accumulators [rows, n] of a product: float32 where row_scale is null; else int32 accumulators of u8 rows (x = row_scale (u - row_zero_point))
 /// times s8 columns (w = column_scale s), column_sum being the sum of a column's s.
 typedef struct {
   const void *values;
@@ -120,16 +120,16 @@ typedef struct {
   const int32_t *row_zero_point;
   const float *column_scale;
   const int32_t *column_sum;
-} ck_sums;
+} ck_accumulators;
 
-/// out = gamma (sums + bias), rows of out `stride` values apart.
-void ck_sums_gamma(float *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
-void ck_sums_gamma_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
-/// out = gelu(sums + bias), the tanh form.
-void ck_sums_gelu(float *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
-void ck_sums_gelu_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
-/// x += gate (sums + bias).
-void ck_sums_residual(float *x, size_t stride, const ck_sums *sums, const float *bias, const float *gate, size_t rows, size_t n);
+/// out = gamma (accumulators + bias), rows of out `stride` values apart.
+void ck_accumulators_gamma(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
+void ck_accumulators_gamma_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
+/// out = gelu(accumulators + bias), the tanh form.
+void ck_accumulators_gelu(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, size_t rows, size_t n);
+void ck_accumulators_gelu_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, size_t rows, size_t n);
+/// x += gate (accumulators + bias).
+void ck_accumulators_residual(float *x, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gate, size_t rows, size_t n);
 
 /// ck_norm_modulate to bfloat16, and to u8 with a scale and a zero point per row; `line` is scratch of n values.
 void ck_norm_modulate_bf16(uint16_t *out, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps);
