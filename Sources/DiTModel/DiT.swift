@@ -41,7 +41,7 @@ package struct DiT: Sendable {
         packing configuration: DiTConfiguration, at precision: Precision, preset: Preset = .original, positionScale: Double = 1,
         route: TokenRoute? = nil, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
     ) throws {
-        let packer = TwoWayPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
+        let packer = TrainingWeightPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
         let elsewhere = Memory(capacity: 0).take(0, 0)
         var packed: [String: LayerMatrix] = [:]
         let weights = try Weights(configuration) { name, rows, columns in

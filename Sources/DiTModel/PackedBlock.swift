@@ -12,7 +12,7 @@ struct PackedBlock: Sendable {
 
     var all: [PackedMatrix] { [qkv, proj, fc1, fc2] }
 
-    func retiled(with packer: Packer) throws(TensorMathError) -> PackedBlock {
+    func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedBlock {
         PackedBlock(
             qkv: try qkv.retiled(with: packer), proj: try proj.retiled(with: packer), fc1: try fc1.retiled(with: packer),
             fc2: try fc2.retiled(with: packer))

@@ -24,7 +24,7 @@ package struct PackedDiT: Sendable {
         find: (_ name: String, _ rows: Int, _ columns: Int) throws -> StoredMatrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = Packer(tileRows: tiles.rows)
+        let packer = WeightPacker(tileRows: tiles.rows)
         var packed: [String: PackedMatrix] = [:]
         let elsewhere = Memory(capacity: 0).take(0, 0)
         weights = try Weights(configuration) { name, rows, columns in
@@ -57,7 +57,7 @@ package struct PackedDiT: Sendable {
 
     private init(_ model: PackedDiT, _ configuration: DiTConfiguration, positionScale: Double) throws(TensorMathError) {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = Packer(tileRows: tiles.rows)
+        let packer = WeightPacker(tileRows: tiles.rows)
         var blocks: [PackedBlock] = []
         for block in model.blocks { blocks.append(try block.retiled(with: packer)) }
         self.configuration = configuration

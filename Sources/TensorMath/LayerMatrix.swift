@@ -5,7 +5,7 @@ package enum LayerMatrix: Sendable {
     /// As it lies, in float32: it may move between steps. The BLAS packs it at each call.
     case plain(Matrix)
     /// Frozen, and packed once for either pass.
-    case packed(TwoWayMatrix)
+    case packed(TwoWayPackedMatrix)
 
     /// y = x W^T; x (rows, inputs), y (rows, outputs).
     package func forward(_ x: Matrix, into y: Matrix, scratch: LayerScratch) {
@@ -47,13 +47,13 @@ package struct LayerScratch: Sendable {
 }
 
 /// A frozen matrix packed for the forward pass and, transposed, for the backward pass. Its pages are read-only (law 7).
-package struct TwoWayMatrix: Sendable {
+package struct TwoWayPackedMatrix: Sendable {
     fileprivate let forward, backward: OneWay
 
     /// One product per height of tiles, all over the same packed matrix.
     fileprivate struct OneWay: Sendable {
         let form: QuantizedMatrix.Form
-        let products: [PackedProduct]
+        let products: [GEMMKernel]
         let packed: Matrix
 
         /// out = rows of x times the packed matrix, tile by tile.
@@ -80,10 +80,10 @@ package struct TwoWayMatrix: Sendable {
 }
 
 /// Packs the matrices of a network for training; one product per shape and height serves them all.
-package final class TwoWayPacker {
+package final class TrainingWeightPacker {
     private let form: QuantizedMatrix.Form
     private let heights: [Int]
-    private var products: [[Int]: [PackedProduct]] = [:]
+    private var products: [[Int]: [GEMMKernel]] = [:]
 
     /// - Parameters:
     ///   - precision: f32 or bf16.
@@ -104,14 +104,14 @@ package final class TwoWayPacker {
         try unsafe forward[0].pack(w.base, .f32, into: packed[0].base)
         try unsafe backward[0].pack(w.base, .f32, transposed: true, into: packed[1].base)
         memory.seal()
-        return .packed(TwoWayMatrix(
+        return .packed(TwoWayPackedMatrix(
             forward: .init(form: form, products: forward, packed: packed[0]), backward: .init(form: form, products: backward, packed: packed[1])))
     }
 
-    private func products(outputs: Int, inputs: Int) throws(TensorMathError) -> [PackedProduct] {
+    private func products(outputs: Int, inputs: Int) throws(TensorMathError) -> [GEMMKernel] {
         if let found = products[[outputs, inputs]] { return found }
-        var made: [PackedProduct] = []
-        for height in heights { made.append(try PackedProduct(form, rows: height, outputs: outputs, inputs: inputs, like: made.first)) }
+        var made: [GEMMKernel] = []
+        for height in heights { made.append(try GEMMKernel(form, rows: height, outputs: outputs, inputs: inputs, like: made.first)) }
         products[[outputs, inputs]] = made
         return made
     }

@@ -29,7 +29,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 
     private enum Storage {
         /// One stretch of memory per panel, in oneDNN's order.
-        case packed(PackedProduct, panels: [Matrix])
+        case packed(GEMMKernel, panels: [Matrix])
         /// As it lies, multiplied by the BLAS, which packs at each call.
         case plain(Matrix)
     }
@@ -45,11 +45,11 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     }
 
     /// Packs `w` [outputs, inputs] for rows of the given form.
-    package init(_ w: StoredMatrix, form: QuantizedMatrix.Form, with packer: Packer) throws(TensorMathError) {
+    package init(_ w: StoredMatrix, form: QuantizedMatrix.Form, with packer: WeightPacker) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
         self.form = form
-        panelOutputs = Packer.panel(outputs: w.rows, tileRows: packer.tileRows)
+        panelOutputs = WeightPacker.panel(outputs: w.rows, tileRows: packer.tileRows)
         guard PackedMatrix.copies(form) else {
             let plain = w.floats
             storage = .plain(plain)
@@ -82,7 +82,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     }
 
     /// The same packed matrix, not copied, for tiles of another height.
-    package func retiled(with packer: Packer) throws(TensorMathError) -> PackedMatrix {
+    package func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedMatrix {
         guard case .packed(let product, let panels) = storage else { return self }
         var other = self
         other.storage = .packed(try packer.product(form, outputs: panelOutputs, inputs: inputs, like: product), panels: panels)
@@ -113,9 +113,9 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Packs matrices for tiles of one height, and makes one product per shape of panel.
-package final class Packer {
+package final class WeightPacker {
     let tileRows: Int
-    private var products: [Shape: PackedProduct] = [:]
+    private var products: [Shape: GEMMKernel] = [:]
     private var bytes: [Int8] = []
     /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
     private var converted = Memory(capacity: 0)
@@ -135,10 +135,10 @@ package final class Packer {
     }
 
     /// - Parameter like: a product whose packed matrices are to be read too.
-    func product(_ form: QuantizedMatrix.Form, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) -> PackedProduct {
+    func product(_ form: QuantizedMatrix.Form, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) -> GEMMKernel {
         let shape = Shape(form: form, outputs: outputs, inputs: inputs)
         if let found = products[shape] { return found }
-        let made = try PackedProduct(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
+        let made = try GEMMKernel(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
         products[shape] = made
         return made
     }
@@ -166,20 +166,20 @@ package final class Packer {
 
 /// One oneDNN product, for all matrices of one shape.
 // @unchecked: oneDNN lets any number of threads run one primitive; its packed matrices and scratch come with each run.
-@safe final class PackedProduct: @unchecked Sendable {
+@safe final class GEMMKernel: @unchecked Sendable {
     let rows: Int
     private let product: OpaquePointer
     private let shape: od_product_shape
 
     /// - Parameter like: a product of the same form, outputs and inputs, whose packed matrices this one is to read too.
-    init(_ form: QuantizedMatrix.Form, rows: Int, outputs: Int, inputs: Int, like: PackedProduct? = nil) throws(TensorMathError) {
+    init(_ form: QuantizedMatrix.Form, rows: Int, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) {
         let (x, w, out) = switch form {
         case .f32: (OD_F32, OD_F32, OD_F32)
         case .bf16: (OD_BF16, OD_BF16, OD_F32)
         case .u8: (OD_U8, OD_S8, OD_S32)
         }
         shape = od_product_shape(rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: x, w: w, out: out, adding: false)
-        guard let made = unsafe od_product_create(shape, like?.product) else { throw PackedProduct.failure(outputs, inputs) }
+        guard let made = unsafe od_product_create(shape, like?.product) else { throw GEMMKernel.failure(outputs, inputs) }
         unsafe product = made
         self.rows = rows
     }
@@ -206,7 +206,7 @@ package final class Packer {
 
     /// - Parameter w: [outputs, inputs], or where `transposed` [inputs, outputs]. Bytes become bytes; the others convert.
     func pack(_ w: UnsafeRawPointer, _ source: Source, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
-        guard unsafe od_product_pack(product, packed, w, source.type, transposed) else { throw PackedProduct.failure(shape.n, shape.k) }
+        guard unsafe od_product_pack(product, packed, w, source.type, transposed) else { throw GEMMKernel.failure(shape.n, shape.k) }
     }
 
     func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {

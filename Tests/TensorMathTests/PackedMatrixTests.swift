@@ -13,7 +13,7 @@ import Testing
         let x = memory.take(rows, inputs), w = memory.take(outputs, inputs), residual = memory.take(rows, outputs)
         NoiseStream(seed: 3, stream: 0).normals(into: x)
         NoiseStream(seed: 3, stream: 1).normals(into: w)
-        let packer = Packer(tileRows: rows)
+        let packer = WeightPacker(tileRows: rows)
         let packed = try PackedMatrix(.floats(w), form: form, with: packer)
         #expect(packed.panels > 1)
         // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
@@ -61,7 +61,7 @@ import Testing
         let halves = unsafe QuantizedMatrix(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
 
         func products(_ w: StoredMatrix) throws -> [Float] {
-            let packer = Packer(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
+            let packer = WeightPacker(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
             let sizes = packer.workspace(accumulatorsFor: [packed])
             let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
             let operand = memory.take(rows, inputs, form), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
@@ -99,7 +99,7 @@ import Testing
             let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
             for precision in Precision.supported where PackedMatrix.copies(precision.operand(isMLPOutput: false)) {
                 let before = try readOnlyBytes()
-                let matrix = try PackedMatrix(.floats(w), form: precision.operand(isMLPOutput: false), with: Packer(tileRows: 16))
+                let matrix = try PackedMatrix(.floats(w), form: precision.operand(isMLPOutput: false), with: WeightPacker(tileRows: 16))
                 #expect(try readOnlyBytes() - before >= matrix.bytes, "\(precision)")
             }
         }
