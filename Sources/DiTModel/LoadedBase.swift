@@ -22,7 +22,7 @@ extension PackedDiT {
         let lasting = try base.convertedMemory { !PackedDiT.isPacked($0, at: precision) }
         try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
             guard PackedDiT.isPacked(name, at: precision) else { return .floats(try base.matrix(name, rows, columns, lasting)) }
-            if let halves = try base.halves(name, rows, columns) { return .halves(halves) }
+            if let halves = try base.bfloat16(name, rows, columns) { return .bfloat16(halves) }
             return .floats(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
         }
         lasting.seal()

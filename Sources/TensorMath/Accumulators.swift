@@ -32,7 +32,7 @@ package func biasGamma(_ accumulators: Accumulators, bias: Matrix, gamma: Matrix
     var values = unsafe accumulators.values
     switch out.form {
     case .f32: unsafe ck_accumulators_gamma(out.floats, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
-    case .bf16: unsafe ck_accumulators_gamma_bf16(out.halves, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
+    case .bf16: unsafe ck_accumulators_gamma_bf16(out.bfloat16, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
     case .u8: preconditionFailure("a row is quantised when all of it is there")
     }
 }
@@ -43,7 +43,7 @@ package func biasGelu(_ accumulators: Accumulators, bias: Matrix, into out: Quan
     var values = unsafe accumulators.values
     switch out.form {
     case .f32: unsafe ck_accumulators_gelu(out.floats, out.stride, &values, bias.base, accumulators.rows, out.columns)
-    case .bf16: unsafe ck_accumulators_gelu_bf16(out.halves, out.stride, &values, bias.base, accumulators.rows, out.columns)
+    case .bf16: unsafe ck_accumulators_gelu_bf16(out.bfloat16, out.stride, &values, bias.base, accumulators.rows, out.columns)
     case .u8: preconditionFailure("a row is quantised when all of it is there")
     }
 }

@@ -65,7 +65,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         columnScale = memory.take(perOutput)
         unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
         let panels = (0..<panelCount).map { _ in memory.take(each) }
-        let floats: Matrix? = if case .halves = w, form == .bf16 { nil } else { packer.floats(w) }
+        let floats: Matrix? = if case .bfloat16 = w, form == .bf16 { nil } else { packer.floats(w) }
         for (panel, packed) in panels.enumerated() {
             let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
             if form == .u8, let floats {
@@ -73,8 +73,8 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
                 try unsafe product.pack(bytes, .s8, into: packed.base)
             } else if let floats {
                 try unsafe product.pack(floats.rows(rows).base, .f32, into: packed.base)
-            } else if case .halves(let halves) = w {
-                try unsafe product.pack(halves.rows(rows).base, .bf16, into: packed.base)
+            } else if case .bfloat16(let stored) = w {
+                try unsafe product.pack(stored.rows(rows).base, .bf16, into: packed.base)
             }
         }
         memory.seal()
@@ -145,10 +145,10 @@ package final class WeightPacker {
 
     /// The values of w, valid until the next call.
     func floats(_ w: StoredMatrix) -> Matrix {
-        guard case .halves(let halves) = w else { return w.floats }
-        let count = Memory.paddedCount(halves.rows * halves.columns)
+        guard case .bfloat16(let stored) = w else { return w.floats }
+        let count = Memory.paddedCount(stored.rows * stored.columns)
         if converted.capacity < count { converted = Memory(capacity: count) }
-        return halves.floats(in: Memory(sharing: converted).take(halves.rows, halves.columns))
+        return stored.floats(in: Memory(sharing: converted).take(stored.rows, stored.columns))
     }
 
     /// The rows of w as bytes, valid until the next call.

@@ -63,7 +63,7 @@ import CKernels
             base: base.assumingMemoryBound(to: Float.self), rows: rows, columns: columns, stride: stride, owner: owner)
     }
 
-    var halves: UnsafeMutablePointer<UInt16> { unsafe base.assumingMemoryBound(to: UInt16.self) }
+    var bfloat16: UnsafeMutablePointer<UInt16> { unsafe base.assumingMemoryBound(to: UInt16.self) }
     var bytes: UnsafeMutablePointer<UInt8> { unsafe base.assumingMemoryBound(to: UInt8.self) }
     var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
 }
@@ -77,7 +77,7 @@ extension QuantizedMatrix {
             let (target, first) = unsafe (out.base + row * columns, row * stride)
             switch form {
             case .f32: break
-            case .bf16: unsafe ck_bf16_to_f32(target, halves + first, columns)
+            case .bf16: unsafe ck_bf16_to_f32(target, bfloat16 + first, columns)
             case .u8:
                 for column in 0..<columns { unsafe target[column] = rowScale[row] * Float(Int32(bytes[first + column]) - rowZeroPoint[row]) }
             }
@@ -114,7 +114,7 @@ package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Fl
     case .f32:
         unsafe ck_norm_modulate(out.floats, x.base, scale.base, shift.base, nil, nil, x.rows, x.columns, epsilon)
     case .bf16:
-        unsafe ck_norm_modulate_bf16(out.halves, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
+        unsafe ck_norm_modulate_bf16(out.bfloat16, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
     case .u8:
         unsafe ck_norm_modulate_u8(
             out.bytes, out.rowScale, out.rowZeroPoint, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
@@ -126,7 +126,7 @@ package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMat
     precondition(
         x.form == .bf16 && out.form == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
             && x.columns == out.columns && line.count >= x.columns, "\(x.form) into \(out.form)")
-    unsafe ck_quantise_rows(out.bytes, out.rowScale, out.rowZeroPoint, x.halves, x.rows, x.columns, line.base)
+    unsafe ck_quantise_rows(out.bytes, out.rowScale, out.rowZeroPoint, x.bfloat16, x.rows, x.columns, line.base)
 }
 
 /// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
@@ -137,7 +137,7 @@ package func attention(q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatri
     precondition([q, k, v, out].allSatisfy { $0.form == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
     precondition(q.stride == k.stride && q.stride == v.stride && scratch.count >= attentionScratch(tokens: q.rows, head: q.columns))
     unsafe ck_attention_bf16(
-        out.halves, out.stride, q.halves, k.halves, v.halves, q.stride, q.rows, q.columns, scale, scratch.base)
+        out.bfloat16, out.stride, q.bfloat16, k.bfloat16, v.bfloat16, q.stride, q.rows, q.columns, scale, scratch.base)
 }
 
 /// Values of scratch that one head takes.

@@ -4,19 +4,19 @@ import CKernels
 package enum StoredMatrix: Sendable {
     case floats(Matrix)
     /// bfloat16: products of that form are packed from it as it is.
-    case halves(QuantizedMatrix)
+    case bfloat16(QuantizedMatrix)
 
     var rows: Int {
         switch self {
         case .floats(let w): w.rows
-        case .halves(let w): w.rows
+        case .bfloat16(let w): w.rows
         }
     }
 
     var columns: Int {
         switch self {
         case .floats(let w): w.columns
-        case .halves(let w): w.columns
+        case .bfloat16(let w): w.columns
         }
     }
 
@@ -24,7 +24,7 @@ package enum StoredMatrix: Sendable {
     package var floats: Matrix {
         switch self {
         case .floats(let w): w
-        case .halves(let w): w.floats(in: Memory(capacity: Memory.paddedCount(w.rows * w.columns)).take(w.rows, w.columns))
+        case .bfloat16(let w): w.floats(in: Memory(capacity: Memory.paddedCount(w.rows * w.columns)).take(w.rows, w.columns))
         }
     }
 }

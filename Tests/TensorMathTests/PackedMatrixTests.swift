@@ -58,7 +58,7 @@ import Testing
         let bits = values.array.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
         values.copy(from: bits.map { Float(bitPattern: UInt32($0) << 16) })
         let kept = Kept(bits)
-        let halves = unsafe QuantizedMatrix(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
+        let bfloat16 = unsafe QuantizedMatrix(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
 
         func products(_ w: StoredMatrix) throws -> [Float] {
             let packer = WeightPacker(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
@@ -70,7 +70,7 @@ import Testing
             for panel in 0..<packed.panels { addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: out) }
             return out.array
         }
-        let fromHalves = try products(.halves(halves))
+        let fromHalves = try products(.bfloat16(bfloat16))
         #expect(try fromHalves == products(.floats(values)) && fromHalves.contains { $0 != 0 })
     }
 
