@@ -22,7 +22,7 @@ extension PackedDiT {
         let lasting = try base.convertedMemory { !PackedDiT.isPacked($0, at: precision) }
         try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
             guard PackedDiT.isPacked(name, at: precision) else { return .floats(try base.matrix(name, rows, columns, lasting)) }
-            if let halves = try base.bfloat16(name, rows, columns) { return .bfloat16(halves) }
+            if let stored = try base.bfloat16(name, rows, columns) { return .bfloat16(stored) }
             return .floats(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
         }
         lasting.seal()
@@ -38,16 +38,16 @@ extension BaseFile {
             return unsafe Matrix(readOnly: map.address(range), rows: rows, columns: columns, owner: map)
         }
         let matrix = memory.take(rows, columns)
-        if let halves = try halves(name, rows, columns) { return halves.floats(in: matrix) }
+        if let stored = try bfloat16(name, rows, columns) { return stored.floats(in: matrix) }
         matrix.copy(from: try file.floats(name))
         return matrix
     }
 
     /// A matrix where it lies in the mapped file, if it is bfloat16 there.
-    fileprivate func halves(_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix? {
+    fileprivate func bfloat16(_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix? {
         let entry = try file.entry(name)
         guard entry.type == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
-        return unsafe QuantizedMatrix(readOnlyHalves: map.address(range), rows: rows, columns: columns, owner: map)
+        return unsafe QuantizedMatrix(readOnlyBFloat16: map.address(range), rows: rows, columns: columns, owner: map)
     }
 
     /// Whether the mapped bytes are float32 values that may be read where they lie.

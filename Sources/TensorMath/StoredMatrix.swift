@@ -31,7 +31,7 @@ package enum StoredMatrix: Sendable {
 
 extension QuantizedMatrix {
     /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
-    @unsafe package init(readOnlyHalves address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
+    @unsafe package init(readOnlyBFloat16 address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
         let base = unsafe UnsafeMutableRawPointer(mutating: address)
         // A bfloat16 row has no scale and no zero point: nothing reads what these point to.
         unsafe self.init(

@@ -58,7 +58,7 @@ import Testing
         let bits = values.array.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
         values.copy(from: bits.map { Float(bitPattern: UInt32($0) << 16) })
         let kept = Kept(bits)
-        let bfloat16 = unsafe QuantizedMatrix(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
+        let bfloat16 = unsafe QuantizedMatrix(readOnlyBFloat16: kept.address, rows: outputs, columns: inputs, owner: kept)
 
         func products(_ w: StoredMatrix) throws -> [Float] {
             let packer = WeightPacker(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)

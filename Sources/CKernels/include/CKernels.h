@@ -138,7 +138,7 @@ void ck_norm_modulate_u8(uint8_t *out, float *row_scale, int32_t *row_zero_point
 /// u8 = x / row_scale + row_zero_point per row, the row's range and 0 spread over 0 ... 255; `line` is scratch of n values.
 void ck_quantise_rows(uint8_t *out, float *row_scale, int32_t *row_zero_point, const uint16_t *x, size_t rows, size_t n, float *line);
 /// s8 = w / step per row of w, -127 ... 127, and the sum of each row's integers.
-void ck_quantise_weights(int8_t *out, float *step, int32_t *sum, const float *w, size_t rows, size_t n);
+void ck_quantise_weights(int8_t *out, float *scales, int32_t *sums, const float *w, size_t rows, size_t n);
 
 // Conversion and noise ----------------------------------------------------------------------------------------------
 
