@@ -25,14 +25,14 @@ package struct SampleSheet: Sendable {
     package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ThreadPool) throws -> RGBImage {
         let c = model.configuration
         let plane = c.inputSize * c.inputSize
-        let bank = TunableBank(layout, rows: 1, classRows: table.rows)
-        bank.install(vector, table, row: 0)
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: table.rows)
+        adapterSlots.install(vector, table, slot: 0)
         let labels = (0..<perClass).flatMap { _ in classes }
         let states = labels.indices.map { SamplerState(plan, count: c.inChannels * plane, seed: seed, image: UInt64($0)) }
         // Without a null class there is nothing to guide by.
         let isGuided = table.hasNullRow
         let rows = isGuided ? 2 * labels.count : labels.count
-        let batch = DiTBatch(try PackedDiT(model), bank: bank, rows: rows, pool: pool)
+        let batch = DiTBatch(try PackedDiT(model), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         let x = memory.take(rows, c.inChannels * plane), out = memory.take(rows, c.outChannels * plane)
         for _ in 0..<plan.evaluations {
@@ -42,7 +42,7 @@ package struct SampleSheet: Sendable {
             }
             batch.forward(
                 x: x, times: [Float](repeating: states[0].embedderTime, count: rows), classes: labels + (isGuided ? labels.map { _ in table.nullClass } : []),
-                bankRows: [Int](repeating: 0, count: rows), into: out)
+                slots: [Int](repeating: 0, count: rows), into: out)
             for (row, state) in states.enumerated() {
                 if isGuided {
                     Guidance.apply(

@@ -8,7 +8,7 @@ import TensorMath
 package final class DiTBatch {
     package let model: PackedDiT
     /// May give way to a larger one between calls.
-    package var bank: TunableBank
+    package var adapterSlots: AdapterSlots
     /// Rows whose conditioning is worth computing at once.
     package static let rowsAhead = ModulationTable.rowsAtOnce
     private let pool: ThreadPool
@@ -17,9 +17,9 @@ package final class DiTBatch {
     private let sharedPass: SamplingPass
 
     /// - Parameter rows: images of one call at most.
-    package init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ThreadPool) {
+    package init(_ model: PackedDiT, adapterSlots: AdapterSlots, rows: Int, pool: ThreadPool) {
         self.model = model
-        self.bank = bank
+        self.adapterSlots = adapterSlots
         self.pool = pool
         modulations = ModulationTable(model, rows: rows)
         lanePasses = (0..<pool.threadCount).map { _ in SamplingPass(model) }
@@ -41,18 +41,18 @@ package final class DiTBatch {
     ///   - x: (n, C S S).
     ///   - times: t per image, as the embedder takes it.
     ///   - classes: row of the image's class table.
-    ///   - bankRows: the domain of each image.
+    ///   - slots: the domain of each image.
     ///   - stacks: what becomes of each image's blocks; empty runs them all.
     ///   - ahead: rows of the calls to come, the next first: their conditioning is computed along with that of this call.
     ///   - out: (n, Cout S S).
     package func forward(
-        x: Matrix, times: [Float], classes: [Int], bankRows: [Int], stacks: [BlockStack] = [], ahead: () -> [ConditionedRow] = { [] },
+        x: Matrix, times: [Float], classes: [Int], slots: [Int], stacks: [BlockStack] = [], ahead: () -> [ConditionedRow] = { [] },
         into out: Matrix
     ) {
         let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
-        let domains = bankRows.map { bank.rows[$0] }
-        let rows = zip(times, zip(classes, bankRows)).map { ConditionedRow(time: $0, classRow: $1.0, bankRow: $1.1) }
-        let places = modulations.places(of: rows, ahead: ahead, bank: bank, model: model, group: .pool(pool))
+        let domains = slots.map { adapterSlots.tunables[$0] }
+        let rows = zip(times, zip(classes, slots)).map { ConditionedRow(time: $0, classRow: $1.0, slot: $1.1) }
+        let places = modulations.places(of: rows, ahead: ahead, adapterSlots: adapterSlots, model: model, group: .pool(pool))
         let conditioning = modulations.state
         let dealt = x.rows / pool.threadCount * pool.threadCount
         pool.run { thread in

@@ -9,13 +9,13 @@ extension PackedDiT {
     package func goldenValues(_ vector: TunableVector, _ classes: ClassTable, layout: TunableLayout) -> [Float] {
         let c = configuration
         let plane = c.inputSize * c.inputSize
-        let bank = TunableBank(layout, rows: 1, classRows: classes.rows)
-        bank.install(vector, classes, row: 0)
-        let batch = DiTBatch(self, bank: bank, rows: 1, pool: ThreadPool(threads: 1))
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: classes.rows)
+        adapterSlots.install(vector, classes, slot: 0)
+        let batch = DiTBatch(self, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: Memory.paddedCount(c.inChannels * plane) + Memory.paddedCount(c.outChannels * plane))
         let x = memory.take(c.inChannels * plane), out = memory.take(c.outChannels * plane)
         NoiseStream(seed: 0, stream: 0).normals(into: x)
-        batch.forward(x: x, times: [500], classes: [0], bankRows: [0], into: out)
+        batch.forward(x: x, times: [500], classes: [0], slots: [0], into: out)
         let values = out.array
         return (0..<16).map { values[$0 * values.count / 16] }
     }

@@ -7,19 +7,19 @@ package struct ConditionedRow: Hashable, Sendable {
     package let time: Float
     /// Row of the class table.
     package let classRow: Int
-    package let bankRow: Int
+    package let slot: Int
 
-    package init(time: Float, classRow: Int, bankRow: Int) {
+    package init(time: Float, classRow: Int, slot: Int) {
         self.time = time
         self.classRow = classRow
-        self.bankRow = bankRow
+        self.slot = slot
     }
 }
 
 /// The adaLN outputs of the rows at hand and of those that will come: the steps of a request are known when it starts, so one product
 /// computes many of them, reading the modulation matrices (a third of a DiT) once.
 ///
-/// A ring of rows: what was computed longest ago gives way. A row is named by its timestep, class and what the bank holds at the moment,
+/// A ring of rows: what was computed longest ago gives way. A row is named by its timestep, class and what its slot holds at the moment,
 /// so a swap leaves nothing stale.
 struct ModulationTable {
     let state: ConditioningState
@@ -54,9 +54,9 @@ struct ModulationTable {
     /// The place of each row's conditioning in `state`, computed where it is not there yet.
     /// - Parameter ahead: rows of calls to come, the next first; asked for only when something has to be computed.
     mutating func places(
-        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], bank: TunableBank, model: PackedDiT, group: ThreadGroup
+        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], adapterSlots: AdapterSlots, model: PackedDiT, group: ThreadGroup
     ) -> [Int] {
-        let wanted = rows.map { Name($0, bank) }
+        let wanted = rows.map { Name($0, adapterSlots) }
         if let known = known(wanted) { return known }
         if start + stretch > capacity { start = 0 }
         for place in start..<(start + stretch) {
@@ -66,7 +66,7 @@ struct ModulationTable {
         var end = start
         var chosen: [ConditionedRow] = []
         for row in rows + ahead() where end < start + stretch {
-            let name = Name(row, bank)
+            let name = Name(row, adapterSlots)
             guard places[name] == nil else { continue }
             places[name] = end
             names[end] = name
@@ -74,7 +74,7 @@ struct ModulationTable {
             end += 1
         }
         model.condition(
-            state, from: start, times: chosen.map(\.time), classes: chosen.map(\.classRow), tunables: chosen.map { bank.rows[$0.bankRow] },
+            state, from: start, times: chosen.map(\.time), classes: chosen.map(\.classRow), tunables: chosen.map { adapterSlots.tunables[$0.slot] },
             group: group)
         start = end
         guard let known = known(wanted) else { preconditionFailure("\(rows.count) rows in a table of \(capacity)") }
@@ -92,7 +92,7 @@ struct ModulationTable {
 }
 
 extension ModulationTable.Name {
-    fileprivate init(_ row: ConditionedRow, _ bank: TunableBank) {
-        self.init(time: row.time, classRow: row.classRow, installation: bank.installation(row: row.bankRow))
+    fileprivate init(_ row: ConditionedRow, _ adapterSlots: AdapterSlots) {
+        self.init(time: row.time, classRow: row.classRow, installation: adapterSlots.installation(slot: row.slot))
     }
 }

@@ -77,7 +77,7 @@ package struct Weights: Sendable {
     }
 }
 
-/// The tunable values as the network reads them: views into one row of a bank, or into gradients of the same layout.
+/// The tunable values as the network reads them: views into one adapter slot, or into gradients of the same layout.
 package struct Tunables: Sendable {
     package struct Block: Sendable {
         package let norm1Weight, norm1Bias: Matrix  // (D)

@@ -22,10 +22,10 @@ package struct FrozenFeatures: Sendable {
     static let linearTime = 0.9
 
     package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
-        let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
-        bank.install(base.vector, base.classes.withMeanForNull, row: 0)
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
+        adapterSlots.install(base.vector, base.classes.withMeanForNull, slot: 0)
         classPhrase = base.classes.hasNullRow ? "null class" : "the mean of the classes"
-        tunables = bank.rows[0]
+        tunables = adapterSlots.tunables[0]
         self.model = model
         self.seed = seed
         block = max(0, model.configuration.depth / 2 - 1)

@@ -89,10 +89,10 @@ package struct CacheCalibration {
         let inCount = c.inChannels * c.inputSize * c.inputSize, outCount = c.outChannels * c.inputSize * c.inputSize, rows = 3 * images
         let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
         let x = memory.take(rows, inCount), out = memory.take(rows, outCount)
-        let bank = TunableBank(base.layout, rows: 2, classRows: max(base.classes.rows, adapter.classes.rows))
-        bank.install(adapter.vector, adapter.classes, row: 0)
-        bank.install(base.vector, base.classes, row: 1)
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: rows, pool: pool)
+        let adapterSlots = AdapterSlots(base.layout, count: 2, classRows: max(base.classes.rows, adapter.classes.rows))
+        adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
+        adapterSlots.install(base.vector, base.classes, slot: 1)
+        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
         let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
         let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
@@ -103,7 +103,7 @@ package struct CacheCalibration {
             batch.forward(
                 x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
                 classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
-                bankRows: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
+                slots: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
             for (index, tolerance) in tolerances.enumerated() {
                 let mustRun = call < Self.warmup || call == plan.evaluations - 1
                 let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance

@@ -2,7 +2,7 @@ import AdapterFormat
 import Diffusion
 
 /// What an image needs at each of its network calls: which stage of its recipe, whether it is guided, how many rows of the call,
-/// and which rows of the bank.
+/// and which adapter slots.
 ///
 /// An image holds from its start what any later call needs, and gives back what none needs any more. So what it holds never
 /// grows, and images that run can not wait for each other.
@@ -36,7 +36,7 @@ struct ImageWalk: Sendable {
     /// Rows of the largest call from `position` on.
     func rows(from position: Int) -> Int { calls[position...].reduce(0) { max($0, $1.rows) } }
 
-    /// Keys of the bank's rows that calls from `position` on read, in the order in which they come.
+    /// Keys of the slots that calls from `position` on read, in the order in which they come.
     func adapters(from position: Int) -> [Digest] {
         var found: [Digest] = []
         func add(_ key: Digest) { if !found.contains(key) { found.append(key) } }

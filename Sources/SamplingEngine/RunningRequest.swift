@@ -22,7 +22,7 @@ struct RunningRequest {
         self.events = events
     }
 
-    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], _ batch: StepBatch) -> RunningImage {
+    mutating func start(_ id: Scheduler.ImageID, slots: [Int], _ batch: StepBatch) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
             started = now
@@ -43,9 +43,9 @@ struct RunningRequest {
             }
         }
         let walk = walks[id.image]
-        let rows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), bankRows))
+        let slots = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), slots))
         return RunningImage(
-            id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise,
+            id: id, order: order, walk: walk, slots: slots, state: state, stepNoise: stepNoise,
             residuals: order.cache == nil ? [] : (0..<walk.rows(from: 0)).map { _ in batch.residualCache(order.grid) })
     }
 

@@ -6,7 +6,7 @@ import ImageFiles
 import LatentCodec
 import TensorMath
 
-/// Requests become batches become steps: the only owner of the model, the bank and the latents.
+/// Requests become batches become steps: the only owner of the model, the adapter slots and the latents.
 ///
 /// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the borders between steps and
 /// nowhere else; images join and leave there, each with its own domain, timestep, guidance and seed. What runs next is decided
@@ -57,13 +57,13 @@ package actor SamplingEngine {
             timeScale: base.card.timeScale)
         let precision = options.precision.fallback.precision
         self.precision = precision
-        let rows = max(2, options.rows), bankRows = max(1, options.domains)
+        let rows = max(2, options.rows), slots = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(
-                rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
+                rows: rows, slots: slots, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
         batch = try StepBatch(
-            base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
+            base, rows: rows, slots: slots, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
             channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
             decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
@@ -125,7 +125,7 @@ package actor SamplingEngine {
             queuedImages: scheduler.waitingImages, queueCapacity: options.queueImages, activeImages: scheduler.activeImages,
             activeRows: scheduler.activeRows, rowCapacity: scheduler.limits.rows, setAsideImages: aside.count, setAsides: setAsides,
             distinctAdapters: scheduler.activeAdapters, stepsDone: stepsDone, lastStepSeconds: lastStep / .seconds(1),
-            bankBytes: batch.bankBytes, otherSizes: batch.otherSizes, networkBytes: batch.networkBytes, draining: scheduler.isDraining)
+            slotBytes: batch.slotBytes, otherSizes: batch.otherSizes, networkBytes: batch.networkBytes, draining: scheduler.isDraining)
     }
 
     /// Admits nothing more and returns when all that was admitted has ended.
@@ -200,33 +200,33 @@ package actor SamplingEngine {
 
     private func perform(_ action: Scheduler.Action) {
         switch action {
-        case .install(let digest, let row, let id):
+        case .install(let digest, let slot, let id):
             guard requests[id] != nil else { return }
             let held = requests[id]?.request.images.lazy.flatMap(\.adapters).first { $0.key == digest }
             guard let adapter = held ?? (digest == base.digest ? BoundAdapter(base) : nil) else {
                 preconditionFailure("request \(id) has no adapter \(digest)")
             }
             let start = ContinuousClock.now
-            batch.install(adapter, row: row)
+            batch.install(adapter, slot: slot)
             let swap = ContinuousClock.now - start
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
-        case .start(let id, let rows): start(id, bankRows: rows)
+        case .start(let id, let slots): start(id, slots: slots)
         case .setAside(let id):
             guard let place = images.firstIndex(where: { $0.id == id }) else { preconditionFailure("image \(id) does not run") }
             aside[id] = images.remove(at: place)
             setAsides += 1
-        case .resume(let id, let rows):
+        case .resume(let id, let slots):
             guard var image = aside.removeValue(forKey: id) ?? images.firstIndex(where: { $0.id == id }).map({ images.remove(at: $0) }) else {
                 preconditionFailure("image \(id) was never begun")
             }
-            image.hold(rows)
+            image.hold(slots)
             images.append(image)
         case .expire(let id): end(id, with: .failed(.deadlinePassed))
         }
     }
 
-    private func start(_ id: Scheduler.ImageID, bankRows: [Int]) {
+    private func start(_ id: Scheduler.ImageID, slots: [Int]) {
         // Gone where an earlier image of it could not be started.
         guard let request = requests[id.request] else { return }
         let grid = request.request.images[id.image].grid
@@ -236,7 +236,7 @@ package actor SamplingEngine {
             _ = scheduler.cancel(id.request)
             return end(id.request, with: .failed(.noNetwork(size: batch.size(grid), reason: error.description)))
         }
-        if let image = requests[id.request]?.start(id, bankRows: bankRows, batch) { images.append(image) }
+        if let image = requests[id.request]?.start(id, slots: slots, batch) { images.append(image) }
     }
 
     private func record(_ duration: Duration, rows: Int) {

@@ -95,7 +95,7 @@ package struct FinishedImage: Sendable {
 package struct RequestTimes: Sendable {
     /// From admission to its first network call.
     package var queue = Duration.zero
-    /// Overwriting rows of the bank for it.
+    /// Overwriting adapter slots for it.
     package var swap = Duration.zero
     /// From its first network call to its last.
     package var sample = Duration.zero

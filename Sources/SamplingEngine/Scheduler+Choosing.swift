@@ -60,7 +60,7 @@ extension Scheduler {
         open()
         var choice = Choice(freeRows: limits.rows, freeWork: limits.rows, before: active)
         active.removeAll(keepingCapacity: true)
-        for row in bank.indices { bank[row].users = 0 }
+        for slot in slots.indices { slots[slot].users = 0 }
         var young = 0, turns = 0, youngIsDone = false
         while true {
             // Both get the same work of a call; where no young one is left, others take as much as the young and no more.
@@ -147,24 +147,24 @@ extension Scheduler {
         guard var request = requests[id], let image = request.next else { return nil }
         let need = request.needs[image]
         // One large image may be more work than a full call; nothing then runs beside it.
-        guard need.rows <= choice.freeRows, need.work <= choice.freeWork || active.isEmpty, let rows = bankRows(need.adapters) else { return nil }
-        for (row, adapter) in zip(rows, need.adapters) {
-            if bank[row].digest != adapter {
-                bank[row].digest = adapter
-                choice.actions.append(.install(adapter, row: row, for: id))
+        guard need.rows <= choice.freeRows, need.work <= choice.freeWork || active.isEmpty, let chosen = slotsFor(need.adapters) else { return nil }
+        for (slot, adapter) in zip(chosen, need.adapters) {
+            if slots[slot].digest != adapter {
+                slots[slot].digest = adapter
+                choice.actions.append(.install(adapter, slot: slot, for: id))
             }
-            bank[row].users += 1
-            bank[row].lastUse = nextTick()
+            slots[slot].users += 1
+            slots[slot].lastUse = nextTick()
         }
         let imageID = ImageID(request: id, image: image)
         if request.account.taken == request.line.count {
             request.line.append(image)
             request.begun += 1
-            choice.actions.append(.start(imageID, rows: rows))
-        } else if choice.before[imageID] != rows {
-            choice.actions.append(.resume(imageID, rows: rows))
+            choice.actions.append(.start(imageID, slots: chosen))
+        } else if choice.before[imageID] != chosen {
+            choice.actions.append(.resume(imageID, slots: chosen))
         }
-        active[imageID] = rows
+        active[imageID] = chosen
         choice.freeRows -= need.rows
         choice.freeWork -= need.work
         request.account.taken += 1
@@ -191,17 +191,17 @@ extension Scheduler {
         if balance == -limits.quantum { lead = .young }
     }
 
-    /// Per adapter the row that holds it, else the longest unused of the free ones; nil where the batch leaves too few.
-    private func bankRows(_ adapters: [Digest]) -> [Int]? {
-        let held = adapters.map { adapter in bank.firstIndex { $0.digest == adapter } }
+    /// Per adapter the slot that holds it, else the longest unused of the free ones; nil where the batch leaves too few.
+    private func slotsFor(_ adapters: [Digest]) -> [Int]? {
+        let held = adapters.map { adapter in slots.firstIndex { $0.digest == adapter } }
         guard held.contains(nil) else { return held.compactMap { $0 } }
-        let free = bank.indices.filter { bank[$0].users == 0 && !held.contains($0) }.sorted { bank[$0].lastUse < bank[$1].lastUse }
+        let free = slots.indices.filter { slots[$0].users == 0 && !held.contains($0) }.sorted { slots[$0].lastUse < slots[$1].lastUse }
         var next = free.makeIterator()
-        var rows: [Int] = []
-        for row in held {
-            guard let row = row ?? next.next() else { return nil }
-            rows.append(row)
+        var chosen: [Int] = []
+        for slot in held {
+            guard let slot = slot ?? next.next() else { return nil }
+            chosen.append(slot)
         }
-        return rows
+        return chosen
     }
 }

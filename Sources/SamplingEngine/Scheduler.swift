@@ -1,6 +1,6 @@
 import AdapterFormat
 
-/// Who runs next, and where: admission, the queue, the batch and the bank's rows, as plain decisions.
+/// Who runs next, and where: admission, the queue, the batch and the slots, as plain decisions.
 ///
 /// The batch is chosen anew at every step boundary. Half of the work goes to the young: to the client, and of it the request, that
 /// asks for little or has had little, so that a short request passes long ones. The other half goes in turns between clients,
@@ -11,8 +11,8 @@ package struct Scheduler {
     package struct Limits {
         /// Rows of one network call, at least 2.
         package var rows: Int
-        /// Adapters in the bank at once, at least 1.
-        package var bankRows: Int
+        /// Adapter slots: adapters in memory at once, at least 1.
+        package var slots: Int
         /// Images that may wait.
         package var queueImages: Int
         /// Images of one client that may wait.
@@ -25,9 +25,9 @@ package struct Scheduler {
         /// Work up to which it counts how much one asks for.
         var stretch: Int { 10 * quantum }
 
-        package init(rows: Int, bankRows: Int, queueImages: Int, clientShare: Int, largestCost: Int) {
+        package init(rows: Int, slots: Int, queueImages: Int, clientShare: Int, largestCost: Int) {
             self.rows = rows
-            self.bankRows = bankRows
+            self.slots = slots
             self.queueImages = queueImages
             self.clientShare = clientShare
             self.largestCost = largestCost
@@ -101,17 +101,17 @@ package struct Scheduler {
     package enum Action: Equatable {
         /// Not in the next call; nothing of it changes.
         case setAside(ImageID)
-        /// The hot swap: the bank's row is overwritten before the image that needs it starts.
-        case install(Digest, row: Int, for: RequestID)
-        /// With the bank's rows of its adapters, in their order.
-        case start(ImageID, rows: [Int])
-        /// An image that was set aside goes on, or one that runs finds its adapters in other rows.
-        case resume(ImageID, rows: [Int])
+        /// The hot swap: the slot is overwritten before the image that needs it starts.
+        case install(Digest, slot: Int, for: RequestID)
+        /// With the slots of its adapters, in their order.
+        case start(ImageID, slots: [Int])
+        /// An image that was set aside goes on, or one that runs finds its adapters in other slots.
+        case resume(ImageID, slots: [Int])
         /// The deadline has passed; waiting, running and set-aside images of the request are gone.
         case expire(RequestID)
     }
 
-    struct BankRow {
+    struct Slot {
         var digest: Digest?
         var users = 0
         var lastUse: UInt64 = 0
@@ -144,9 +144,9 @@ package struct Scheduler {
     private(set) var isDraining = false
     var requests: [RequestID: Request] = [:]
     var clients: [String: Client] = [:]
-    /// The bank's rows of each image in the batch.
+    /// The slots of each image in the batch.
     package var active: [ImageID: [Int]] = [:]
-    var bank: [BankRow]
+    var slots: [Slot]
     /// Whose choice comes first, and how much more work the young had than the turns.
     var lead = Discipline.young
     var balance = 0
@@ -160,9 +160,9 @@ package struct Scheduler {
     private var tick: UInt64 = 0
 
     package init(_ limits: Limits) {
-        precondition(limits.rows >= 2 && limits.bankRows >= 1, "\(limits.rows) network rows, \(limits.bankRows) bank rows")
+        precondition(limits.rows >= 2 && limits.slots >= 1, "\(limits.rows) network rows, \(limits.slots) adapter slots")
         self.limits = limits
-        bank = [BankRow](repeating: BankRow(), count: limits.bankRows)
+        slots = [Slot](repeating: Slot(), count: limits.slots)
     }
 
     /// Images that are not in the batch: those that have not begun, and those set aside.
@@ -170,7 +170,7 @@ package struct Scheduler {
     package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
     package var activeImages: Int { active.count }
     package var activeRows: Int { active.keys.reduce(0) { $0 + (need(of: $1)?.rows ?? 0) } }
-    package var activeAdapters: Int { bank.count { $0.users > 0 } }
+    package var activeAdapters: Int { slots.count { $0.users > 0 } }
     package var isIdle: Bool { requests.isEmpty }
     /// Network rows of all requests present, those done included: what a newcomer may have to wait for at most.
     var outstandingCost: Int { requests.values.reduce(0) { $0 + $1.entry.cost } }
@@ -185,7 +185,7 @@ package struct Scheduler {
             return .tooManyImages(limit: min(limits.queueImages, limits.clientShare))
         }
         if let rows = entry.images.map(\.rows).max(), rows > limits.rows { return .tooManyRows(rows, limit: limits.rows) }
-        if let count = entry.images.map(\.adapters.count).max(), count > limits.bankRows { return .tooManyAdapters(count, limit: limits.bankRows) }
+        if let count = entry.images.map(\.adapters.count).max(), count > limits.slots { return .tooManyAdapters(count, limit: limits.slots) }
         let ahead = waitingImages
         if ahead + entry.images.count > room(for: entry, behind: ahead) { return .queueFull }
         let own = (clients[entry.client]?.requests ?? []).reduce(0) { $0 + (requests[$1].map { $0.unended - $0.running } ?? 0) }
@@ -238,9 +238,9 @@ package struct Scheduler {
         requests[image.request]?.needs[image.image] = Need(adapters: adapters, rows: rows, weight: need.weight)
         isSettled = false
         guard let held = active[image] else { return }
-        let rowOf = Dictionary(uniqueKeysWithValues: zip(need.adapters, held))
-        for adapter in need.adapters where !adapters.contains(adapter) { if let row = rowOf[adapter] { bank[row].users -= 1 } }
-        active[image] = adapters.compactMap { rowOf[$0] }
+        let slotOf = Dictionary(uniqueKeysWithValues: zip(need.adapters, held))
+        for adapter in need.adapters where !adapters.contains(adapter) { if let slot = slotOf[adapter] { slots[slot].users -= 1 } }
+        active[image] = adapters.compactMap { slotOf[$0] }
     }
 
     /// What happens between two steps, in the order in which it must be done.
@@ -263,7 +263,7 @@ package struct Scheduler {
 
     private mutating func release(_ image: ImageID) {
         isSettled = false
-        for row in active.removeValue(forKey: image) ?? [] { bank[row].users -= 1 }
+        for slot in active.removeValue(forKey: image) ?? [] { slots[slot].users -= 1 }
     }
 
     // MARK: Who is present

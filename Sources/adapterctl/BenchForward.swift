@@ -130,11 +130,11 @@ private struct NetworkCall {
         let c = network.configuration
         let layout = TunableLayout(c)
         self.pool = pool
-        let bank = TunableBank(layout, rows: domains, classRows: c.numClasses + 1)
+        let adapterSlots = AdapterSlots(layout, count: domains, classRows: c.numClasses + 1)
         let table = ClassTable(
             names: (0..<c.numClasses).map(String.init), values: [Float](repeating: 0.1, count: (c.numClasses + 1) * c.hiddenSize))
-        for row in 0..<domains { bank.install(model.randomVector(layout, seed: UInt64(row)), table, row: row) }
-        batch = DiTBatch(network, bank: bank, rows: rows, pool: pool)
+        for row in 0..<domains { adapterSlots.install(model.randomVector(layout, seed: UInt64(row)), table, slot: row) }
+        batch = DiTBatch(network, adapterSlots: adapterSlots, rows: rows, pool: pool)
         let plane = c.inputSize * c.inputSize
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         x = memory.take(rows, c.inChannels * plane)
@@ -145,7 +145,7 @@ private struct NetworkCall {
     func forward(t: Float, domains: Int) {
         batch.forward(
             x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows),
-            bankRows: (0..<x.rows).map { $0 % domains }, into: out)
+            slots: (0..<x.rows).map { $0 % domains }, into: out)
     }
 
     func conditioningSecondsPerRow(runs: Int) -> Double {
@@ -154,7 +154,7 @@ private struct NetworkCall {
         let timing = Timing("conditioning of \(rows, "row")", runs: runs) {
             batch.model.condition(
                 state, times: (0..<rows).map { Float($0 * 20) }, classes: [Int](repeating: 1, count: rows),
-                tunables: [Tunables](repeating: batch.bank.rows[0], count: rows), group: .pool(pool))
+                tunables: [Tunables](repeating: batch.adapterSlots.tunables[0], count: rows), group: .pool(pool))
         }
         return timing.medianSeconds / Double(rows)
     }

@@ -30,7 +30,7 @@ struct Sheet: AsyncParsableCommand {
     struct Row: Encodable {
         let name, digest: String
         let storedBytes: Int
-        /// From the store's bytes to a row of the bank, and from memory.
+        /// From the store's bytes to an adapter slot, and from memory.
         let swapColdSeconds: Double
         var swapWarmSeconds: Double
         let secondsPerImage: Double
@@ -48,7 +48,7 @@ struct Sheet: AsyncParsableCommand {
         let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         if let cross { return try await crossed(references, at: weights(cross), catalogue) }
-        // One row of the bank, so that each domain has to be swapped in.
+        // One adapter slot, so that each domain has to be swapped in.
         var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
         let engine = try codec.engine(baseFile, store, options: options)

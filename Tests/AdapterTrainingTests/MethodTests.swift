@@ -38,7 +38,7 @@ import Testing
         let errors = run.history.heldOut.map(\.error)
         #expect(errors.count == 2 && errors[1] < errors[0], "\(errors)")
         #expect(try DiT(base).weights.all.map { $0.array.map(\.bitPattern) } == before)
-        // Through a file and into a bank: the network gives the same.
+        // Through a file and into a slot: the network gives the same.
         try AdapterFile.write(adapter, layout: base.layout, to: folder.path + "/a")
         let read = try AdapterFile.read(path: folder.path + "/a", base: base)
         #expect(read.digest == adapter.digest)

@@ -14,12 +14,12 @@ import Testing
     private func errorOfNothing(_ convention: DiffusionConvention, images: Int = 6, seed: UInt64 = 0, threads: Int = 2) throws -> DenoisingError {
         let (weights, _) = Weights.allocate(Self.shape)
         let layout = TunableLayout(Self.shape)
-        let bank = TunableBank(layout, rows: 1, classRows: 6)
-        bank.install(.neutral(layout), ClassTable(names: ["a", "b", "c", "d", "e"], values: [Float](repeating: 0, count: 6 * 48)), row: 0)
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: 6)
+        adapterSlots.install(.neutral(layout), ClassTable(names: ["a", "b", "c", "d", "e"], values: [Float](repeating: 0, count: 6 * 48)), slot: 0)
         let pool = ThreadPool(threads: threads)
         let data = LabelledLatents(labels: (0..<images).map { $0 % 6 }, size: 768, pool: pool) { $1.fill(0.5) }
         return DenoisingError.measure(
-            try PackedDiT(DiT(Self.shape, weights: weights)), tunables: bank.rows[0], objective: TrainingObjective(convention), images: data, buckets: 8,
+            try PackedDiT(DiT(Self.shape, weights: weights)), tunables: adapterSlots.tunables[0], objective: TrainingObjective(convention), images: data, buckets: 8,
             bootstrap: Bootstrap(resamples: 20), seed: seed, pool: pool)
     }
 

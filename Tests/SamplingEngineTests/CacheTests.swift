@@ -72,11 +72,11 @@ import Testing
         let memory = Memory(capacity: 3 * Memory.paddedCount(count) + Memory.paddedCount(c.tokens * c.hiddenSize))
         let x = memory.take(1, count), out = memory.take(1, count), again = memory.take(1, count), residual = memory.take(c.tokens, c.hiddenSize)
         NoiseStream(seed: 1, stream: 1).normals(into: x)
-        let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
-        bank.install(adapters[0].vector, base.classes, row: 0)
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 1, pool: ThreadPool(threads: 1))
-        batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.keep(residual)], into: out)
-        batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.skip(residual)], into: again)
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
+        adapterSlots.install(adapters[0].vector, base.classes, slot: 0)
+        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], stacks: [.keep(residual)], into: out)
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], stacks: [.skip(residual)], into: again)
         let size = out.array.reduce(0) { max($0, abs($1)) }
         for (a, b) in zip(out.array, again.array) { #expect(abs(a - b) < 1e-4 * size) }
         #expect(residual.array.contains { abs($0) > 0.01 })

@@ -60,7 +60,7 @@ import Testing
         ]
     }
 
-    /// Law 5 for every kind of image, in large and small batches and banks.
+    /// Law 5 for every kind of image, in large and small batches, with many and few slots.
     @Test(arguments: [(4, 3, 1), (12, 4, 2), (32, 16, 2)])
     func aMixedBatchGivesTheBytesOfSoloRuns(rows: Int, domains: Int, threads: Int) async throws {
         var alone: [[UInt32]] = []
@@ -87,7 +87,7 @@ import Testing
         #expect((0..<plan.evaluations).map(plan.stepsDone) == [0, 0, 1, 1, 2, 2, 3, 3, 4])
     }
 
-    /// One call by hand: the bank's rows, guidance and weights against the engine's first step.
+    /// One call by hand: the slots, guidance and weights against the engine's first step.
     @Test(arguments: [GuidanceKind.cfg, .domain, .none])
     func theFirstStepIsTheFormula(kind: GuidanceKind) async throws {
         let parts = [part(0, 0.7), part(1, 0.3, class: 2)], scale: Float = 2.5
@@ -98,16 +98,16 @@ import Testing
         let plan = try SamplingPlan(.ddim, steps: 1, convention, clips: true)
         let count = 3 * 16 * 16
         let state = SamplerState(plan, count: count, seed: 1, image: 0)
-        let bank = TunableBank(base.layout, rows: 3, classRows: base.classes.rows)
-        bank.install(base.vector, base.classes, row: 2)
-        for domain in 0..<2 { bank.install(adapters[domain].vector, adapters[domain].classes, row: domain) }
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 5, pool: ThreadPool(threads: 1))
+        let adapterSlots = AdapterSlots(base.layout, count: 3, classRows: base.classes.rows)
+        adapterSlots.install(base.vector, base.classes, slot: 2)
+        for domain in 0..<2 { adapterSlots.install(adapters[domain].vector, adapters[domain].classes, slot: domain) }
+        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 5, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 10 * Memory.paddedCount(count))
         let x = memory.take(5, count), out = memory.take(5, count)
         for row in 0..<5 { x.row(row).copy(from: state.latent) }
         let null = base.classes.nullClass
         batch.forward(
-            x: x, times: [Float](repeating: state.embedderTime, count: 5), classes: [1, 2, null, null, null], bankRows: [0, 1, 0, 1, 2], into: out)
+            x: x, times: [Float](repeating: state.embedderTime, count: 5), classes: [1, 2, null, null, null], slots: [0, 1, 0, 1, 2], into: out)
         let o = (0..<5).map { out.row($0).array }
         let output = (0..<count).map { i -> Float in
             let sum = 0.7 * o[0][i] + 0.3 * o[1][i]

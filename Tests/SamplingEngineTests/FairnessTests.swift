@@ -12,11 +12,11 @@ import SamplingEngine
     /// Alone, one of these takes 80 units.
     @Test(arguments: [
         Neighbours(count: 1), Neighbours(count: 50), Neighbours(count: 50, clients: 1), Neighbours(count: 50, clients: 1, areTheClient: true),
-        Neighbours(count: 1, images: 15), Neighbours(count: 1, weight: 16), Neighbours(count: 50, domains: 8, bankRows: 1),
+        Neighbours(count: 1, images: 15), Neighbours(count: 1, weight: 16), Neighbours(count: 50, domains: 8, slots: 1),
         Neighbours(count: 1, rows: 2),
     ])
     func aSmallRequestIsNotHeldUpByLargeOnes(neighbours: Neighbours) {
-        var server = Server(rows: neighbours.rows, bankRows: neighbours.bankRows)
+        var server = Server(rows: neighbours.rows, slots: neighbours.slots)
         for k in 0..<neighbours.count {
             server.submit(
                 client: neighbours.areTheClient ? "small" : "large \(k % neighbours.clients)", images: neighbours.images, steps: 1000,
@@ -31,7 +31,7 @@ import SamplingEngine
             #expect(taken <= 5 * Self.alone, "\(taken) units")
         }
         // The large ones got their half.
-        #expect(server.clock >= 30 * 2 * Self.alone || neighbours.bankRows == 1)
+        #expect(server.clock >= 30 * 2 * Self.alone || neighbours.slots == 1)
         #expect(server.setAsides <= server.calls / 2)
     }
 
@@ -42,9 +42,9 @@ import SamplingEngine
         var images = 16
         var weight = 1
         var domains = 8
-        var bankRows = 16
+        var slots = 16
         var rows = 32
-        var testDescription: String { "\(count) of \(areTheClient ? "its own" : "\(min(count, clients)) clients"), \(images) images, weight \(weight), \(rows) rows, bank of \(bankRows)" }
+        var testDescription: String { "\(count) of \(areTheClient ? "its own" : "\(min(count, clients)) clients"), \(images) images, weight \(weight), \(rows) rows, adapterSlots of \(slots)" }
     }
 
     /// Two that ask for the same hold half of the rows each, of two clients or of one, and none gives way more than a few times.
@@ -132,8 +132,8 @@ private struct Server {
     private var left: [Scheduler.ImageID: Int] = [:]
     private var last: UInt64 = 0
 
-    init(rows: Int, bankRows: Int = 16) {
-        line = Scheduler(Scheduler.Limits(rows: rows, bankRows: bankRows, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
+    init(rows: Int, slots: Int = 16) {
+        line = Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
     }
 
     /// Rows of the last batch, by request.

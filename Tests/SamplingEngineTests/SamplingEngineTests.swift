@@ -54,7 +54,7 @@ private func golden(_ name: String) -> String {
         #expect(together.times.batchRows <= rows)
     }
 
-    /// Images of other samplers and step counts join and leave a running batch, and the bank has fewer rows than there are domains.
+    /// Images of other samplers and step counts join and leave a running batch, and there are fewer slots than there are domains.
     @Test func joiningMidwayChangesNobodysBytes() async throws {
         let kinds: [(Sampler, Int)] = [(.ddpm, 12), (.ddim, 7), (.dpmpp2m, 5), (.unipc, 9)]
         var alone: [[[UInt32]]] = []

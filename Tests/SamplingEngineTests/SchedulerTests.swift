@@ -32,8 +32,8 @@ private func several(
         deadline: deadline)
 }
 
-private func scheduler(rows: Int = 4, bankRows: Int = 2, queue: Int = 10, share: Int = 10, cost: Int = 1000) -> Scheduler {
-    Scheduler(Scheduler.Limits(rows: rows, bankRows: bankRows, queueImages: queue, clientShare: share, largestCost: cost))
+private func scheduler(rows: Int = 4, slots: Int = 2, queue: Int = 10, share: Int = 10, cost: Int = 1000) -> Scheduler {
+    Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: queue, clientShare: share, largestCost: cost))
 }
 
 extension Scheduler.Action {
@@ -75,10 +75,10 @@ extension Scheduler.Action {
         var line = scheduler(rows: 4)
         _ = line.admit(entry(1, domains: [0, 0]))
         let first = line.border(now: now)
-        #expect(first.count == 3 && first[0] == .install(digest(0), row: 0, for: RequestID(number: 1)))
+        #expect(first.count == 3 && first[0] == .install(digest(0), slot: 0, for: RequestID(number: 1)))
         for image in first.compactMap(\.started) { _ = line.finish(image) }
         _ = line.admit(entry(2, domains: [0]))
-        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), rows: [0])])
+        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), slots: [0])])
     }
 
     @Test func anUnguidedImageTakesOneRow() {
@@ -89,13 +89,13 @@ extension Scheduler.Action {
         #expect(line.activeRows == 3 && line.waitingImages == 1)
     }
 
-    /// One row of the bank, two domains: who runs keeps it until the other is a quantum behind, and is then set aside.
-    @Test func aRowOfTheBankChangesHandsWithTheTurn() {
-        var line = scheduler(rows: 2, bankRows: 1)
+    /// One adapter slot, two domains: who runs keeps it until the other is a quantum behind, and is then set aside.
+    @Test func aSlotChangesHandsWithTheTurn() {
+        var line = scheduler(rows: 2, slots: 1)
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
         _ = line.admit(entry(1, domains: [0], cost: 200))
         _ = line.admit(entry(2, client: "b", domains: [1], cost: 200))
-        #expect(line.border(now: now) == [.install(digest(0), row: 0, for: one.request), .start(one, rows: [0])])
+        #expect(line.border(now: now) == [.install(digest(0), slot: 0, for: one.request), .start(one, slots: [0])])
         var swaps: [[Scheduler.Action]] = [], borders = 0
         while swaps.count < 3, borders < 40 {
             borders += 1
@@ -103,9 +103,9 @@ extension Scheduler.Action {
             if !actions.isEmpty { swaps.append(actions) }
         }
         #expect(swaps == [
-            [.setAside(one), .install(digest(1), row: 0, for: two.request), .start(two, rows: [0])],
-            [.setAside(two), .install(digest(0), row: 0, for: one.request), .resume(one, rows: [0])],
-            [.setAside(one), .install(digest(1), row: 0, for: two.request), .resume(two, rows: [0])],
+            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .start(two, slots: [0])],
+            [.setAside(two), .install(digest(0), slot: 0, for: one.request), .resume(one, slots: [0])],
+            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .resume(two, slots: [0])],
         ])
         // Three calls at least between two changes.
         #expect(borders >= 9 && line.waitingImages == 1 && line.setAsideImages == 1)
@@ -113,7 +113,7 @@ extension Scheduler.Action {
 
     /// An image of two adapters takes both rows at once, or waits for both.
     @Test func allAdaptersOfAnImageComeTogether() {
-        var line = scheduler(rows: 8, bankRows: 3)
+        var line = scheduler(rows: 8, slots: 3)
         _ = line.admit(several(1, domains: [[0, 1]]))
         _ = line.admit(several(2, client: "b", domains: [[1, 2]]))
         _ = line.admit(several(3, client: "c", domains: [[3, 2]]))
@@ -121,19 +121,19 @@ extension Scheduler.Action {
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
         #expect(
             actions == [
-                .install(digest(0), row: 0, for: RequestID(number: 1)), .install(digest(1), row: 1, for: RequestID(number: 1)), .start(one, rows: [0, 1]),
-                .install(digest(2), row: 2, for: RequestID(number: 2)), .start(two, rows: [1, 2]),
+                .install(digest(0), slot: 0, for: RequestID(number: 1)), .install(digest(1), slot: 1, for: RequestID(number: 1)), .start(one, slots: [0, 1]),
+                .install(digest(2), slot: 2, for: RequestID(number: 2)), .start(two, slots: [1, 2]),
             ])
         // The first gives its first row back on its way; that is enough for the third.
         line.keep(one, adapters: [digest(1)], rows: 1)
         #expect(line.activeRows == 3)
         let third = Scheduler.ImageID(request: RequestID(number: 3), image: 0)
-        #expect(line.border(now: now) == [.install(digest(3), row: 0, for: RequestID(number: 3)), .start(third, rows: [0, 2])])
+        #expect(line.border(now: now) == [.install(digest(3), slot: 0, for: RequestID(number: 3)), .start(third, slots: [0, 2])])
         #expect(line.activeAdapters == 3)
     }
 
     @Test func anImageThatCanNeverFitIsRefused() {
-        var line = scheduler(rows: 4, bankRows: 2)
+        var line = scheduler(rows: 4, slots: 2)
         #expect(line.admit(several(1, domains: [[0], [0, 1, 2]])) == .tooManyAdapters(3, limit: 2))
         #expect(line.admit(several(2, domains: [[0]], rows: 5)) == .tooManyRows(5, limit: 4))
         #expect(line.isIdle)
@@ -162,14 +162,14 @@ private struct History {
     private var line: Scheduler
     private var now = ContinuousClock.now
     private var next: UInt64 = 1
-    /// What the bank's rows hold, by the installs seen.
-    private var bank: [Int: Digest] = [:]
+    /// What the slots hold, by the installs seen.
+    private var slots: [Int: Digest] = [:]
     private struct Image {
         var adapters: [Digest]
         var rows: Int
         var left: Int
-        /// The bank's rows while it runs.
-        var bankRows: [Int]?
+        /// The slots while it runs.
+        var slots: [Int]?
         var hasBegun = false
         var unserved = 0
     }
@@ -182,10 +182,10 @@ private struct History {
 
     init(seed: UInt64) {
         dice = Dice(state: seed &+ 1)
-        line = scheduler(rows: 2 + dice.below(7), bankRows: 1 + dice.below(4), queue: 12, share: 8)
+        line = scheduler(rows: 2 + dice.below(7), slots: 1 + dice.below(4), queue: 12, share: 8)
     }
 
-    private var running: [Scheduler.ImageID: Image] { images.filter { $0.value.bankRows != nil } }
+    private var running: [Scheduler.ImageID: Image] { images.filter { $0.value.slots != nil } }
 
     mutating func step() {
         switch dice.below(6) {
@@ -199,7 +199,7 @@ private struct History {
         let client = names[dice.below(4)]
         // Up to three different adapters an image: stages of a schedule, or the base beside the domain.
         let domains = (0..<(1 + dice.below(4))).map { _ in
-            (0..<(1 + dice.below(min(3, line.limits.bankRows)))).reduce(into: [Int]()) { domains, _ in
+            (0..<(1 + dice.below(min(3, line.limits.slots)))).reduce(into: [Int]()) { domains, _ in
                 let domain = dice.below(6)
                 if !domains.contains(domain) { domains.append(domain) }
             }
@@ -241,16 +241,16 @@ private struct History {
                 #expect(deadlines[id.number].map { $0 <= now } == true)
                 end(id.number)
             case .setAside(let image):
-                #expect(images[image]?.bankRows != nil, "\(image) did not run")
-                images[image]?.bankRows = nil
-            case .install(let digest, let row, _): bank[row] = digest
+                #expect(images[image]?.slots != nil, "\(image) did not run")
+                images[image]?.slots = nil
+            case .install(let digest, let row, _): slots[row] = digest
             case .start(let image, let rows):
                 #expect(images[image]?.hasBegun == false)
                 images[image]?.hasBegun = true
-                images[image]?.bankRows = rows
+                images[image]?.slots = rows
             case .resume(let image, let rows):
-                #expect(images[image]?.hasBegun == true && images[image]?.bankRows != rows)
-                images[image]?.bankRows = rows
+                #expect(images[image]?.hasBegun == true && images[image]?.slots != rows)
+                images[image]?.slots = rows
             }
         }
         check()
@@ -269,18 +269,18 @@ private struct History {
     private mutating func check() {
         let running = running
         for (image, place) in running {
-            #expect(place.bankRows?.map { bank[$0] } == place.adapters, "the rows of \(image) hold other adapters")
+            #expect(place.slots?.map { slots[$0] } == place.adapters, "the rows of \(image) hold other adapters")
         }
         let rows = running.values.reduce(0) { $0 + $1.rows }
         #expect(rows <= line.limits.rows && line.activeRows == rows && line.activeImages == running.count)
-        #expect(line.activeAdapters == Set(running.values.flatMap { $0.bankRows ?? [] }).count)
+        #expect(line.activeAdapters == Set(running.values.flatMap { $0.slots ?? [] }).count)
         #expect(line.waitingImages == images.count - running.count)
-        #expect(line.setAsideImages == images.values.count { $0.hasBegun && $0.bankRows == nil })
+        #expect(line.setAsideImages == images.values.count { $0.hasBegun && $0.slots == nil })
         #expect(images.isEmpty || !running.isEmpty, "images wait and nothing runs")
         // Nobody starves: while a client is present its turn comes, whatever the others ask for.
         for client in names {
             let own = images.filter { clients[$0.key.request.number] == client }
-            let isServed = own.contains { $0.value.bankRows != nil }
+            let isServed = own.contains { $0.value.slots != nil }
             for (image, place) in own { images[image]?.unserved = isServed ? 0 : place.unserved + 1 }
             let bound = 8 * names.count * (line.limits.quantum + line.limits.rows)
             #expect(own.values.allSatisfy { $0.unserved < bound }, "\(client) was passed over")
@@ -289,15 +289,15 @@ private struct History {
 
     /// An image that needs less from here on.
     private mutating func giveBack(_ image: Scheduler.ImageID) {
-        guard let place = images[image], let held = place.bankRows else { return }
+        guard let place = images[image], let held = place.slots else { return }
         let kept = max(1, dice.below(place.adapters.count + 1))
         let rows = 1 + dice.below(place.rows)
         images[image]?.adapters = place.adapters.suffix(kept)
-        images[image]?.bankRows = held.suffix(kept)
+        images[image]?.slots = held.suffix(kept)
         images[image]?.rows = rows
         line.keep(image, adapters: place.adapters.suffix(kept), rows: rows)
         #expect(line.activeRows == running.values.reduce(0) { $0 + $1.rows })
-        #expect(line.activeAdapters == Set(running.values.flatMap { $0.bankRows ?? [] }).count)
+        #expect(line.activeAdapters == Set(running.values.flatMap { $0.slots ?? [] }).count)
     }
 
     /// Nothing more comes: all that was admitted must end.

@@ -13,7 +13,7 @@ extension SamplingEngine {
     fileprivate func submit(all requests: [SamplingRequest]) throws -> [SamplingTicket] { try requests.map(submit) }
 }
 
-/// Laws 5 and 6 hold over setting aside: an image that gave way to others, and whose adapters came back in other rows of the bank,
+/// Laws 5 and 6 hold over setting aside: an image that gave way to others, and whose adapters came back in other slots,
 /// has the bytes that it has alone.
 @Suite struct SetAsideTests {
     private let base: BaseFile

@@ -66,10 +66,10 @@ struct EvaluationBench {
         // An adapter of another resolution is measured at that.
         var images = try adapter.grid.map { try real.resized(to: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
         images.labels = images.labels.map { rows[$0] }
-        let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
-        bank.install(adapter.vector, adapter.classes, row: 0)
+        let adapterSlots = AdapterSlots(subject.base.layout, count: 1, classRows: adapter.classes.rows)
+        adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
         return DenoisingError.measure(
-            try PackedDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: bank.rows[0],
+            try PackedDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: adapterSlots.tunables[0],
             objective: try TrainingObjective(subject.base, lossWeighting: "constant"), images: images, bootstrap: bootstrap, pool: pool)
     }
 

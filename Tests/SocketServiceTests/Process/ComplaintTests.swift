@@ -101,7 +101,7 @@ import Testing
                 for key in ["queue_ms", "sample_ms", "decode_ms", "steps", "batch_rows"] { #expect(account[key] is Double) }
             }
             let metrics = try server.get("/metrics").text
-            // Two came from the store; three overwrote the one row of the bank.
+            // Two came from the store; three overwrote the One adapter slot.
             #expect(
                 metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#)
                     && metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
