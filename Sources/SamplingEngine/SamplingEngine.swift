@@ -8,7 +8,7 @@ import TensorMath
 
 /// Requests become batches become steps: the only owner of the model, the adapter slots and the latents.
 ///
-/// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the borders between steps and
+/// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the boundaries between steps and
 /// nowhere else; images join and leave there, each with its own domain, timestep, guidance and seed. What runs next is decided
 /// by `Scheduler`; this actor only does it.
 package actor SamplingEngine {
@@ -110,7 +110,7 @@ package actor SamplingEngine {
         return SamplingTicket(id: id, position: position, events: events)
     }
 
-    /// Takes a request out at the next border; one that is done already is left alone.
+    /// Takes a request out at the next step boundary; one that is done already is left alone.
     package func cancel(_ id: RequestID) {
         _ = scheduler.cancel(id)
         end(id, with: .failed(.cancelled))
@@ -149,9 +149,9 @@ package actor SamplingEngine {
         Task { step() }
     }
 
-    /// One border and one network call. The next step is a job of its own: whoever called meanwhile goes first.
+    /// One step boundary and one network call. The next step is a job of its own: whoever called meanwhile goes first.
     private func step() {
-        for action in scheduler.border(now: .now) { perform(action) }
+        for action in scheduler.stepBoundary(now: .now) { perform(action) }
         guard !images.isEmpty else {
             guard isIdle else { return goOn() }
             isStepping = false
@@ -258,7 +258,7 @@ package actor SamplingEngine {
         }
     }
 
-    /// What no later call of the image needs is free for others at the next border.
+    /// What no later call of the image needs is free for others at the next step boundary.
     private func giveBack(_ image: RunningImage) {
         let position = image.state.position
         guard image.walk.mayGiveBack(at: position) else { return }

@@ -244,7 +244,7 @@ package struct Scheduler {
     }
 
     /// What happens between two steps, in the order in which it must be done.
-    package mutating func border(now: ContinuousClock.Instant) -> [Action] {
+    package mutating func stepBoundary(now: ContinuousClock.Instant) -> [Action] {
         var actions: [Action] = []
         if requests.values.contains(where: { $0.entry.deadline.map { $0 <= now } ?? false }) {
             for id in requests.values.filter({ $0.entry.deadline.map { $0 <= now } ?? false }).map(\.entry.id).sorted() {

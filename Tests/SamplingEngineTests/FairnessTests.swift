@@ -114,7 +114,7 @@ import SamplingEngine
         server.step()
         #expect(server.line.setAsideImages == 1)
         server.now += .seconds(1)
-        #expect(server.line.border(now: server.now).contains(.expire(RequestID(number: long))))
+        #expect(server.line.stepBoundary(now: server.now).contains(.expire(RequestID(number: long))))
         #expect(server.line.setAsideImages == 0 && server.line.activeImages == 1)
     }
 }
@@ -156,7 +156,7 @@ private struct Server {
     }
 
     mutating func step() {
-        for action in line.border(now: now) { if case .setAside = action { setAsides += 1 } }
+        for action in line.stepBoundary(now: now) { if case .setAside = action { setAsides += 1 } }
         let running = Array(line.active.keys)
         lastCall = running.reduce(0) { $0 + (line.need(of: $1)?.work ?? 0) }
         clock += lastCall

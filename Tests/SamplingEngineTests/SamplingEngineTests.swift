@@ -153,7 +153,7 @@ private func golden(_ name: String) -> String {
         #expect(await engine.status().activeImages == 0)
     }
 
-    /// A client that has gone takes its work with it at the next border.
+    /// A client that has gone takes its work with it at the next step boundary.
     @Test func droppingTheEventsCancels() async throws {
         let engine = try engine(rows: 2, queue: 4000)
         do { _ = try await engine.submit(request((0..<4000).map(order), steps: 1000)) }

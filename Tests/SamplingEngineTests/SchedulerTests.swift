@@ -74,18 +74,18 @@ extension Scheduler.Action {
     @Test func aSwapComesBeforeTheImageThatNeedsItAndOnlyThen() {
         var line = scheduler(rows: 4)
         _ = line.admit(entry(1, domains: [0, 0]))
-        let first = line.border(now: now)
+        let first = line.stepBoundary(now: now)
         #expect(first.count == 3 && first[0] == .install(digest(0), slot: 0, for: RequestID(number: 1)))
         for image in first.compactMap(\.started) { _ = line.finish(image) }
         _ = line.admit(entry(2, domains: [0]))
-        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), slots: [0])])
+        #expect(line.stepBoundary(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), slots: [0])])
     }
 
     @Test func anUnguidedImageTakesOneRow() {
         var line = scheduler(rows: 3)
         _ = line.admit(entry(1, domains: [0], rows: 2))
         _ = line.admit(entry(2, client: "b", domains: [0, 0], rows: 1))
-        #expect(line.border(now: now).compactMap(\.started).count == 2)
+        #expect(line.stepBoundary(now: now).compactMap(\.started).count == 2)
         #expect(line.activeRows == 3 && line.waitingImages == 1)
     }
 
@@ -95,11 +95,11 @@ extension Scheduler.Action {
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
         _ = line.admit(entry(1, domains: [0], cost: 200))
         _ = line.admit(entry(2, client: "b", domains: [1], cost: 200))
-        #expect(line.border(now: now) == [.install(digest(0), slot: 0, for: one.request), .start(one, slots: [0])])
-        var swaps: [[Scheduler.Action]] = [], borders = 0
-        while swaps.count < 3, borders < 40 {
-            borders += 1
-            let actions = line.border(now: now)
+        #expect(line.stepBoundary(now: now) == [.install(digest(0), slot: 0, for: one.request), .start(one, slots: [0])])
+        var swaps: [[Scheduler.Action]] = [], boundaries = 0
+        while swaps.count < 3, boundaries < 40 {
+            boundaries += 1
+            let actions = line.stepBoundary(now: now)
             if !actions.isEmpty { swaps.append(actions) }
         }
         #expect(swaps == [
@@ -108,7 +108,7 @@ extension Scheduler.Action {
             [.setAside(one), .install(digest(1), slot: 0, for: two.request), .resume(two, slots: [0])],
         ])
         // Three calls at least between two changes.
-        #expect(borders >= 9 && line.waitingImages == 1 && line.setAsideImages == 1)
+        #expect(boundaries >= 9 && line.waitingImages == 1 && line.setAsideImages == 1)
     }
 
     /// An image of two adapters takes both rows at once, or waits for both.
@@ -117,7 +117,7 @@ extension Scheduler.Action {
         _ = line.admit(several(1, domains: [[0, 1]]))
         _ = line.admit(several(2, client: "b", domains: [[1, 2]]))
         _ = line.admit(several(3, client: "c", domains: [[3, 2]]))
-        let actions = line.border(now: now)
+        let actions = line.stepBoundary(now: now)
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
         #expect(
             actions == [
@@ -128,7 +128,7 @@ extension Scheduler.Action {
         line.keep(one, adapters: [digest(1)], rows: 1)
         #expect(line.activeRows == 3)
         let third = Scheduler.ImageID(request: RequestID(number: 3), image: 0)
-        #expect(line.border(now: now) == [.install(digest(3), slot: 0, for: RequestID(number: 3)), .start(third, slots: [0, 2])])
+        #expect(line.stepBoundary(now: now) == [.install(digest(3), slot: 0, for: RequestID(number: 3)), .start(third, slots: [0, 2])])
         #expect(line.activeAdapters == 3)
     }
 
@@ -142,8 +142,8 @@ extension Scheduler.Action {
     @Test func aPassedDeadlineEndsWaitingAndRunningImages() {
         var line = scheduler(rows: 2)
         _ = line.admit(entry(1, domains: [0, 0], deadline: now + .seconds(5)))
-        #expect(line.border(now: now).count == 2)
-        #expect(line.border(now: now + .seconds(5)) == [.expire(RequestID(number: 1))])
+        #expect(line.stepBoundary(now: now).count == 2)
+        #expect(line.stepBoundary(now: now + .seconds(5)) == [.expire(RequestID(number: 1))])
         #expect(line.isIdle && line.activeRows == 0)
     }
 
@@ -191,7 +191,7 @@ private struct History {
         switch dice.below(6) {
         case 0, 1: admit()
         case 2 where dice.below(4) == 0: cancel()
-        default: border()
+        default: stepBoundary()
         }
     }
 
@@ -233,9 +233,9 @@ private struct History {
         }
     }
 
-    private mutating func border() {
+    private mutating func stepBoundary() {
         now += .seconds(1)
-        for action in line.border(now: now) {
+        for action in line.stepBoundary(now: now) {
             switch action {
             case .expire(let id):
                 #expect(deadlines[id.number].map { $0 <= now } == true)
@@ -302,7 +302,7 @@ private struct History {
 
     /// Nothing more comes: all that was admitted must end.
     mutating func finish() {
-        for _ in 0..<2000 where !line.isIdle { border() }
+        for _ in 0..<2000 where !line.isIdle { stepBoundary() }
         #expect(line.isIdle && images.isEmpty)
         #expect(ended.count == admitted)
     }
