@@ -22,7 +22,7 @@ package struct EngineOptions: Sendable {
 
     package init() {}
 
-    /// No line to speak of: one process samples for itself.
+    /// No queue to speak of: one process samples for itself.
     package static var unbounded: EngineOptions { unbounded(at: .f32) }
 
     package static func unbounded(at precision: Precision) -> EngineOptions {

@@ -23,8 +23,8 @@ package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .queueFull(let seconds): "the line is full; try again in about \(seconds) s"
-        case .clientShareFull(let seconds): "this client's share of the line is full; try again in about \(seconds) s"
+        case .queueFull(let seconds): "the queue is full; try again in about \(seconds) s"
+        case .clientShareFull(let seconds): "this client's share of the queue is full; try again in about \(seconds) s"
         case .composingFull(let isClients):
             isClients ? "this client has as many recipes waiting to be composed as one may have" : "as many recipes wait to be composed as there is room for"
         case .tooLarge(let cost, let limit): "images x network calls x rows, counted at the base's own size, make \(cost); \(limit) are allowed for one request"

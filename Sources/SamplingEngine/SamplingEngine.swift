@@ -85,7 +85,7 @@ package actor SamplingEngine {
         return (recipe.composingWork(values: base.layout.count) * value + row - 1) / row
     }
 
-    /// Puts a request in the line.
+    /// Puts a request in the queue.
     /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
         let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
@@ -116,7 +116,7 @@ package actor SamplingEngine {
         end(id, with: .failed(.cancelled))
     }
 
-    /// Images ahead in the line; nil once nothing of the request waits.
+    /// Images ahead in the queue; nil once nothing of the request waits.
     package func position(of id: RequestID) -> Int? { scheduler.position(of: id) }
 
     /// Answered between two steps by the thread that takes them: no answer means that it is stuck.

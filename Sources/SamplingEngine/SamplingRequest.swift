@@ -64,7 +64,7 @@ package struct RequestID: Hashable, Sendable, Comparable, CustomStringConvertibl
 /// An admitted request. Dropping `events` cancels it at the next step.
 package struct SamplingTicket: Sendable {
     package let id: RequestID
-    /// Images ahead in the line.
+    /// Images ahead in the queue.
     package let position: Int
     package let events: AsyncStream<SamplingEvent>
 }

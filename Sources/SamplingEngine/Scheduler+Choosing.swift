@@ -157,8 +157,8 @@ extension Scheduler {
             slots[slot].lastUse = nextTick()
         }
         let imageID = ImageID(request: id, image: image)
-        if request.account.taken == request.line.count {
-            request.line.append(image)
+        if request.account.taken == request.begunImages.count {
+            request.begunImages.append(image)
             request.begun += 1
             choice.actions.append(.start(imageID, slots: chosen))
         } else if choice.before[imageID] != chosen {
@@ -177,7 +177,7 @@ extension Scheduler {
     private mutating func setAside() -> [Action] {
         var aside: [ImageID] = []
         for (id, request) in requests where request.account.taken != request.running {
-            aside += request.line[min(request.account.taken, request.running)..<request.running].map { ImageID(request: id, image: $0) }
+            aside += request.begunImages[min(request.account.taken, request.running)..<request.running].map { ImageID(request: id, image: $0) }
             requests[id]?.running = request.account.taken
         }
         return aside.sorted { ($0.request, $0.image) < ($1.request, $1.image) }.map { .setAside($0) }

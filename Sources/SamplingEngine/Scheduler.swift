@@ -123,14 +123,14 @@ package struct Scheduler {
         var needs: [Need]
         var account: Account
         /// Images begun and not ended; the first `running` of them are in the batch.
-        var line: [Int] = []
+        var begunImages: [Int] = []
         var running = 0
         var begun = 0
         var ended = 0
 
         var unended: Int { needs.count - ended }
         /// The image that comes after those taken; nil where all are.
-        var next: Int? { account.taken < line.count ? line[account.taken] : begun < needs.count ? begun : nil }
+        var next: Int? { account.taken < begunImages.count ? begunImages[account.taken] : begun < needs.count ? begun : nil }
     }
 
     struct Client {
@@ -167,7 +167,7 @@ package struct Scheduler {
 
     /// Images that are not in the batch: those that have not begun, and those set aside.
     package var waitingImages: Int { requests.values.reduce(0) { $0 + $1.unended - $1.running } }
-    package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
+    package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.begunImages.count - $1.running } }
     package var activeImages: Int { active.count }
     package var activeRows: Int { active.keys.reduce(0) { $0 + (need(of: $1)?.rows ?? 0) } }
     package var activeAdapters: Int { slots.count { $0.users > 0 } }
@@ -213,7 +213,7 @@ package struct Scheduler {
     /// - Returns: false where it is not known any more.
     package mutating func cancel(_ id: RequestID) -> Bool {
         guard let request = requests[id] else { return false }
-        for image in request.line.prefix(request.running) { release(ImageID(request: id, image: image)) }
+        for image in request.begunImages.prefix(request.running) { release(ImageID(request: id, image: image)) }
         leave(id)
         return true
     }
@@ -222,8 +222,8 @@ package struct Scheduler {
     /// - Returns: true where it was the last of its request.
     package mutating func finish(_ image: ImageID) -> Bool {
         release(image)
-        guard let place = requests[image.request]?.line.firstIndex(of: image.image) else { return false }
-        requests[image.request]?.line.remove(at: place)
+        guard let place = requests[image.request]?.begunImages.firstIndex(of: image.image) else { return false }
+        requests[image.request]?.begunImages.remove(at: place)
         if place < requests[image.request]?.running ?? 0 { requests[image.request]?.running -= 1 }
         requests[image.request]?.ended += 1
         guard requests[image.request]?.unended == 0 else { return false }

@@ -112,16 +112,16 @@ import SamplingEngine
         server.step()
         server.submit(client: "b", images: 1, steps: 5)
         server.step()
-        #expect(server.line.setAsideImages == 1)
+        #expect(server.queue.setAsideImages == 1)
         server.now += .seconds(1)
-        #expect(server.line.stepBoundary(now: server.now).contains(.expire(RequestID(number: long))))
-        #expect(server.line.setAsideImages == 0 && server.line.activeImages == 1)
+        #expect(server.queue.stepBoundary(now: server.now).contains(.expire(RequestID(number: long))))
+        #expect(server.queue.setAsideImages == 0 && server.queue.activeImages == 1)
     }
 }
 
 /// A scheduler and images that need so many calls.
 private struct Server {
-    var line: Scheduler
+    var queue: Scheduler
     var now = ContinuousClock.now
     private(set) var clock = 0
     private(set) var lastCall = 0
@@ -133,12 +133,12 @@ private struct Server {
     private var last: UInt64 = 0
 
     init(rows: Int, slots: Int = 16) {
-        line = Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
+        queue = Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
     }
 
     /// Rows of the last batch, by request.
     var held: [UInt64: Int] {
-        line.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += line.need(of: $1)?.rows ?? 0 }
+        queue.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += queue.need(of: $1)?.rows ?? 0 }
     }
 
     @discardableResult mutating func submit(
@@ -150,20 +150,20 @@ private struct Server {
         let entry = Scheduler.Entry(
             id: RequestID(number: last), client: client, images: [Scheduler.Need](repeating: need, count: images),
             cost: images * steps * need.work + spent, deadline: deadline, spent: spent, isJob: isJob)
-        guard case .accepted = line.admit(entry) else { preconditionFailure("the request was refused") }
+        guard case .accepted = queue.admit(entry) else { preconditionFailure("the request was refused") }
         for image in 0..<images { left[Scheduler.ImageID(request: entry.id, image: image)] = steps }
         return last
     }
 
     mutating func step() {
-        for action in line.stepBoundary(now: now) { if case .setAside = action { setAsides += 1 } }
-        let running = Array(line.active.keys)
-        lastCall = running.reduce(0) { $0 + (line.need(of: $1)?.work ?? 0) }
+        for action in queue.stepBoundary(now: now) { if case .setAside = action { setAsides += 1 } }
+        let running = Array(queue.active.keys)
+        lastCall = running.reduce(0) { $0 + (queue.need(of: $1)?.work ?? 0) }
         clock += lastCall
         calls += 1
         for image in running {
             left[image, default: 0] -= 1
-            if left[image] == 0, line.finish(image) { ended[image.request.number] = clock }
+            if left[image] == 0, queue.finish(image) { ended[image.request.number] = clock }
         }
     }
 }

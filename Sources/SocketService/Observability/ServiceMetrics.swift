@@ -57,7 +57,7 @@ package final class ServiceMetrics: Sendable {
         Counter(label: "difffit_images_total", factory: registry).increment(by: order.count)
     }
 
-    /// - Parameter hadStarted: whether it was in the batch already, or still in the line.
+    /// - Parameter hadStarted: whether it was in the batch already, or still in the queue.
     func count(ended order: GenerationOrder, _ error: ServiceError, hadStarted: Bool) {
         requests(order.metricsLabel, error.reply.code).increment()
         guard error == .cancelled else { return }
