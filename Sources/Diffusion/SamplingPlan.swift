@@ -1,5 +1,5 @@
 /// A sampler laid out for a number of steps: one update rule per network call, every coefficient computed in double
-/// precision beforehand. Immutable; any number of images may walk it at their own pace.
+/// precision beforehand. Immutable; any number of images may go through it at their own pace.
 package struct SamplingPlan: Sendable {
     package let sampler: Sampler
     package let steps: Int

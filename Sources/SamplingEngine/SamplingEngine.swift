@@ -92,9 +92,9 @@ package actor SamplingEngine {
         try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)
-        let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
-        let cost = request.composingCost + zip(walks, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
-        let needs = zip(walks, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
+        let stepPlans = request.images.map { StepPlan($0, plan, base: base.digest) }
+        let cost = request.composingCost + zip(stepPlans, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
+        let needs = zip(stepPlans, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
         let admission = scheduler.admit(
             Scheduler.Entry(
                 id: id, client: request.client, images: needs, cost: cost, deadline: request.deadline, spent: request.composingCost,
@@ -105,7 +105,7 @@ package actor SamplingEngine {
             guard case .cancelled = reason, let self else { return }
             Task { await self.cancel(id) }
         }
-        requests[id] = RunningRequest(request, plan: plan, walks: walks, events: continuation)
+        requests[id] = RunningRequest(request, plan: plan, stepPlans: stepPlans, events: continuation)
         wake()
         return SamplingTicket(id: id, position: position, events: events)
     }
@@ -261,8 +261,8 @@ package actor SamplingEngine {
     /// What no later call of the image needs is free for others at the next step boundary.
     private func giveBack(_ image: RunningImage) {
         let position = image.state.position
-        guard image.walk.mayGiveBack(at: position) else { return }
-        scheduler.keep(image.id, adapters: image.walk.adapters(from: position), rows: image.walk.rows(from: position))
+        guard image.stepPlan.mayGiveBack(at: position) else { return }
+        scheduler.keep(image.id, adapters: image.stepPlan.adapters(from: position), rows: image.stepPlan.rows(from: position))
     }
 
     private func finish(_ image: RunningImage) {

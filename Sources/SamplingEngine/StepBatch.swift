@@ -7,7 +7,7 @@ import TensorMath
 struct RunningImage {
     let id: Scheduler.ImageID
     let order: ImageOrder
-    let walk: ImageWalk
+    let stepPlan: StepPlan
     /// The slot of each adapter.
     private(set) var slots: [Digest: Int]
     let state: SamplerState
@@ -16,10 +16,10 @@ struct RunningImage {
     /// What the blocks added lately, of a conditional and an unconditional row; empty without a cache.
     let residuals: [ResidualCache]
 
-    var call: ImageWalk.Call { walk.calls[state.position] }
+    var call: StepPlan.Call { stepPlan.calls[state.position] }
 
     /// Takes adapter slots for its adapters, in the order in which they come.
-    mutating func hold(_ held: [Int]) { slots = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: state.position), held)) }
+    mutating func hold(_ held: [Int]) { slots = Dictionary(uniqueKeysWithValues: zip(stepPlan.adapters(from: state.position), held)) }
 }
 
 /// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
@@ -170,9 +170,9 @@ final class StepBatch {
     /// The rows of the calls after this one, as far as they are worth computing at once.
     private func rowsAhead(_ images: [RunningImage], atOnce rows: Int) -> [ConditionedRow] {
         (1...max(1, DiTBatch.rowsAhead / rows)).flatMap { later in
-            images.filter { $0.state.position + later < $0.walk.calls.count }.flatMap { image in
+            images.filter { $0.state.position + later < $0.stepPlan.calls.count }.flatMap { image in
                 let position = image.state.position + later
-                return self.rows(of: image, at: image.walk.calls[position]).map {
+                return self.rows(of: image, at: image.stepPlan.calls[position]).map {
                     ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classIndex, slot: $0.slot)
                 }
             }
@@ -180,7 +180,7 @@ final class StepBatch {
     }
 
     /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
-    private func rows(of image: RunningImage, at call: ImageWalk.Call) -> [(slot: Int, classIndex: Int)] {
+    private func rows(of image: RunningImage, at call: StepPlan.Call) -> [(slot: Int, classIndex: Int)] {
         let parts = image.order.stages[call.stage].parts
         func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (slot: Int, classIndex: Int) {
             guard let slot = image.slots[adapter.key] else { preconditionFailure("no adapter slot holds \(adapter.key)") }

@@ -6,7 +6,7 @@ import Diffusion
 ///
 /// An image holds from its start what any later call needs, and gives back what none needs any more. So what it holds never
 /// grows, and images that run can not wait for each other.
-struct ImageWalk: Sendable {
+struct StepPlan: Sendable {
     struct Call: Sendable, Equatable {
         let stage: Int
         let isGuided: Bool
