@@ -105,7 +105,7 @@ package final class AdapterCatalogue: Sendable {
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
         let asked = try canonical(recipe)
         let vectors = Set(asked.stages.flatMap { $0.parts.map(\.sum.digest) }).count
-        guard vectors <= vectorLimit else { throw Refusal.tooManyAdapters(count: vectors, limit: vectorLimit) }
+        guard vectors <= vectorLimit else { throw AdmissionError.tooManyAdapters(count: vectors, limit: vectorLimit) }
         let canonical = strength == 1 ? asked : try canonical(recipe.scaled(by: strength))
         var compose = Duration.zero
         let stages = try canonical.stages.map { stage in

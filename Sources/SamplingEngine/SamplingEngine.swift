@@ -86,7 +86,7 @@ package actor SamplingEngine {
     }
 
     /// Puts a request in the queue.
-    /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
+    /// - Throws: `AdmissionError`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
         let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
         try check(request, calls: plan.evaluations)
@@ -282,7 +282,7 @@ package actor SamplingEngine {
     }
 
     /// Refuses what a table without a null row cannot give: guidance by it, and images or blends that lean on it.
-    private func checkNullRows(of order: ImageOrder) throws(Refusal) {
+    private func checkNullRows(of order: ImageOrder) throws(AdmissionError) {
         let isGuided = order.guidance.kind != .none && order.guidance.scale != 1
         if isGuided, order.guidance.kind == .domain, !base.classes.hasNullRow { throw .noNullRow(adapter: base.card.name, isBase: true) }
         for part in order.stages.flatMap(\.parts) {
@@ -294,7 +294,7 @@ package actor SamplingEngine {
         }
     }
 
-    private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
+    private func check(_ request: SamplingRequest, calls: Int) throws(AdmissionError) {
         guard !request.images.isEmpty else { throw .noImages }
         guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
         for order in request.images {
@@ -331,7 +331,7 @@ package actor SamplingEngine {
         }
     }
 
-    private func refusal(_ admission: Scheduler.Admission, _ request: SamplingRequest, cost: Int) -> Refusal {
+    private func refusal(_ admission: Scheduler.Admission, _ request: SamplingRequest, cost: Int) -> AdmissionError {
         // At most what is admitted already has to be computed first.
         let seconds = Int((Double(scheduler.outstandingCost) * rowSeconds).rounded(.up))
         let wait = min(max(seconds, 1), 3600)

@@ -60,10 +60,10 @@ import Testing
     }
 
     @Test func aProfileOfOtherCallsOrForSeveralAdaptersIsRefused() async throws {
-        await #expect(throws: Refusal.otherCache(calls: 9, wanted: 10)) { try await sample([order(0, [Bool](repeating: true, count: 9))]) }
+        await #expect(throws: AdmissionError.otherCache(calls: 9, wanted: 10)) { try await sample([order(0, [Bool](repeating: true, count: 9))]) }
         var two = order(0, half)
         two.stages.append(.init(start: 0.5, parts: [.init(adapter: adapters[1], classIndex: 0)]))
-        await #expect(throws: Refusal.otherCache(calls: 10, wanted: 10)) { try await sample([two]) }
+        await #expect(throws: AdmissionError.otherCache(calls: 10, wanted: 10)) { try await sample([two]) }
     }
 
     /// The door in the network: what the blocks added, given back, is the same output.

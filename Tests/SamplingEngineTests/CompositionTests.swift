@@ -143,8 +143,8 @@ import Testing
 
     @Test func whatDoesNotFitIsRefused() async throws {
         let many = order([ImageOrder.Stage(parts: [part(0, 0.5), part(1, 0.25), part(2, 0.25)])], ImageGuidance(scale: 2))
-        await #expect(throws: Refusal.tooManyRows(rows: 6, limit: 4)) { try await engine(rows: 4).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2)) }
-        await #expect(throws: Refusal.tooManyAdapters(count: 3, limit: 2)) {
+        await #expect(throws: AdmissionError.tooManyRows(rows: 6, limit: 4)) { try await engine(rows: 4).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2)) }
+        await #expect(throws: AdmissionError.tooManyAdapters(count: 3, limit: 2)) {
             try await engine(domains: 2).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2))
         }
     }

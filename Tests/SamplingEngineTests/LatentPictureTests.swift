@@ -91,7 +91,7 @@ private func path(_ name: String) -> String {
     @Test func withoutAnAutoencoderThereAreLatentsAlone() async throws {
         let engine = try engine(codec: nil)
         #expect(engine.pictureSide == nil)
-        await #expect(throws: Refusal.noCodec(channels: 4)) { try await engine.sample(request([order(1)])) }
+        await #expect(throws: AdmissionError.noCodec(channels: 4)) { try await engine.sample(request([order(1)])) }
         var latents = request([order(1)])
         latents.latentsOnly = true
         let image = try await engine.sample(latents).images[0]

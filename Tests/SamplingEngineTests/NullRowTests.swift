@@ -30,9 +30,9 @@ import Testing
     }
 
     @Test func guidanceByTheNullClassIsRefusedAndTheRestWorks() async throws {
-        await #expect(throws: Refusal.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.cfg, scale: 3)) }
-        await #expect(throws: Refusal.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass) }
-        #expect(Refusal.noNullRow(adapter: "x", isBase: false).description.contains("none or domain"))
+        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.cfg, scale: 3)) }
+        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass) }
+        #expect(AdmissionError.noNullRow(adapter: "x", isBase: false).description.contains("none or domain"))
         for guidance in [ImageGuidance(.none, scale: 1), ImageGuidance(.domain, scale: 2), ImageGuidance(.cfg, scale: 1)] {
             let (image, same) = (try await sample(without, guidance), try await sample(with, guidance))
             #expect(image.allSatisfy(\.isFinite) && image == same)

@@ -137,7 +137,7 @@ private func golden(_ name: String) -> String {
         let whole = GivenNoise(start: start, steps: [step, step, step])
         #expect(try await sample(seed: 1, whole) == sample(seed: 2, whole))
         #expect(try await sample(seed: 1, GivenNoise(start: start)) != sample(seed: 2, GivenNoise(start: start)))
-        await #expect(throws: Refusal.wrongNoise(values: 2, wanted: count)) { try await sample(seed: 1, GivenNoise(start: [0, 0])) }
+        await #expect(throws: AdmissionError.wrongNoise(values: 2, wanted: count)) { try await sample(seed: 1, GivenNoise(start: [0, 0])) }
     }
 
     @Test func cancellingEndsARequestAndNoOther() async throws {
@@ -175,11 +175,11 @@ private func golden(_ name: String) -> String {
 
     @Test func whatCannotBeDoneIsRefused() async throws {
         let engine = try engine(queue: 2)
-        await #expect(throws: Refusal.noImages) { try await engine.submit(request([])) }
-        await #expect(throws: Refusal.tooManyImages(count: 3, limit: 2)) { try await engine.submit(request((0..<3).map(order))) }
+        await #expect(throws: AdmissionError.noImages) { try await engine.submit(request([])) }
+        await #expect(throws: AdmissionError.tooManyImages(count: 3, limit: 2)) { try await engine.submit(request((0..<3).map(order))) }
         var wrong = order(0)
         wrong.stages[0].parts[0].classIndex = 6
-        await #expect(throws: Refusal.noSuchClass(index: 6, adapter: "domain-0", classes: 5)) { try await engine.submit(request([wrong])) }
+        await #expect(throws: AdmissionError.noSuchClass(index: 6, adapter: "domain-0", classes: 5)) { try await engine.submit(request([wrong])) }
         await #expect(throws: DiffusionError.self) { try await engine.submit(request([order(0)], sampler: .euler)) }
     }
 
@@ -187,7 +187,7 @@ private func golden(_ name: String) -> String {
         let engine = try engine(rows: 2)
         let tickets = [try await engine.submit(request([order(0)], steps: 20)), try await engine.submit(request([order(1)], steps: 20))]
         await engine.drain()
-        await #expect(throws: Refusal.draining) { try await engine.submit(request([order(2)])) }
+        await #expect(throws: AdmissionError.draining) { try await engine.submit(request([order(2)])) }
         for ticket in tickets {
             var last: SamplingEvent?
             for await event in ticket.events { last = event }
@@ -209,7 +209,7 @@ private func golden(_ name: String) -> String {
         await engine.drain()
         let status = await engine.status()
         #expect(status.stepsDone == steps && status.activeImages == 0 && status.queuedImages == 0)
-        await #expect(throws: Refusal.draining) { try await engine.submit(request([order(2)])) }
+        await #expect(throws: AdmissionError.draining) { try await engine.submit(request([order(2)])) }
     }
 
     /// Law 7: the matrices lie on pages that cannot be written.

@@ -1,5 +1,5 @@
 /// Why a request was not admitted. Nothing of it was done.
-package enum Refusal: Error, Sendable, Hashable, CustomStringConvertible {
+package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible {
     case queueFull(retryAfterSeconds: Int)
     case clientShareFull(retryAfterSeconds: Int)
     /// No more recipes may wait to be composed, of this client or at all.
