@@ -15,7 +15,7 @@ import TensorMath
 package struct SamplingService: Sendable {
     let engine: SamplingEngine
     let catalogue: AdapterCatalogue
-    let offer: Offer
+    let capabilities: Capabilities
     let origin: Origin
     let token: Token?
     let probe: EngineProbe
@@ -43,9 +43,9 @@ package struct SamplingService: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        var offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
-        offer.foreignSize = options.foreignSize
-        self.offer = offer
+        var capabilities = Capabilities(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        capabilities.foreignSize = options.foreignSize
+        self.capabilities = capabilities
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
         composing = ComposingQueue(width: options.composers, room: options.composingRoom)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)

@@ -11,7 +11,7 @@ package enum ForeignSize: String, Sendable, CaseIterable {
 }
 
 /// What this server makes of a request's open fields: the base's picture size, its samplers, the defaults and limits.
-package struct Offer: Sendable, Equatable {
+package struct Capabilities: Sendable, Equatable {
     package var side: Int
     package var samplers: [Sampler]
     package var sampler: Sampler
