@@ -121,7 +121,7 @@ package struct Scheduler {
         let entry: Entry
         /// As they are now: an image needs less on its way, never more.
         var needs: [Need]
-        var account: Account
+        var usage: Usage
         /// Images begun and not ended; the first `running` of them are in the batch.
         var begunImages: [Int] = []
         var running = 0
@@ -130,11 +130,11 @@ package struct Scheduler {
 
         var unended: Int { needs.count - ended }
         /// The image that comes after those taken; nil where all are.
-        var next: Int? { account.taken < begunImages.count ? begunImages[account.taken] : begun < needs.count ? begun : nil }
+        var next: Int? { usage.taken < begunImages.count ? begunImages[usage.taken] : begun < needs.count ? begun : nil }
     }
 
     struct Client {
-        var account: Account
+        var usage: Usage
         var requests: [RequestID] = []
         /// What each of its requests would have had, had all had the same: where the turns of a new one begin.
         var clock = 0.0
@@ -271,14 +271,14 @@ package struct Scheduler {
     private mutating func enter(_ entry: Entry) {
         if clients[entry.client] == nil {
             let turns = max(departed.removeValue(forKey: entry.client) ?? 0, Int(clock))
-            clients[entry.client] = Client(account: Account(asked: 0, turns: turns, since: nextTick()))
+            clients[entry.client] = Client(usage: Usage(asked: 0, turns: turns, since: nextTick()))
         }
-        var account = Account(asked: entry.cost, turns: Int(clients[entry.client]?.clock ?? 0), since: nextTick())
-        account.charge(entry.spent)
-        clients[entry.client]?.account.charge(entry.spent)
-        clients[entry.client]?.account.asked += entry.cost
+        var usage = Usage(asked: entry.cost, turns: Int(clients[entry.client]?.clock ?? 0), since: nextTick())
+        usage.charge(entry.spent)
+        clients[entry.client]?.usage.charge(entry.spent)
+        clients[entry.client]?.usage.asked += entry.cost
         clients[entry.client]?.requests.append(entry.id)
-        requests[entry.id] = Request(entry: entry, needs: entry.images, account: account)
+        requests[entry.id] = Request(entry: entry, needs: entry.images, usage: usage)
         isSettled = false
     }
 
@@ -288,13 +288,13 @@ package struct Scheduler {
         isSettled = false
         clients[name]?.requests.removeAll { $0 == id }
         // A client is as young as what it has here.
-        clients[name]?.account.attained -= request.account.attained
-        clients[name]?.account.asked -= request.account.asked
+        clients[name]?.usage.attained -= request.usage.attained
+        clients[name]?.usage.asked -= request.usage.asked
         guard let client = clients[name], client.requests.isEmpty else { return }
         clients[name] = nil
         guard !clients.isEmpty else { return (departed, clock) = ([:], 0) }
         departed = departed.filter { Double($0.value) > clock }
-        if Double(client.account.turns) > clock { departed[name] = client.account.turns }
+        if Double(client.usage.turns) > clock { departed[name] = client.usage.turns }
         if departed.count > Self.departedLimit, let nearest = departed.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }) { departed[nearest.key] = nil }
     }
 }

@@ -19,9 +19,9 @@ extension Sample {
 
     private struct Generated: Decodable {
         struct Item: Decodable { let b64Json: String }
-        struct Account: Decodable { let effectiveDigest: String }
+        struct Usage: Decodable { let effectiveDigest: String }
         let data: [Item]
-        let xDifffit: Account
+        let xDifffit: Usage
     }
 
     private struct Listed: Decodable {
