@@ -17,12 +17,12 @@ package enum DataPicker {
             let memory = Memory(capacity: images.count * Memory.paddedCount(features.columns))
             let own = memory.take(images.count, features.columns)
             for (row, image) in images.enumerated() { own.row(row).copy(from: features.row(image)) }
-            return nearest(own, count: wanted, draws: NoiseStream(seed: seed, stream: 9 << 59 | UInt64(label)), pool).map { images[$0] }
+            return nearest(own, count: wanted, draws: Philox(seed: seed, stream: 9 << 59 | UInt64(label)), pool).map { images[$0] }
         }.sorted()
     }
 
     /// k-means (Lloyd's rounds from distinct random rows), then for each centre its nearest row that no other centre has taken.
-    private static func nearest(_ rows: Matrix, count: Int, draws: NoiseStream, _ pool: ThreadPool) -> [Int] {
+    private static func nearest(_ rows: Matrix, count: Int, draws: Philox, _ pool: ThreadPool) -> [Int] {
         let order = (0..<rows.rows).sorted { (draws.uniform(UInt64($0)), $0) < (draws.uniform(UInt64($1)), $1) }
         guard count < rows.rows else { return Array(0..<rows.rows) }
         let centres = Memory(capacity: Memory.paddedCount(count * rows.columns)).take(count, rows.columns)

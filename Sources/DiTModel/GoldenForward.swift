@@ -14,7 +14,7 @@ extension PackedDiT {
         let batch = DiTBatch(self, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: Memory.paddedCount(c.inChannels * plane) + Memory.paddedCount(c.outChannels * plane))
         let x = memory.take(c.inChannels * plane), out = memory.take(c.outChannels * plane)
-        NoiseStream(seed: 0, stream: 0).normals(into: x)
+        Philox(seed: 0, stream: 0).normals(into: x)
         batch.forward(x: x, times: [500], classes: [0], slots: [0], into: out)
         let values = out.array
         return (0..<16).map { values[$0 * values.count / 16] }

@@ -94,7 +94,7 @@ private struct HeldOutImage {
         slope = memory.take(outCount)
     }
 
-    func measure(_ x0: Matrix, label: Int, into errors: Matrix, noiseOf: (_ bucket: Int) -> NoiseStream) {
+    func measure(_ x0: Matrix, label: Int, into errors: Matrix, noiseOf: (_ bucket: Int) -> Philox) {
         model.condition(
             conditioning, times: times.map(objective.embedderTime), classes: times.map { _ in label }, tunables: times.map { _ in tunables })
         for (bucket, t) in times.enumerated() {

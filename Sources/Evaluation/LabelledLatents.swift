@@ -32,12 +32,12 @@ extension RGBImage {
 /// The random numbers of an evaluation: functions of (seed, what, position), apart from a request's and a training run's.
 enum EvaluationStream {
     /// Noise that a held-out image is mixed with in one timestep bucket.
-    static func noise(seed: UInt64, image: Int, bucket: Int) -> NoiseStream {
-        NoiseStream(seed: seed, stream: 1 << 61 | UInt64(image) << 8 | UInt64(bucket))
+    static func noise(seed: UInt64, image: Int, bucket: Int) -> Philox {
+        Philox(seed: seed, stream: 1 << 61 | UInt64(image) << 8 | UInt64(bucket))
     }
 
     /// Which items a bootstrap resample takes.
-    static func resample(seed: UInt64, number: Int, set: Int) -> NoiseStream {
-        NoiseStream(seed: seed, stream: 3 << 60 | UInt64(number) << 8 | UInt64(set))
+    static func resample(seed: UInt64, number: Int, set: Int) -> Philox {
+        Philox(seed: seed, stream: 3 << 60 | UInt64(number) << 8 | UInt64(set))
     }
 }

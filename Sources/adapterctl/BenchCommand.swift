@@ -116,7 +116,7 @@ struct ModelOptions: ParsableArguments {
     }
 
     private func randomise(_ matrix: Matrix, _ index: Int) {
-        NoiseStream(seed: 1, stream: UInt64(100 + index)).normals(into: matrix)
+        Philox(seed: 1, stream: UInt64(100 + index)).normals(into: matrix)
         matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
     }
 
@@ -124,7 +124,7 @@ struct ModelOptions: ParsableArguments {
     func randomAdapter(_ layout: TunableLayout, base: Digest, classes: Int, seed: UInt64) -> Adapter {
         let names = (0..<classes).map { "class-\($0)" }
         var table = [Float](repeating: 0, count: (classes + 1) * layout.configuration.hiddenSize)
-        NoiseStream(seed: seed, stream: 4).normals(into: &table)
+        Philox(seed: seed, stream: 4).normals(into: &table)
         let manifest = AdapterManifest(
             name: nil, baseDigest: base, layoutDigest: layout.digest, trainableSet: TrainableSet(.full, layout.configuration), classes: names,
             prediction: "x0", path: "linear")
@@ -133,7 +133,7 @@ struct ModelOptions: ParsableArguments {
 
     func randomVector(_ layout: TunableLayout, seed: UInt64) -> TunableVector {
         var noise = [Float](repeating: 0, count: layout.count)
-        NoiseStream(seed: seed, stream: 2).normals(into: &noise)
+        Philox(seed: seed, stream: 2).normals(into: &noise)
         return TunableVector(zip(TunableVector.neutral(layout).values, noise).map { $0 + 0.02 * $1 }, layout: layout)
     }
 }

@@ -64,7 +64,7 @@ struct BenchDecode: ParsableCommand {
         let codec = try LatentCodec(path: path)
         let side = pixels / codec.configuration.downsampling
         var values = [Float](repeating: 0, count: encode ? 3 * pixels * pixels : codec.configuration.latentChannels * side * side)
-        NoiseStream(seed: 1, stream: 3).normals(into: &values)
+        Philox(seed: 1, stream: 3).normals(into: &values)
         if encode {
             let encoder = try LatentEncoder(codec, height: pixels, width: pixels, pool: ThreadPool(), kind)
             return { _ = encoder.encode(values.span) }
@@ -122,7 +122,7 @@ enum RandomCodec {
 
     static func values(_ count: Int, scale: Float, stream: UInt64) -> [Float] {
         var values = [Float](repeating: 0, count: count)
-        NoiseStream(seed: 1, stream: stream).normals(into: &values)
+        Philox(seed: 1, stream: stream).normals(into: &values)
         for index in values.indices { values[index] *= scale }
         return values
     }

@@ -139,7 +139,7 @@ private struct NetworkCall {
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         x = memory.take(rows, c.inChannels * plane)
         out = memory.take(rows, c.outChannels * plane)
-        NoiseStream(seed: 1, stream: 3).normals(into: x)
+        Philox(seed: 1, stream: 3).normals(into: x)
     }
 
     func forward(t: Float, domains: Int) {

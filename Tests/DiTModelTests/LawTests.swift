@@ -45,7 +45,7 @@ import Testing
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: count, pool: ThreadPool(threads: threads))
         let memory = Memory(capacity: 6 * 1024 * 4)
         let x = memory.take(count, size), together = memory.take(count, 2 * size), alone = memory.take(1, 2 * size)
-        NoiseStream(seed: 4, stream: 0).normals(into: x)
+        Philox(seed: 4, stream: 0).normals(into: x)
         let times: [Float] = [999, 500, 20, 0, 500, 3, 77], labels = [1, 2, 10, 4, 4, 0, 9], rows = [0, 1, 2, 1, 0, 2, 2]
         batch.forward(x: x, times: times, classes: labels, slots: rows, into: together)
         for k in 0..<count {

@@ -21,7 +21,7 @@ import Testing
         let extended = layout.adding(lowRank)
         var values = base.vector(layout).extended(to: extended).values
         var noise = [Float](repeating: 0, count: values.count)
-        NoiseStream(seed: seed, stream: 0).normals(into: &noise)
+        Philox(seed: seed, stream: 0).normals(into: &noise)
         for tensor in extended.tensors where tensor.kind == .lowRank {
             for index in tensor.range { values[index] = 0.1 * noise[index] }
         }
@@ -35,7 +35,7 @@ import Testing
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: images.count, pool: ThreadPool(threads: 2))
         let memory = Memory(capacity: images.count * (256 + 512))
         let x = memory.take(images.count, 256), out = memory.take(images.count, 512)
-        for (row, _) in images.enumerated() { NoiseStream(seed: 4, stream: 1).normals(into: x.row(row)) }
+        for (row, _) in images.enumerated() { Philox(seed: 4, stream: 1).normals(into: x.row(row)) }
         batch.forward(x: x, times: images.map { _ in 500 }, classes: images.map { _ in 3 }, slots: images, into: out)
         return images.indices.map { out.row($0).array }
     }
@@ -113,7 +113,7 @@ import Testing
         let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: weights)), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 256 + 512)
         let x = memory.take(256), out = memory.take(512)
-        NoiseStream(seed: 4, stream: 1).normals(into: x)
+        Philox(seed: 4, stream: 1).normals(into: x)
         func output(_ row: Int) -> [UInt32] {
             batch.forward(x: x, times: [500], classes: [3], slots: [row], into: out)
             return out.array.map(\.bitPattern)

@@ -41,7 +41,7 @@ import Testing
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 4096)
         let x = memory.take(256), out = memory.take(512)
-        NoiseStream(seed: 6, stream: 0).normals(into: x)
+        Philox(seed: 6, stream: 0).normals(into: x)
         func outputWith(_ vector: TunableVector) -> [UInt32] {
             adapterSlots.install(vector, file.classTable(10), slot: 0)
             batch.forward(x: x, times: [400], classes: [3], slots: [0], into: out)

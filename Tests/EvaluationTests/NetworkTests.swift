@@ -65,7 +65,7 @@ import Testing
 
         // The same from a network call of its own: the recorded model's block 0 at t = 900, null class, noise of image 3.
         let mixed = normals(1, 768, stream: 0)
-        NoiseStream(seed: 0, stream: 1 << 61 | 3 << 8 | 0xff).normals(into: mixed)
+        Philox(seed: 0, stream: 1 << 61 | 3 << 8 | 0xff).normals(into: mixed)
         mixed.withMutableSpan { for i in $0.indices { $0[i] = 0.1 * $0[i] + 0.9 * images[3, i] } }
         let golden = try Golden("dit-pixel")
         let layout = TunableLayout(GoldenModels.pixel)

@@ -13,7 +13,7 @@ func matrix(_ rows: Int, _ columns: Int, _ value: (_ row: Int, _ column: Int) ->
 
 func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     let matrix = Memory(capacity: rows * columns + 16).take(rows, columns)
-    NoiseStream(seed: 7, stream: stream).normals(into: matrix)
+    Philox(seed: 7, stream: stream).normals(into: matrix)
     return matrix
 }
 
@@ -27,7 +27,7 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     }
 
     @Test func theRootSquaredIsTheMatrix() {
-        let x = (0..<(40 * 12)).map { Double(NoiseStream(seed: 1, stream: 1).normal(UInt64($0))) }
+        let x = (0..<(40 * 12)).map { Double(Philox(seed: 1, stream: 1).normal(UInt64($0))) }
         let m = SymmetricMatrix(gramOf: x, order: 12)
         let root = m.squareRoot, identity = SymmetricMatrix(order: 12, values: (0..<144).map { $0 % 13 == 0 ? 1 : 0 })
         #expect(zip(identity.between(root).values, m.values).allSatisfy { abs($0 - $1) < 1e-10 })
@@ -89,7 +89,7 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
 
 @Suite struct BootstrapTests {
     @Test func theErrorOfAMeanIsTheDeviationOverTheRoot() {
-        let values = (0..<400).map { Double(NoiseStream(seed: 3, stream: 1).normal(UInt64($0))) }
+        let values = (0..<400).map { Double(Philox(seed: 3, stream: 1).normal(UInt64($0))) }
         let estimate = Bootstrap(resamples: 400).mean(values)
         #expect(abs(estimate.value - values.reduce(0, +) / 400) < 1e-12)
         #expect(abs(estimate.standardError / (Bootstrap.deviation(values) / 20) - 1) < 0.15)

@@ -5,7 +5,7 @@ import Testing
 
 private func noise(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     let matrix = Memory(capacity: Memory.paddedCount(rows * columns)).take(rows, columns)
-    NoiseStream(seed: 28, stream: stream).normals(into: matrix)
+    Philox(seed: 28, stream: stream).normals(into: matrix)
     return matrix
 }
 

@@ -71,7 +71,7 @@ import Testing
         let c = base.configuration, count = 3 * c.inputSize * c.inputSize
         let memory = Memory(capacity: 3 * Memory.paddedCount(count) + Memory.paddedCount(c.tokens * c.hiddenSize))
         let x = memory.take(1, count), out = memory.take(1, count), again = memory.take(1, count), residual = memory.take(c.tokens, c.hiddenSize)
-        NoiseStream(seed: 1, stream: 1).normals(into: x)
+        Philox(seed: 1, stream: 1).normals(into: x)
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
         adapterSlots.install(adapters[0].vector, base.classes, slot: 0)
         let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))

@@ -33,7 +33,7 @@ import Testing
     private func add(_ name: String, lowRank: LowRank? = nil, grid: ImageGrid? = nil) throws {
         let layout = base.layout.over(lowRank)
         var noise = [Float](repeating: 0, count: layout.count)
-        NoiseStream(seed: UInt64(name.count), stream: 7).normals(into: &noise)
+        Philox(seed: UInt64(name.count), stream: 7).normals(into: &noise)
         let start = base.vector.extended(to: layout).values
         let values = layout.tensors.flatMap { tensor in
             tensor.range.map { start[$0] + (lowRank == nil || tensor.kind == .lowRank ? 0.1 * noise[$0] : 0) }

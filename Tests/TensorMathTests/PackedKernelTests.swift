@@ -173,6 +173,6 @@ private func packedKernelResults() -> [(String, Float, [Float])] {
 
 private func noise(_ stream: UInt64, _ count: Int) -> [Float] {
     var values = [Float](repeating: 0, count: count)
-    NoiseStream(seed: 9, stream: stream).normals(into: &values)
+    Philox(seed: 9, stream: stream).normals(into: &values)
     return values
 }

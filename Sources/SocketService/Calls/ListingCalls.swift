@@ -7,7 +7,7 @@ import SamplingEngine
 
 extension SamplingService {
     /// `GET /v1/capabilities`: what may be asked for.
-    func capabilities() -> Response { Response(json: CapabilitiesReply(capabilities, origin)) }
+    func capabilitiesReply() -> Response { Response(json: CapabilitiesReply(capabilities, origin)) }
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {

@@ -3,7 +3,7 @@ import CKernels
 /// Random numbers by position: number k of a stream is a function of (seed, stream, k) alone, from Philox 4x32-10.
 ///
 /// So image k of a request, or sample k of a training run, draws the same numbers in any batch, on any shard, in any order.
-package struct NoiseStream: Sendable, Hashable {
+package struct Philox: Sendable, Hashable {
     package let seed: UInt64
     package let stream: UInt64
 
