@@ -14,7 +14,7 @@ package struct SampleSheet: Sendable {
     private let seed: UInt64
 
     package init(_ convention: DiffusionConvention, classes: Int, perClass: Int = 2, seed: UInt64, guidanceScale: Float = 3, steps: Int = 20) throws {
-        plan = try SamplingPlan(convention.path == .linear ? .multistep : .ddim, steps: steps, convention, clips: true)
+        plan = try SamplingPlan(convention.path == .rectifiedFlow ? .ab2 : .ddim, steps: steps, convention, clips: true)
         self.guidanceScale = guidanceScale
         self.classes = Array(0..<min(classes, 8))
         self.perClass = perClass

@@ -4,7 +4,7 @@ import Diffusion
 import TensorMath
 
 /// The error of a network on images that it was not trained on, in the base's own objective and without any loss weight: epsilon,
-/// or the velocity of the linear path, after `TrainingObjective`.
+/// or the velocity of rectified flow, after `TrainingObjective`.
 ///
 /// Every image meets the same timesteps and the same noise whatever is measured, so two adapters, or two precisions of one, are compared
 /// in pairs. The timesteps are the middles of equal parts of the path.

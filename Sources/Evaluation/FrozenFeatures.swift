@@ -18,7 +18,7 @@ package struct FrozenFeatures: Sendable {
     /// Of the noise.
     package let seed: UInt64
 
-    /// t on the linear path; on the VP path, the last t at which noise is to data as here, a ninth, at most.
+    /// t of rectified flow; on the VP path, the last t at which noise is to data as here, a ninth, at most.
     static let linearTime = 0.9
 
     package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
@@ -43,7 +43,7 @@ package struct FrozenFeatures: Sendable {
 
     /// What they are, in a report's words.
     package var description: String {
-        let t = objective.convention.path == .linear ? String(time) : String(Int(time))
+        let t = objective.convention.path == .rectifiedFlow ? String(time) : String(Int(time))
         return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the frozen base, at t = \(t), \(classPhrase)"
     }
 
@@ -82,8 +82,8 @@ extension DiffusionConvention {
     fileprivate var lowNoiseTime: Double {
         let (signal, noise) = (FrozenFeatures.linearTime, 1 - FrozenFeatures.linearTime)
         return switch path {
-        case .linear: signal
-        case .linearVP:
+        case .rectifiedFlow: signal
+        case .vp:
             Double(VPSchedule.training.alphasCumprod.lastIndex { (1 - $0) * signal * signal <= $0 * noise * noise } ?? 0)
         }
     }

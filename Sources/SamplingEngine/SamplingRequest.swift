@@ -7,7 +7,7 @@ package enum UsualSampling {
     package static let steps = 40
     package static let guidanceScale: Float = 3
 
-    package static func sampler(_ path: DiffusionPath) -> Sampler { path == .linear ? .multistep : .ddim }
+    package static func sampler(_ path: DiffusionPath) -> Sampler { path == .rectifiedFlow ? .ab2 : .ddim }
 }
 
 /// The random numbers of one image, from outside.

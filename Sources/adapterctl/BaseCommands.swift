@@ -96,7 +96,7 @@ struct BaseTrain: ParsableCommand {
     @Option var width = 192
     @Option var depth = 8
     @Option var heads = 6
-    @Option(help: "epsilon (VP path), velocity or x0 (linear path).") var prediction = "x0"
+    @Option(help: "epsilon (VP path), velocity or x0 (rectified flow).") var prediction = "x0"
     @Option(help: "The name on the base's card.") var name = "shipped"
     @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
     @Option(name: [.customShort("o"), .customLong("output")], help: "The base file to write.") var file: String

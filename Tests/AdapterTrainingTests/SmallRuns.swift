@@ -41,7 +41,7 @@ enum Small {
 
     static func run(_ settings: TrainingSettings, threads: Int = 2, data: TrainingData = data) throws -> TrainingRun {
         try TrainingRun.base(
-            settings, configuration, objective: TrainingObjective(DiffusionConvention(path: .linear, prediction: .x0)), data: data,
+            settings, configuration, objective: TrainingObjective(DiffusionConvention(path: .rectifiedFlow, prediction: .x0)), data: data,
             pool: ThreadPool(threads: threads))
     }
 

@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func velocityErrorOfAnX0NetworkInClosedForm() throws {
-        let error = try errorOfNothing(try DiffusionConvention(path: .linear, prediction: .x0))
+        let error = try errorOfNothing(try DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
         #expect(error.buckets.map(\.time) == (0..<8).map { (Double($0) + 0.5) / 8 })
         for bucket in error.buckets {
             // (0 - 0.5)^2 over the squared divisor, whatever the noise.
@@ -35,7 +35,7 @@ import Testing
     }
 
     @Test func epsilonErrorIsTheNoisesOwnPower() throws {
-        let convention = try DiffusionConvention(path: .linearVP, prediction: .epsilon)
+        let convention = try DiffusionConvention(path: .vp, prediction: .epsilon)
         let error = try errorOfNothing(convention)
         #expect(error.buckets.first?.time == 62 && error.buckets.last?.time == 937)
         // A mean of 768 squares of normals for each of 48: 1 within a few hundredths.
@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func anImageMeetsTheSameNoiseInASmallerSet() throws {
-        let convention = try DiffusionConvention(path: .linear, prediction: .velocity)
+        let convention = try DiffusionConvention(path: .rectifiedFlow, prediction: .velocity)
         #expect(try Array(errorOfNothing(convention).perImage.prefix(3)) == errorOfNothing(convention, images: 3).perImage)
     }
 }
@@ -55,7 +55,7 @@ import Testing
     @Test func featuresAreTheMiddleBlocksTokenMean() throws {
         let base = try BaseFile(path: Goldens.path("dit-pixel"))
         let model = try PackedDiT(base)
-        let convention = try DiffusionConvention(path: .linear, prediction: .x0)
+        let convention = try DiffusionConvention(path: .rectifiedFlow, prediction: .x0)
         let features = FrozenFeatures(model, base: base, convention: convention)
         #expect(features.time == 0.9 && features.block == 0 && features.width == 48)
         let images = normals(5, 768, stream: 4)

@@ -83,7 +83,7 @@ import Testing
 
     /// Heun's two calls of a step stay in one stage.
     @Test func aStepOfTwoCallsIsOneStep() throws {
-        let plan = try SamplingPlan(.heun, steps: 5, DiffusionConvention(path: .linear, prediction: .x0))
+        let plan = try SamplingPlan(.heun, steps: 5, DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
         #expect((0..<plan.evaluations).map(plan.stepsDone) == [0, 0, 1, 1, 2, 2, 3, 3, 4])
     }
 
@@ -131,7 +131,7 @@ import Testing
                 order(one, ImageGuidance(scale: 2, interval: 0...1)),
             ], steps: 10
         ).result.latents
-        let plan = try SamplingPlan(.ddpm, steps: 10, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let plan = try SamplingPlan(.ddpm, steps: 10, DiffusionConvention(path: .vp, prediction: .epsilon))
         let levels = (0..<10).map(plan.noiseLevel)
         #expect(levels == levels.sorted(by: >) && levels[0] > 0.99 && levels[9] < 0.05)
         let firstGuided = try #require(levels.firstIndex { $0 <= 0.7 })

@@ -87,7 +87,7 @@ extension SamplingEngine {
     }
 
     /// Heun's two calls a step, and a sampler that remembers the step before.
-    @Test(arguments: [(Sampler.euler, 10), (.heun, 19), (.multistep, 10)])
+    @Test(arguments: [(Sampler.euler, 10), (.heun, 19), (.ab2, 10)])
     func everySamplerOfTheLinearPath(sampler: Sampler, calls: Int) async throws {
         var card = base.card
         (card.path, card.prediction) = ("linear", "x0")

@@ -1,7 +1,7 @@
 import Foundation
 
 /// DDPM and DDIM over DiT's respaced schedule (`reference/dit.md` sections 7.2 to 7.5).
-enum AncestralRules {
+enum DDPMRules {
     static func ddpm(_ steps: Int, learnsVariance: Bool) -> [UpdateRule] {
         let schedule = VPSchedule(timesteps: Respacing.even(steps))
         return (0..<steps).reversed().map { k in

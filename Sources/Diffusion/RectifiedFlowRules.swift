@@ -1,8 +1,8 @@
 import Foundation
 
-/// Samplers of the linear path, t in equal steps from 0 (noise) to 1 (data). With m the prediction of the data, the velocity
+/// Samplers of rectified flow, t in equal steps from 0 (noise) to 1 (data). With m the prediction of the data, the velocity
 /// is (m - x) / (1 - t).
-enum LinearRules {
+enum RectifiedFlowRules {
     private static func start(_ t: Double, _ prediction: Prediction) -> UpdateRule {
         switch prediction {
         case .velocity: UpdateRule(time: t, xToData: 1, outputToData: 1 - t, prediction: .init())
@@ -41,7 +41,7 @@ enum LinearRules {
     }
 
     /// Adams and Bashforth's second-order step: x' = x + h (3 v - v1) / 2.
-    static func multistep(_ steps: Int, _ prediction: Prediction) -> [UpdateRule] {
+    static func ab2(_ steps: Int, _ prediction: Prediction) -> [UpdateRule] {
         let h = 1 / Double(steps)
         return (0..<steps).map { i in
             let t = Double(i) * h
