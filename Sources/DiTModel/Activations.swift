@@ -97,8 +97,8 @@ package struct Activations: Sendable {
         }
     }
 
-    func lastLayer(_ image: Int, _ rows: Range<Int>) -> ImageEnds.Last {
-        ImageEnds.Last(
+    func lastLayer(_ image: Int, _ rows: Range<Int>) -> FinalLayer.Workspace {
+        FinalLayer.Workspace(
             scale: lastScale.row(image), shift: lastShift.row(image), normed: lastNormed.rows(rows), mean: lastMean.values(rows),
             rstd: lastRstd.values(rows), patches: patchesOut.rows(rows))
     }

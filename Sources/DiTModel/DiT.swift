@@ -14,7 +14,8 @@ package struct DiT: Sendable {
     /// The blocks' own matrices, as they are multiplied by.
     let layers: [BlockLayers]
     let layerNeed: LayerScratch.Need
-    private let ends: ImageEnds
+    private let patchEmbed: PatchEmbed
+    private let finalLayer: FinalLayer
 
     package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
         self.init(configuration, weights, weights.blocks.map(BlockLayers.init), .none, preset: preset, positionScale: positionScale)
@@ -29,7 +30,8 @@ package struct DiT: Sendable {
         layerNeed = need
         self.preset = preset
         self.positionScale = positionScale
-        ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
+        patchEmbed = PatchEmbed(configuration, weights: weights, positionScale: positionScale)
+        finalLayer = FinalLayer(configuration, weights: weights)
     }
 
     /// A network for training whose blocks' matrices are packed as they come, so that no second copy of them stays in memory.
@@ -88,7 +90,7 @@ package struct DiT: Sendable {
         let a = pass.activations
         for image in 0..<x.rows {
             let rows = pass.shape.rows(ofImage: image)
-            ends.embed(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
+            patchEmbed.forward(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
         for i in weights.blocks.indices {
             if let route = a.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
@@ -102,7 +104,7 @@ package struct DiT: Sendable {
         }
         for image in 0..<out.rows {
             let rows = pass.shape.rows(ofImage: image)
-            ends.finish(
+            finalLayer.forward(
                 a.last.rows(rows), modulation: conditioning.final.row(image), bias: tunables.finalLinearBias, a.lastLayer(image, rows),
                 into: out.row(image))
         }

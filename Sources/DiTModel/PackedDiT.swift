@@ -14,7 +14,8 @@ package struct PackedDiT: Sendable {
     let shape: BlockShape
     /// Values of accumulators and bytes of scratch of the largest product.
     let workspace: (accumulators: Int, scratch: Int)
-    private let ends: ImageEnds
+    private let patchEmbed: PatchEmbed
+    private let finalLayer: FinalLayer
 
     /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those
     ///   that are packed (`isPacked`).
@@ -47,7 +48,8 @@ package struct PackedDiT: Sendable {
         self.preset = preset
         shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
         workspace = packer.workspace(accumulatorsFor: Array(packed.values))
-        ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
+        patchEmbed = PatchEmbed(configuration, weights: weights, positionScale: positionScale)
+        finalLayer = FinalLayer(configuration, weights: weights)
     }
 
     /// Whether a matrix is needed no more once it is packed.
@@ -67,7 +69,8 @@ package struct PackedDiT: Sendable {
         self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
         workspace = packer.workspace(accumulatorsFor: blocks.flatMap(\.all))
-        ends = ImageEnds(configuration, weights: model.weights, positionScale: positionScale)
+        patchEmbed = PatchEmbed(configuration, weights: model.weights, positionScale: positionScale)
+        finalLayer = FinalLayer(configuration, weights: model.weights)
     }
 
     /// The same matrices, not copied, for an adapter's images: nothing but positions and the cut into tiles differs.
@@ -108,11 +111,11 @@ package struct PackedDiT: Sendable {
         _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, stack: BlockStack = .run, group: ThreadGroup = .solo,
         into out: Matrix, onStage: (Matrix) -> Void = { _ in }
     ) {
-        ends.embed(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)
+        patchEmbed.forward(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)
         onStage(pass.x)
         if case .skip(let residual) = stack {
             add(residual, to: pass.x)
-            return ends.finish(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.last, into: out)
+            return finalLayer.forward(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.finalLayer, into: out)
         }
         if case .keep(let residual) = stack { residual.copy(from: pass.x) }
         for (i, block) in blocks.enumerated() {
@@ -120,7 +123,7 @@ package struct PackedDiT: Sendable {
             onStage(pass.x)
         }
         if case .keep(let residual) = stack { pass.x.differ(from: residual) }
-        ends.finish(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.last, into: out)
+        finalLayer.forward(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.finalLayer, into: out)
     }
 
     /// The products of the blocks and nothing else, for benchmarks.

@@ -37,7 +37,7 @@ package struct SamplingPass: Sendable {
     /// The two above as their products read them: themselves, or bytes.
     let projInput, fc2Input: QuantizedMatrix
     let folded: FoldedVectors
-    let last: ImageEnds.Last
+    let finalLayer: FinalLayer.Workspace
     /// Per thread that may work at once.
     let scratch: [ThreadScratch]
 
@@ -85,7 +85,7 @@ package struct SamplingPass: Sendable {
         fc2Input = mlp == between ? activated : takeQuantized(T, 4 * D, mlp)
         folded = FoldedVectors(
             scale1: take(1, D), shift1: take(1, D), factor1: take(1, D), scale2: take(1, D), shift2: take(1, D), factor2: take(1, D))
-        last = ImageEnds.Last(
+        finalLayer = FinalLayer.Workspace(
             scale: take(1, D), shift: take(1, D), normed: take(T, D), mean: take(1, T), rstd: take(1, T), patches: take(T, c.patchOutSize))
         let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
         self.scratch = (0..<threads).map { _ in
