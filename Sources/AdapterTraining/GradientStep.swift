@@ -48,8 +48,8 @@ package final class GradientStep {
         self.shards = shards
         self.processes = processes
         let threads = 0..<min(pool.threadCount, shards / members)
-        let history: History = trainsWeights || layout.lowRank != nil ? .all : .tunables
-        passes = threads.map { _ in Pass.views(model, upTo: images, history: history, route: route) }
+        let saved: SavedActivations = trainsWeights || layout.lowRank != nil ? .all : .tunables
+        passes = threads.map { _ in Pass.views(model, upTo: images, saved: saved, route: route) }
         var conditionings: [ConditioningState] = []
         var outputs: [Matrix] = []
         var outputGradients: [Matrix] = []

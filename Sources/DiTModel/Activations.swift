@@ -2,7 +2,7 @@ import AdapterFormat
 import TensorMath
 
 /// What a training pass keeps of the forward pass.
-package enum History: Sendable {
+package enum SavedActivations: Sendable {
     /// DiffFit training: what the gradients of biases, gammas and norms need. The inputs of frozen matrices are not kept.
     case tunables
     /// Full fine-tuning: the inputs of the matrices too.
@@ -57,11 +57,11 @@ package struct Activations: Sendable {
     let routed: RouteActivations?
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
-    init(_ model: DiT, images: Int, history: History, route: TokenRoute?, take: (Int, Int) -> Matrix) {
+    init(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?, take: (Int, Int) -> Matrix) {
         let configuration = model.configuration
         let D = configuration.hiddenSize
         let R = images * configuration.tokens
-        let keepsInputs = history == .all
+        let keepsInputs = saved == .all
         self.images = images
         patches = take(R, configuration.patchInSize)
         // Scratch that all blocks may share.

@@ -10,9 +10,9 @@ package final class DiTBatch {
     /// May give way to a larger one between calls.
     package var adapterSlots: AdapterSlots
     /// Rows whose conditioning is worth computing at once.
-    package static let rowsAhead = ModulationTable.rowsAtOnce
+    package static let rowsAhead = ModulationCache.rowsAtOnce
     private let pool: ThreadPool
-    private var modulations: ModulationTable
+    private var modulations: ModulationCache
     private let lanePasses: [SamplingPass]
     private let sharedPass: SamplingPass
 
@@ -21,7 +21,7 @@ package final class DiTBatch {
         self.model = model
         self.adapterSlots = adapterSlots
         self.pool = pool
-        modulations = ModulationTable(model, rows: rows)
+        modulations = ModulationCache(model, rows: rows)
         lanePasses = (0..<pool.threadCount).map { _ in SamplingPass(model) }
         sharedPass = SamplingPass(model, threads: pool.threadCount)
     }
@@ -34,7 +34,7 @@ package final class DiTBatch {
         // A pass per thread and one that all share, each with the residual stream, its layers and the scores of a head per thread.
         let stream = T * (14 * D + c.patchInSize + c.patchOutSize), scores = T * T
         let ends = rows * (c.inChannels + c.outChannels) * grid.size * grid.size
-        return MemoryLayout<Float>.size * ((threads + 1) * stream + 2 * threads * scores + ends) + ModulationTable.bytes(c, rows: rows)
+        return MemoryLayout<Float>.size * ((threads + 1) * stream + 2 * threads * scores + ends) + ModulationCache.bytes(c, rows: rows)
     }
 
     /// - Parameters:
@@ -42,14 +42,14 @@ package final class DiTBatch {
     ///   - times: t per image, as the embedder takes it.
     ///   - classes: row of the image's class table.
     ///   - slots: the domain of each image.
-    ///   - stacks: what becomes of each image's blocks; empty runs them all.
+    ///   - cacheActions: what becomes of each image's blocks; empty runs them all.
     ///   - ahead: rows of the calls to come, the next first: their conditioning is computed along with that of this call.
     ///   - out: (n, Cout S S).
     package func forward(
-        x: Matrix, times: [Float], classes: [Int], slots: [Int], stacks: [BlockStack] = [], ahead: () -> [ConditionedRow] = { [] },
+        x: Matrix, times: [Float], classes: [Int], slots: [Int], cacheActions: [ResidualCacheAction] = [], ahead: () -> [ConditionedRow] = { [] },
         into out: Matrix
     ) {
-        let stack = { (image: Int) in stacks.isEmpty ? BlockStack.run : stacks[image] }
+        let cacheAction = { (image: Int) in cacheActions.isEmpty ? ResidualCacheAction.run : cacheActions[image] }
         let domains = slots.map { adapterSlots.tunables[$0] }
         let rows = zip(times, zip(classes, slots)).map { ConditionedRow(time: $0, classRow: $1.0, slot: $1.1) }
         let places = modulations.places(of: rows, ahead: ahead, adapterSlots: adapterSlots, model: model, group: .pool(pool))
@@ -59,13 +59,13 @@ package final class DiTBatch {
             for image in stride(from: thread, to: dealt, by: pool.threadCount) {
                 model.forward(
                     lanePasses[thread], x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
-                    stack: stack(image), into: out.row(image))
+                    cacheAction: cacheAction(image), into: out.row(image))
             }
         }
         for image in dealt..<x.rows {
             model.forward(
                 sharedPass, x: x.row(image), conditioning: conditioning, row: places[image], tunables: domains[image],
-                stack: stack(image), group: .pool(pool), into: out.row(image))
+                cacheAction: cacheAction(image), group: .pool(pool), into: out.row(image))
         }
     }
 }

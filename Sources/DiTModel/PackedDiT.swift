@@ -105,24 +105,24 @@ package struct PackedDiT: Sendable {
     ///   - row: of the conditioning.
     ///   - tunables: the image's domain.
     ///   - out: (Cout S S).
-    ///   - stack: whether the blocks run, or what they add is given.
+    ///   - cacheAction: whether the blocks run, or what they add is given.
     ///   - onStage: sees the tokens (T, D) that enter block 0 and then each block's output.
     package func forward(
-        _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, stack: BlockStack = .run, group: ThreadGroup = .solo,
+        _ pass: SamplingPass, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, cacheAction: ResidualCacheAction = .run, group: ThreadGroup = .solo,
         into out: Matrix, onStage: (Matrix) -> Void = { _ in }
     ) {
         patchEmbed.forward(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)
         onStage(pass.x)
-        if case .skip(let residual) = stack {
+        if case .skip(let residual) = cacheAction {
             add(residual, to: pass.x)
             return finalLayer.forward(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.finalLayer, into: out)
         }
-        if case .keep(let residual) = stack { residual.copy(from: pass.x) }
+        if case .keep(let residual) = cacheAction { residual.copy(from: pass.x) }
         for (i, block) in blocks.enumerated() {
             block.forward(pass, tunables: tunables.blocks[i], modulation: conditioning.block(i).row(row), shape: shape, group: group)
             onStage(pass.x)
         }
-        if case .keep(let residual) = stack { pass.x.differ(from: residual) }
+        if case .keep(let residual) = cacheAction { pass.x.differ(from: residual) }
         finalLayer.forward(pass.x, modulation: conditioning.final.row(row), bias: tunables.finalLinearBias, pass.finalLayer, into: out)
     }
 

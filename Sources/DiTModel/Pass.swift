@@ -12,22 +12,22 @@ package struct Pass: Sendable {
     /// A pass for each count of images from 1 to `images`, all over the memory of the largest.
     /// - Parameter route: middle blocks that only a part of the tokens goes through.
     package static func views(
-        _ model: DiT, upTo images: Int, history: History, route: TokenRoute? = nil
+        _ model: DiT, upTo images: Int, saved: SavedActivations, route: TokenRoute? = nil
     ) -> [Pass] {
-        let memory = Memory(capacity: capacity(model, images: images, history: history, route: route))
-        return (1...images).map { Pass(model, images: $0, history: history, route: route, memory: Memory(sharing: memory)) }
+        let memory = Memory(capacity: capacity(model, images: images, saved: saved, route: route))
+        return (1...images).map { Pass(model, images: $0, saved: saved, route: route, memory: Memory(sharing: memory)) }
     }
 
-    private init(_ model: DiT, images: Int, history: History, route: TokenRoute?, memory: Memory) {
+    private init(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?, memory: Memory) {
         let shape = PassShape(model.configuration, images: images, preset: model.preset)
         self.shape = shape
         routedShape = route.map { shape.keeping(tokens: $0.kept) } ?? shape
-        activations = Activations(model, images: images, history: history, route: route, take: memory.take)
+        activations = Activations(model, images: images, saved: saved, route: route, take: memory.take)
         scratch = BackwardScratch(model.configuration, images: images, take: memory.take)
         self.memory = memory
     }
 
-    private static func capacity(_ model: DiT, images: Int, history: History, route: TokenRoute?) -> Int {
+    private static func capacity(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?) -> Int {
         var capacity = 0
         // Nothing is written: the memory is only as long as the views' bounds ask.
         let unwritten = Memory(capacity: 0)
@@ -35,7 +35,7 @@ package struct Pass: Sendable {
             capacity += Memory.paddedCount(rows * columns)
             return Matrix(shapeOnly: rows, columns, of: unwritten)
         }
-        _ = Activations(model, images: images, history: history, route: route, take: count)
+        _ = Activations(model, images: images, saved: saved, route: route, take: count)
         _ = BackwardScratch(model.configuration, images: images, take: count)
         return capacity
     }

@@ -91,15 +91,15 @@ package final class AdapterCatalogue: Sendable {
         }
         var load = Duration.zero
         // Each reference is looked up once: a name that moves meanwhile means one thing in one recipe.
-        var known: [String: Ingredient] = [:]
+        var known: [String: ResolvedAdapter] = [:]
         func canonical(_ recipe: Recipe) throws -> CanonicalRecipe {
             try CanonicalRecipe(recipe, over: composing) { reference in
                 if let found = known[reference] { return found }
                 let (binding, manifest) = try held(reference)
                 load += binding.load
-                let ingredient = try Ingredient(binding.adapter, manifest: manifest)
-                known[reference] = ingredient
-                return ingredient
+                let resolved = try ResolvedAdapter(binding.adapter, manifest: manifest)
+                known[reference] = resolved
+                return resolved
             }
         }
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
@@ -196,7 +196,7 @@ package final class AdapterCatalogue: Sendable {
     }
 }
 
-extension Ingredient {
+extension ResolvedAdapter {
     /// - Throws: `SamplingEngineError.noManifest` where the stored one can not be read.
     fileprivate init(_ adapter: BoundAdapter, manifest: Data?) throws {
         guard let manifest else { throw SamplingEngineError.noManifest(adapter: adapter.name) }

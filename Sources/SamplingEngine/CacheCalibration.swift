@@ -103,7 +103,7 @@ package struct CacheCalibration {
             batch.forward(
                 x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
                 classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
-                slots: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
+                slots: (0..<rows).map { $0 / images / 2 }, cacheActions: truth.map { .keep($0) }, into: out)
             for (index, tolerance) in tolerances.enumerated() {
                 let mustRun = call < Self.warmup || call == plan.evaluations - 1
                 let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance

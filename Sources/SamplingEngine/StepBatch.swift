@@ -153,7 +153,7 @@ final class StepBatch {
         network.batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
             classes: all.map(\.classIndex), slots: all.map(\.slot),
-            stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            cacheActions: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(cacheActions) : [],
             ahead: { rowsAhead(images, atOnce: all.count) },
             into: out.rows(0..<all.count))
         next = 0
@@ -192,9 +192,9 @@ final class StepBatch {
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
     }
 
-    private func stacks(of image: RunningImage, rows: [(slot: Int, classIndex: Int)]) -> [BlockStack] {
+    private func cacheActions(of image: RunningImage, rows: [(slot: Int, classIndex: Int)]) -> [ResidualCacheAction] {
         guard let runs = image.order.cache else { return rows.map { _ in .run } }
-        return rows.indices.map { image.residuals[$0].stack(at: image.state.position, runs: runs[image.state.position]) }
+        return rows.indices.map { image.residuals[$0].cacheAction(at: image.state.position, runs: runs[image.state.position]) }
     }
 
     /// Guides and adds the outputs of one image's rows; the result lies in the first.

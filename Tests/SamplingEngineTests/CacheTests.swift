@@ -75,8 +75,8 @@ import Testing
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
         adapterSlots.install(adapters[0].vector, base.classes, slot: 0)
         let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
-        batch.forward(x: x, times: [300], classes: [2], slots: [0], stacks: [.keep(residual)], into: out)
-        batch.forward(x: x, times: [300], classes: [2], slots: [0], stacks: [.skip(residual)], into: again)
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.keep(residual)], into: out)
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.skip(residual)], into: again)
         let size = out.array.reduce(0) { max($0, abs($1)) }
         for (a, b) in zip(out.array, again.array) { #expect(abs(a - b) < 1e-4 * size) }
         #expect(residual.array.contains { abs($0) > 0.01 })

@@ -1,7 +1,7 @@
 import TensorMath
 
 /// What becomes of the blocks in one image's pass: a sampling cache runs them at some steps and reuses what they added at others.
-package enum BlockStack: Sendable {
+package enum ResidualCacheAction: Sendable {
     case run
     /// Run, and write what all blocks together added to the tokens, (T, D).
     case keep(Matrix)

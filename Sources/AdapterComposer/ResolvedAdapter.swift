@@ -1,7 +1,7 @@
 import AdapterFormat
 
 /// An adapter as a recipe's reference stands for it.
-package struct Ingredient: Sendable, Hashable {
+package struct ResolvedAdapter: Sendable, Hashable {
     /// The name it was asked for by; its classes bear it where several domains are united.
     package let name: String
     package let digest: Digest
@@ -54,13 +54,13 @@ package struct ComposingBase: Sendable {
     }
 
     /// Refuses what cannot be a term over this base.
-    package func check(_ ingredient: Ingredient) throws(ComposerError) {
-        let (name, manifest) = (ingredient.name, ingredient.adapter.manifest)
+    package func check(_ resolved: ResolvedAdapter) throws(ComposerError) {
+        let (name, manifest) = (resolved.name, resolved.adapter.manifest)
         guard ["difffit", "lora"].contains(manifest.kind) else { throw .otherKind(name: name, kind: manifest.kind) }
         guard manifest.baseDigest == digest else { throw .otherBase(name: name, base: manifest.baseDigest, wanted: digest) }
-        let count = ingredient.adapter.vector.values.count
+        let count = resolved.adapter.vector.values.count
         let own = manifest.layout(over: layout)
-        guard manifest.layoutDigest == (manifest.lowRank == nil ? layoutDigest : own.digest), count == own.count, ingredient.adapter.classes.width == classes.width else {
+        guard manifest.layoutDigest == (manifest.lowRank == nil ? layoutDigest : own.digest), count == own.count, resolved.adapter.classes.width == classes.width else {
             throw .otherLayout(name: name, values: count, wanted: own.count)
         }
     }

@@ -21,7 +21,7 @@ package struct ConditionedRow: Hashable, Sendable {
 ///
 /// A ring of rows: what was computed longest ago gives way. A row is named by its timestep, class and what its slot holds at the moment,
 /// so a swap leaves nothing stale.
-struct ModulationTable {
+struct ModulationCache {
     let state: ConditioningState
     /// Enough rows for one reading of the matrices to be paid for.
     static let rowsAtOnce = 32
@@ -41,8 +41,8 @@ struct ModulationTable {
     /// - Parameter rows: rows of one call at most.
     init(_ model: PackedDiT, rows: Int) {
         let c = model.configuration
-        stretch = max(rows, ModulationTable.rowsAtOnce)
-        capacity = ModulationTable.capacity(c, rows: rows)
+        stretch = max(rows, ModulationCache.rowsAtOnce)
+        capacity = ModulationCache.capacity(c, rows: rows)
         state = ConditioningState(c, rows: capacity)
         names = [Name?](repeating: nil, count: capacity)
     }
@@ -91,7 +91,7 @@ struct ModulationTable {
     }
 }
 
-extension ModulationTable.Name {
+extension ModulationCache.Name {
     fileprivate init(_ row: ConditionedRow, _ adapterSlots: AdapterSlots) {
         self.init(time: row.time, classRow: row.classRow, installation: adapterSlots.installation(slot: row.slot))
     }
