@@ -42,7 +42,7 @@ let package = Package(
         // Optimised in debug builds too: scalar loops of the whole network take minutes otherwise.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
-        // What the system refused, in words: any room may import it.
+        // What the system refused, in words: any module may import it.
         .target(name: "SystemErrors"),
         .target(name: "SystemFiles", dependencies: ["SystemErrors"]),
 
@@ -172,7 +172,7 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// One rule for every Swift room: unsafe steps are marked, warnings are errors.
+// One rule for every Swift module: unsafe steps are marked, warnings are errors.
 for target in package.targets where ![.system].contains(target.type) && !target.name.hasPrefix("C") {
     var settings: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
     if target.type != .test && !["GoldenFiles", "ProgramRunner", "orphanmaker"].contains(target.name) { settings.append(.strictMemorySafety()) }

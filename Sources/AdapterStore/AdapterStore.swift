@@ -77,7 +77,7 @@ package final class AdapterStore: Sendable {
         let path = try absolute(path)
         let store = AdapterStore(path: path, options: options, environment: try EnvironmentRegistry.acquire(path))
         let format = try store.environment.read { transaction throws(StoreError) in
-            try transaction.sealed(.meta, Array("format".utf8)).map { String(decoding: $0, as: UTF8.self) }
+            try transaction.checksummed(.meta, Array("format".utf8)).map { String(decoding: $0, as: UTF8.self) }
         }
         guard format == String(formatVersion) else { throw .unknownFormat(path: path, found: format ?? "unknown") }
         return store
@@ -126,7 +126,7 @@ package final class AdapterStore: Sendable {
         try environment.write(limit: .max) { transaction throws(StoreError) in
             let created = Date.now.formatted(.iso8601)
             for (key, value) in [("format", String(formatVersion)), ("created", created), ("generation", "0")] {
-                try transaction.putSealed(.meta, Array(key.utf8), Array(value.utf8))
+                try transaction.putChecksummed(.meta, Array(key.utf8), Array(value.utf8))
             }
         }
     }

@@ -2,7 +2,7 @@ import Foundation
 import SocketService
 
 /// Where the server listens: systemd's sockets if it was handed any, else its own.
-struct Doors {
+struct ListenAddresses {
     let addresses: [Listener.Address]
     let token: Token?
     private let socket: UnixSocket?

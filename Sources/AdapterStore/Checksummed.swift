@@ -3,15 +3,15 @@ import AdapterFormat
 import struct Crypto.SHA256
 
 /// A small value with eight bytes of SHA-256 over its key and itself in front, since LMDB's pages carry no checksum.
-enum Sealed {
+enum Checksummed {
     static let size = 8
 
-    static func close(_ value: [UInt8], table: Table, key: [UInt8]) -> [UInt8] { seal(value[...], table, key) + value }
+    static func close(_ value: [UInt8], table: Table, key: [UInt8]) -> [UInt8] { checksum(value[...], table, key) + value }
 
     /// The value inside, or an integrity error that names the entry.
     static func open(_ bytes: [UInt8], table: Table, key: [UInt8]) throws(StoreError) -> [UInt8] {
         let value = bytes.dropFirst(size)
-        guard bytes.count >= size, Array(bytes.prefix(size)) == seal(value, table, key) else {
+        guard bytes.count >= size, Array(bytes.prefix(size)) == checksum(value, table, key) else {
             throw .damaged(item: item(table, key), reason: "its value does not fit its checksum")
         }
         return Array(value)
@@ -27,7 +27,7 @@ enum Sealed {
         }
     }
 
-    private static func seal(_ value: ArraySlice<UInt8>, _ table: Table, _ key: [UInt8]) -> [UInt8] {
+    private static func checksum(_ value: ArraySlice<UInt8>, _ table: Table, _ key: [UInt8]) -> [UInt8] {
         var hash = SHA256()
         hash.update(data: [UInt8(table.rawValue), UInt8(truncatingIfNeeded: key.count)])
         hash.update(data: key)
@@ -37,22 +37,22 @@ enum Sealed {
 }
 
 extension Transaction where Self: ~Copyable {
-    /// A sealed value; nil where the key is absent.
-    borrowing func sealed(_ table: Table, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {
+    /// A checksummed value; nil where the key is absent.
+    borrowing func checksummed(_ table: Table, _ key: [UInt8]) throws(StoreError) -> [UInt8]? {
         guard let bytes = try value(table, key) else { return nil }
-        return try Sealed.open(bytes, table: table, key: key)
+        return try Checksummed.open(bytes, table: table, key: key)
     }
 
     /// The digest behind a name.
     borrowing func digest(named name: String) throws(StoreError) -> Digest? {
-        try sealed(.names, Array(name.utf8)).flatMap { Digest(bytes: $0) }
+        try checksummed(.names, Array(name.utf8)).flatMap { Digest(bytes: $0) }
     }
 
     /// Every name and its digest, by name.
     borrowing func allNames() throws(StoreError) -> [(name: String, digest: Digest)] {
         var names: [(name: String, digest: Digest)] = []
         try scan(.names) { key, value throws(StoreError) in
-            let bytes = try Sealed.open(value, table: .names, key: key)
+            let bytes = try Checksummed.open(value, table: .names, key: key)
             guard let digest = Digest(bytes: bytes) else {
                 throw .damaged(item: "name \(String(decoding: key, as: UTF8.self).debugDescription)", reason: "it holds no digest")
             }
@@ -63,7 +63,7 @@ extension Transaction where Self: ~Copyable {
     }
 
     borrowing func generation() throws(StoreError) -> UInt64 {
-        let text = try sealed(.meta, Array("generation".utf8)).map { String(decoding: $0, as: UTF8.self) }
+        let text = try checksummed(.meta, Array("generation".utf8)).map { String(decoding: $0, as: UTF8.self) }
         guard let generation = text.flatMap({ UInt64($0) }) else {
             throw .damaged(item: "store", reason: "its generation is missing")
         }
@@ -72,12 +72,12 @@ extension Transaction where Self: ~Copyable {
 }
 
 extension WriteTransaction {
-    borrowing func putSealed(_ table: Table, _ key: [UInt8], _ value: [UInt8]) throws(StoreError) {
-        try put(table, key, Sealed.close(value, table: table, key: key))
+    borrowing func putChecksummed(_ table: Table, _ key: [UInt8], _ value: [UInt8]) throws(StoreError) {
+        try put(table, key, Checksummed.close(value, table: table, key: key))
     }
 
     /// Marks the change for every reader of `AdapterStore.generation`.
     borrowing func raiseGeneration() throws(StoreError) {
-        try putSealed(.meta, Array("generation".utf8), Array(String(try generation() + 1).utf8))
+        try putChecksummed(.meta, Array("generation".utf8), Array(String(try generation() + 1).utf8))
     }
 }

@@ -1,7 +1,7 @@
 import CLMDB
 import Glibc
 
-/// The databases of a store. Values are sealed (`Sealed`), the frames of `blobs` carry their own digest.
+/// The databases of a store. Values carry checksums (`Checksummed`), the frames of `blobs` carry their own digest.
 enum Table: Int, CaseIterable {
     /// "format", "created", "generation" -> decimal or date text.
     case meta
