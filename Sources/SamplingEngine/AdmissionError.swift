@@ -14,7 +14,7 @@ package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible 
     case wrongNoise(values: Int, wanted: Int)
     case tooLittleNoise(calls: Int, wanted: Int)
     case otherCache(calls: Int, wanted: Int)
-    case noCodec(channels: Int)
+    case noAutoencoder(channels: Int)
     case tooManyRows(rows: Int, limit: Int)
     case tooManyAdapters(count: Int, limit: Int)
     case mixedGrids(first: String, second: String)
@@ -40,7 +40,7 @@ package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible 
         case .tooLittleNoise(let calls, let wanted): "noise for \(calls) network calls was given; the sampler makes \(wanted)"
         case .otherCache(let calls, let wanted):
             "a cache profile of \(calls, "network call"), for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
-        case .noCodec(let channels):
+        case .noAutoencoder(let channels):
             "this base makes latents of \(channels, "channel"), not pictures: give its autoencoder with --vae, or take the latents with --latents"
         case .tooManyRows(let rows, let limit):
             "one image takes \(rows, "row") of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"

@@ -3,7 +3,7 @@ import AdapterFormat
 import DiTModel
 import Diffusion
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import TensorMath
 
 /// Requests become batches become steps: the only owner of the model, the adapter slots and the latents.
@@ -42,11 +42,11 @@ package actor SamplingEngine {
 
     /// - Parameters:
     ///   - preset: nil takes what the base's card says.
-    ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
+    ///   - autoencoder: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
     ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
         _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ThreadPool, preset: Preset? = nil,
-        codec: LatentCodec? = nil, decoding: ConvolutionKind? = nil
+        autoencoder: AutoencoderKL? = nil, decoding: ConvolutionKind? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)
         self.base = base
@@ -65,7 +65,7 @@ package actor SamplingEngine {
         batch = try StepBatch(
             base, rows: rows, slots: slots, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
-            channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
+            channels: configuration.inChannels, size: configuration.inputSize, autoencoder: autoencoder,
             decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
         pictureSide = maker?.side
         pictureMaker = maker
@@ -296,7 +296,7 @@ package actor SamplingEngine {
 
     private func check(_ request: SamplingRequest, calls: Int) throws(AdmissionError) {
         guard !request.images.isEmpty else { throw .noImages }
-        guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
+        guard pictureMaker != nil || request.latentsOnly else { throw .noAutoencoder(channels: base.configuration.inChannels) }
         for order in request.images {
             if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
                 throw .otherCache(calls: cache.count, wanted: calls)
@@ -350,7 +350,7 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
-    case otherCodec(file: String, channels: Int, wanted: Int)
+    case otherAutoencoder(file: String, channels: Int, wanted: Int)
     case noManifest(adapter: String)
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
@@ -360,7 +360,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
             "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps, "step")"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
-        case .otherCodec(let file, let channels, let wanted):
+        case .otherAutoencoder(let file, let channels, let wanted):
             "the autoencoder '\(file)' decodes latents of \(channels, "channel") to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }

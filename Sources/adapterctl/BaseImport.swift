@@ -3,7 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
-import LatentCodec
+import Autoencoder
 import TensorFiles
 
 struct BaseImport: ParsableCommand {
@@ -91,10 +91,10 @@ struct BaseImport: ParsableCommand {
 extension AutoencoderFile {
     /// Refuses weights that no decoder of the base's latents can be made of.
     fileprivate func checkUse(with base: BaseFile) throws {
-        let codec = try LatentCodec(file: file)
-        guard codec.configuration.latentChannels == base.configuration.inChannels else {
+        let autoencoder = try AutoencoderKL(file: file)
+        guard autoencoder.configuration.latentChannels == base.configuration.inChannels else {
             throw Failure.usage(
-                "the autoencoder '\(file.path)' has latents of \(codec.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
+                "the autoencoder '\(file.path)' has latents of \(autoencoder.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
         }
     }
 }

@@ -30,7 +30,7 @@ extension Sample {
     }
 
     func run(through server: ServerSocket) async throws {
-        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !codec.isGiven, location.folder == nil else {
+        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !autoencoder.isGiven, location.folder == nil else {
             throw Failure.usage(
                 "--noise, --trajectory, --latents, --base, --morph, --precision, --preset, --vae and --store are for sampling in this process, without --socket")
         }

@@ -23,7 +23,7 @@ struct Sheet: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
-    @OptionGroup var codec: CodecOptions
+    @OptionGroup var autoencoder: AutoencoderOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -51,7 +51,7 @@ struct Sheet: AsyncParsableCommand {
         // One adapter slot, so that each domain has to be swapped in.
         var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
-        let engine = try codec.engine(baseFile, store, options: options)
+        let engine = try autoencoder.engine(baseFile, store, options: options)
         let sampler = try sampling.chosen(engine.convention)
         let guidance = try sampling.imageGuidance()
         Progress.begin("sampling")

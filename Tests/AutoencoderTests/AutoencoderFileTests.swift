@@ -1,16 +1,16 @@
 import Foundation
 import GoldenFiles
-import LatentCodec
+import Autoencoder
 import TensorFiles
 import TensorMath
 import Testing
 
 /// What files are taken, under which names, and what is said of the others.
-@Suite final class CodecFileTests {
+@Suite final class AutoencoderFileTests {
     private let folder: URL
 
     init() throws {
-        folder = FileManager.default.temporaryDirectory.appending(path: "codec-\(UUID().uuidString)")
+        folder = FileManager.default.temporaryDirectory.appending(path: "autoencoder-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     }
 
@@ -30,8 +30,8 @@ import Testing
     }
 
     private func decode(_ path: String) throws -> [Float] {
-        let codec = try LatentCodec(path: path)
-        let decoder = try LatentDecoder(codec, latentHeight: 8, latentWidth: 8, pool: ThreadPool(threads: 1))
+        let autoencoder = try AutoencoderKL(path: path)
+        let decoder = try LatentDecoder(autoencoder, latentHeight: 8, latentWidth: 8, pool: ThreadPool(threads: 1))
         let latent = Array(try Golden("vae-small-passes")["latent"][..<256])
         return decoder.decode(latent.span)
     }
@@ -48,47 +48,47 @@ import Testing
             name.hasPrefix("encoder.") || name.hasPrefix("quant_conv.") ? nil : (name, shape)
         }
         #expect(try decode(bare) == present)
-        #expect(throws: LatentCodecError.self) {
-            try LatentEncoder(LatentCodec(path: bare), height: 32, width: 32, pool: ThreadPool(threads: 1))
+        #expect(throws: AutoencoderError.self) {
+            try LatentEncoder(AutoencoderKL(path: bare), height: 32, width: 32, pool: ThreadPool(threads: 1))
         }
     }
 
     @Test func shapesAndFieldsGiveTheConfiguration() throws {
-        let codec = try LatentCodec(path: GoldenPassTests.path("vae-small"))
-        let c = codec.configuration
+        let autoencoder = try AutoencoderKL(path: GoldenPassTests.path("vae-small"))
+        let c = autoencoder.configuration
         #expect(c.blockOutChannels == [8, 8, 16] && c.layersPerBlock == 1 && c.latentChannels == 4 && c.inChannels == 3)
-        #expect(c.downsampling == 4 && c.scalingFactor == 0.18215 && c.normNumGroups == 4 && c.hasMidAttention && codec.hasEncoder)
+        #expect(c.downsampling == 4 && c.scalingFactor == 0.18215 && c.normNumGroups == 4 && c.hasMidAttention && autoencoder.hasEncoder)
         let given = try rewritten("given.safetensors", metadata: ["config": #"{"norm_num_groups":4,"scaling_factor":0.5,"shift_factor":0.25}"#]) { ($0, $1) }
-        let fields = try LatentCodec(path: given).configuration
+        let fields = try AutoencoderKL(path: given).configuration
         #expect(fields.scalingFactor == 0.5 && fields.shiftFactor == 0.25)
         // Beside the file, as diffusers keeps it.
         try Data(#"{"norm_num_groups":8,"_class_name":"AutoencoderKL","scaling_factor":null}"#.utf8).write(to: folder.appending(path: "config.json"))
         let beside = try rewritten("beside.safetensors", metadata: [:]) { ($0, $1) }
-        #expect(try LatentCodec(path: beside).configuration.normNumGroups == 8)
+        #expect(try AutoencoderKL(path: beside).configuration.normNumGroups == 8)
     }
 
     @Test func faultsAreNamed() throws {
         let none = try rewritten("none.safetensors") { name, shape in name.hasPrefix("decoder.conv_in") ? nil : (name, shape) }
-        #expect(throws: LatentCodecError.notAnAutoencoder(file: none)) { try LatentCodec(path: none) }
+        #expect(throws: AutoencoderError.notAnAutoencoder(file: none)) { try AutoencoderKL(path: none) }
         let groups = try rewritten("groups.safetensors", metadata: [:]) { ($0, $1) }
-        #expect(throws: LatentCodecError.unknownGroups(file: groups, channels: 16, groups: 32)) { try LatentCodec(path: groups) }
+        #expect(throws: AutoencoderError.unknownGroups(file: groups, channels: 16, groups: 32)) { try AutoencoderKL(path: groups) }
         let name = "decoder.mid_block.resnets.0.conv1.weight"
         let missing = try rewritten("missing.safetensors") { $0 == name ? nil : ($0, $1) }
-        #expect(throws: LatentCodecError.missingTensor(file: missing, name: name, shape: [16, 16, 3, 3])) { try LatentCodec(path: missing) }
+        #expect(throws: AutoencoderError.missingTensor(file: missing, name: name, shape: [16, 16, 3, 3])) { try AutoencoderKL(path: missing) }
         let wrong = try rewritten("wrong.safetensors") { ($0, $0 == name ? [16, 48, 3, 1] : $1) }
-        #expect(throws: LatentCodecError.wrongShape(file: wrong, name: name, shape: [16, 48, 3, 1], expected: [16, 16, 3, 3])) { try LatentCodec(path: wrong) }
+        #expect(throws: AutoencoderError.wrongShape(file: wrong, name: name, shape: [16, 48, 3, 1], expected: [16, 16, 3, 3])) { try AutoencoderKL(path: wrong) }
         let file = try TensorFile(path: GoldenPassTests.path("vae-small"))
         let extra = folder.appending(path: "extra.safetensors").path
         let tensors = try file.entries.map { OutgoingTensor($0.name, shape: $0.shape, try file.floats($0.name)) }
         try SafetensorsWriter.write(
             tensors + [OutgoingTensor("decoder.conv_mid.bias", shape: [1], [0]), OutgoingTensor("loss.logvar", shape: [1], [0])],
             metadata: file.metadata, to: extra)
-        #expect(throws: LatentCodecError.unknownTensor(file: extra, name: "decoder.conv_mid.bias")) { try LatentCodec(path: extra) }
+        #expect(throws: AutoencoderError.unknownTensor(file: extra, name: "decoder.conv_mid.bias")) { try AutoencoderKL(path: extra) }
         let act = try rewritten("act.safetensors", metadata: ["config": #"{"act_fn":"relu"}"#]) { ($0, $1) }
-        #expect(throws: LatentCodecError.unsupported(file: act, field: "act_fn", value: "relu", wanted: "silu")) { try LatentCodec(path: act) }
-        let codec = try LatentCodec(path: GoldenPassTests.path("vae-small"))
-        #expect(throws: LatentCodecError.badSides(height: 30, width: 32, multiple: 4)) {
-            try LatentEncoder(codec, height: 30, width: 32, pool: ThreadPool(threads: 1))
+        #expect(throws: AutoencoderError.unsupported(file: act, field: "act_fn", value: "relu", wanted: "silu")) { try AutoencoderKL(path: act) }
+        let autoencoder = try AutoencoderKL(path: GoldenPassTests.path("vae-small"))
+        #expect(throws: AutoencoderError.badSides(height: 30, width: 32, multiple: 4)) {
+            try LatentEncoder(autoencoder, height: 30, width: 32, pool: ThreadPool(threads: 1))
         }
     }
 }

@@ -1,12 +1,12 @@
 import TensorMath
 
 /// A plan with its memory, ready to run; not for two callers at a time.
-final class CodecPass {
+final class AutoencoderPass {
     let input, output: FeatureShape
-    private let layers: [any CodecLayer]
+    private let layers: [any AutoencoderLayer]
     private let space: Workspace
 
-    init(_ plan: NetworkPlan, input: FeatureShape, _ configuration: CodecConfiguration, pool: ThreadPool) {
+    init(_ plan: NetworkPlan, input: FeatureShape, _ configuration: AutoencoderConfiguration, pool: ThreadPool) {
         self.input = input
         output = plan.shape
         layers = plan.layers

@@ -2,14 +2,14 @@ import TensorFiles
 
 /// The tensors of an autoencoder under diffusers' present names, whatever names the file uses: diffusers' old ones for the
 /// attention, or CompVis' own with or without `first_stage_model.`, where the decoder's levels run the other way.
-struct CodecTensors: Sendable {
+struct AutoencoderTensors: Sendable {
     let file: TensorFile
     /// Levels of the decoder.
     private let levels: Int
     private let prefix: String
     private let isCompVis: Bool
 
-    init(_ file: TensorFile) throws(LatentCodecError) {
+    init(_ file: TensorFile) throws(AutoencoderError) {
         self.file = file
         let end = "decoder.conv_in.weight"
         guard let name = file.entries.map(\.name).first(where: { $0 == end || $0.hasSuffix("." + end) }) else {
@@ -31,7 +31,7 @@ struct CodecTensors: Sendable {
 
     /// The values under a present name, whose shape `check` has seen.
     func values(_ name: String) throws -> [Float] {
-        guard let entry = entry(name) else { throw LatentCodecError.missingTensor(file: file.path, name: name, shape: []) }
+        guard let entry = entry(name) else { throw AutoencoderError.missingTensor(file: file.path, name: name, shape: []) }
         return try file.floats(entry.name)
     }
 
@@ -40,7 +40,7 @@ struct CodecTensors: Sendable {
 
     /// Compares every tensor with what the configuration asks for. The encoder may be missing as a whole, and so may each of the 1x1
     /// convolutions around the latent; a tensor beside these that has no place is refused.
-    func check(_ configuration: CodecConfiguration) throws(LatentCodecError) {
+    func check(_ configuration: AutoencoderConfiguration) throws(AutoencoderError) {
         var known: Set<String> = []
         for (name, shape) in configuration.tensorShapes {
             guard let entry = entry(name) else {

@@ -13,19 +13,19 @@ package struct LatentPosterior: Sendable, Hashable {
 
 /// Images to latents of one size: the packed weights and the memory of a pass, taken once. Not for two callers at a time.
 package final class LatentEncoder {
-    package let configuration: CodecConfiguration
-    private let pass: CodecPass
+    package let configuration: AutoencoderConfiguration
+    private let pass: AutoencoderPass
 
     /// - Parameters:
-    ///   - height, width: sides of the images, multiples of the codec's `downsampling`.
+    ///   - height, width: sides of the images, multiples of the autoencoder's `downsampling`.
     /// - Throws: `badSides`, and `missingTensor` where the file holds a decoder alone.
-    package init(_ codec: LatentCodec, height: Int, width: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)) throws {
-        let c = codec.configuration
+    package init(_ autoencoder: AutoencoderKL, height: Int, width: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)) throws {
+        let c = autoencoder.configuration
         guard height > 0, width > 0, height % c.downsampling == 0, width % c.downsampling == 0 else {
-            throw LatentCodecError.badSides(height: height, width: width, multiple: c.downsampling)
+            throw AutoencoderError.badSides(height: height, width: width, multiple: c.downsampling)
         }
         let input = FeatureShape(height: height, width: width, channels: c.inChannels)
-        var plan = NetworkPlan(codec.tensors, input: input, kind)
+        var plan = NetworkPlan(autoencoder.tensors, input: input, kind)
         try plan.convolution("encoder.conv_in", c.blockOutChannels[0])
         for (level, count) in c.blockOutChannels.enumerated() {
             for layer in 0..<c.layersPerBlock { try plan.resnet("encoder.down_blocks.\(level).resnets.\(layer)", count) }
@@ -37,7 +37,7 @@ package final class LatentEncoder {
         try plan.convolution("encoder.conv_out", 2 * c.latentChannels, normed: "encoder.conv_norm_out", isMeasured: false)
         if plan.has("quant_conv") { try plan.convolution("quant_conv", 2 * c.latentChannels, kernel: 1, isMeasured: false) }
         configuration = c
-        pass = CodecPass(plan, input: input, c, pool: pool)
+        pass = AutoencoderPass(plan, input: input, c, pool: pool)
     }
 
     /// Sides of a latent.

@@ -3,7 +3,7 @@ import SystemErrors
 import TensorFiles
 
 /// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`reference/dit.md` section 11).
-package struct CodecConfiguration: Sendable, Hashable {
+package struct AutoencoderConfiguration: Sendable, Hashable {
     package var inChannels, outChannels, latentChannels: Int
     /// Channels of each level, the image's own first.
     package var blockOutChannels: [Int]
@@ -19,7 +19,7 @@ package struct CodecConfiguration: Sendable, Hashable {
 }
 
 /// The fields of a diffusers config.json that the tensors do not show; each may be missing or null.
-struct CodecFields: Decodable {
+struct AutoencoderFields: Decodable {
     var normNumGroups: Int?
     var scalingFactor: Float?
     var shiftFactor: Float?
@@ -48,15 +48,15 @@ struct CodecFields: Decodable {
             return
         }
         do {
-            self = try JSONDecoder().decode(CodecFields.self, from: text.withoutByteOrderMark)
+            self = try JSONDecoder().decode(AutoencoderFields.self, from: text.withoutByteOrderMark)
         } catch {
-            throw LatentCodecError.badConfiguration(file: file.path, reason: plainReason(error))
+            throw AutoencoderError.badConfiguration(file: file.path, reason: plainReason(error))
         }
         if let actFn, !["silu", "swish"].contains(actFn) {
-            throw LatentCodecError.unsupported(file: file.path, field: "act_fn", value: actFn, wanted: "silu")
+            throw AutoencoderError.unsupported(file: file.path, field: "act_fn", value: actFn, wanted: "silu")
         }
         for case (let field, let values?) in [("latents_mean", latentsMean), ("latents_std", latentsStd)] {
-            throw LatentCodecError.unsupported(file: file.path, field: field, value: "\(values)", wanted: "null")
+            throw AutoencoderError.unsupported(file: file.path, field: field, value: "\(values)", wanted: "null")
         }
     }
 

@@ -1,13 +1,13 @@
 import TensorMath
 
 /// A step of the network that makes one feature from another.
-protocol CodecLayer: Sendable {
+protocol AutoencoderLayer: Sendable {
     /// Reads x and, where a norm comes first, the moments of x; leaves the moments of what it makes.
     func forward(_ x: Feature, _ space: Workspace) -> Feature
 }
 
 /// A convolution by itself, behind a norm and SiLU where it ends the network.
-struct SingleConvolution: CodecLayer {
+struct SingleConvolution: AutoencoderLayer {
     let norm: GroupNorm?
     let convolution: ConvolutionLayer
     /// Whether a norm follows.
@@ -25,7 +25,7 @@ struct SingleConvolution: CodecLayer {
 }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), where a 1x1 convolution takes x to the new channels first if they differ.
-struct ResnetBlock: CodecLayer {
+struct ResnetBlock: AutoencoderLayer {
     let norm1, norm2: GroupNorm
     /// The second adds to its output.
     let conv1, conv2: ConvolutionLayer
@@ -48,7 +48,7 @@ struct ResnetBlock: CodecLayer {
 }
 
 /// x + to_out(softmax(q k^T / sqrt(C)) v) over all pixels, one head, with q, k and v of the normed x.
-struct MidAttention: CodecLayer {
+struct MidAttention: AutoencoderLayer {
     /// Queries of one piece of work.
     static let queries = 256
 
@@ -81,7 +81,7 @@ struct MidAttention: CodecLayer {
 
 /// Every pixel becomes four, then a 3x3 convolution: computed as four 2x2 convolutions of the small image, one for each place in the
 /// square of four, whose taps are the sums of the taps that fall on one pixel. The same function for four ninths of the products.
-struct Upsample: CodecLayer {
+struct Upsample: AutoencoderLayer {
     private let convolutions: [Convolution]
     private let input, output: FeatureShape
     private let rows: Int

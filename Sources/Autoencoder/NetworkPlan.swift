@@ -2,14 +2,14 @@ import TensorMath
 
 /// A network's layers for images of one size, laid out one after the other while their weights are read, and the memory they need.
 struct NetworkPlan {
-    private(set) var layers: [any CodecLayer] = []
+    private(set) var layers: [any AutoencoderLayer] = []
     /// What the next layer reads.
     private(set) var shape: FeatureShape
     private(set) var needs = WorkspaceNeeds()
-    private let tensors: CodecTensors
+    private let tensors: AutoencoderTensors
     let kind: ConvolutionKind
 
-    init(_ tensors: CodecTensors, input: FeatureShape, _ kind: ConvolutionKind) {
+    init(_ tensors: AutoencoderTensors, input: FeatureShape, _ kind: ConvolutionKind) {
         self.tensors = tensors
         self.kind = kind
         shape = input
@@ -49,7 +49,7 @@ struct NetworkPlan {
     }
 
     /// Two resnets with the attention between them.
-    mutating func midBlock(_ name: String, _ configuration: CodecConfiguration) throws {
+    mutating func midBlock(_ name: String, _ configuration: AutoencoderConfiguration) throws {
         try resnet(name + ".resnets.0", shape.channels)
         if configuration.hasMidAttention { try attention(name + ".attentions.0") }
         try resnet(name + ".resnets.1", shape.channels)

@@ -1,5 +1,5 @@
 /// What can be wrong with an autoencoder's file, or with what it is given.
-package enum LatentCodecError: Error, Sendable, Hashable, CustomStringConvertible {
+package enum AutoencoderError: Error, Sendable, Hashable, CustomStringConvertible {
     case notAnAutoencoder(file: String)
     case missingTensor(file: String, name: String, shape: [Int])
     case wrongShape(file: String, name: String, shape: [Int], expected: [Int])

@@ -3,18 +3,18 @@ import TensorFiles
 /// An AutoencoderKL as Stable Diffusion and DiT use it: images of 3 channels to latents of 4 and back, checked tensor by tensor.
 ///
 /// It only knows the file. `LatentDecoder` and `LatentEncoder` hold the packed weights and the memory for images of one size.
-package struct LatentCodec: Sendable {
+package struct AutoencoderKL: Sendable {
     package let file: TensorFile
-    package let configuration: CodecConfiguration
-    let tensors: CodecTensors
+    package let configuration: AutoencoderConfiguration
+    let tensors: AutoencoderTensors
 
     /// - Parameter file: safetensors in diffusers' names, old or new, or CompVis' names. Where neither its metadata's `config` nor a
     ///   `config.json` beside it says otherwise, 32 norm groups and a scaling factor of 0.18215.
-    /// - Throws: `TensorFileError`, `LatentCodecError`.
+    /// - Throws: `TensorFileError`, `AutoencoderError`.
     package init(file: TensorFile) throws {
         self.file = file
-        tensors = try CodecTensors(file)
-        configuration = try CodecConfiguration(tensors, CodecFields(file))
+        tensors = try AutoencoderTensors(file)
+        configuration = try AutoencoderConfiguration(tensors, AutoencoderFields(file))
         try tensors.check(configuration)
     }
 
@@ -24,10 +24,10 @@ package struct LatentCodec: Sendable {
     package var hasEncoder: Bool { tensors.hasEncoder }
 }
 
-extension CodecConfiguration {
+extension AutoencoderConfiguration {
     /// What the tensors show, and the fields.
-    init(_ tensors: CodecTensors, _ fields: CodecFields) throws(LatentCodecError) {
-        let need = { (name: String) throws(LatentCodecError) -> [Int] in
+    init(_ tensors: AutoencoderTensors, _ fields: AutoencoderFields) throws(AutoencoderError) {
+        let need = { (name: String) throws(AutoencoderError) -> [Int] in
             guard let shape = tensors.shape(name), shape.count == 4 else {
                 throw .missingTensor(file: tensors.file.path, name: name, shape: [])
             }

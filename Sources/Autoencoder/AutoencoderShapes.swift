@@ -1,6 +1,6 @@
-extension CodecConfiguration {
+extension AutoencoderConfiguration {
     /// Stable Diffusion's own: eight pixels to a latent pixel.
-    package static let stableDiffusion = CodecConfiguration(
+    package static let stableDiffusion = AutoencoderConfiguration(
         inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [128, 256, 512, 512], layersPerBlock: 2, hasMidAttention: true)
 
     /// Every tensor of the network under its present name, `quant_conv` and `post_quant_conv` among them, which some leave out.

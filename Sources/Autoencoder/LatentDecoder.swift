@@ -2,21 +2,21 @@ import TensorMath
 
 /// Latents to images of one size: the packed weights and the memory of a pass, taken once. Not for two callers at a time.
 package final class LatentDecoder {
-    package let configuration: CodecConfiguration
-    private let pass: CodecPass
+    package let configuration: AutoencoderConfiguration
+    private let pass: AutoencoderPass
 
     /// - Parameters:
     ///   - latentHeight, latentWidth: sides of a latent.
     ///   - kind: how the convolutions are computed.
     package init(
-        _ codec: LatentCodec, latentHeight: Int, latentWidth: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)
+        _ autoencoder: AutoencoderKL, latentHeight: Int, latentWidth: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)
     ) throws {
-        let c = codec.configuration
+        let c = autoencoder.configuration
         guard latentHeight > 0, latentWidth > 0 else {
-            throw LatentCodecError.badSides(height: latentHeight, width: latentWidth, multiple: 1)
+            throw AutoencoderError.badSides(height: latentHeight, width: latentWidth, multiple: 1)
         }
         let input = FeatureShape(height: latentHeight, width: latentWidth, channels: c.latentChannels)
-        var plan = NetworkPlan(codec.tensors, input: input, kind)
+        var plan = NetworkPlan(autoencoder.tensors, input: input, kind)
         if plan.has("post_quant_conv") { try plan.convolution("post_quant_conv", c.latentChannels, kernel: 1, isMeasured: false) }
         let channels = Array(c.blockOutChannels.reversed())
         try plan.convolution("decoder.conv_in", channels[0])
@@ -27,7 +27,7 @@ package final class LatentDecoder {
         }
         try plan.convolution("decoder.conv_out", c.outChannels, normed: "decoder.conv_norm_out", isMeasured: false)
         configuration = c
-        pass = CodecPass(plan, input: input, c, pool: pool)
+        pass = AutoencoderPass(plan, input: input, c, pool: pool)
     }
 
     /// Sides of the image, and of its latent.
