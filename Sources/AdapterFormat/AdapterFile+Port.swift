@@ -1,8 +1,9 @@
 import TensorFiles
 
 extension AdapterFile {
-    /// The adapter in a checkpoint of the whole model, as public ports of DiffFit save it (`reference/difffit.md` section 11): what
-    /// DiffFit trains and the class table. The frozen matrices beside them must be the base's, or the adapter is another base's.
+    /// The adapter in a checkpoint of the whole model, as public ports of DiffFit save it (`DiffFit.md`, "Files of public
+    /// implementations"): what DiffFit trains and the class table. The frozen matrices beside them must be the base's, or the
+    /// adapter is another base's.
     static func tunablePart(of file: TensorFile, base: BaseFile) throws -> TensorFile {
         let frozen = base.configuration.frozenTensors
         let names = Set(frozen.map(\.name) + [BaseFile.positionsName])

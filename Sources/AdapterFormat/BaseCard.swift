@@ -89,7 +89,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
         roundedFrom = roundedFrom ?? known.roundedFrom
     }
 
-    /// Stable Diffusion's autoencoder, which every published DiT uses (`reference/dit.md` section 11).
+    /// Stable Diffusion's autoencoder, which every published DiT uses (`DiT.md`, "Autoencoder").
     package static let latentScale = 0.18215
 
     /// A file without a card is a DiT as published.

@@ -17,7 +17,7 @@ struct BaseFields: Decodable {
 
     init(inputSize: Int?, numHeads: Int?) { (self.inputSize, self.numHeads) = (inputSize, numHeads) }
 
-    /// What a training script's arguments say of the network that it made (`reference/dit.md` section 2.1). They may be of an
+    /// What a training script's arguments say of the network that it made (`DiT.md`, "Containers"). They may be of an
     /// earlier stage, so the class count is taken only where it fits the table's rows.
     init(arguments: [String: String], classRows: Int?) {
         func number(_ name: String) -> Int? { arguments[name].flatMap { Int($0) } }

@@ -47,7 +47,7 @@ struct BaseSource {
         return chosen.map(file.part(under:)) ?? file
     }
 
-    /// What a published checkpoint predicts: a DiT's noise, or what the arguments of a SiT say (`reference/dit.md` section 14).
+    /// What a published checkpoint predicts: a DiT's noise, or what the arguments of a SiT say (`DiT.md`, "SiT").
     private static func objective(_ file: TensorFile) throws -> BaseCard {
         var card = BaseCard.dit
         let (path, prediction) = (file.arguments["path_type"] ?? file.arguments["path-type"], file.arguments["prediction"])

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The shape of one DiT, in the reference's own parameter names (`reference/dit.md` section 1).
+/// The shape of one DiT, in the reference's own parameter names (`DiT.md`, "Sizes").
 package struct DiTConfiguration: Codable, Sendable, Hashable {
     /// Side of the square input, in pixels or latent pixels.
     package var inputSize: Int
@@ -64,7 +64,7 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
     /// Values of one patch on the way out: row, column, channel with the channel fastest.
     package var patchOutSize: Int { outChannels * patchSize * patchSize }
 
-    /// Depth, width and heads of the published sizes (`reference/dit.md` section 1).
+    /// Depth, width and heads of the published sizes (`DiT.md`, "Sizes").
     private static let sizes = ["S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)]
 
     /// DiT-S, B, L and XL at patch 2, 4 and 8 for 256 or 512 pixel images, by the names of the paper ("DiT-XL/2").
@@ -86,7 +86,7 @@ package struct DiTConfiguration: Codable, Sendable, Hashable {
     package var positions: [Float] { positions(scale: 1) }
 
     /// - Parameter scale: every coordinate is divided by it, so that a finer grid spans the range that a base was trained on
-    ///   (`reference/difffit.md` section 8).
+    ///   (`DiffFit.md`, "Finer grids").
     package func positions(scale: Double) -> [Float] {
         let quarter = hiddenSize / 4
         let frequencies = (0..<quarter).map { pow(10000, -Double($0) / Double(quarter)) }

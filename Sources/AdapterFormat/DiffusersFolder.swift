@@ -2,7 +2,7 @@ import Foundation
 import TensorFiles
 
 /// A model as diffusers saves it: a pipeline folder with `model_index.json`, or its `transformer` folder alone
-/// (`reference/dit.md` section 12). Unknown fields are passed over, missing ones and nulls have diffusers' defaults.
+/// (`DiT.md`, "Pipeline folders"). Unknown fields are passed over, missing ones and nulls have diffusers' defaults.
 package struct DiffusersFolder: Sendable {
     /// The transformer under the reference's names.
     let transformer: TensorFile

@@ -1,6 +1,6 @@
 import TensorFiles
 
-/// The names of a DiT's tensors in the reference and in diffusers, both ways (`reference/dit.md` sections 3 and 4).
+/// The names of a DiT's tensors in the reference and in diffusers, both ways (`DiT.md`, "Names in diffusers").
 package enum DiffusersNames {
     /// Every tensor of the reference but the positions: its name, and the names in diffusers of the parts that are stacked
     /// into it. The three embedders have a copy in every block; the one listed here is block 0's.

@@ -1,5 +1,5 @@
 extension DiTConfiguration {
-    /// Name and shape of every matrix that stays frozen, in the reference's state-dict order (`reference/dit.md` section 2.2).
+    /// Name and shape of every matrix that stays frozen, in the reference's state-dict order (`DiT.md`, "Tensors").
     package var frozenTensors: [(name: String, shape: [Int])] {
         let D = hiddenSize
         var tensors: [(name: String, shape: [Int])] = [

@@ -1,5 +1,5 @@
-/// Which values of an adapter stay when the smallest changes give way to the base's values (`reference/related-systems.md`
-/// section 3, after FedSparsify, arXiv 2204.12430).
+/// Which values of an adapter stay when the smallest changes give way to the base's values (`DiffFit.md`, "Sparse
+/// adapters"; after FedSparsify, arXiv 2204.12430).
 package enum SparseMask {
     /// Biases, gammas and pairs live on different scales, so a change counts relative to the root mean square of the changes in
     /// its tensor; one threshold then holds for all tensors together. The class table is never pruned: it is not part of this.

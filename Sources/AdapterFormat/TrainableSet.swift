@@ -1,4 +1,4 @@
-/// Which values of the layout (and whether the frozen matrices too) an adapter may move (`reference/difffit.md` section 3).
+/// Which values of the layout (and whether the frozen matrices too) an adapter may move (`DiffFit.md`, "Trainable sets").
 package struct TrainableSet: Sendable, Hashable, Codable {
     package enum Method: String, Sendable, Codable, CaseIterable {
         /// DiffFit as published (set B): biases, class table, gammas in the first blocks, affine norm1 and norm2.

@@ -31,7 +31,7 @@ package struct TunableTensor: Sendable, Hashable {
 ///
 /// The table is the same for every adapter of a base: gammas and norms have their place in each block, and a
 /// `TrainableSet` says which of them an adapter may move. Names and order follow the reference's state dict
-/// (`reference/difffit.md` section 11). The class table travels beside the vector, since its row count differs per domain.
+/// (`AdapterFormat.md`, "Tensors"). The class table travels beside the vector, since its row count differs per domain.
 package struct TunableLayout: Sendable, Hashable {
     package let configuration: DiTConfiguration
     package let tensors: [TunableTensor]

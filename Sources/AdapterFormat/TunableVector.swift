@@ -72,7 +72,7 @@ package struct ClassTable: Sendable, Hashable {
     }
 
     /// The class of a name, or of one of the comma-separated synonyms that ImageNet's names consist of; of two classes that
-    /// share a synonym the later, as in diffusers (`reference/dit.md` section 12).
+    /// share a synonym the later, as in diffusers (`DiT.md`, "Pipeline folders").
     package func index(of name: String) -> Int? {
         if let exact = names.firstIndex(of: name) { return exact }
         return names.lastIndex { full in full.split(separator: ",").contains { $0.trimmingCharacters(in: .whitespaces) == name } }

@@ -3,7 +3,7 @@ import Foundation
 import TensorMath
 
 /// Picks the pictures that stand for all: of each class, as many cluster centres as pictures are wanted, and the picture nearest
-/// to each (`reference/related-systems.md` section 6, after E2GAN).
+/// to each (`DiffFit.md`, "Picking pictures"; after E2GAN, arXiv 2401.06127).
 package enum DataPicker {
     /// - Parameters:
     ///   - features: (images, D), one row per image of the data.

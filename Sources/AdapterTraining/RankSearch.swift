@@ -4,7 +4,7 @@ import Diffusion
 import TensorMath
 
 /// Which linear layers deserve which rank, told from the gradients of a few batches before any training
-/// (`reference/related-systems.md` section 6, after E2GAN).
+/// (`DiffFit.md`, "Rank search"; after E2GAN, arXiv 2401.06127).
 ///
 /// The mean gradient of a layer's matrix says where the new domain pulls it; the energy of its spectrum, how many directions
 /// that takes. Ranks are given one at a time to the layer that gains the most energy per value, while the budget lasts.

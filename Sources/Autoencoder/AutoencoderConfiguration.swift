@@ -2,7 +2,7 @@ import Foundation
 import SystemErrors
 import TensorFiles
 
-/// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`reference/dit.md` section 11).
+/// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`DiT.md`, "Autoencoder").
 package struct AutoencoderConfiguration: Sendable, Hashable {
     package var inChannels, outChannels, latentChannels: Int
     /// Channels of each level, the image's own first.

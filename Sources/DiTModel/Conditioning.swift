@@ -10,7 +10,7 @@ package enum Conditioning {
     /// Length of the sinusoidal timestep vector.
     package static let frequencies = 256
 
-    /// [cos(t f_i) | sin(t f_i)], f_i = 10000^(-i / divisor), i in 0 ..< 128, in float32 (`reference/dit.md` 5.3).
+    /// [cos(t f_i) | sin(t f_i)], f_i = 10000^(-i / divisor), i in 0 ..< 128, in float32 (`DiT.md`, "Timestep and class").
     package static func timestepVector(_ t: Float, divisor: Float, into row: Matrix) {
         let half = frequencies / 2
         for i in 0..<half {

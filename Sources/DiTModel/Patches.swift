@@ -1,7 +1,7 @@
 import AdapterFormat
 import TensorMath
 
-/// Images to tokens and back (`reference/dit.md` 5.1, 5.2, 5.8).
+/// Images to tokens and back (`DiT.md`, "Patches" and "Final layer").
 package enum Patches {
     /// Cuts one image [C, S, S] into (T, C p p): channel slowest, then row, then column of the patch.
     static func cut(_ image: Matrix, _ configuration: DiTConfiguration, into patches: Matrix) {

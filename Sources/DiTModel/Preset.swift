@@ -1,6 +1,6 @@
 import AdapterFormat
 
-/// Which public implementation's function of the weights is computed (`reference/dit.md` section 0).
+/// Which public implementation's function of the weights is computed (`DiT.md`, "Two implementations").
 package enum Preset: String, Sendable, Codable, CaseIterable {
     /// facebookresearch/DiT, the function the weights were trained as.
     case original

@@ -1,6 +1,6 @@
 import TensorMath
 
-/// One DiT block with adaLN-Zero and DiffFit's gammas, the forward pass (`reference/difffit.md` section 2; the backward pass is `BlockBackward`):
+/// One DiT block with adaLN-Zero and DiffFit's gammas, the forward pass (`DiffFit.md`, "Placement"; the backward pass is `BlockBackward`):
 ///
 ///     x1  = x  + gamma1 attn.gamma2 gate_a (W_proj attention(attn.gamma1 (W_qkv modulate(norm1 x) + b)) + b)
 ///     out = x1 + gamma2 gate_m (W_fc2 gelu(W_fc1 modulate(norm2 x1) + b) + b)

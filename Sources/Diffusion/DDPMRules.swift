@@ -1,6 +1,6 @@
 import Foundation
 
-/// DDPM and DDIM over DiT's respaced schedule (`reference/dit.md` sections 7.2 to 7.5).
+/// DDPM and DDIM over DiT's respaced schedule (`DiT.md`, "DDPM and DDIM").
 enum DDPMRules {
     static func ddpm(_ steps: Int, learnsVariance: Bool) -> [UpdateRule] {
         let schedule = VPSchedule(timesteps: Respacing.even(steps))
@@ -38,7 +38,7 @@ enum DDPMRules {
     }
 }
 
-/// Which of the 1000 training steps a shorter run visits (`reference/dit.md` section 7.2).
+/// Which of the 1000 training steps a shorter run visits (`DiT.md`, "Noise schedule").
 package enum Respacing {
     /// "N": N steps from 0 to 999, the stride added up and rounded half to even.
     package static func even(_ steps: Int) -> [Int] { section(of: VPSchedule.trainingSteps, from: 0, steps: steps) }

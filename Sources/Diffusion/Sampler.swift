@@ -1,6 +1,6 @@
 /// The samplers, by the names users give.
 package enum Sampler: String, Codable, Sendable, CaseIterable {
-    /// DiT's ancestral sampling, with the learned variance where there is one (`reference/dit.md` 7.4).
+    /// DiT's ancestral sampling, with the learned variance where there is one (`DiT.md`, "DDPM and DDIM").
     case ddpm
     case ddim
     /// DPM-Solver++(2M), midpoint (arXiv 2211.01095).

@@ -1,7 +1,7 @@
 import Foundation
 
 /// DPM-Solver++(2M) and UniPC as diffusers runs them: linspace steps, final sigma zero, lower order at the end
-/// (`reference/dit.md` section 10).
+/// (`DiT.md`, "DPM-Solver++ and UniPC").
 enum SolverRules {
     /// alpha, s (the noise's scale) and lambda = ln(alpha / s) at one visited step.
     private struct Level {

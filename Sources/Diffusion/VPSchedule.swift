@@ -1,6 +1,6 @@
 import Foundation
 
-/// DiT's tables of the variance-preserving path over a chosen set of its 1000 steps (`reference/dit.md` sections 7.1 and 7.2).
+/// DiT's tables of the variance-preserving path over a chosen set of its 1000 steps (`DiT.md`, "Noise schedule").
 ///
 /// Entry k of a table belongs to step `timesteps[k]`; the network is always given `timesteps[k]`.
 package struct VPSchedule: Sendable {

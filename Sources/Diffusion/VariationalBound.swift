@@ -1,6 +1,6 @@
 import Foundation
 
-/// DiT's learned-variance term at one training step (`reference/dit.md` section 8.1): the mean is held fixed, the variance learns.
+/// DiT's learned-variance term at one training step (`DiT.md`, "Training loss"): the mean is held fixed, the variance learns.
 ///
 /// Arithmetic is float32 throughout, as the reference has it: at step 0 the rounding of the tails is part of its numbers.
 struct VariationalBound {

@@ -37,7 +37,7 @@ struct PictureMaker {
     func picture(_ latent: [Float]) -> RGBImage {
         // Pixels come at the resolution of their adapter.
         guard let decoder else { return RGBImage(latent, side: Int(Double(latent.count / 3).squareRoot().rounded()), halvesUp: false) }
-        // The two implementations differ in where exact halves go (`reference/dit.md` section 7.6).
+        // The two implementations differ in where exact halves go (`DiT.md`, "From values to pixels").
         return RGBImage(decoder.decode(latent.span), side: side, halvesUp: preset == .original)
     }
 }

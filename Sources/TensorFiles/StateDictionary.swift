@@ -1,5 +1,5 @@
 /// The tensors by name that a torch file is about: the root dictionary itself, what it holds in a section such as `ema`, `model`
-/// or `state_dict`, the first of these that has weights (`reference/dit.md` section 2.1), or the parameters of a whole module.
+/// or `state_dict`, the first of these that has weights (`DiT.md`, "Containers"), or the parameters of a whole module.
 struct StateDictionary {
     let section: String?
     let tensors: [(name: String, tensor: TorchTensor)]

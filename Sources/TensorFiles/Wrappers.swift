@@ -4,7 +4,7 @@ extension TensorFile {
         "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "model", "net", "network", "ema_model", "online_model", "model_ema", "ema",
         "averaged_model", "diffusion_model", "denoiser", "backbone", "transformer", "dit", "base_model",
     ]
-    /// Of these beside others, the average is what is sampled from (`reference/dit.md` section 2.1).
+    /// Of these beside others, the average is what is sampled from (`DiT.md`, "Containers").
     private static let averages = ["ema_model", "model_ema", "ema", "averaged_model"]
     /// What wrappers put between names, around single blocks.
     private static let infixes: Set = ["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"]

@@ -192,7 +192,7 @@ private func sentence(_ body: () throws -> Void) -> String {
         }
     }
 
-    /// `reference/dit.md` section 4: the round trip must be bit exact.
+    /// `DiT.md`, "Names in diffusers": the round trip must be bit exact.
     @Test func diffusersAndBackIsTheSameBase() throws {
         let scratch = try Scratch()
         let source = try BaseFile(path: container("diffusers"))

@@ -1,7 +1,7 @@
 import AdapterFormat
 import Testing
 
-/// Trainable counts of DiT-XL/2, from `reference/difffit.md` section 3.
+/// Trainable counts of DiT-XL/2, from `DiffFit.md`, "Trainable sets".
 struct TunableLayoutTests {
     let configuration = DiTConfiguration.preset("DiT-XL/2")!
 

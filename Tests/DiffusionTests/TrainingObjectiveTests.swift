@@ -59,7 +59,7 @@ private func slice(_ values: [Float], _ image: Int, of images: Int) -> [Float] {
         #expect(isClose(mean, Double(loss), 1e-5))
     }
 
-    /// `reference/dit.md` section 16, "VLB scalar".
+    /// `DiT.md`, "Training loss": figures of one scalar.
     @Test(arguments: [
         (0.0, Float(0.5), Float(0.2), 0.04, 1.582555484), (1, 0.5, 0.2, 0.04, 0.09086282671), (500, 0.5, 0.2, 0.04, 3.181592533e-4),
         (999, 0.5, 0.2, 0.04, 5.88879079e-4), (0, 0, 0, 0.49, 1.954360923), (500, 0, 0, 0.49, 3.896681591e-3),
