@@ -1,4 +1,5 @@
 import CKernels
+import COneDNN
 
 /// A matrix W [outputs, inputs] of a linear layer as training multiplies by it: y = x W^T in the forward pass, dx = dy W in the backward pass.
 package enum LayerMatrix: Sendable {
@@ -101,8 +102,8 @@ package final class TrainingWeightPacker {
         let each = [forward, backward].map { Memory.paddedCount(($0[0].packedBytes + 3) / 4) }
         let memory = Memory(capacity: each.reduce(0, +))
         let packed = each.map { memory.take($0) }
-        try unsafe forward[0].pack(w.base, .f32, into: packed[0].base)
-        try unsafe backward[0].pack(w.base, .f32, transposed: true, into: packed[1].base)
+        try unsafe forward[0].pack(w.base, OD_F32, into: packed[0].base)
+        try unsafe backward[0].pack(w.base, OD_F32, transposed: true, into: packed[1].base)
         memory.seal()
         return .packed(TwoWayPackedMatrix(
             forward: .init(form: form, products: forward, packed: packed[0]), backward: .init(form: form, products: backward, packed: packed[1])))

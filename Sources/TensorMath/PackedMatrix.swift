@@ -23,9 +23,19 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
     package let form: QuantizedMatrix.Form
     package let panelOutputs: Int
     private var storage: Storage
-    /// Per output: the scale of its bytes, and the sum of them; empty but for u8 rows.
-    private let columnScale: Matrix
-    private let columnSum: UnsafeMutablePointer<Int32>
+    /// Of bytes alone.
+    private let quantization: Quantization?
+
+    /// Per output: the scale of its bytes, and the sum of them.
+    @safe private struct Quantization {
+        let scales: UnsafeMutablePointer<Float>
+        let sums: UnsafeMutablePointer<Int32>
+
+        init(outputs: Int, in memory: Memory) {
+            unsafe scales = memory.take(outputs).base
+            unsafe sums = UnsafeMutableRawPointer(memory.take(outputs).base).assumingMemoryBound(to: Int32.self)
+        }
+    }
 
     private enum Storage {
         /// One stretch of memory per panel, in oneDNN's order.
@@ -53,8 +63,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         guard PackedMatrix.copies(form) else {
             let plain = w.floats
             storage = .plain(plain)
-            columnScale = plain.rows(0..<0)
-            unsafe columnSum = UnsafeMutableRawPointer(plain.base).assumingMemoryBound(to: Int32.self)
+            quantization = nil
             return
         }
         let product = try packer.product(form, outputs: panelOutputs, inputs: w.columns)
@@ -62,19 +71,19 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         let each = Memory.paddedCount((product.packedBytes + 3) / 4)
         let perOutput = form == .u8 ? w.rows : 0
         let memory = Memory(capacity: panelCount * each + 2 * Memory.paddedCount(perOutput))
-        columnScale = memory.take(perOutput)
-        unsafe columnSum = UnsafeMutableRawPointer(memory.take(perOutput).base).assumingMemoryBound(to: Int32.self)
+        quantization = form == .u8 ? Quantization(outputs: w.rows, in: memory) : nil
         let panels = (0..<panelCount).map { _ in memory.take(each) }
         let floats: Matrix? = if case .bfloat16 = w, form == .bf16 { nil } else { packer.floats(w) }
         for (panel, packed) in panels.enumerated() {
             let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
-            if form == .u8, let floats {
-                let bytes = unsafe packer.quantised(floats.rows(rows), scale: columnScale.base + rows.lowerBound, sum: columnSum + rows.lowerBound)
-                try unsafe product.pack(bytes, .s8, into: packed.base)
+            if let quantization, let floats {
+                let bytes = unsafe packer.quantised(
+                    floats.rows(rows), scales: quantization.scales + rows.lowerBound, sums: quantization.sums + rows.lowerBound)
+                try unsafe product.pack(bytes, OD_S8, into: packed.base)
             } else if let floats {
-                try unsafe product.pack(floats.rows(rows).base, .f32, into: packed.base)
+                try unsafe product.pack(floats.rows(rows).base, OD_F32, into: packed.base)
             } else if case .bfloat16(let stored) = w {
-                try unsafe product.pack(stored.rows(rows).base, .bf16, into: packed.base)
+                try unsafe product.pack(stored.rows(rows).base, OD_BF16, into: packed.base)
             }
         }
         memory.seal()
@@ -106,9 +115,8 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         return unsafe Accumulators(
             rows: x.rows, columns: columns,
             values: ck_accumulators(
-                values: workspace.accumulators.base, stride: panelOutputs, row_scale: form == .u8 ? UnsafePointer(x.rowScale) : nil,
-                row_zero_point: x.rowZeroPoint, column_scale: columnScale.base + (form == .u8 ? columns.lowerBound : 0),
-                column_sum: columnSum + (form == .u8 ? columns.lowerBound : 0)))
+                values: workspace.accumulators.base, stride: panelOutputs, row_scale: x.rowScale, row_zero_point: x.rowZeroPoint,
+                column_scale: quantization.map { $0.scales + columns.lowerBound }, column_sum: quantization.map { $0.sums + columns.lowerBound }))
     }
 }
 
@@ -152,9 +160,9 @@ package final class WeightPacker {
     }
 
     /// The rows of w as bytes, valid until the next call.
-    func quantised(_ w: Matrix, scale: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Int32>) -> [Int8] {
+    func quantised(_ w: Matrix, scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>) -> [Int8] {
         bytes = [Int8](repeating: 0, count: w.count)
-        unsafe ck_quantise_weights(&bytes, scale, sum, w.base, w.rows, w.columns)
+        unsafe ck_quantise_weights(&bytes, scales, sums, w.base, w.rows, w.columns)
         return bytes
     }
 
@@ -191,22 +199,11 @@ package final class WeightPacker {
     var packedBytes: Int { unsafe od_product_packed_bytes(product) }
     var scratchBytes: Int { unsafe od_product_scratch_bytes(product) }
 
-    /// How a matrix lies before it is packed.
-    enum Source {
-        case f32, bf16, s8
-
-        var type: od_type {
-            switch self {
-            case .f32: OD_F32
-            case .bf16: OD_BF16
-            case .s8: OD_S8
-            }
-        }
-    }
-
-    /// - Parameter w: [outputs, inputs], or where `transposed` [inputs, outputs]. Bytes become bytes; the others convert.
-    func pack(_ w: UnsafeRawPointer, _ source: Source, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
-        guard unsafe od_product_pack(product, packed, w, source.type, transposed) else { throw GEMMKernel.failure(shape.n, shape.k) }
+    /// - Parameters:
+    ///   - w: [outputs, inputs], or where `transposed` [inputs, outputs].
+    ///   - type: of its values: OD_F32 and OD_BF16 convert, OD_S8 stays.
+    func pack(_ w: UnsafeRawPointer, _ type: od_type, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
+        guard unsafe od_product_pack(product, packed, w, type, transposed) else { throw GEMMKernel.failure(shape.n, shape.k) }
     }
 
     func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {

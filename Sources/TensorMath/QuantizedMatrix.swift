@@ -23,13 +23,14 @@ import CKernels
     package let columns: Int
     package let stride: Int
     let base: UnsafeMutableRawPointer
-    let rowScale: UnsafeMutablePointer<Float>
-    let rowZeroPoint: UnsafeMutablePointer<Int32>
+    /// Per row, of bytes alone.
+    let rowScale: UnsafeMutablePointer<Float>?
+    let rowZeroPoint: UnsafeMutablePointer<Int32>?
     private let owner: AnyObject
 
     init(
-        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowScale: UnsafeMutablePointer<Float>,
-        rowZeroPoint: UnsafeMutablePointer<Int32>, owner: AnyObject
+        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowScale: UnsafeMutablePointer<Float>? = nil,
+        rowZeroPoint: UnsafeMutablePointer<Int32>? = nil, owner: AnyObject
     ) {
         self.form = form
         self.rows = rows
@@ -46,7 +47,7 @@ import CKernels
         let first = range.lowerBound
         return unsafe QuantizedMatrix(
             form, rows: range.count, columns: columns, stride: stride, base: base + first * stride * form.bytes,
-            rowScale: rowScale + first, rowZeroPoint: rowZeroPoint + first, owner: owner)
+            rowScale: rowScale.map { $0 + first }, rowZeroPoint: rowZeroPoint.map { $0 + first }, owner: owner)
     }
 
     package func columns(_ range: Range<Int>) -> QuantizedMatrix {
@@ -79,6 +80,7 @@ extension QuantizedMatrix {
             case .f32: break
             case .bf16: unsafe ck_bf16_to_f32(target, bfloat16 + first, columns)
             case .u8:
+                guard let rowScale = unsafe rowScale, let rowZeroPoint = unsafe rowZeroPoint else { preconditionFailure("bytes without scales") }
                 for column in 0..<columns { unsafe target[column] = rowScale[row] * Float(Int32(bytes[first + column]) - rowZeroPoint[row]) }
             }
         }
@@ -90,7 +92,11 @@ extension Memory {
     /// The next `rows` x `columns` values of a form, with the rows' scales and zero points where it has them.
     package func take(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> QuantizedMatrix {
         let values = take(Memory.floats(rows, columns, form))
-        let scales = take(form == .u8 ? rows : 0), zeroPoints = take(form == .u8 ? rows : 0)
+        guard form == .u8 else {
+            return unsafe QuantizedMatrix(
+                form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), owner: self)
+        }
+        let scales = take(rows), zeroPoints = take(rows)
         return unsafe QuantizedMatrix(
             form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), rowScale: scales.base,
             rowZeroPoint: UnsafeMutableRawPointer(zeroPoints.base).assumingMemoryBound(to: Int32.self), owner: self)

@@ -33,9 +33,6 @@ extension QuantizedMatrix {
     /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
     @unsafe package init(readOnlyBFloat16 address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
         let base = unsafe UnsafeMutableRawPointer(mutating: address)
-        // A bfloat16 row has no scale and no zero point: nothing reads what these point to.
-        unsafe self.init(
-            .bf16, rows: rows, columns: columns, stride: columns, base: base, rowScale: base.assumingMemoryBound(to: Float.self),
-            rowZeroPoint: base.assumingMemoryBound(to: Int32.self), owner: owner)
+        unsafe self.init(.bf16, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
     }
 }

@@ -34,7 +34,7 @@ struct BaseImport: ParsableCommand {
     }
 
     func run() throws {
-        let types: [String: ElementType] = ["f32": .f32, "bf16": .bf16]
+        let types: [String: DType] = ["f32": .f32, "bf16": .bf16]
         let type = try precision.map { text in
             guard let type = types[text] else { throw Failure.usage("--precision takes f32 or bf16, not '\(text)'") }
             return type
