@@ -29,7 +29,7 @@ final class HeldOutWatch {
 
     func measure(_ model: DiT, _ values: TrainableValues, _ objective: TrainingObjective, pool: ThreadPool) throws -> Float {
         let error = DenoisingError.measure(
-            try PackedDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
+            try InferenceDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
             seed: seed, pool: pool)
         return Float(error.mean.value)
     }

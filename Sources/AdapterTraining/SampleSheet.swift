@@ -32,7 +32,7 @@ package struct SampleSheet: Sendable {
         // Without a null class there is nothing to guide by.
         let isGuided = table.hasNullRow
         let rows = isGuided ? 2 * labels.count : labels.count
-        let batch = DiTBatch(try PackedDiT(model), adapterSlots: adapterSlots, rows: rows, pool: pool)
+        let batch = DiTBatch(try InferenceDiT(model), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         let x = memory.take(rows, c.inChannels * plane), out = memory.take(rows, c.outChannels * plane)
         for _ in 0..<plan.evaluations {

@@ -4,7 +4,7 @@ import TensorMath
 /// The diffusion transformer as training runs it: forward keeping what backward needs, one domain for all images.
 ///
 /// It holds no bias and no gamma: those come as `Tunables`. The forward pass reads like the reference's: embed, blocks, final
-/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `PackedDiT` made of it.
+/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `InferenceDiT` made of it.
 package struct DiT: Sendable {
     package let configuration: DiTConfiguration
     package let weights: Weights
@@ -189,4 +189,124 @@ struct BlockLayers: Sendable {
         fc1 = find("mlp.fc1.weight")
         fc2 = find("mlp.fc2.weight")
     }
+}
+
+/// Which public implementation's function of the weights is computed (`DiT.md`, "Two implementations").
+package enum Preset: String, Sendable, Codable, CaseIterable {
+    /// facebookresearch/DiT, the function the weights were trained as.
+    case original
+    /// huggingface/diffusers: other timestep frequencies, another epsilon before the MLP, one more guided channel.
+    case diffusers
+
+    /// What a base's card says; the original where it says nothing.
+    package init(_ card: BaseCard) { self = card.preset.flatMap(Preset.init(rawValue:)) ?? .original }
+
+    /// Divisor i / d in the timestep frequencies.
+    package var frequencyDivisor: Float { self == .original ? 128 : 127 }
+    package var mlpNormEpsilon: Float { self == .original ? 1e-6 : 1e-5 }
+
+    /// Latent channels that guidance acts on, of `channels`: the original leaves the fourth alone.
+    package func guidedChannels(of channels: Int) -> Int { self == .original ? min(3, channels) : channels }
+}
+
+/// Where tokens become an image again: a modulated norm and a linear layer; always in float32.
+struct FinalLayer: Sendable {
+    private let configuration: DiTConfiguration
+    private let linear: Matrix  // (p p Cout, D)
+    private let ones, zeros: Matrix  // (D), its norm has no affine part
+
+    init(_ configuration: DiTConfiguration, weights: Weights) {
+        let D = configuration.hiddenSize
+        let memory = Memory(capacity: 2 * Memory.paddedCount(D))
+        self.configuration = configuration
+        linear = weights.finalLinear
+        ones = memory.take(D)
+        zeros = memory.take(D)
+        ones.fill(1)
+        memory.seal()
+    }
+
+    /// The memory of one image's pass.
+    struct Workspace {
+        let scale, shift: Matrix  // (D)
+        let normed: Matrix  // (T, D)
+        let mean, rstd: Matrix  // (T)
+        let patches: Matrix  // (T, p p Cout)
+    }
+
+    /// Tokens (T, D) to one image (Cout S S).
+    /// - Parameter modulation: (2D), shift then scale.
+    func forward(_ tokens: Matrix, modulation: Matrix, bias: Matrix, _ space: Workspace, into image: Matrix) {
+        let D = configuration.hiddenSize
+        foldModulation(
+            weight: ones, bias: zeros, scale: modulation.values(D..<(2 * D)), shift: modulation.values(0..<D), into: space.scale, space.shift)
+        normModulate(
+            tokens, scale: space.scale, shift: space.shift, epsilon: TransformerBlock.normEpsilon, into: space.normed, mean: space.mean,
+            rstd: space.rstd)
+        multiply(.plain(space.normed), .transposed(linear), into: space.patches)  // (T, p p Cout)
+        addBias(space.patches, bias)
+        Patches.join(space.patches, configuration, into: image)
+    }
+}
+
+/// Routing of a part of the tokens around middle blocks while training (TREAD, arXiv 2501.04765): those blocks see `kept` tokens
+/// of each image; the others pass by unchanged and are put back in their places behind them. No parameter is added.
+package struct TokenRoute: Sendable, Hashable {
+    /// The blocks that only the kept tokens go through.
+    package let blocks: Range<Int>
+    /// Tokens of an image that go through them.
+    package let kept: Int
+
+    package init(blocks: Range<Int>, kept: Int) {
+        precondition(!blocks.isEmpty && kept > 0, "a route around blocks \(blocks) that keeps \(kept) tokens")
+        self.blocks = blocks
+        self.kept = kept
+    }
+
+    /// The kept rows of each image's tokens, one image after the other.
+    /// - Parameters:
+    ///   - tokens: (images T, D).
+    ///   - indices: kept tokens per image, ascending.
+    ///   - part: (images kept, D).
+    func gather(_ tokens: Matrix, _ indices: [[Int]], into part: Matrix) {
+        forEachKept(indices, of: tokens) { full, short in part.row(short).copy(from: tokens.row(full)) }
+    }
+
+    /// Puts the kept rows back among all: the transpose of `gather`.
+    func scatter(_ part: Matrix, _ indices: [[Int]], into tokens: Matrix) {
+        forEachKept(indices, of: tokens) { full, short in tokens.row(full).copy(from: part.row(short)) }
+    }
+
+    private func forEachKept(_ indices: [[Int]], of tokens: Matrix, _ body: (_ full: Int, _ short: Int) -> Void) {
+        let T = tokens.rows / indices.count
+        for (image, list) in indices.enumerated() {
+            precondition(list.count == kept, "\(list.count) tokens where \(kept) are kept")
+            for (place, token) in list.enumerated() { body(image * T + token, image * kept + place) }
+        }
+    }
+}
+
+/// Memory of a route: the tokens on both sides of it.
+struct RouteActivations: Sendable {
+    /// All tokens as they enter the first routed block.
+    let full: Matrix  // (R, D)
+    /// The kept ones as they leave the last.
+    let out: Matrix  // (R', D)
+    /// Their gradient.
+    let dx: Matrix  // (R', D)
+}
+
+extension BackwardScratch {
+    /// The same memory for the fewer rows of a routed block, with a gradient of their own.
+    func routed(dx: Matrix, tokens: Int) -> BackwardScratch {
+        let rows = 0..<dx.rows
+        return BackwardScratch(
+            dx: dx, dBranch: dBranch.rows(rows), dNormed: dNormed.rows(rows), dQKV: dQKV.rows(rows), dHidden: dHidden.rows(rows),
+            dPatchesOut: dPatchesOut, dScores: dScores.square(tokens), dScale: dScale, dShift: dShift, dFactor: dFactor)
+    }
+}
+
+extension Matrix {
+    /// The first values as a matrix of this side.
+    func square(_ side: Int) -> Matrix { values(0..<(side * side)).reshaped(side, side) }
 }

@@ -39,7 +39,7 @@ struct ModulationCache {
     }
 
     /// - Parameter rows: rows of one call at most.
-    init(_ model: PackedDiT, rows: Int) {
+    init(_ model: InferenceDiT, rows: Int) {
         let c = model.configuration
         stretch = max(rows, ModulationCache.rowsAtOnce)
         capacity = ModulationCache.capacity(c, rows: rows)
@@ -54,7 +54,7 @@ struct ModulationCache {
     /// The place of each row's conditioning in `state`, computed where it is not there yet.
     /// - Parameter ahead: rows of calls to come, the next first; asked for only when something has to be computed.
     mutating func places(
-        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], adapterSlots: AdapterSlots, model: PackedDiT, group: ThreadGroup
+        of rows: [ConditionedRow], ahead: () -> [ConditionedRow], adapterSlots: AdapterSlots, model: InferenceDiT, group: ThreadGroup
     ) -> [Int] {
         let wanted = rows.map { Name($0, adapterSlots) }
         if let known = known(wanted) { return known }

@@ -52,7 +52,7 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     ///   - buckets: at most 255.
     ///   - seed: of the noise.
     package static func measure(
-        _ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
+        _ model: InferenceDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
         bootstrap: Bootstrap, seed: UInt64 = 0, pool: ThreadPool
     ) -> DenoisingError {
         precondition((1...255).contains(buckets) && images.count > 0, "\(buckets) buckets, \(images.count) images")
@@ -72,21 +72,21 @@ package struct DenoisingError: Sendable, Hashable, Codable {
 
 /// The memory of one thread: an image at every timestep of the grid.
 private struct HeldOutImage {
-    private let model: PackedDiT
+    private let model: InferenceDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let times: [Double]
     private let conditioning: ConditioningState
-    private let pass: SamplingPass
+    private let pass: InferenceWorkspace
     private let noise, mixed: Matrix  // (C S S)
     private let out, slope: Matrix  // (Cout S S)
 
-    init(_ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
+    init(_ model: InferenceDiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
         let c = model.configuration, plane = c.inputSize * c.inputSize
         let (inCount, outCount) = (c.inChannels * plane, c.outChannels * plane)
         (self.model, self.tunables, self.objective, self.times) = (model, tunables, objective, times)
         conditioning = ConditioningState(c, rows: times.count)
-        pass = SamplingPass(model)
+        pass = InferenceWorkspace(model)
         let memory = Memory(capacity: 2 * Memory.paddedCount(inCount) + 2 * Memory.paddedCount(outCount))
         noise = memory.take(inCount)
         mixed = memory.take(inCount)

@@ -10,7 +10,7 @@ package struct FrozenFeatures: Sendable {
     package let block: Int
     /// t of the base's path.
     package let time: Double
-    private let model: PackedDiT
+    private let model: InferenceDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let nullClass: Int
@@ -21,7 +21,7 @@ package struct FrozenFeatures: Sendable {
     /// t of rectified flow; on the VP path, the last t at which noise is to data as here, a ninth, at most.
     static let linearTime = 0.9
 
-    package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
+    package init(_ model: InferenceDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
         adapterSlots.install(base.vector, base.classes.withMeanForNull, slot: 0)
         classPhrase = base.classes.hasNullRow ? "null class" : "the mean of the classes"
@@ -56,7 +56,7 @@ package struct FrozenFeatures: Sendable {
             // Time and class are the same for every image, so one row of conditioning serves them all.
             let conditioning = ConditioningState(c, rows: 1)
             model.condition(conditioning, times: [objective.embedderTime(time)], classes: [nullClass], tunables: [tunables])
-            let pass = SamplingPass(model)
+            let pass = InferenceWorkspace(model)
             let memory = Memory(capacity: 2 * Memory.paddedCount(images.columns) + Memory.paddedCount(outCount))
             let noise = memory.take(images.columns), mixed = memory.take(images.columns), out = memory.take(outCount)
             for image in stride(from: thread, to: images.rows, by: pool.threadCount) {

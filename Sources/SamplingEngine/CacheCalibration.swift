@@ -92,7 +92,7 @@ package struct CacheCalibration {
         let adapterSlots = AdapterSlots(base.layout, count: 2, classRows: max(base.classes.rows, adapter.classes.rows))
         adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
         adapterSlots.install(base.vector, base.classes, slot: 1)
-        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: rows, pool: pool)
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
         let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
         let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }

@@ -30,7 +30,7 @@ final class StepBatch {
         let batch: DiTBatch
         let x, out: Matrix
 
-        init(_ model: PackedDiT, adapterSlots: AdapterSlots, rows: Int, pool: ThreadPool) {
+        init(_ model: InferenceDiT, adapterSlots: AdapterSlots, rows: Int, pool: ThreadPool) {
             let c = model.configuration
             let plane = c.inputSize * c.inputSize
             let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
@@ -45,7 +45,7 @@ final class StepBatch {
     /// When a network of another size was last asked for.
     private var lastUse: [ImageGrid: UInt64] = [:]
     private let networkLimit: Int
-    private let model: PackedDiT
+    private let model: InferenceDiT
     private let pool: ThreadPool
     private let rowCapacity: Int
     private var adapterSlots: AdapterSlots
@@ -60,7 +60,7 @@ final class StepBatch {
         self.base = BoundAdapter(base)
         rowCapacity = rows
         self.pool = pool
-        model = try PackedDiT(base, precision: precision, preset: preset)
+        model = try InferenceDiT(base, precision: precision, preset: preset)
         installed = [BoundAdapter?](repeating: nil, count: slots)
         adapterSlots = AdapterSlots(base.layout, count: slots, classRows: base.classes.rows)
         networks = [nil: Network(model, adapterSlots: adapterSlots, rows: rows, pool: pool)]

@@ -94,9 +94,9 @@ struct BenchForward: ParsableCommand {
     }
 
     /// The matrix products of the blocks and nothing else, each image on its thread or shared, as the network calls them.
-    private func productsAlone(_ network: PackedDiT, _ pool: ThreadPool, _ precision: Precision) -> Timing {
-        let passes = (0..<pool.threadCount).map { _ in SamplingPass(network) }
-        let shared = SamplingPass(network, threads: pool.threadCount)
+    private func productsAlone(_ network: InferenceDiT, _ pool: ThreadPool, _ precision: Precision) -> Timing {
+        let passes = (0..<pool.threadCount).map { _ in InferenceWorkspace(network) }
+        let shared = InferenceWorkspace(network, threads: pool.threadCount)
         let dealt = rows / pool.threadCount * pool.threadCount
         return Timing("the blocks' products alone", runs: runs, library: precision.libraries) {
             pool.run { thread in
@@ -106,7 +106,7 @@ struct BenchForward: ParsableCommand {
         }
     }
 
-    private func errors(_ call: NetworkCall, against reference: PackedDiT, _ pool: ThreadPool) -> [OutputError] {
+    private func errors(_ call: NetworkCall, against reference: InferenceDiT, _ pool: ThreadPool) -> [OutputError] {
         let exact = NetworkCall(reference, model, rows: rows, domains: 1, pool: pool)
         return [20, 500, 999].map { t in
             call.forward(t: Float(t), domains: 1)
@@ -126,7 +126,7 @@ private struct NetworkCall {
     private let x: Matrix
     private let pool: ThreadPool
 
-    init(_ network: PackedDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ThreadPool) {
+    init(_ network: InferenceDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ThreadPool) {
         let c = network.configuration
         let layout = TunableLayout(c)
         self.pool = pool

@@ -51,7 +51,7 @@ struct Forward: ParsableCommand {
             (vector, classes, grid) = (stored.vector, stored.classes, stored.manifest.imageGrid)
         }
         let preset = named ?? Preset(base.card)
-        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset).fitting(grid), c = model.configuration
+        let model = try InferenceDiT(base, precision: precision.chosen(), preset: preset).fitting(grid), c = model.configuration
         let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0
@@ -69,7 +69,7 @@ struct Forward: ParsableCommand {
         try output.report("forward", ["file": file], outputs: [file]) { "\(n, "image") through \(base.digest.short), written to \(file)" }
     }
 
-    private func write(_ base: BaseFile, _ model: PackedDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
+    private func write(_ base: BaseFile, _ model: InferenceDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
         let c = model.configuration, n = labels.count
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: classes.rows)
         adapterSlots.install(vector, classes, slot: 0)

@@ -50,7 +50,7 @@ struct ScopeOptions: ParsableArguments {
         guard pick > 0, pick < 1 else { throw Failure.usage("--pick is a share between 0 and 1") }
         let images = data.labelledLatents(Array(0..<data.count), pool: pool)
         let convention = try TrainingObjective(base, lossWeighting: "constant").convention
-        let features = FrozenFeatures(try PackedDiT(model), base: base, convention: convention).measure(images.values, pool: pool)
+        let features = FrozenFeatures(try InferenceDiT(model), base: base, convention: convention).measure(images.values, pool: pool)
         let chosen = DataPicker.pick(data, features: features, share: pick, seed: seed, pool: pool)
         note("picked \(chosen.count) of \(data.count, "picture")")
         return TrainingData(data, images: chosen, summary: data.summary + ", picked \(pick)")

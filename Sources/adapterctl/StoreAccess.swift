@@ -64,7 +64,7 @@ extension AdapterStore {
     /// Stores an adapter of a base under a name, as small as it can be without loss, with the recorded network call where it has none yet.
     func add(_ adapter: inout Adapter, as name: String, over base: BaseFile, replace: Bool) throws -> AddOutcome {
         adapter.manifest.name = nil
-        if adapter.manifest.golden == nil { adapter.manifest.golden = try PackedDiT(base).goldenValues(of: adapter, over: base.layout) }
+        if adapter.manifest.golden == nil { adapter.manifest.golden = try InferenceDiT(base).goldenValues(of: adapter, over: base.layout) }
         return try add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
     }
 }

@@ -89,7 +89,7 @@ struct Train: ParsableCommand {
             }
             var adapter = run.adapter(name: job.name, base: base, created: nil, values: values)
             if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-            adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
+            adapter.manifest.golden = try InferenceDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
             try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
             if add, path == job.output {
                 _ = try location.open().add(&adapter, as: job.name, over: base, replace: replace)

@@ -42,7 +42,7 @@ import Testing
         try AdapterFile.write(adapter, layout: base.layout, to: folder.path + "/a")
         let read = try AdapterFile.read(path: folder.path + "/a", base: base)
         #expect(read.digest == adapter.digest)
-        let model = try PackedDiT(base)
+        let model = try InferenceDiT(base)
         let golden = model.goldenValues(read.vector, read.classes, layout: base.layout)
         #expect(golden == model.goldenValues(adapter.vector, adapter.classes, layout: base.layout))
         #expect(golden != model.goldenValues(base.vector, adapter.classes, layout: base.layout))

@@ -26,7 +26,7 @@ import Testing
         #expect(relativeError(conditioning.timeEmbedding.array, recorded["t_embed"]) < 1e-5)
         #expect(relativeError(conditioning.c.array, recorded["c"]) < 1e-5)
 
-        let model = try PackedDiT(DiT(configuration, weights: weights))
+        let model = try InferenceDiT(DiT(configuration, weights: weights))
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         var stages: [[Float]] = []
         model.forward(
@@ -45,7 +45,7 @@ import Testing
         let adapterSlots = AdapterSlots(layout, count: 1, classRows: 11)
         adapterSlots.install(file.vector(layout), file.classTable(10), slot: 0)
         let count = recorded["t"].count
-        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration), preset: .diffusers))
+        let model = try InferenceDiT(DiT(configuration, weights: file.weights(configuration), preset: .diffusers))
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: count, pool: ThreadPool(threads: 2))
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         batch.forward(

@@ -40,7 +40,7 @@ import Testing
     func aMixedBatchGivesEachImageItsOwnBytes(precision: Precision, threads: Int) throws {
         let adapterSlots = AdapterSlots(layout, count: 3, classRows: 11)
         for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
-        let model = try PackedDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
+        let model = try InferenceDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
         let count = 7, size = 256
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: count, pool: ThreadPool(threads: threads))
         let memory = Memory(capacity: 6 * 1024 * 4)

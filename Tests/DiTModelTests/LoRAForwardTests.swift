@@ -18,7 +18,7 @@ import Testing
         let recorded = try Golden("lora/forward")
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: adapter.classes.rows)
         adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
-        let batch = DiTBatch(try PackedDiT(base, preset: .diffusers), adapterSlots: adapterSlots, rows: 2, pool: ThreadPool(threads: 1))
+        let batch = DiTBatch(try InferenceDiT(base, preset: .diffusers), adapterSlots: adapterSlots, rows: 2, pool: ThreadPool(threads: 1))
         let out = Memory(capacity: 512).take(2, 128)
         batch.forward(x: recorded.matrix("x", rows: 2), times: recorded["t"], classes: recorded["y"].map { Int($0) }, slots: [0, 0], into: out)
         let truth = recorded["out." + (name == "kohya.safetensors" ? "peft" : name.replacing(".safetensors", with: ""))]

@@ -29,7 +29,7 @@ import Testing
     }
 
     private func outputs(_ network: DiT, _ vectors: [TunableVector], images: [Int], precision: Precision = .f32) throws -> [[Float]] {
-        let model = try PackedDiT(network, precision: precision)
+        let model = try InferenceDiT(network, precision: precision)
         let adapterSlots = AdapterSlots(layout, count: vectors.count, classRows: 11)
         for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: images.count, pool: ThreadPool(threads: 2))
@@ -110,7 +110,7 @@ import Testing
             vector(LowRank(rank: 2, targets: Set(LowRank.Linear.allCases), configuration), seed: 3),
         ]
         let adapterSlots = AdapterSlots(layout, count: 2, classRows: 11)
-        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: weights)), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
+        let batch = DiTBatch(try InferenceDiT(DiT(configuration, weights: weights)), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 256 + 512)
         let x = memory.take(256), out = memory.take(512)
         Philox(seed: 4, stream: 1).normals(into: x)

@@ -17,7 +17,7 @@ import Testing
         let layout = TunableLayout(configuration)
         let adapterSlots = AdapterSlots(layout, count: 1, classRows: configuration.numClasses + 1)
         adapterSlots.install(file.vector(layout), file.classTable(configuration.numClasses), slot: 0)
-        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let model = try InferenceDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
         let count = recorded["t"].count
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         model.forward(
@@ -37,7 +37,7 @@ import Testing
         let layout = TunableLayout(configuration)
         let own = file.vector(layout), adapter = try Golden("difffit-tiny-adapter").vector(layout, over: own)
         let adapterSlots = AdapterSlots(layout, count: 1, classRows: 11)
-        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let model = try InferenceDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 4096)
         let x = memory.take(256), out = memory.take(512)

@@ -19,7 +19,7 @@ import Testing
         let pool = ThreadPool(threads: threads)
         let data = LabelledLatents(labels: (0..<images).map { $0 % 6 }, size: 768, pool: pool) { $1.fill(0.5) }
         return DenoisingError.measure(
-            try PackedDiT(DiT(Self.shape, weights: weights)), tunables: adapterSlots.tunables[0], objective: TrainingObjective(convention), images: data, buckets: 8,
+            try InferenceDiT(DiT(Self.shape, weights: weights)), tunables: adapterSlots.tunables[0], objective: TrainingObjective(convention), images: data, buckets: 8,
             bootstrap: Bootstrap(resamples: 20), seed: seed, pool: pool)
     }
 
@@ -54,7 +54,7 @@ import Testing
 @Suite struct FrozenFeatureTests {
     @Test func featuresAreTheMiddleBlocksTokenMean() throws {
         let base = try BaseFile(path: Goldens.path("dit-pixel"))
-        let model = try PackedDiT(base)
+        let model = try InferenceDiT(base)
         let convention = try DiffusionConvention(path: .rectifiedFlow, prediction: .x0)
         let features = FrozenFeatures(model, base: base, convention: convention)
         #expect(features.time == 0.9 && features.block == 0 && features.width == 48)
@@ -78,7 +78,7 @@ import Testing
 
     @Test func theVPPathsTimeIsTheNearestBelowTheSameRatio() throws {
         let base = try BaseFile(path: Goldens.path("dit-pixel"))
-        let features = FrozenFeatures(try PackedDiT(base), base: base, convention: .dit)
+        let features = FrozenFeatures(try InferenceDiT(base), base: base, convention: .dit)
         let abar = VPSchedule.training.alphasCumprod, t = Int(features.time)
         #expect((1 - abar[t]) / abar[t] <= 1.0 / 81 && (1 - abar[t + 1]) / abar[t + 1] > 1.0 / 81)
         #expect(features.description.contains("t = \(t)") && features.description.contains("block 1 of 3"))

@@ -74,7 +74,7 @@ import Testing
         Philox(seed: 1, stream: 1).normals(into: x)
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
         adapterSlots.install(adapters[0].vector, base.classes, slot: 0)
-        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.keep(residual)], into: out)
         batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.skip(residual)], into: again)
         let size = out.array.reduce(0) { max($0, abs($1)) }

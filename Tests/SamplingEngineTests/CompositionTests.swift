@@ -101,7 +101,7 @@ import Testing
         let adapterSlots = AdapterSlots(base.layout, count: 3, classRows: base.classes.rows)
         adapterSlots.install(base.vector, base.classes, slot: 2)
         for domain in 0..<2 { adapterSlots.install(adapters[domain].vector, adapters[domain].classes, slot: domain) }
-        let batch = DiTBatch(try PackedDiT(base), adapterSlots: adapterSlots, rows: 5, pool: ThreadPool(threads: 1))
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: 5, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 10 * Memory.paddedCount(count))
         let x = memory.take(5, count), out = memory.take(5, count)
         for row in 0..<5 { x.row(row).copy(from: state.latent) }

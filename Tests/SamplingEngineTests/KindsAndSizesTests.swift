@@ -98,7 +98,7 @@ import Testing
     /// What images of another size need is built when one starts and not when it is asked for, and let go when others need the room.
     @Test func networksOfOtherSizesComeAndGo() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let model = try PackedDiT(base)
+        let model = try InferenceDiT(base)
         func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, threads: 2) }
         func engine(_ limit: Int, queue: Int = 100) throws -> SamplingEngine {
             var options = EngineOptions.unbounded

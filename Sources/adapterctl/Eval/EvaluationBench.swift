@@ -23,7 +23,7 @@ struct EvaluationBench {
     init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
         (self.frozen, self.counts, self.seed) = (frozen, counts, seed)
         convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
-        features = FrozenFeatures(try PackedDiT(frozen), base: frozen, convention: convention)
+        features = FrozenFeatures(try InferenceDiT(frozen), base: frozen, convention: convention)
         bootstrap = Bootstrap(resamples: counts.resamples)
         cache = FeatureCache(features, base: frozen.digest, isUsed: usesCache, pool: pool)
     }
@@ -69,7 +69,7 @@ struct EvaluationBench {
         let adapterSlots = AdapterSlots(subject.base.layout, count: 1, classRows: adapter.classes.rows)
         adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
         return DenoisingError.measure(
-            try PackedDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: adapterSlots.tunables[0],
+            try InferenceDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: adapterSlots.tunables[0],
             objective: try TrainingObjective(subject.base, lossWeighting: "constant"), images: images, bootstrap: bootstrap, pool: pool)
     }
 

@@ -1,4 +1,5 @@
 import AdapterFormat
+import TensorFiles
 import TensorMath
 
 /// The matrices of the network, frozen outside full fine-tuning: each [outputs, inputs], no bias among them.
@@ -122,5 +123,110 @@ package struct Tunables: Sendable {
         finalLinearBias = view("final_layer.linear.bias")
         finalModulationBias = view("final_layer.adaLN_modulation.1.bias")
         self.classTable = classTable
+    }
+}
+
+extension DiT {
+    /// The network over a base file, for training.
+    /// - Parameter preset: in place of what the base's card says.
+    package init(_ base: BaseFile, preset: Preset? = nil) throws {
+        let lasting = try base.convertedMemory { _ in true }
+        let weights = try Weights(base.configuration) { name, rows, columns in try base.matrix(name, rows, columns, lasting) }
+        lasting.seal()
+        self.init(base.configuration, weights: weights, preset: preset ?? Preset(base.card))
+    }
+}
+
+extension InferenceDiT {
+    /// The network over a base file, for sampling. A matrix that is packed leaves no second copy in memory, and one that lies in the
+    /// file in the form in which it is packed is not converted.
+    /// - Parameter preset: in place of what the base's card says.
+    /// - Throws: also `TensorMathError`, where the precision cannot be had; ask `Precision.fallback` first.
+    package init(_ base: BaseFile, precision: Precision = .f32, preset: Preset? = nil) throws {
+        let lasting = try base.convertedMemory { !InferenceDiT.isPacked($0, at: precision) }
+        try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
+            guard InferenceDiT.isPacked(name, at: precision) else { return .floats(try base.matrix(name, rows, columns, lasting)) }
+            if let stored = try base.bfloat16(name, rows, columns) { return .bfloat16(stored) }
+            return .floats(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
+        }
+        lasting.seal()
+    }
+}
+
+extension BaseFile {
+    /// A matrix where it lies in the mapped file, if it is float32 there; else converted into the next place of `memory`. Both
+    /// are read-only from then on (law 7).
+    fileprivate func matrix(_ name: String, _ rows: Int, _ columns: Int, _ memory: Memory) throws -> Matrix {
+        let entry = try file.entry(name)
+        if let (map, range) = entry.mapped, BaseFile.isUsable(entry) {
+            return unsafe Matrix(readOnly: map.address(range), rows: rows, columns: columns, owner: map)
+        }
+        let matrix = memory.take(rows, columns)
+        if let stored = try bfloat16(name, rows, columns) { return stored.floats(in: matrix) }
+        matrix.copy(from: try file.floats(name))
+        return matrix
+    }
+
+    /// A matrix where it lies in the mapped file, if it is bfloat16 there.
+    fileprivate func bfloat16(_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix? {
+        let entry = try file.entry(name)
+        guard entry.type == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
+        return unsafe QuantizedMatrix(readOnlyBFloat16: map.address(range), rows: rows, columns: columns, owner: map)
+    }
+
+    /// Whether the mapped bytes are float32 values that may be read where they lie.
+    private static func isUsable(_ entry: TensorEntry) -> Bool {
+        entry.type == .f32 && entry.mapped.map { $0.range.lowerBound % 4 == 0 } ?? false
+    }
+
+    /// Memory for those of the chosen tensors that have to be converted.
+    fileprivate func convertedMemory(_ isChosen: (String) -> Bool) throws -> Memory {
+        let chosen = try Weights.names(configuration).filter { isChosen($0.name) }.map { try file.entry($0.name) }
+        return Memory(capacity: chosen.filter { !BaseFile.isUsable($0) }.reduce(0) { $0 + Memory.paddedCount($1.count) })
+    }
+}
+
+/// Everything a training run can move, flat in one memory: the tunable values, the class table, and the matrices where the
+/// set is full. Parameters, gradients, moments and averages are four of these over one table.
+package struct TrainableValues: Sendable {
+    package let tunables: Tunables
+    /// The tunable values in layout order.
+    package let vector: Matrix
+    /// (classes + 1, D).
+    package let classTable: Matrix
+    /// Present in full fine-tuning.
+    package let weights: Weights?
+    private let memory: Memory
+
+    package init(_ layout: TunableLayout, classes: Int, withWeights: Bool) {
+        let configuration = layout.configuration
+        let names = withWeights ? Weights.names(configuration) : []
+        let capacity =
+            Memory.paddedCount(layout.count) + Memory.paddedCount((classes + 1) * configuration.hiddenSize)
+            + names.reduce(0) { $0 + Memory.paddedCount($1.rows * $1.columns) }
+        let memory = Memory(capacity: capacity)
+        self.memory = memory
+        vector = memory.take(layout.count)
+        classTable = memory.take(classes + 1, configuration.hiddenSize)
+        tunables = Tunables(layout, values: vector, classTable: classTable)
+        weights = withWeights ? Weights(configuration) { _, rows, columns in memory.take(rows, columns) } : nil
+    }
+
+    /// Every value in one row, padding between the parts included (it stays zero).
+    package var all: Matrix { memory.all }
+
+    package func zero() { memory.zero() }
+
+    /// Ranges of `all` that the set moves, neighbours joined.
+    package func ranges(of set: TrainableSet, in layout: TunableLayout) -> [Range<Int>] {
+        var ranges = set.tensors(of: layout).map(\.range)
+        ranges.append(Memory.paddedCount(layout.count)..<memory.used)
+        return ranges.reduce(into: []) { joined, next in
+            if let last = joined.last, last.upperBound == next.lowerBound {
+                joined[joined.count - 1] = last.lowerBound..<next.upperBound
+            } else {
+                joined.append(next)
+            }
+        }
     }
 }

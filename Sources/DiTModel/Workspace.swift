@@ -25,7 +25,7 @@ struct Tiles: Sendable {
 }
 
 /// The memory of one image on its way through a packed network: taken once, used again for every image and step.
-package struct SamplingPass: Sendable {
+package struct InferenceWorkspace: Sendable {
     let patches: Matrix  // (T, C p p)
     /// The residual stream, in float32 at every precision.
     let x: Matrix  // (T, D)
@@ -50,10 +50,10 @@ package struct SamplingPass: Sendable {
     }
 
     /// - Parameter threads: threads that may share one image.
-    package init(_ model: PackedDiT, threads: Int = 1) {
+    package init(_ model: InferenceDiT, threads: Int = 1) {
         var capacity = 0
         let empty = Memory(capacity: 0)
-        _ = SamplingPass(
+        _ = InferenceWorkspace(
             model, threads: threads,
             take: { rows, columns in
                 capacity += Memory.paddedCount(rows * columns)
@@ -68,7 +68,7 @@ package struct SamplingPass: Sendable {
     }
 
     private init(
-        _ model: PackedDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, QuantizedMatrix.Form) -> QuantizedMatrix
+        _ model: InferenceDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, QuantizedMatrix.Form) -> QuantizedMatrix
     ) {
         let c = model.configuration
         let (T, D) = (c.tokens, c.hiddenSize)

@@ -137,3 +137,92 @@ package struct ConditioningState: Sendable {
     package func block(_ i: Int) -> Matrix { blocks[i] }
     package func dBlock(_ i: Int) -> Matrix { dBlocks[i] }
 }
+
+/// Where an image becomes tokens: its patches times the embedder's matrix, plus the positions; always in float32.
+struct PatchEmbed: Sendable {
+    private let configuration: DiTConfiguration
+    private let projection: Matrix  // (D, C p p)
+    private let positions: Matrix  // (T, D)
+
+    init(_ configuration: DiTConfiguration, weights: Weights, positionScale: Double = 1) {
+        let memory = Memory(capacity: Memory.paddedCount(configuration.tokens * configuration.hiddenSize))
+        self.configuration = configuration
+        projection = weights.xEmbedder
+        positions = memory.take(configuration.tokens, configuration.hiddenSize)
+        positions.copy(from: configuration.positions(scale: positionScale))
+        memory.seal()
+    }
+
+    /// One image (C S S) to tokens (T, D), by way of its patches (T, C p p).
+    func forward(_ image: Matrix, bias: Matrix, patches: Matrix, into tokens: Matrix) {
+        Patches.cut(image, configuration, into: patches)
+        multiply(.plain(patches), .transposed(projection), into: tokens)  // (T, D)
+        addBias(tokens, bias)
+        add(positions, to: tokens)
+    }
+}
+
+/// Images to tokens and back (`DiT.md`, "Patches" and "Final layer").
+package enum Patches {
+    /// Cuts one image [C, S, S] into (T, C p p): channel slowest, then row, then column of the patch.
+    static func cut(_ image: Matrix, _ configuration: DiTConfiguration, into patches: Matrix) {
+        let S = configuration.inputSize
+        let p = configuration.patchSize
+        let G = configuration.gridSize
+        image.withSpan { image in
+            patches.withMutableSpan { out in
+                var at = 0
+                for row in 0..<G {
+                    for column in 0..<G {
+                        for channel in 0..<configuration.inChannels {
+                            for i in 0..<p {
+                                let line = (channel * S + row * p + i) * S + column * p
+                                for j in 0..<p {
+                                    out[at] = image[line + j]
+                                    at += 1
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lays (T, p p Cout) out as one image [Cout, S, S]; in a patch the channel is fastest.
+    static func join(_ patches: Matrix, _ configuration: DiTConfiguration, into image: Matrix) {
+        patches.withSpan { patches in
+            image.withMutableSpan { image in
+                forEachOutput(configuration) { image[$1] = patches[$0] }
+            }
+        }
+    }
+
+    /// The transpose of `join`, for gradients.
+    static func split(_ image: Matrix, _ configuration: DiTConfiguration, into patches: Matrix) {
+        image.withSpan { image in
+            patches.withMutableSpan { patches in
+                forEachOutput(configuration) { patches[$0] = image[$1] }
+            }
+        }
+    }
+
+    private static func forEachOutput(_ configuration: DiTConfiguration, _ body: (_ patchIndex: Int, _ imageIndex: Int) -> Void) {
+        let S = configuration.inputSize
+        let p = configuration.patchSize
+        let G = configuration.gridSize
+        var at = 0
+        for row in 0..<G {
+            for column in 0..<G {
+                for i in 0..<p {
+                    for j in 0..<p {
+                        for channel in 0..<configuration.outChannels {
+                            body(at, (channel * S + row * p + i) * S + column * p + j)
+                            at += 1
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

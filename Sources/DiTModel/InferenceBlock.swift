@@ -4,7 +4,7 @@ import TensorMath
 ///
 /// Each product's accumulators are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. The low-rank pair that an
 /// adapter may have beside a layer is added to the accumulators before, in float32; the packed matrix is not touched.
-struct PackedBlock: Sendable {
+struct InferenceBlock: Sendable {
     let qkv: PackedMatrix  // (3D, D)
     let proj: PackedMatrix  // (D, D)
     let fc1: PackedMatrix  // (4D, D)
@@ -12,14 +12,14 @@ struct PackedBlock: Sendable {
 
     var all: [PackedMatrix] { [qkv, proj, fc1, fc2] }
 
-    func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedBlock {
-        PackedBlock(
+    func retiled(with packer: WeightPacker) throws(TensorMathError) -> InferenceBlock {
+        InferenceBlock(
             qkv: try qkv.retiled(with: packer), proj: try proj.retiled(with: packer), fc1: try fc1.retiled(with: packer),
             fc2: try fc2.retiled(with: packer))
     }
 
     /// Takes `a.x`, the residual stream (T, D), through the block.
-    func forward(_ a: SamplingPass, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, group: ThreadGroup) {
+    func forward(_ a: InferenceWorkspace, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, group: ThreadGroup) {
         let f = a.folded
         f.fold(t, modulation: modulation)
         norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, group)
@@ -41,13 +41,13 @@ struct PackedBlock: Sendable {
     }
 
     /// The four products and nothing else, on whatever the pass holds: what the block's arithmetic alone costs.
-    func multiplyAlone(_ a: SamplingPass, shape: BlockShape, group: ThreadGroup) {
+    func multiplyAlone(_ a: InferenceWorkspace, shape: BlockShape, group: ThreadGroup) {
         for (x, w) in [(a.normed, qkv), (a.projInput, proj), (a.normed, fc1), (a.fc2Input, fc2)] {
             multiply(x, w, nil, a, shape, group) { _, _ in }
         }
     }
 
-    private func norm(_ a: SamplingPass, scale: Matrix, shift: Matrix, epsilon: Float, _ shape: BlockShape, _ group: ThreadGroup) {
+    private func norm(_ a: InferenceWorkspace, scale: Matrix, shift: Matrix, epsilon: Float, _ shape: BlockShape, _ group: ThreadGroup) {
         group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)
             normModulate(
@@ -57,7 +57,7 @@ struct PackedBlock: Sendable {
 
     /// The tiles and panels of one product, each followed by its epilogue while the accumulators are in cache.
     private func multiply(
-        _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup,
+        _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup,
         epilogue: (_ accumulators: Accumulators, _ rows: Range<Int>) -> Void
     ) {
         group.forEach(shape.tiles.count * w.panels) { unit, thread in
@@ -68,7 +68,7 @@ struct PackedBlock: Sendable {
         }
     }
 
-    private func attend(_ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
+    private func attend(_ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup) {
         let D = a.x.columns
         let hd = D / shape.heads
         group.forEach(shape.heads) { head, thread in
@@ -87,7 +87,7 @@ struct PackedBlock: Sendable {
         quantiseRows(a.attended, into: a.projInput, a, shape, group)
     }
 
-    private func quantiseRows(_ x: QuantizedMatrix, into bytes: QuantizedMatrix, _ a: SamplingPass, _ shape: BlockShape, _ group: ThreadGroup) {
+    private func quantiseRows(_ x: QuantizedMatrix, into bytes: QuantizedMatrix, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup) {
         guard bytes.form == .u8 else { return }
         group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)
