@@ -4,7 +4,7 @@ import TensorMath
 /// The diffusion transformer as training runs it: forward keeping what backward needs, one domain for all images.
 ///
 /// It holds no bias and no gamma: those come as `Tunables`. The forward pass reads like the reference's: embed, blocks, final
-/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `InferenceDiT` made of it.
+/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs an `InferenceDiT` made of it.
 package struct DiT: Sendable {
     package let configuration: DiTConfiguration
     package let weights: Weights

@@ -103,7 +103,8 @@ package actor SamplingEngine {
         let (events, continuation) = AsyncStream.makeStream(of: SamplingEvent.self)
         continuation.onTermination = { [weak self] reason in
             guard case .cancelled = reason, let self else { return }
-            Task { await self.cancel(id) }
+            // Heard between two steps, however busy the cooperative pool is.
+            Task(executorPreference: self.executor) { await self.cancel(id) }
         }
         requests[id] = RunningRequest(request, plan: plan, stepPlans: stepPlans, events: continuation)
         wake()

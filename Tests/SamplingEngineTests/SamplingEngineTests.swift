@@ -143,10 +143,14 @@ private func golden(_ name: String) -> String {
     @Test func cancellingEndsARequestAndNoOther() async throws {
         let engine = try engine(rows: 4)
         let long = try await engine.submit(request((0..<200).map(order), steps: 1000))
-        var last: SamplingEvent?
-        for await event in long.events {
-            if case .progress(let step, _) = event, step == 2 { await engine.cancel(long.id) }
-            last = event
+        // On a thread of its own: other tests may hold the cooperative pool for longer than the engine takes.
+        let last = await WorkExecutor("watcher", width: 1).run {
+            var last: SamplingEvent?
+            for await event in long.events {
+                if case .progress(let step, _) = event, step == 2 { await engine.cancel(long.id) }
+                last = event
+            }
+            return last
         }
         guard case .failed(.cancelled) = last else { Issue.record("ended with \(String(describing: last))"); return }
         #expect(try await engine.sample(request([order(1)])).images.count == 1)
@@ -157,11 +161,13 @@ private func golden(_ name: String) -> String {
     @Test func droppingTheEventsCancels() async throws {
         let engine = try engine(rows: 2, queue: 4000)
         do { _ = try await engine.submit(request((0..<4000).map(order), steps: 1000)) }
-        var isFree = false
-        for _ in 0..<50_000 where !isFree {
-            let status = await engine.status()
-            isFree = status.activeImages == 0 && status.queuedImages == 0
-            await Task.yield()
+        let isFree = await WorkExecutor("watcher", width: 1).run {
+            var isFree = false
+            for _ in 0..<50_000 where !isFree {
+                let status = await engine.status()
+                isFree = status.activeImages == 0 && status.queuedImages == 0
+            }
+            return isFree
         }
         #expect(isFree)
         #expect(await engine.status().stepsDone < 2_000_000)
