@@ -42,7 +42,7 @@ let package = Package(
         // Optimised in debug builds too: scalar loops of the whole network take minutes otherwise.
         .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
 
-        // What the system refused, in words: any room may import it.
+        // What the system refused, in words: any module may import it.
         .target(name: "SystemErrors"),
         .target(name: "SystemFiles", dependencies: ["SystemErrors"]),
 
@@ -63,21 +63,21 @@ let package = Package(
             dependencies: ["SystemErrors", "AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "AdapterComposer", dependencies: ["AdapterFormat", "TensorMath"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
-        .target(name: "LatentCodec", dependencies: ["SystemErrors", "TensorMath", "TensorFiles"]),
+        .target(name: "Autoencoder", dependencies: ["SystemErrors", "TensorMath", "TensorFiles"]),
 
         // Level 4
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
             dependencies: [
-                "SystemErrors", "DiTModel", "Diffusion", "Evaluation", "LatentCodec", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
+                "SystemErrors", "DiTModel", "Diffusion", "Evaluation", "Autoencoder", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         .target(
             name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "LatentCodec", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
 
         // Level 5
         .target(
@@ -103,7 +103,7 @@ let package = Package(
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "LatentCodec", "TensorMath",
+                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -113,7 +113,7 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "LatentCodec", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
+                "Autoencoder", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -142,17 +142,17 @@ let package = Package(
             path: "Tests/StoreHammer"),
         .testTarget(name: "AdapterStoreTests", dependencies: ["ProgramRunner", "AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
         .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
-        .testTarget(name: "LatentCodecTests", dependencies: ["GoldenFiles", "LatentCodec", "TensorMath", "TensorFiles", "CKernels"]),
+        .testTarget(name: "AutoencoderTests", dependencies: ["GoldenFiles", "Autoencoder", "TensorMath", "TensorFiles", "CKernels"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(
             name: "AdapterTrainingTests",
-            dependencies: ["GoldenFiles", "AdapterTraining", "LatentCodec", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+            dependencies: ["GoldenFiles", "AdapterTraining", "Autoencoder", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: [
-                "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "LatentCodec", "TensorMath", "AdapterFormat",
+                "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "Autoencoder", "TensorMath", "AdapterFormat",
                 "AdapterStore", "ImageFiles",
             ]),
         .testTarget(
@@ -172,7 +172,7 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// One rule for every Swift room: unsafe steps are marked, warnings are errors.
+// One rule for every Swift module: unsafe steps are marked, warnings are errors.
 for target in package.targets where ![.system].contains(target.type) && !target.name.hasPrefix("C") {
     var settings: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
     if target.type != .test && !["GoldenFiles", "ProgramRunner", "orphanmaker"].contains(target.name) { settings.append(.strictMemorySafety()) }

@@ -34,7 +34,7 @@ package struct CanonicalRecipe: Sendable, Hashable {
     }
 
     /// - Parameter resolve: what a reference stands for.
-    package init(_ recipe: Recipe, over base: ComposingBase, resolve: (String) throws -> Ingredient) throws {
+    package init(_ recipe: Recipe, over base: ComposingBase, resolve: (String) throws -> ResolvedAdapter) throws {
         stages = try recipe.stages.map { stage in
             switch stage.mix {
             case .values(let terms): return Stage(start: stage.start, parts: [(1, try CanonicalSum(terms, over: base, resolve: resolve))])
@@ -64,7 +64,7 @@ package struct CanonicalSum: Sendable, Hashable {
     }
 
     package indirect enum Source: Sendable, Hashable {
-        case adapter(Ingredient)
+        case adapter(ResolvedAdapter)
         case merge(MergeRule, [Argument])
 
         package struct Argument: Sendable, Hashable {
@@ -77,7 +77,7 @@ package struct CanonicalSum: Sendable, Hashable {
     package let text: String
     package var digest: Digest { Digest(of: Data(text.utf8)) }
 
-    init(_ terms: Recipe.Sum, over base: ComposingBase, resolve: (String) throws -> Ingredient) throws {
+    init(_ terms: Recipe.Sum, over base: ComposingBase, resolve: (String) throws -> ResolvedAdapter) throws {
         var weights: [Digest: (source: Source, weights: [[Double]])] = [:]
         let depth = base.depth
         func collect(_ terms: Recipe.Sum, factor: Double, within blocks: ClosedRange<Int>) throws {
@@ -118,15 +118,15 @@ package struct CanonicalSum: Sendable, Hashable {
     package var label: String { text.replacing(/@[0-9a-f]{64}/, with: "") }
 
     /// Its adapters with their weights, those of a merge with their shares in the mean.
-    package var shares: [(ingredient: Ingredient, weight: Double, blocks: ClosedRange<Int>?)] {
+    package var shares: [(resolved: ResolvedAdapter, weight: Double, blocks: ClosedRange<Int>?)] {
         parts.flatMap { part in
-            part.runs.flatMap { run -> [(ingredient: Ingredient, weight: Double, blocks: ClosedRange<Int>?)] in
+            part.runs.flatMap { run -> [(resolved: ResolvedAdapter, weight: Double, blocks: ClosedRange<Int>?)] in
                 switch part.source {
-                case .adapter(let ingredient): return [(ingredient, run.weight, run.blocks)]
+                case .adapter(let resolved): return [(resolved, run.weight, run.blocks)]
                 case .merge(_, let arguments):
                     let total = arguments.reduce(0) { $0 + $1.weight }
                     return arguments.flatMap { argument in
-                        argument.sum.shares.map { ($0.ingredient, $0.weight * run.weight * argument.weight / total, $0.blocks ?? run.blocks) }
+                        argument.sum.shares.map { ($0.resolved, $0.weight * run.weight * argument.weight / total, $0.blocks ?? run.blocks) }
                     }
                 }
             }
@@ -134,12 +134,12 @@ package struct CanonicalSum: Sendable, Hashable {
     }
 
     /// Every adapter in it, each once, in the order of their digests.
-    package var ingredients: [Ingredient] {
-        var found: [Digest: Ingredient] = [:]
+    package var resolvedAdapters: [ResolvedAdapter] {
+        var found: [Digest: ResolvedAdapter] = [:]
         func collect(_ sum: CanonicalSum) {
             for part in sum.parts {
                 switch part.source {
-                case .adapter(let ingredient): found[ingredient.digest] = ingredient
+                case .adapter(let resolved): found[resolved.digest] = resolved
                 case .merge(_, let arguments): for argument in arguments { collect(argument.sum) }
                 }
             }
@@ -149,19 +149,19 @@ package struct CanonicalSum: Sendable, Hashable {
     }
 
     /// The one adapter that it is in full, where it is nothing else.
-    package var only: Ingredient? {
-        guard parts.count == 1, case .adapter(let ingredient) = parts[0].source, parts[0].weights.allSatisfy({ $0 == 1 }) else { return nil }
-        return ingredient
+    package var only: ResolvedAdapter? {
+        guard parts.count == 1, case .adapter(let resolved) = parts[0].source, parts[0].weights.allSatisfy({ $0 == 1 }) else { return nil }
+        return resolved
     }
 }
 
 extension CanonicalSum.Source {
-    fileprivate init(_ factor: Recipe.Factor, over base: ComposingBase, resolve: (String) throws -> Ingredient) throws {
+    fileprivate init(_ factor: Recipe.Factor, over base: ComposingBase, resolve: (String) throws -> ResolvedAdapter) throws {
         switch factor {
         case .adapter(let reference):
-            let ingredient = try resolve(reference)
-            try base.check(ingredient)
-            self = .adapter(ingredient)
+            let resolved = try resolve(reference)
+            try base.check(resolved)
+            self = .adapter(resolved)
         case .merge(let rule, let terms):
             let arguments = try terms.map { term in
                 var alone = term
@@ -175,15 +175,15 @@ extension CanonicalSum.Source {
 
     var text: String {
         switch self {
-        case .adapter(let ingredient):
-            AdapterName.isValid(ingredient.name) ? "\(ingredient.name)@\(ingredient.digest)" : "\(ingredient.digest)"
+        case .adapter(let resolved):
+            AdapterName.isValid(resolved.name) ? "\(resolved.name)@\(resolved.digest)" : "\(resolved.digest)"
         case .merge(let rule, let arguments):
             "\(rule.name)(" + arguments.map { joined([($0.weight, $0.sum.asFactor)]) }.joined(separator: ",") + rule.ending + ")"
         }
     }
 
     var digest: Digest {
-        if case .adapter(let ingredient) = self { ingredient.digest } else { Digest(of: Data(text.utf8)) }
+        if case .adapter(let resolved) = self { resolved.digest } else { Digest(of: Data(text.utf8)) }
     }
 }
 

@@ -9,27 +9,27 @@ extension CanonicalSum {
     package func adapter(over base: ComposingBase, labelsFrom: String? = nil) throws(ComposerError) -> Adapter {
         if parts.isEmpty { return base.adapter }
         if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
-        let ingredients = ingredients
-        if let other = ingredients.first(where: { $0.adapter.manifest.imageGrid != ingredients[0].adapter.manifest.imageGrid }) {
-            throw .mixedResolutions(first: ingredients[0].name, second: other.name)
+        let resolvedAdapters = resolvedAdapters
+        if let other = resolvedAdapters.first(where: { $0.adapter.manifest.imageGrid != resolvedAdapters[0].adapter.manifest.imageGrid }) {
+            throw .mixedResolutions(first: resolvedAdapters[0].name, second: other.name)
         }
         let pairs = try lowRankVector(over: base)
         let (sum, null) = values(over: base)
         if Task.isCancelled { throw .cancelled }
         // Biases that stand beside pairs are summed like any others.
         let vector = pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
-        let hasNullRow = base.hasNullRow && ingredients.allSatisfy(\.adapter.classes.hasNullRow)
+        let hasNullRow = base.hasNullRow && resolvedAdapters.allSatisfy(\.adapter.classes.hasNullRow)
         guard vector.values.allSatisfy(\.isFinite), !hasNullRow || null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let classes: ClassTable
         if let labelsFrom {
-            guard let chosen = ingredients.first(where: { $0.isNamed(labelsFrom) }) else {
-                throw .noLabels(name: labelsFrom, among: ingredients.map(\.name))
+            guard let chosen = resolvedAdapters.first(where: { $0.isNamed(labelsFrom) }) else {
+                throw .noLabels(name: labelsFrom, among: resolvedAdapters.map(\.name))
             }
             classes = chosen.adapter.classes
         } else {
-            classes = united(ingredients, null: hasNullRow ? null : [Float](repeating: -.infinity, count: null.count))
+            classes = united(resolvedAdapters, null: hasNullRow ? null : [Float](repeating: -.infinity, count: null.count))
         }
-        let manifests = ingredients.map(\.adapter.manifest)
+        let manifests = resolvedAdapters.map(\.adapter.manifest)
         var manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.over(vector.lowRank).digest,
             trainableSet: vector.lowRank == nil ? TrainableSet(uniting: manifests.map(\.trainableSet))
@@ -37,7 +37,7 @@ extension CanonicalSum {
             classes: classes.names, prediction: base.prediction, path: base.path, lowRank: vector.lowRank)
         manifest.resolution = manifests[0].resolution
         manifest.positionScale = manifests[0].positionScale
-        manifest.parents = ingredients.map(\.digest)
+        manifest.parents = resolvedAdapters.map(\.digest)
         manifest.recipe = text
         return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
@@ -71,9 +71,9 @@ extension CanonicalSum.Source {
     /// Absolute values.
     fileprivate func values(over base: ComposingBase) -> (vector: [Float], null: [Float]) {
         switch self {
-        case .adapter(let ingredient):
-            let classes = ingredient.adapter.classes
-            return (ingredient.adapter.vector.values, Array(classes.row(classes.nullClass)))
+        case .adapter(let resolved):
+            let classes = resolved.adapter.classes
+            return (resolved.adapter.vector.values, Array(classes.row(classes.nullClass)))
         case .merge(let rule, let arguments):
             let merged = arguments.map { ($0.weight, $0.sum.values(over: base)) }
             let vector = rule.merge(
@@ -87,20 +87,20 @@ extension CanonicalSum.Source {
 }
 
 /// The classes of several domains by (domain, class), never averaged; a single domain keeps its plain names.
-private func united(_ ingredients: [Ingredient], null: [Float]) -> ClassTable {
-    let names = Dictionary(grouping: ingredients, by: \.name)
+private func united(_ resolvedAdapters: [ResolvedAdapter], null: [Float]) -> ClassTable {
+    let names = Dictionary(grouping: resolvedAdapters, by: \.name)
     var classes: [String] = []
     var values: [Float] = []
-    for ingredient in ingredients.sorted(by: { ($0.name, $0.digest) < ($1.name, $1.digest) }) {
-        let table = ingredient.adapter.classes
-        let domain = (names[ingredient.name]?.count ?? 0) > 1 ? "\(ingredient.name)@\(ingredient.digest.short)" : ingredient.name
-        classes += ingredients.count == 1 ? table.names : table.names.map { "\(domain)/\($0)" }
+    for resolved in resolvedAdapters.sorted(by: { ($0.name, $0.digest) < ($1.name, $1.digest) }) {
+        let table = resolved.adapter.classes
+        let domain = (names[resolved.name]?.count ?? 0) > 1 ? "\(resolved.name)@\(resolved.digest.short)" : resolved.name
+        classes += resolvedAdapters.count == 1 ? table.names : table.names.map { "\(domain)/\($0)" }
         values += table.values.dropLast(table.width)
     }
     return ClassTable(names: classes, values: values + null)
 }
 
-extension Ingredient {
+extension ResolvedAdapter {
     fileprivate func isNamed(_ reference: String) -> Bool {
         name == reference || "\(name)@\(digest)".hasPrefix(reference) && reference.contains("@")
             || (reference.utf8.count >= 4 && digest.description.hasPrefix(reference))

@@ -7,15 +7,15 @@ extension CanonicalSum {
     /// weight in the block and its scale. That product is exactly the weighted sum of the sources' products, which the sum of
     /// the factors would not be.
     func lowRankVector(over base: ComposingBase) throws(ComposerError) -> TunableVector? {
-        let ingredients = ingredients
-        guard let lora = ingredients.first(where: { $0.adapter.manifest.lowRank != nil }) else { return nil }
-        if let other = ingredients.first(where: { $0.adapter.manifest.lowRank == nil }) {
+        let resolvedAdapters = resolvedAdapters
+        guard let lora = resolvedAdapters.first(where: { $0.adapter.manifest.lowRank != nil }) else { return nil }
+        if let other = resolvedAdapters.first(where: { $0.adapter.manifest.lowRank == nil }) {
             throw .mixedKinds(lora: lora.name, difffit: other.name)
         }
         var sources: [(weights: [Double], adapter: Adapter)] = []
         for part in parts {
-            guard case .adapter(let ingredient) = part.source else { throw .mergeOfPairs(name: lora.name) }
-            sources.append((part.weights, ingredient.adapter))
+            guard case .adapter(let resolved) = part.source else { throw .mergeOfPairs(name: lora.name) }
+            sources.append((part.weights, resolved.adapter))
         }
         let configuration = base.layout.configuration
         var ranks: [String: Int] = [:]

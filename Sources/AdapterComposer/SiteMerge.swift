@@ -12,25 +12,25 @@ package struct SiteMerge: Sendable {
 
     package let rule: Rule
     /// In the order of their digests.
-    private let sites: [(ingredient: Ingredient, samples: Double)]
+    private let sites: [(resolved: ResolvedAdapter, samples: Double)]
 
     /// - Parameter sites: each with its samples, above 0.
-    package init(_ rule: Rule, _ sites: [(ingredient: Ingredient, samples: Double)]) throws(ComposerError) {
+    package init(_ rule: Rule, _ sites: [(resolved: ResolvedAdapter, samples: Double)]) throws(ComposerError) {
         guard !sites.isEmpty else { throw .nothingToMerge }
-        for site in sites where !(site.samples > 0 && site.samples.isFinite) { throw .badCount(name: site.ingredient.name, count: site.samples) }
+        for site in sites where !(site.samples > 0 && site.samples.isFinite) { throw .badCount(name: site.resolved.name, count: site.samples) }
         self.rule = rule
-        self.sites = sites.sorted { ($0.ingredient.digest, $0.samples) < ($1.ingredient.digest, $1.samples) }
+        self.sites = sites.sorted { ($0.resolved.digest, $0.samples) < ($1.resolved.digest, $1.samples) }
     }
 
     /// One site alone is that site to the last bit. Class rows are averaged under one name only, over the sites that have the
     /// class; classes that only some sites saw are all there.
     package func adapter(over base: ComposingBase) throws(ComposerError) -> Adapter {
-        for site in sites { try base.check(site.ingredient) }
-        if sites.count == 1 { return sites[0].ingredient.adapter }
-        let adapters = sites.map(\.ingredient.adapter)
-        if let site = sites.first(where: { $0.ingredient.adapter.vector.lowRank != nil }) { throw .mergeOfPairs(name: site.ingredient.name) }
-        if let other = sites.first(where: { $0.ingredient.adapter.manifest.imageGrid != adapters[0].manifest.imageGrid }) {
-            throw .mixedResolutions(first: sites[0].ingredient.name, second: other.ingredient.name)
+        for site in sites { try base.check(site.resolved) }
+        if sites.count == 1 { return sites[0].resolved.adapter }
+        let adapters = sites.map(\.resolved.adapter)
+        if let site = sites.first(where: { $0.resolved.adapter.vector.lowRank != nil }) { throw .mergeOfPairs(name: site.resolved.name) }
+        if let other = sites.first(where: { $0.resolved.adapter.manifest.imageGrid != adapters[0].manifest.imageGrid }) {
+            throw .mixedResolutions(first: sites[0].resolved.name, second: other.resolved.name)
         }
         let arguments = zip(sites, adapters).map { MergeArgument(share: $0.samples, values: $1.vector.values) }
         let vector =
@@ -38,7 +38,7 @@ package struct SiteMerge: Sendable {
             case .average: MergeRule.mean(arguments, base: base.vector.values)
             case .majority:
                 MergeRule.majority.merge(
-                    arguments, keys: sites.map(\.ingredient.digest), base: base.vector.values, kinds: base.layout.kindRanges)
+                    arguments, keys: sites.map(\.resolved.digest), base: base.vector.values, kinds: base.layout.kindRanges)
             }
         guard vector.allSatisfy(\.isFinite) else { throw .notFinite(recipe: text) }
         let classes = classes(over: base)
@@ -47,26 +47,26 @@ package struct SiteMerge: Sendable {
             classes: classes.names, prediction: base.prediction, path: base.path)
         manifest.resolution = adapters[0].manifest.resolution
         manifest.positionScale = adapters[0].manifest.positionScale
-        manifest.parents = sites.map(\.ingredient.digest)
+        manifest.parents = sites.map(\.resolved.digest)
         manifest.recipe = text
         return Adapter(manifest: manifest, vector: TunableVector(vector, layout: base.layout), classes: classes)
     }
 
     /// What was merged, for the manifest.
     private var text: String {
-        "merge \(rule.rawValue): " + sites.map { "\(shortest($0.samples))*\($0.ingredient.name)@\($0.ingredient.digest)" }.joined(separator: " + ")
+        "merge \(rule.rawValue): " + sites.map { "\(shortest($0.samples))*\($0.resolved.name)@\($0.resolved.digest)" }.joined(separator: " + ")
     }
 
     private func classes(over base: ComposingBase) -> ClassTable {
         var names: [String] = []
         for site in sites {
-            for name in site.ingredient.adapter.classes.names where !names.contains(name) { names.append(name) }
+            for name in site.resolved.adapter.classes.names where !names.contains(name) { names.append(name) }
         }
-        let hasNullRow = base.hasNullRow && sites.allSatisfy(\.ingredient.adapter.classes.hasNullRow)
+        let hasNullRow = base.hasNullRow && sites.allSatisfy(\.resolved.adapter.classes.hasNullRow)
         let null = base.hasNullRow ? Array(base.nullRow) : [Float](repeating: 0, count: base.nullRow.count)
         func mean(_ row: (ClassTable) -> Int?) -> [Float] {
             let arguments = sites.compactMap { site in
-                let table = site.ingredient.adapter.classes
+                let table = site.resolved.adapter.classes
                 return row(table).map { MergeArgument(share: site.samples, values: Array(table.row($0))) }
             }
             return arguments.count == 1 ? arguments[0].values : MergeRule.mean(arguments, base: null)

@@ -26,7 +26,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     /// Digests of the adapters this one was made from, and how.
     package var parents: [Digest]?
     package var recipe: String?
-    /// Values of one fixed network call with the adapter applied (`PackedDiT.goldenValues`).
+    /// Values of one fixed network call with the adapter applied (`InferenceDiT.goldenValues`).
     package var golden: [Float]?
     package var cacheProfiles: [CacheProfile]?
 

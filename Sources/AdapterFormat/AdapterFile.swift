@@ -179,7 +179,7 @@ package enum AdapterFile {
 
     /// The file's bytes go to `path` whole or not at all. `.bf16` loses nothing of an adapter that was rounded before.
     /// - Parameter base: the base's own table.
-    package static func write(_ adapter: Adapter, layout base: TunableLayout, to path: String, as type: ElementType = .f32) throws {
+    package static func write(_ adapter: Adapter, layout base: TunableLayout, to path: String, as type: DType = .f32) throws {
         var tensors = adapter.manifest.trainableSet.tensors(of: adapter.manifest.layout(over: base)).map {
             OutgoingTensor($0.name, shape: $0.shape, Array(adapter.vector.values[$0.range]), as: type)
         }

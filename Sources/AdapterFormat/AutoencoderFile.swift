@@ -2,7 +2,7 @@ import Foundation
 import TensorFiles
 
 /// The weights of an AutoencoderKL on their way into a store: a component folder of diffusers, or one file in diffusers' or
-/// CompVis' names. The names stay as they are; LatentCodec knows them all (`DiT.md`, "Autoencoder").
+/// CompVis' names. The names stay as they are; AutoencoderKL knows them all (`DiT.md`, "Autoencoder").
 package struct AutoencoderFile: Sendable {
     package let file: TensorFile
     /// The fields of its `config.json` but for the writer's own, as canonical JSON; nil where there is none.

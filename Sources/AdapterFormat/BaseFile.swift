@@ -73,7 +73,7 @@ package struct BaseFile: Sendable {
     /// The base in the store's own form: safetensors in the reference's names and order, matrices as they are (bfloat16 or else
     /// float32), the tunable values and the class table as float32, and no positions, since they follow from the shape.
     /// - Parameter type: `.bf16` rounds every matrix, which makes another base.
-    package func encoding(as type: ElementType? = nil) throws -> SafetensorsEncoding {
+    package func encoding(as type: DType? = nil) throws -> SafetensorsEncoding {
         try Self.encoding(file, configuration, layout, vector, classes, as: type)
     }
 
@@ -85,7 +85,7 @@ package struct BaseFile: Sendable {
 
     private static func encoding(
         _ file: TensorFile, _ configuration: DiTConfiguration, _ layout: TunableLayout, _ vector: TunableVector, _ classes: ClassTable,
-        as type: ElementType?, before: [OutgoingTensor] = []
+        as type: DType?, before: [OutgoingTensor] = []
     ) throws -> SafetensorsEncoding {
         var metadata = ["config": try sortedJSON(configuration), "format": "pt"]
         metadata["card"] = file.metadata["card"]
@@ -155,7 +155,7 @@ package struct BaseFile: Sendable {
     ///   - vector: gammas and affine norms that do nothing are left out, as in published files.
     ///   - type: `.bf16` halves the matrices; vector and class table stay float32.
     package static func write(
-        to path: String, _ configuration: DiTConfiguration, card: BaseCard, vector: TunableVector, classes: ClassTable, as type: ElementType,
+        to path: String, _ configuration: DiTConfiguration, card: BaseCard, vector: TunableVector, classes: ClassTable, as type: DType,
         matrix: (String) -> [Float]
     ) throws {
         let layout = TunableLayout(configuration), neutral = TunableVector.neutral(layout)

@@ -8,7 +8,7 @@ package enum LowRankFolder {
     /// PEFT's folder, for a model in the reference's names. A class table that is not the base's is among `modules_to_save`, and a
     /// model with as many classes is wanted; biases are written as `bias: all` trains them.
     /// - Throws: where the adapter has no pairs, or the folder has other content.
-    package static func writePEFT(_ adapter: Adapter, base: BaseFile, to path: String, as type: ElementType = .f32) throws {
+    package static func writePEFT(_ adapter: Adapter, base: BaseFile, to path: String, as type: DType = .f32) throws {
         let pairs = try pairs(of: adapter, base, form: "PEFT")
         try makeFolder(path)
         var tensors: [OutgoingTensor] = []
@@ -41,7 +41,7 @@ package enum LowRankFolder {
 
     /// diffusers' folder: queries, keys and values have pairs of their own there, as they came or with one A for the three.
     /// - Throws: also where the adapter has a class table or biases of its own, for which that form has no place.
-    package static func writeDiffusers(_ adapter: Adapter, base: BaseFile, to path: String, as type: ElementType = .f32) throws {
+    package static func writeDiffusers(_ adapter: Adapter, base: BaseFile, to path: String, as type: DType = .f32) throws {
         let form = "diffusers", name = adapter.manifest.name ?? adapter.digest.short
         let fused = try pairs(of: adapter, base, form: form)
         guard adapter.manifest.trainableSet.method == .lora else { throw AdapterFormatError.noForm(adapter: name, form: form, reason: "it moves biases beside its pairs") }

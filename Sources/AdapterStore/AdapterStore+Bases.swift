@@ -115,8 +115,8 @@ extension AdapterStore {
             if try !holds(digest, size, at: place) { try file.place(at: place, in: basesFolder) }
             try others()
             try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
-                if try transaction.sealed(.bases, digest.bytes) == value { return }
-                try transaction.putSealed(.bases, digest.bytes, value)
+                if try transaction.checksummed(.bases, digest.bytes) == value { return }
+                try transaction.putChecksummed(.bases, digest.bytes, value)
                 try transaction.raiseGeneration()
             }
         }
@@ -141,7 +141,7 @@ extension AdapterStore {
     package func renameBase(_ digest: Digest, to name: String) throws(StoreError) {
         try AdapterStore.check(name: name)
         try change { transaction throws(StoreError) in
-            guard let value = try transaction.sealed(.bases, digest.bytes) else { throw .baseNotFound(digest) }
+            guard let value = try transaction.checksummed(.bases, digest.bytes) else { throw .baseNotFound(digest) }
             var card = try baseEntry(digest, value).readCard()
             if card.name == name { return }
             if let other = try baseEntries(transaction).first(where: { $0.decodedCard?.name == name }) {
@@ -149,7 +149,7 @@ extension AdapterStore {
             }
             card.name = name
             guard let text = try? sortedJSON(card) else { throw .damaged(item: "base \(digest.short)", reason: "its card cannot be written") }
-            try transaction.putSealed(.bases, digest.bytes, value.prefix(8) + Array(text.utf8))
+            try transaction.putChecksummed(.bases, digest.bytes, value.prefix(8) + Array(text.utf8))
             try transaction.raiseGeneration()
         }
     }
@@ -173,7 +173,7 @@ extension AdapterStore {
     /// A base by its digest, its file's length compared.
     /// - Throws: `baseNotFound`, `damaged`.
     package func base(_ digest: Digest) throws(StoreError) -> BaseEntry {
-        let value = try environment.read { transaction throws(StoreError) in try transaction.sealed(.bases, digest.bytes) }
+        let value = try environment.read { transaction throws(StoreError) in try transaction.checksummed(.bases, digest.bytes) }
         guard let value else { throw .baseNotFound(digest) }
         let entry = try baseEntry(digest, value)
         guard let status = try FileCalls.status(entry.path) else {
@@ -193,7 +193,7 @@ extension AdapterStore {
     private func baseEntries(_ transaction: borrowing some Transaction & ~Copyable) throws(StoreError) -> [BaseEntry] {
         var entries: [BaseEntry] = []
         for digest in try AdapterStore.digests(.bases, transaction) {
-            guard let value = try transaction.sealed(.bases, digest.bytes) else { continue }
+            guard let value = try transaction.checksummed(.bases, digest.bytes) else { continue }
             entries.append(try baseEntry(digest, value))
         }
         return entries
@@ -204,7 +204,7 @@ extension AdapterStore {
         var files: Set<String> = []
         for digest in try AdapterStore.digests(.bases, transaction) {
             files.insert("\(digest).safetensors")
-            if let value = try? transaction.sealed(.bases, digest.bytes), let entry = try? baseEntry(digest, value) {
+            if let value = try? transaction.checksummed(.bases, digest.bytes), let entry = try? baseEntry(digest, value) {
                 if let vae = entry.vae { files.insert("\(vae.digest)\(StoredVAE.suffix)") }
             } else {
                 // A damaged entry no longer says which autoencoder it needs.
@@ -225,7 +225,7 @@ extension AdapterStore {
                 guard let value = try transaction.value(.bases, digest.bytes) else { throw .baseNotFound(digest) }
                 let users = try AdapterStore.adapters(over: digest, transaction)
                 guard users.isEmpty else { throw .baseInUse(digest, adapters: users) }
-                let entry = try? baseEntry(digest, Sealed.open(value, table: .bases, key: digest.bytes))
+                let entry = try? baseEntry(digest, Checksummed.open(value, table: .bases, key: digest.bytes))
                 try transaction.delete(.bases, digest.bytes)
                 try transaction.raiseGeneration()
                 let files = ["\(digest).safetensors"] + (entry?.vae.map { ["\($0.digest)\(StoredVAE.suffix)"] } ?? [])

@@ -43,11 +43,11 @@ extension AdapterStore {
             let recordKept = try transaction.value(.records, key, limit: 0)
             if frameKept == nil || recordKept == nil || !isSound {
                 try transaction.put(.blobs, key, frame)
-                try transaction.putSealed(.records, key, Array(adapter.manifest))
+                try transaction.putChecksummed(.records, key, Array(adapter.manifest))
             } else if previous == adapter.digest {
                 return .unchanged
             }
-            try transaction.putSealed(.names, Array(name.utf8), key)
+            try transaction.putChecksummed(.names, Array(name.utf8), key)
             try transaction.raiseGeneration()
             return previous.map { .replaced($0) } ?? .added
         }
@@ -62,7 +62,7 @@ extension AdapterStore {
         }
         try change { transaction throws(StoreError) in
             guard try transaction.value(.records, digest.bytes, limit: 0) != nil else { throw .notFound(reference: digest.description, nearest: []) }
-            try transaction.putSealed(.records, digest.bytes, Array(manifest))
+            try transaction.putChecksummed(.records, digest.bytes, Array(manifest))
             try transaction.raiseGeneration()
         }
     }
@@ -107,7 +107,7 @@ extension AdapterStore {
             if old == new { return }
             if let taken = try transaction.digest(named: new) { throw .nameTaken(name: new, digest: taken) }
             try transaction.delete(.names, Array(old.utf8))
-            try transaction.putSealed(.names, Array(new.utf8), digest.bytes)
+            try transaction.putChecksummed(.names, Array(new.utf8), digest.bytes)
             try transaction.raiseGeneration()
         }
     }

@@ -59,7 +59,7 @@ extension AdapterStore {
     /// - Throws: `notFound`, `damaged`, `incompatible` where the base is another one.
     package func load(_ digest: Digest, over base: BaseValues) throws(StoreError) -> StoredAdapter {
         let (frame, manifest) = try environment.read { transaction throws(StoreError) -> ([UInt8], [UInt8]) in
-            guard let frame = try transaction.value(.blobs, digest.bytes), let manifest = try transaction.sealed(.records, digest.bytes)
+            guard let frame = try transaction.value(.blobs, digest.bytes), let manifest = try transaction.checksummed(.records, digest.bytes)
             else { throw .notFound(reference: digest.description, nearest: []) }
             return (frame, manifest)
         }
@@ -128,7 +128,7 @@ extension AdapterStore {
         guard let head = try transaction.value(.blobs, digest.bytes, limit: BlobHeader.size) else {
             throw .damaged(item: item, reason: "its values are missing")
         }
-        guard let manifest = try transaction.sealed(.records, digest.bytes) else {
+        guard let manifest = try transaction.checksummed(.records, digest.bytes) else {
             throw .damaged(item: item, reason: "its manifest is missing")
         }
         let header = try BlobHeader(head, item: item)

@@ -95,7 +95,7 @@ extension AdapterStore {
     private static func check(_ name: String, _ key: [UInt8], _ value: [UInt8], _ adapters: Set<Digest>) -> VerifyEntry.Finding {
         guard AdapterName.isValid(name) else { return .damaged(StoreError.badName(name).description) }
         do throws(StoreError) {
-            guard let digest = Digest(bytes: try Sealed.open(value, table: .names, key: key)) else {
+            guard let digest = Digest(bytes: try Checksummed.open(value, table: .names, key: key)) else {
                 return .damaged("The name '\(name)' holds no digest.")
             }
             return adapters.contains(digest) ? .sound : .damaged("The name '\(name)' leads to \(digest.short), which is not in the store.")
@@ -108,7 +108,7 @@ extension AdapterStore {
     private func check(adapter digest: Digest, _ values: (Digest) -> BaseValues?) -> VerifyEntry.Finding? {
         do throws(StoreError) {
             let (frame, manifest) = try environment.read { transaction throws(StoreError) in
-                (try transaction.value(.blobs, digest.bytes), try transaction.sealed(.records, digest.bytes))
+                (try transaction.value(.blobs, digest.bytes), try transaction.checksummed(.records, digest.bytes))
             }
             guard frame != nil || manifest != nil else { return nil }
             guard let frame, let manifest else {

@@ -77,7 +77,7 @@ package final class AdapterStore: Sendable {
         let path = try absolute(path)
         let store = AdapterStore(path: path, options: options, environment: try EnvironmentRegistry.acquire(path))
         let format = try store.environment.read { transaction throws(StoreError) in
-            try transaction.sealed(.meta, Array("format".utf8)).map { String(decoding: $0, as: UTF8.self) }
+            try transaction.checksummed(.meta, Array("format".utf8)).map { String(decoding: $0, as: UTF8.self) }
         }
         guard format == String(formatVersion) else { throw .unknownFormat(path: path, found: format ?? "unknown") }
         return store
@@ -85,8 +85,10 @@ package final class AdapterStore: Sendable {
 
     /// Why a path is no store: nothing is there, or something else.
     static func absence(at path: String) throws(StoreError) -> StoreError {
-        guard let status = try FileCalls.status(path) else { return .noStore(path: path) }
-        if status.isRegular { return .notAFolder(path: path) }
+        guard try FileCalls.status(path) != nil else { return .noStore(path: path) }
+        var isFolder = ObjCBool(false)
+        // A device or a pipe too.
+        if unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue { return .notAFolder(path: path) }
         let content = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
         return content.isEmpty ? .noStore(path: path) : .otherFolder(path: path, content: Array(content.prefix(3)))
     }
@@ -124,7 +126,7 @@ package final class AdapterStore: Sendable {
         try environment.write(limit: .max) { transaction throws(StoreError) in
             let created = Date.now.formatted(.iso8601)
             for (key, value) in [("format", String(formatVersion)), ("created", created), ("generation", "0")] {
-                try transaction.putSealed(.meta, Array(key.utf8), Array(value.utf8))
+                try transaction.putChecksummed(.meta, Array(key.utf8), Array(value.utf8))
             }
         }
     }

@@ -34,8 +34,8 @@ package enum BlobFrame {
             throw .notRounded(index: values.firstIndex { $0.bitPattern & 0xFFFF != 0 } ?? 0)
         }
         header.payloadBytes = payload.count
-        let sealed = header.sealedBytes
-        return sealed + contentDigest(sealed, adapter.vector.values, adapter.classes.values, names).bytes + payload
+        let digested = header.digestedBytes
+        return digested + contentDigest(digested, adapter.vector.values, adapter.classes.values, names).bytes + payload
     }
 
     /// The values of a frame, checked against its digest.
@@ -78,7 +78,7 @@ package enum BlobFrame {
         }
         let table = values(kept..<count, nil)
         let packed = Array(planes[(bits + count * header.width)...])
-        guard contentDigest(Array(frame[..<BlobHeader.sealedSize]), vector, table, packed) == header.contentDigest else {
+        guard contentDigest(Array(frame[..<BlobHeader.digestedSize]), vector, table, packed) == header.contentDigest else {
             throw fault("its values do not have the digest in its head")
         }
         guard let names = unpack(packed, count: header.classCount) else { throw fault("its class names cannot be read") }
@@ -132,9 +132,9 @@ package enum BlobFrame {
         }
     }
 
-    private static func contentDigest(_ sealed: [UInt8], _ vector: [Float], _ table: [Float], _ names: [UInt8]) -> Digest {
+    private static func contentDigest(_ digested: [UInt8], _ vector: [Float], _ table: [Float], _ names: [UInt8]) -> Digest {
         var hash = SHA256()
-        hash.update(data: sealed)
+        hash.update(data: digested)
         hash.update(values: vector)
         hash.update(values: table)
         hash.update(data: names)

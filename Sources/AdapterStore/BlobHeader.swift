@@ -17,7 +17,7 @@ package enum StoredPrecision: Sendable, Hashable {
 /// The content is the vector's values, the class table's values (float32) and the packed class names.
 struct BlobHeader: Equatable {
     static let size = 208
-    static let sealedSize = 176
+    static let digestedSize = 176
     private static let magic: UInt32 = 0x4241_4644
     private static let version: UInt16 = 1
     /// Far above any class table (a million classes at width 1152 need 4.6 GB and are not stored here).
@@ -46,7 +46,7 @@ struct BlobHeader: Equatable {
     var contentBytes: Int { (valueCount + tableCount) * 4 + nameBytes }
 
     /// The bytes before the content digest.
-    var sealedBytes: [UInt8] {
+    var digestedBytes: [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(number: BlobHeader.magic)
         bytes.append(number: BlobHeader.version)

@@ -23,7 +23,7 @@ extension TrainingRun {
     ///   - earlier: an adapter of the same base and set whose values and classes the run goes on from, in place of the base's.
     package static func adapter(
         _ settings: TrainingSettings, _ set: TrainableSet, lowRank: LowRank? = nil, base: BaseFile, model: DiT, data: TrainingData,
-        startingAt earlier: Adapter? = nil, pool: ComputePool, processes: ProcessGroup? = nil
+        startingAt earlier: Adapter? = nil, pool: ThreadPool, processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let c = model.configuration
         guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else {
@@ -41,7 +41,7 @@ extension TrainingRun {
         }
         for (index, tensor) in layout.tensors.enumerated() where tensor.name.hasSuffix(LowRank.names(of: "").a) {
             let a = values.vector.values(tensor.range)
-            NoiseStream(seed: settings.seed, stream: 7 << 60 | UInt64(index)).normals(into: a)
+            Philox(seed: settings.seed, stream: 7 << 60 | UInt64(index)).normals(into: a)
             let deviation = 1 / Float(tensor.shape[1]).squareRoot()
             a.withMutableSpan { for i in $0.indices { $0[i] *= deviation } }
         }
@@ -51,7 +51,7 @@ extension TrainingRun {
         let null = Array(table.values[(table.nullClass * width)...].prefix(width))
         for row in 0...names.count {
             let target = values.classTable.row(row)
-            NoiseStream(seed: settings.seed, stream: 1 << 62 | UInt64(row)).normals(into: target)
+            Philox(seed: settings.seed, stream: 1 << 62 | UInt64(row)).normals(into: target)
             target.withMutableSpan { for i in $0.indices { $0[i] = null[i] + (row == names.count ? 0 : 0.02 * $0[i]) } }
             // What the base has not learned stays out of its adapters.
             if row == names.count, !hasNullRow { target.withMutableSpan { for i in $0.indices { $0[i] = -.infinity } } }
@@ -79,7 +79,7 @@ extension TrainingRun {
 
     /// A run that trains a base from nothing.
     package static func base(
-        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ComputePool,
+        _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ThreadPool,
         processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let layout = TunableLayout(configuration)

@@ -9,7 +9,7 @@ package enum DataPicker {
     ///   - features: (images, D), one row per image of the data.
     ///   - share: of each class, at least one image.
     /// - Returns: the chosen images, ascending.
-    package static func pick(_ data: TrainingData, features: Matrix, share: Double, seed: UInt64, pool: ComputePool) -> [Int] {
+    package static func pick(_ data: TrainingData, features: Matrix, share: Double, seed: UInt64, pool: ThreadPool) -> [Int] {
         precondition(features.rows == data.count, "\(features.rows) rows of features for \(data.count) images")
         return data.byClass.enumerated().flatMap { label, images -> [Int] in
             guard !images.isEmpty else { return [] }
@@ -17,12 +17,12 @@ package enum DataPicker {
             let memory = Memory(capacity: images.count * Memory.paddedCount(features.columns))
             let own = memory.take(images.count, features.columns)
             for (row, image) in images.enumerated() { own.row(row).copy(from: features.row(image)) }
-            return nearest(own, count: wanted, draws: NoiseStream(seed: seed, stream: 9 << 59 | UInt64(label)), pool).map { images[$0] }
+            return nearest(own, count: wanted, draws: Philox(seed: seed, stream: 9 << 59 | UInt64(label)), pool).map { images[$0] }
         }.sorted()
     }
 
     /// k-means (Lloyd's rounds from distinct random rows), then for each centre its nearest row that no other centre has taken.
-    private static func nearest(_ rows: Matrix, count: Int, draws: NoiseStream, _ pool: ComputePool) -> [Int] {
+    private static func nearest(_ rows: Matrix, count: Int, draws: Philox, _ pool: ThreadPool) -> [Int] {
         let order = (0..<rows.rows).sorted { (draws.uniform(UInt64($0)), $0) < (draws.uniform(UInt64($1)), $1) }
         guard count < rows.rows else { return Array(0..<rows.rows) }
         let centres = Memory(capacity: Memory.paddedCount(count * rows.columns)).take(count, rows.columns)
@@ -49,10 +49,10 @@ package enum DataPicker {
     }
 
     /// Squared distances of every row to every centre.
-    private static func distances(_ rows: Matrix, _ centres: Matrix, _ products: Matrix, _ pool: ComputePool) -> [[Float]] {
+    private static func distances(_ rows: Matrix, _ centres: Matrix, _ products: Matrix, _ pool: ThreadPool) -> [[Float]] {
         let squares = (0..<centres.rows).map { Float(sumOfSquares(centres.row($0))) }
-        pool.run { lane in
-            let part = pool.share(of: rows.rows, lane: lane)
+        pool.run { thread in
+            let part = pool.share(of: rows.rows, thread: thread)
             if !part.isEmpty { multiply(.plain(rows.rows(part)), .transposed(centres), into: products.rows(part)) }
         }
         return rows.indices.map { row in

@@ -16,7 +16,7 @@ extension TrainingData {
     ///   - pool: reads several at a time.
     ///   - progress: told how many files of how many were looked at.
     package static func folder(
-        _ path: String, size: Int, allowsEmpty: Bool = false, pool: ComputePool, progress: (_ done: Int, _ count: Int) -> Void = { _, _ in }
+        _ path: String, size: Int, allowsEmpty: Bool = false, pool: ThreadPool, progress: (_ done: Int, _ count: Int) -> Void = { _, _ in }
     ) throws -> TrainingData {
         let folder = try PictureFolder(path)
         guard !folder.classes.isEmpty else { throw TrainingError.tooFewClasses(folder: path, pictures: folder.loose.count { PictureFile($0).isPicture }) }
@@ -26,9 +26,9 @@ extension TrainingData {
         if folder.hidden > 0 { report.passedOver["hidden"] = folder.hidden }
         let files = folder.classes.enumerated().flatMap { label, each in each.files.map { (label, $0) } }
         var images: [RGBImage] = [], labels: [Int] = []
-        // So many at a time as keep every lane at work between two words of progress.
-        for start in stride(from: 0, to: files.count, by: 8 * pool.lanes) {
-            let part = files[start..<min(start + 8 * pool.lanes, files.count)]
+        // So many at a time as keep every thread at work between two words of progress.
+        for start in stride(from: 0, to: files.count, by: 8 * pool.threadCount) {
+            let part = files[start..<min(start + 8 * pool.threadCount, files.count)]
             let read = Mutex<[Int: PictureFile.Content]>([:])
             pool.forEach(part.count) { index in
                 let content = PictureFile(part[part.startIndex + index].1).read(size: size)

@@ -12,11 +12,11 @@ package final class GradientStep {
     package typealias ImageLoss = @Sendable (_ image: Int, _ output: Matrix, _ gradient: Matrix) -> Void
 
     private let model: DiT
-    private let pool: ComputePool
+    private let pool: ThreadPool
     private let chunk: Int
     private let shards: Int
     private let processes: ProcessGroup?
-    /// Per lane, a pass for each count of images up to the chunk, all over one memory.
+    /// Per thread, a pass for each count of images up to the chunk, all over one memory.
     private let passes: [[Pass]]
     private let conditionings: [ConditioningState]
     private let outputs: [Matrix]
@@ -29,31 +29,31 @@ package final class GradientStep {
     /// - Parameters:
     ///   - trainsWeights: whether the matrices have gradients too.
     ///   - chunk: images of one pass; nil chooses enough for full-speed matrix products.
-    ///   - shards: of all processes together; nil is one per lane. A multiple of the processes.
+    ///   - shards: of all processes together; nil is one per thread. A multiple of the processes.
     ///   - processes: those that share the batch.
     ///   - route: middle blocks that only a part of the tokens goes through.
     package init(
-        _ model: DiT, layout: TunableLayout, classes: Int, trainsWeights: Bool, pool: ComputePool, chunk: Int? = nil, shards: Int? = nil,
+        _ model: DiT, layout: TunableLayout, classes: Int, trainsWeights: Bool, pool: ThreadPool, chunk: Int? = nil, shards: Int? = nil,
         processes: ProcessGroup? = nil, route: TokenRoute? = nil
     ) {
         let configuration = model.configuration
         let images = chunk ?? max(1, 256 / configuration.tokens)
         let outCount = configuration.outChannels * configuration.inputSize * configuration.inputSize
         let members = processes?.size ?? 1
-        let shards = shards ?? pool.lanes * members
+        let shards = shards ?? pool.threadCount * members
         precondition(shards % members == 0, "\(shards) shards on \(members) processes")
         self.model = model
         self.pool = pool
         self.chunk = images
         self.shards = shards
         self.processes = processes
-        let lanes = 0..<min(pool.lanes, shards / members)
-        let history: History = trainsWeights || layout.lowRank != nil ? .all : .tunables
-        passes = lanes.map { _ in Pass.views(model, upTo: images, history: history, route: route) }
+        let threads = 0..<min(pool.threadCount, shards / members)
+        let saved: SavedActivations = trainsWeights || layout.lowRank != nil ? .all : .tunables
+        passes = threads.map { _ in Pass.views(model, upTo: images, saved: saved, route: route) }
         var conditionings: [ConditioningState] = []
         var outputs: [Matrix] = []
         var outputGradients: [Matrix] = []
-        for _ in lanes {
+        for _ in threads {
             conditionings.append(ConditioningState(configuration, rows: images, backward: true))
             let memory = Memory(capacity: 2 * Memory.paddedCount(images * outCount))
             outputs.append(memory.take(images, outCount))
@@ -83,15 +83,15 @@ package final class GradientStep {
     ) {
         let chunks = (x.rows + chunk - 1) / chunk
         let first = (processes?.rank ?? 0) * shardGradients.count
-        pool.run { lane in
-            guard lane < passes.count else { return }
-            for shard in stride(from: lane, to: shardGradients.count, by: passes.count) {
+        pool.run { thread in
+            guard thread < passes.count else { return }
+            for shard in stride(from: thread, to: shardGradients.count, by: passes.count) {
                 let gradient = shardGradients[shard]
                 if !adding { gradient.zero() }
                 for index in stride(from: first + shard, to: chunks, by: shards) {
                     let images = (index * chunk)..<min(x.rows, (index + 1) * chunk)
                     runChunk(
-                        images, lane: lane, x: x, times: times, classes: classes, tunables: tunables, kept: kept, gradient: gradient, loss: loss)
+                        images, thread: thread, x: x, times: times, classes: classes, tunables: tunables, kept: kept, gradient: gradient, loss: loss)
                 }
             }
         }
@@ -108,23 +108,23 @@ package final class GradientStep {
             }
             return
         }
-        pool.run { lane in
-            let range = pool.share(of: gradients.all.count, lane: lane)
+        pool.run { thread in
+            let range = pool.share(of: gradients.all.count, thread: thread)
             for other in shardGradients.dropFirst() { add(other.all.values(range), to: gradients.all.values(range)) }
         }
     }
 
     private func runChunk(
-        _ images: Range<Int>, lane: Int, x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]],
+        _ images: Range<Int>, thread: Int, x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]],
         gradient: TrainableValues, loss: ImageLoss
     ) {
-        let pass = passes[lane][images.count - 1]
-        let conditioning = conditionings[lane]
+        let pass = passes[thread][images.count - 1]
+        let conditioning = conditionings[thread]
         let labels = Array(classes[images])
         let kept = kept.isEmpty ? [] : Array(kept[images])
         let domains = [Tunables](repeating: tunables, count: images.count)
-        let out = outputs[lane].rows(0..<images.count)
-        let dOut = outputGradients[lane].rows(0..<images.count)
+        let out = outputs[thread].rows(0..<images.count)
+        let dOut = outputGradients[thread].rows(0..<images.count)
         Conditioning.forward(
             conditioning, times: Array(times[images]), classes: labels, tunables: domains, weights: model.weights, preset: model.preset)
         model.forward(pass, x: x.rows(images), conditioning: conditioning, tunables: tunables, kept: kept, into: out)

@@ -9,7 +9,7 @@ extension TrainingData {
         for (label, images) in byClass.enumerated() where share > 0 {
             let wanted = min(max(1, Int((Double(images.count) * share).rounded())), images.count - 1)
             guard wanted > 0 else { continue }
-            let draws = NoiseStream(seed: seed, stream: 3 << 60 | UInt64(label))
+            let draws = Philox(seed: seed, stream: 3 << 60 | UInt64(label))
             let order = images.indices.sorted { (draws.uniform(UInt64($0)), $0) < (draws.uniform(UInt64($1)), $1) }
             heldOut.formUnion(order.prefix(wanted).map { images[$0] })
         }

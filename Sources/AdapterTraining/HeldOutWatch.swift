@@ -16,7 +16,7 @@ final class HeldOutWatch {
     /// At most so many images are measured, taken evenly from all, at so many times.
     static let images = 64, times = 8
 
-    init(_ data: TrainingData, best: TrainableValues, patience: Int?, seed: UInt64, pool: ComputePool) {
+    init(_ data: TrainingData, best: TrainableValues, patience: Int?, seed: UInt64, pool: ThreadPool) {
         self.best = best
         self.patience = patience
         self.seed = seed
@@ -27,9 +27,9 @@ final class HeldOutWatch {
 
     var hasRunOut: Bool { patience.map { looksSince >= $0 } ?? false }
 
-    func measure(_ model: DiT, _ values: TrainableValues, _ objective: TrainingObjective, pool: ComputePool) throws -> Float {
+    func measure(_ model: DiT, _ values: TrainableValues, _ objective: TrainingObjective, pool: ThreadPool) throws -> Float {
         let error = DenoisingError.measure(
-            try PackedDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
+            try InferenceDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
             seed: seed, pool: pool)
         return Float(error.mean.value)
     }
@@ -54,7 +54,7 @@ final class HeldOutWatch {
 
 extension TrainingData {
     /// Some of the images as the network sees them; of posteriors, their means.
-    package func labelledLatents(_ chosen: [Int], pool: ComputePool) -> LabelledLatents {
+    package func labelledLatents(_ chosen: [Int], pool: ThreadPool) -> LabelledLatents {
         LabelledLatents(labels: chosen.map { labels[$0] }, size: valueCount, pool: pool) { index, x in
             guard let latents else { return copy(chosen[index], flipped: false, into: x) }
             x.fill(0)

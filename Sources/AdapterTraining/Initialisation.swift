@@ -22,7 +22,7 @@ extension TrainableValues {
     }
 
     private func fill(_ matrix: Matrix, seed: UInt64, stream: UInt64, normal deviation: Float) {
-        NoiseStream(seed: seed, stream: stream).normals(into: matrix)
+        Philox(seed: seed, stream: stream).normals(into: matrix)
         matrix.withMutableSpan { values in
             for index in values.indices { values[index] *= deviation }
         }

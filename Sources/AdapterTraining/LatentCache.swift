@@ -1,6 +1,6 @@
 import AdapterFormat
 import Foundation
-import LatentCodec
+import Autoencoder
 import SystemErrors
 import TensorFiles
 import TensorMath
@@ -9,15 +9,15 @@ import TensorMath
 /// the autoencoder and of the image. A run draws a fresh sample of the posterior each time it takes the image.
 package struct LatentCache {
     private let folder: String
-    private let codec: LatentCodec
+    private let autoencoder: AutoencoderKL
     private let digest: Digest
 
     /// - Parameters:
     ///   - folder: made if need be; caches of any data sets and autoencoders share it.
     ///   - digest: of the autoencoder's file.
-    package init(folder: String, codec: LatentCodec, digest: Digest) throws {
+    package init(folder: String, autoencoder: AutoencoderKL, digest: Digest) throws {
         self.folder = "\(folder)/\(digest)"
-        self.codec = codec
+        self.autoencoder = autoencoder
         self.digest = digest
         do {
             try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
@@ -30,9 +30,9 @@ package struct LatentCache {
     /// A cache that was cut short goes on where it ended.
     /// - Parameter onImage: called after each image with how many are done and how many of these had to be encoded.
     package func posteriors(
-        of data: TrainingData, mirrored: Bool, pool: ComputePool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
+        of data: TrainingData, mirrored: Bool, pool: ThreadPool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
     ) throws -> LatentTable {
-        let c = codec.configuration
+        let c = autoencoder.configuration
         var encoder: LatentEncoder?
         var table = LatentTable(
             count: c.latentChannels * (data.size / c.downsampling) * (data.size / c.downsampling), orientations: mirrored ? 2 : 1, c,
@@ -45,7 +45,7 @@ package struct LatentCache {
             if let known = try read(path, table) {
                 table.append(known)
             } else {
-                let working = try encoder ?? LatentEncoder(codec, height: data.size, width: data.size, pool: pool)
+                let working = try encoder ?? LatentEncoder(autoencoder, height: data.size, width: data.size, pool: pool)
                 encoder = working
                 let posteriors = (0..<table.orientations).map { orientation in
                     data.copy(index, flipped: orientation == 1, into: image)

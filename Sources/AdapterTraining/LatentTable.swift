@@ -1,7 +1,7 @@
 import AdapterFormat
 import Diffusion
 import Foundation
-import LatentCodec
+import Autoencoder
 import TensorMath
 
 extension TrainingData {
@@ -34,7 +34,7 @@ package struct LatentTable: Sendable {
     private var means: [Float] = []
     private var deviations: [Float] = []
 
-    init(count: Int, orientations: Int, _ configuration: CodecConfiguration, autoencoder: Digest) {
+    init(count: Int, orientations: Int, _ configuration: AutoencoderConfiguration, autoencoder: Digest) {
         self.count = count
         self.orientations = orientations
         self.autoencoder = autoencoder

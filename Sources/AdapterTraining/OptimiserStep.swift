@@ -7,11 +7,11 @@ import TensorMath
 ///   - decay: of the average.
 package func takeStep(
     _ values: TrainableValues, m: TrainableValues, v: TrainableValues, average: TrainableValues, gradients: TrainableValues, moved: [Range<Int>],
-    step: Int, _ optimiser: AdamWSettings, gradientScale: Float = 1, decay: Double, pool: ComputePool
+    step: Int, _ optimiser: AdamWSettings, gradientScale: Float = 1, decay: Double, pool: ThreadPool
 ) {
-    pool.run { lane in
+    pool.run { thread in
         for range in moved {
-            let share = pool.share(of: range.count, lane: lane)
+            let share = pool.share(of: range.count, thread: thread)
             let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
             adamW(
                 values.all.values(part), m: m.all.values(part), v: v.all.values(part), g: gradients.all.values(part), step: step, optimiser,

@@ -11,7 +11,7 @@ import TensorMath
 package enum RankSearch {
     /// Squared singular values of each layer's mean gradient over `batches` batches of the run's own draws, largest first.
     package static func spectra(
-        _ settings: TrainingSettings, _ linears: Set<LowRank.Linear>, base: BaseFile, model: DiT, data: TrainingData, batches: Int, pool: ComputePool
+        _ settings: TrainingSettings, _ linears: Set<LowRank.Linear>, base: BaseFile, model: DiT, data: TrainingData, batches: Int, pool: ThreadPool
     ) throws -> [String: [Double]] {
         // The gradients of full training, of which no step is taken.
         let run = try TrainingRun.adapter(settings, TrainableSet(.full, base.configuration), base: base, model: model, data: data, pool: pool)

@@ -14,7 +14,7 @@ package struct SampleSheet: Sendable {
     private let seed: UInt64
 
     package init(_ convention: DiffusionConvention, classes: Int, perClass: Int = 2, seed: UInt64, guidanceScale: Float = 3, steps: Int = 20) throws {
-        plan = try SamplingPlan(convention.path == .linear ? .multistep : .ddim, steps: steps, convention, clips: true)
+        plan = try SamplingPlan(convention.path == .rectifiedFlow ? .ab2 : .ddim, steps: steps, convention, clips: true)
         self.guidanceScale = guidanceScale
         self.classes = Array(0..<min(classes, 8))
         self.perClass = perClass
@@ -22,17 +22,17 @@ package struct SampleSheet: Sendable {
     }
 
     /// One column per class.
-    package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ComputePool) throws -> RGBImage {
+    package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ThreadPool) throws -> RGBImage {
         let c = model.configuration
         let plane = c.inputSize * c.inputSize
-        let bank = TunableBank(layout, rows: 1, classRows: table.rows)
-        bank.install(vector, table, row: 0)
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: table.rows)
+        adapterSlots.install(vector, table, slot: 0)
         let labels = (0..<perClass).flatMap { _ in classes }
         let states = labels.indices.map { SamplerState(plan, count: c.inChannels * plane, seed: seed, image: UInt64($0)) }
         // Without a null class there is nothing to guide by.
         let isGuided = table.hasNullRow
         let rows = isGuided ? 2 * labels.count : labels.count
-        let batch = DiTBatch(try PackedDiT(model), bank: bank, rows: rows, pool: pool)
+        let batch = DiTBatch(try InferenceDiT(model), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         let x = memory.take(rows, c.inChannels * plane), out = memory.take(rows, c.outChannels * plane)
         for _ in 0..<plan.evaluations {
@@ -42,7 +42,7 @@ package struct SampleSheet: Sendable {
             }
             batch.forward(
                 x: x, times: [Float](repeating: states[0].embedderTime, count: rows), classes: labels + (isGuided ? labels.map { _ in table.nullClass } : []),
-                bankRows: [Int](repeating: 0, count: rows), into: out)
+                slots: [Int](repeating: 0, count: rows), into: out)
             for (row, state) in states.enumerated() {
                 if isGuided {
                     Guidance.apply(

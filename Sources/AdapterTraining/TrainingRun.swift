@@ -23,7 +23,7 @@ package final class TrainingRun {
     /// What training starts from, and what pruned values become again.
     let start: TrainingStart
 
-    let pool: ComputePool
+    let pool: ThreadPool
     package let processes: ProcessGroup?
     private let tokenCut: TokenCut?
     /// What gradients go through: the model, or its matrices packed at the run's precision.
@@ -42,13 +42,13 @@ package final class TrainingRun {
     ///   - processes: those that share each batch.
     package init(
         _ settings: TrainingSettings, _ set: TrainableSet, objective: TrainingObjective, data: TrainingData, model: DiT,
-        values: TrainableValues, layout: TunableLayout, pool: ComputePool, start: TrainingStart, processes: ProcessGroup? = nil
+        values: TrainableValues, layout: TunableLayout, pool: ThreadPool, start: TrainingStart, processes: ProcessGroup? = nil
     ) throws {
         let isFull = set.method == .full
         let classes = data.classNames.count
         let size = data.valueCount
         let members = processes?.size ?? 1
-        let shards = settings.shards ?? pool.lanes * members
+        let shards = settings.shards ?? pool.threadCount * members
         guard !isFull || settings.precision == .f32 else { throw TrainingError.fullPrecision }
         guard shards.isMultiple(of: members) else { throw TrainingError.shards(shards, processes: members) }
         self.settings = settings

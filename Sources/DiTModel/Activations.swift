@@ -1,8 +1,8 @@
 import AdapterFormat
 import TensorMath
 
-/// What a training pass keeps of the way forward.
-package enum History: Sendable {
+/// What a training pass keeps of the forward pass.
+package enum SavedActivations: Sendable {
     /// DiffFit training: what the gradients of biases, gammas and norms need. The inputs of frozen matrices are not kept.
     case tunables
     /// Full fine-tuning: the inputs of the matrices too.
@@ -38,7 +38,7 @@ package struct BlockActivations: Sendable {
     }
 }
 
-/// The memory plan of a pass over `images` images: every value of the network on the way forward.
+/// The memory plan of a pass over `images` images: every value of the network in the forward pass.
 package struct Activations: Sendable {
     let images: Int
     let patches: Matrix  // (R, C p p)
@@ -57,11 +57,11 @@ package struct Activations: Sendable {
     let routed: RouteActivations?
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
-    init(_ model: DiT, images: Int, history: History, route: TokenRoute?, take: (Int, Int) -> Matrix) {
+    init(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?, take: (Int, Int) -> Matrix) {
         let configuration = model.configuration
         let D = configuration.hiddenSize
         let R = images * configuration.tokens
-        let keepsInputs = history == .all
+        let keepsInputs = saved == .all
         self.images = images
         patches = take(R, configuration.patchInSize)
         // Scratch that all blocks may share.
@@ -97,8 +97,8 @@ package struct Activations: Sendable {
         }
     }
 
-    func lastLayer(_ image: Int, _ rows: Range<Int>) -> ImageEnds.Last {
-        ImageEnds.Last(
+    func lastLayer(_ image: Int, _ rows: Range<Int>) -> FinalLayer.Workspace {
+        FinalLayer.Workspace(
             scale: lastScale.row(image), shift: lastShift.row(image), normed: lastNormed.rows(rows), mean: lastMean.values(rows),
             rstd: lastRstd.values(rows), patches: patchesOut.rows(rows))
     }
@@ -116,7 +116,7 @@ package struct Activations: Sendable {
     }
 }
 
-/// The memory of the way back that is not gradients: one set, shared by all blocks.
+/// The memory of the backward pass that is not gradients: one set, shared by all blocks.
 struct BackwardScratch: Sendable {
     let dx: Matrix  // (R, D), the gradient of the residual stream
     let dBranch: Matrix  // (R, D)
@@ -143,4 +143,82 @@ extension BackwardScratch {
         dShift = take(1, D)
         dFactor = take(1, D)
     }
+}
+
+/// The memory of one training pass: taken once, used again for every step.
+package struct Pass: Sendable {
+    package let shape: PassShape
+    package let activations: Activations
+    let scratch: BackwardScratch
+    private let routedShape: PassShape
+    private let memory: Memory
+
+    /// A pass for each count of images from 1 to `images`, all over the memory of the largest.
+    /// - Parameter route: middle blocks that only a part of the tokens goes through.
+    package static func views(
+        _ model: DiT, upTo images: Int, saved: SavedActivations, route: TokenRoute? = nil
+    ) -> [Pass] {
+        let memory = Memory(capacity: capacity(model, images: images, saved: saved, route: route))
+        return (1...images).map { Pass(model, images: $0, saved: saved, route: route, memory: Memory(sharing: memory)) }
+    }
+
+    private init(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?, memory: Memory) {
+        let shape = PassShape(model.configuration, images: images, preset: model.preset)
+        self.shape = shape
+        routedShape = route.map { shape.keeping(tokens: $0.kept) } ?? shape
+        activations = Activations(model, images: images, saved: saved, route: route, take: memory.take)
+        scratch = BackwardScratch(model.configuration, images: images, take: memory.take)
+        self.memory = memory
+    }
+
+    private static func capacity(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?) -> Int {
+        var capacity = 0
+        // Nothing is written: the memory is only as long as the views' bounds ask.
+        let unwritten = Memory(capacity: 0)
+        let count = { (rows: Int, columns: Int) -> Matrix in
+            capacity += Memory.paddedCount(rows * columns)
+            return Matrix(shapeOnly: rows, columns, of: unwritten)
+        }
+        _ = Activations(model, images: images, saved: saved, route: route, take: count)
+        _ = BackwardScratch(model.configuration, images: images, take: count)
+        return capacity
+    }
+
+    private func isRouted(_ block: Int) -> Bool { activations.route?.blocks.contains(block) ?? false }
+
+    func shape(ofBlock i: Int) -> PassShape { isRouted(i) ? routedShape : shape }
+
+    func scores(ofBlock i: Int) -> Matrix { isRouted(i) ? activations.scores.square(routedShape.tokens) : activations.scores }
+
+    func scratch(ofBlock i: Int) -> BackwardScratch {
+        guard let routed = activations.routed, isRouted(i) else { return scratch }
+        return scratch.routed(dx: routed.dx, tokens: routedShape.tokens)
+    }
+
+    /// Bytes of the plan.
+    package var bytes: Int { memory.capacity * 4 }
+}
+
+/// The rows of a training pass, R = images x T, all in one matrix product.
+package struct PassShape: Sendable {
+    package let images: Int
+    package let tokens: Int
+    package let heads: Int
+    let mlpNormEpsilon: Float
+
+    init(_ configuration: DiTConfiguration, images: Int, preset: Preset) {
+        self.init(images: images, tokens: configuration.tokens, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
+    }
+
+    private init(images: Int, tokens: Int, heads: Int, mlpNormEpsilon: Float) {
+        self.images = images
+        self.tokens = tokens
+        self.heads = heads
+        self.mlpNormEpsilon = mlpNormEpsilon
+    }
+
+    /// The same images with fewer tokens each.
+    func keeping(tokens: Int) -> PassShape { PassShape(images: images, tokens: tokens, heads: heads, mlpNormEpsilon: mlpNormEpsilon) }
+
+    func rows(ofImage image: Int) -> Range<Int> { (image * tokens)..<((image + 1) * tokens) }
 }

@@ -3,8 +3,8 @@ import TensorMath
 
 /// The diffusion transformer as training runs it: forward keeping what backward needs, one domain for all images.
 ///
-/// It holds no bias and no gamma: those come as `Tunables`. The way forward reads like the reference's: embed, blocks, final
-/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `PackedDiT` made of it.
+/// It holds no bias and no gamma: those come as `Tunables`. The forward pass reads like the reference's: embed, blocks, final
+/// layer; `Conditioning` has computed the modulation of every block beforehand. Sampling runs a `InferenceDiT` made of it.
 package struct DiT: Sendable {
     package let configuration: DiTConfiguration
     package let weights: Weights
@@ -14,7 +14,8 @@ package struct DiT: Sendable {
     /// The blocks' own matrices, as they are multiplied by.
     let layers: [BlockLayers]
     let layerNeed: LayerScratch.Need
-    private let ends: ImageEnds
+    private let patchEmbed: PatchEmbed
+    private let finalLayer: FinalLayer
 
     package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
         self.init(configuration, weights, weights.blocks.map(BlockLayers.init), .none, preset: preset, positionScale: positionScale)
@@ -29,7 +30,8 @@ package struct DiT: Sendable {
         layerNeed = need
         self.preset = preset
         self.positionScale = positionScale
-        ends = ImageEnds(configuration, weights: weights, positionScale: positionScale)
+        patchEmbed = PatchEmbed(configuration, weights: weights, positionScale: positionScale)
+        finalLayer = FinalLayer(configuration, weights: weights)
     }
 
     /// A network for training whose blocks' matrices are packed as they come, so that no second copy of them stays in memory.
@@ -41,7 +43,7 @@ package struct DiT: Sendable {
         packing configuration: DiTConfiguration, at precision: Precision, preset: Preset = .original, positionScale: Double = 1,
         route: TokenRoute? = nil, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
     ) throws {
-        let packer = TwoWayPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
+        let packer = TrainingWeightPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
         let elsewhere = Memory(capacity: 0).take(0, 0)
         var packed: [String: LayerMatrix] = [:]
         let weights = try Weights(configuration) { name, rows, columns in
@@ -75,7 +77,7 @@ package struct DiT: Sendable {
     /// - Parameter grid: nil is this network's own.
     package func fitting(_ grid: ImageGrid?) -> DiT { grid.map { resized(to: $0.size, positionScale: $0.positionScale) } ?? self }
 
-    /// Way forward of the pass's images, keeping what the way back needs.
+    /// The forward pass over these images, keeping what the backward pass needs.
     /// - Parameters:
     ///   - x: (images, C S S).
     ///   - conditioning: a row per image.
@@ -88,7 +90,7 @@ package struct DiT: Sendable {
         let a = pass.activations
         for image in 0..<x.rows {
             let rows = pass.shape.rows(ofImage: image)
-            ends.embed(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
+            patchEmbed.forward(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
         for i in weights.blocks.indices {
             if let route = a.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
@@ -102,13 +104,13 @@ package struct DiT: Sendable {
         }
         for image in 0..<out.rows {
             let rows = pass.shape.rows(ofImage: image)
-            ends.finish(
+            finalLayer.forward(
                 a.last.rows(rows), modulation: conditioning.final.row(image), bias: tunables.finalLinearBias, a.lastLayer(image, rows),
                 into: out.row(image))
         }
     }
 
-    /// Way back of a pass that kept its history: adds to the gradients.
+    /// Way back of a pass that kept its saved: adds to the gradients.
     /// - Parameters:
     ///   - dOut: (images, Cout S S), the gradient of what `forward` wrote.
     ///   - classes: as given to the conditioning.
@@ -187,4 +189,124 @@ struct BlockLayers: Sendable {
         fc1 = find("mlp.fc1.weight")
         fc2 = find("mlp.fc2.weight")
     }
+}
+
+/// Which public implementation's function of the weights is computed (`DiT.md`, "Two implementations").
+package enum Preset: String, Sendable, Codable, CaseIterable {
+    /// facebookresearch/DiT, the function the weights were trained as.
+    case original
+    /// huggingface/diffusers: other timestep frequencies, another epsilon before the MLP, one more guided channel.
+    case diffusers
+
+    /// What a base's card says; the original where it says nothing.
+    package init(_ card: BaseCard) { self = card.preset.flatMap(Preset.init(rawValue:)) ?? .original }
+
+    /// Divisor i / d in the timestep frequencies.
+    package var frequencyDivisor: Float { self == .original ? 128 : 127 }
+    package var mlpNormEpsilon: Float { self == .original ? 1e-6 : 1e-5 }
+
+    /// Latent channels that guidance acts on, of `channels`: the original leaves the fourth alone.
+    package func guidedChannels(of channels: Int) -> Int { self == .original ? min(3, channels) : channels }
+}
+
+/// Where tokens become an image again: a modulated norm and a linear layer; always in float32.
+struct FinalLayer: Sendable {
+    private let configuration: DiTConfiguration
+    private let linear: Matrix  // (p p Cout, D)
+    private let ones, zeros: Matrix  // (D), its norm has no affine part
+
+    init(_ configuration: DiTConfiguration, weights: Weights) {
+        let D = configuration.hiddenSize
+        let memory = Memory(capacity: 2 * Memory.paddedCount(D))
+        self.configuration = configuration
+        linear = weights.finalLinear
+        ones = memory.take(D)
+        zeros = memory.take(D)
+        ones.fill(1)
+        memory.seal()
+    }
+
+    /// The memory of one image's pass.
+    struct Workspace {
+        let scale, shift: Matrix  // (D)
+        let normed: Matrix  // (T, D)
+        let mean, rstd: Matrix  // (T)
+        let patches: Matrix  // (T, p p Cout)
+    }
+
+    /// Tokens (T, D) to one image (Cout S S).
+    /// - Parameter modulation: (2D), shift then scale.
+    func forward(_ tokens: Matrix, modulation: Matrix, bias: Matrix, _ space: Workspace, into image: Matrix) {
+        let D = configuration.hiddenSize
+        foldModulation(
+            weight: ones, bias: zeros, scale: modulation.values(D..<(2 * D)), shift: modulation.values(0..<D), into: space.scale, space.shift)
+        normModulate(
+            tokens, scale: space.scale, shift: space.shift, epsilon: TransformerBlock.normEpsilon, into: space.normed, mean: space.mean,
+            rstd: space.rstd)
+        multiply(.plain(space.normed), .transposed(linear), into: space.patches)  // (T, p p Cout)
+        addBias(space.patches, bias)
+        Patches.join(space.patches, configuration, into: image)
+    }
+}
+
+/// Routing of a part of the tokens around middle blocks while training (TREAD, arXiv 2501.04765): those blocks see `kept` tokens
+/// of each image; the others pass by unchanged and are put back in their places behind them. No parameter is added.
+package struct TokenRoute: Sendable, Hashable {
+    /// The blocks that only the kept tokens go through.
+    package let blocks: Range<Int>
+    /// Tokens of an image that go through them.
+    package let kept: Int
+
+    package init(blocks: Range<Int>, kept: Int) {
+        precondition(!blocks.isEmpty && kept > 0, "a route around blocks \(blocks) that keeps \(kept) tokens")
+        self.blocks = blocks
+        self.kept = kept
+    }
+
+    /// The kept rows of each image's tokens, one image after the other.
+    /// - Parameters:
+    ///   - tokens: (images T, D).
+    ///   - indices: kept tokens per image, ascending.
+    ///   - part: (images kept, D).
+    func gather(_ tokens: Matrix, _ indices: [[Int]], into part: Matrix) {
+        forEachKept(indices, of: tokens) { full, short in part.row(short).copy(from: tokens.row(full)) }
+    }
+
+    /// Puts the kept rows back among all: the transpose of `gather`.
+    func scatter(_ part: Matrix, _ indices: [[Int]], into tokens: Matrix) {
+        forEachKept(indices, of: tokens) { full, short in tokens.row(full).copy(from: part.row(short)) }
+    }
+
+    private func forEachKept(_ indices: [[Int]], of tokens: Matrix, _ body: (_ full: Int, _ short: Int) -> Void) {
+        let T = tokens.rows / indices.count
+        for (image, list) in indices.enumerated() {
+            precondition(list.count == kept, "\(list.count) tokens where \(kept) are kept")
+            for (place, token) in list.enumerated() { body(image * T + token, image * kept + place) }
+        }
+    }
+}
+
+/// Memory of a route: the tokens on both sides of it.
+struct RouteActivations: Sendable {
+    /// All tokens as they enter the first routed block.
+    let full: Matrix  // (R, D)
+    /// The kept ones as they leave the last.
+    let out: Matrix  // (R', D)
+    /// Their gradient.
+    let dx: Matrix  // (R', D)
+}
+
+extension BackwardScratch {
+    /// The same memory for the fewer rows of a routed block, with a gradient of their own.
+    func routed(dx: Matrix, tokens: Int) -> BackwardScratch {
+        let rows = 0..<dx.rows
+        return BackwardScratch(
+            dx: dx, dBranch: dBranch.rows(rows), dNormed: dNormed.rows(rows), dQKV: dQKV.rows(rows), dHidden: dHidden.rows(rows),
+            dPatchesOut: dPatchesOut, dScores: dScores.square(tokens), dScale: dScale, dShift: dShift, dFactor: dFactor)
+    }
+}
+
+extension Matrix {
+    /// The first values as a matrix of this side.
+    func square(_ side: Int) -> Matrix { values(0..<(side * side)).reshaped(side, side) }
 }

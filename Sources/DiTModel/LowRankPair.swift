@@ -23,23 +23,23 @@ package struct LowRankPair: Sendable {
         }
     }
 
-    /// The same for the sums of a packed product, at any precision of its rows.
+    /// The same for the accumulators of a packed product, at any precision of its rows.
     /// - Parameters:
     ///   - x: (rows, inputs), in float32.
-    func added(_ x: Matrix, to sums: Sums, scratch: Matrix) -> Sums {
-        var sums = sums
+    func added(_ x: Matrix, to accumulators: Accumulators, scratch: Matrix) -> Accumulators {
+        var accumulators = accumulators
         forEachSlice { ranks in
             let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)
             multiply(.plain(x), .transposed(a.rows(ranks)), into: low)  // (rows, ranks)
-            sums = sums.adding(low, b.columns(ranks), scale: scale)
+            accumulators = accumulators.adding(low, b.columns(ranks), scale: scale)
         }
-        return sums
+        return accumulators
     }
 
     /// Way back: dx and the pair's gradients are added to.
     /// - Parameters:
     ///   - dy: (rows, outputs).
-    ///   - x: (rows, inputs), as on the way forward.
+    ///   - x: (rows, inputs), as in the forward pass.
     func backward(_ dy: Matrix, x: Matrix, dx: Matrix, gradient: LowRankPair, scratch: Matrix) {
         forEachSlice { ranks in
             let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)

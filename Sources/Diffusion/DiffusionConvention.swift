@@ -1,38 +1,38 @@
 /// How noise and data are mixed.
 package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
     /// DiT's: x_t = sqrt(abar_t) data + sqrt(1 - abar_t) noise, 1000 steps of plain linear beta; t counts 0 (data) to 999 (noise).
-    case linearVP = "linear-vp"
+    case vp = "linear-vp"
     /// SiT's: x_t = t data + (1 - t) noise; t runs from 0 (noise) to 1 (data).
-    case linear
+    case rectifiedFlow = "linear"
 
     package var predictions: [Prediction] {
         switch self {
-        case .linearVP: [.epsilon]
-        case .linear: [.velocity, .x0]
+        case .vp: [.epsilon]
+        case .rectifiedFlow: [.velocity, .x0]
         }
     }
 
     /// The time at a share of the path, 0 (t = 0) to 1, as training draws it: whole steps on the VP path.
     package func time(atShare share: Double) -> Double {
         switch self {
-        case .linearVP: min(Double(VPSchedule.trainingSteps) - 1, (share * Double(VPSchedule.trainingSteps)).rounded(.down))
-        case .linear: share
+        case .vp: min(Double(VPSchedule.trainingSteps) - 1, (share * Double(VPSchedule.trainingSteps)).rounded(.down))
+        case .rectifiedFlow: share
         }
     }
 
     /// Weight of the noise in x_t at time t: 1 - t, or sqrt(1 - abar_t).
     func noiseLevel(_ t: Double) -> Double {
         switch self {
-        case .linearVP: (1 - VPSchedule.training.alphasCumprod[min(max(Int(t.rounded()), 0), VPSchedule.trainingSteps - 1)]).squareRoot()
-        case .linear: 1 - t
+        case .vp: (1 - VPSchedule.training.alphasCumprod[min(max(Int(t.rounded()), 0), VPSchedule.trainingSteps - 1)]).squareRoot()
+        case .rectifiedFlow: 1 - t
         }
     }
 
     /// What the timestep embedder takes for one unit of t, where the base's card says nothing else.
     package var defaultTimeScale: Double {
         switch self {
-        case .linearVP: 1
-        case .linear: 1000
+        case .vp: 1
+        case .rectifiedFlow: 1000
         }
     }
 }
@@ -41,7 +41,7 @@ package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
 package enum Prediction: String, Codable, Sendable, CaseIterable {
     /// The noise.
     case epsilon
-    /// dx/dt on the linear path: data - noise.
+    /// dx/dt of rectified flow: data - noise.
     case velocity
     /// The data.
     case x0
@@ -60,22 +60,22 @@ package struct DiffusionConvention: Codable, Sendable, Hashable {
         path: DiffusionPath, prediction: Prediction, learnsVariance: Bool = false, timeScale: Double? = nil
     ) throws(DiffusionError) {
         guard path.predictions.contains(prediction) else { throw .predictionOffPath(prediction, path) }
-        guard path == .linearVP || !learnsVariance else { throw .learnedVarianceOffPath(path) }
+        guard path == .vp || !learnsVariance else { throw .learnedVarianceOffPath(path) }
         let scale = timeScale ?? path.defaultTimeScale
         guard scale > 0, scale.isFinite else { throw .timeScale(scale) }
         self.init(checked: path, prediction, learnsVariance, scale)
     }
 
     /// From the words of a base's card; a card with another word is refused by name.
-    /// - Parameter learnSigma: whether the network has a second half of outputs; on the linear path it is ignored.
+    /// - Parameter learnSigma: whether the network has a second half of outputs; of rectified flow it is ignored.
     package init(pathNamed pathName: String, predictionNamed name: String, learnSigma: Bool, timeScale: Double) throws(DiffusionError) {
         guard let path = DiffusionPath(rawValue: pathName) else { throw .unknownWord(pathName, DiffusionPath.allCases.map(\.rawValue)) }
         guard let prediction = Prediction(rawValue: name) else { throw .unknownWord(name, Prediction.allCases.map(\.rawValue)) }
-        try self.init(path: path, prediction: prediction, learnsVariance: learnSigma && path == .linearVP, timeScale: timeScale)
+        try self.init(path: path, prediction: prediction, learnsVariance: learnSigma && path == .vp, timeScale: timeScale)
     }
 
     /// The released DiT models.
-    package static let dit = DiffusionConvention(checked: .linearVP, .epsilon, true, DiffusionPath.linearVP.defaultTimeScale)
+    package static let dit = DiffusionConvention(checked: .vp, .epsilon, true, DiffusionPath.vp.defaultTimeScale)
 
     private init(checked path: DiffusionPath, _ prediction: Prediction, _ learnsVariance: Bool, _ timeScale: Double) {
         self.path = path

@@ -1,4 +1,4 @@
-/// What this room refuses, each with the value at fault.
+/// What this module refuses, each with the value at fault.
 package enum DiffusionError: Error, Hashable, CustomStringConvertible {
     case predictionOffPath(Prediction, DiffusionPath)
     case learnedVarianceOffPath(DiffusionPath)

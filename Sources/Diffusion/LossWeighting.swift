@@ -39,7 +39,7 @@ package enum LossWeighting: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// Weight on the squared error of the linear path's velocity, which is that of x0 over noiseScale^2 with noiseScale = 1 - t.
+    /// Weight on the squared error of the velocity of rectified flow, which is that of x0 over noiseScale^2 with noiseScale = 1 - t.
     ///
     /// - Parameter divisor: what the error of x0 was divided by, noiseScale or its clamped value.
     package func onVelocity(t: Double, divisor: Double) -> Double {

@@ -11,12 +11,12 @@ package enum Sampler: String, Codable, Sendable, CaseIterable {
     /// Two network calls a step, except the last.
     case heun
     /// Second order from the velocity of the step before (Adams-Bashforth): one network call a step.
-    case multistep
+    case ab2 = "multistep"
 
     package var path: DiffusionPath {
         switch self {
-        case .ddpm, .ddim, .dpmpp2m, .unipc: .linearVP
-        case .euler, .heun, .multistep: .linear
+        case .ddpm, .ddim, .dpmpp2m, .unipc: .vp
+        case .euler, .heun, .ab2: .rectifiedFlow
         }
     }
 

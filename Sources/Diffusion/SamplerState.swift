@@ -10,7 +10,7 @@ package final class SamplerState {
     /// x, (C S S): what the network is shown next, and the result when `isFinished`.
     package let latent: Matrix
     private let saved, m1, m2, noise: Matrix
-    private let stream: NoiseStream
+    private let stream: Philox
     private let stride: UInt64
 
     /// - Parameters:
@@ -24,7 +24,7 @@ package final class SamplerState {
         m1 = memory.take(count)
         m2 = memory.take(count)
         noise = memory.take(count)
-        stream = NoiseStream(seed: seed, stream: image)
+        stream = Philox(seed: seed, stream: image)
         stride = UInt64(Memory.paddedCount(count))
         stream.normals(into: latent)
     }

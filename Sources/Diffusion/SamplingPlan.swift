@@ -1,5 +1,5 @@
 /// A sampler laid out for a number of steps: one update rule per network call, every coefficient computed in double
-/// precision beforehand. Immutable; any number of images may walk it at their own pace.
+/// precision beforehand. Immutable; any number of images may go through it at their own pace.
 package struct SamplingPlan: Sendable {
     package let sampler: Sampler
     package let steps: Int
@@ -21,13 +21,13 @@ package struct SamplingPlan: Sendable {
         self.convention = convention
         var rules =
             switch sampler {
-            case .ddpm: AncestralRules.ddpm(steps, learnsVariance: convention.learnsVariance)
-            case .ddim: AncestralRules.ddim(steps, eta: eta)
+            case .ddpm: DDPMRules.ddpm(steps, learnsVariance: convention.learnsVariance)
+            case .ddim: DDPMRules.ddim(steps, eta: eta)
             case .dpmpp2m: SolverRules.dpmSolver(steps)
             case .unipc: SolverRules.uniPC(steps)
-            case .euler: LinearRules.euler(steps, convention.prediction)
-            case .heun: LinearRules.heun(steps, convention.prediction)
-            case .multistep: LinearRules.multistep(steps, convention.prediction)
+            case .euler: RectifiedFlowRules.euler(steps, convention.prediction)
+            case .heun: RectifiedFlowRules.heun(steps, convention.prediction)
+            case .ab2: RectifiedFlowRules.ab2(steps, convention.prediction)
             }
         for index in rules.indices { rules[index].clips = clips }
         self.rules = rules

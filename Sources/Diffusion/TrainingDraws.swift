@@ -3,7 +3,7 @@ import TensorMath
 /// The random numbers of one training image: a function of (seed, step, image) alone, so a resumed run draws what it would have drawn.
 package struct TrainingDraws: Sendable {
     /// Numbers 0 and up are the noise of the image.
-    package let noise: NoiseStream
+    package let noise: Philox
     /// Single draws lie far past any image's noise, four apart: numbers of one block share random words.
     private static let singles: UInt64 = 1 << 40
 
@@ -13,7 +13,7 @@ package struct TrainingDraws: Sendable {
     package init(seed: UInt64, step: Int, image: Int) {
         precondition(step >= 0 && image >= 0 && image < 1 << 24, "step \(step), image \(image)")
         // The top bit keeps training apart from the images of requests, whose streams count from 0.
-        noise = NoiseStream(seed: seed, stream: 1 << 63 | UInt64(step) << 24 | UInt64(image))
+        noise = Philox(seed: seed, stream: 1 << 63 | UInt64(step) << 24 | UInt64(image))
     }
 
     /// Standard normals for a sample of the image's posterior: numbers of their own, past all others.

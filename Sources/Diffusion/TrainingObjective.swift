@@ -15,7 +15,7 @@ package struct ImageLoss: Sendable, Hashable {
 package struct TrainingObjective: Sendable {
     package let convention: DiffusionConvention
     package let weighting: LossWeighting
-    /// Mean and deviation of the logit of t on the linear path.
+    /// Mean and deviation of the logit of t of rectified flow.
     package let logitMean: Float
     package let logitDeviation: Float
     /// 1 - t is not divided by less, in prediction and target alike, where x0 is predicted and the loss taken on the velocity.
@@ -30,11 +30,11 @@ package struct TrainingObjective: Sendable {
         self.logitDeviation = logitDeviation
     }
 
-    /// t of one image: a whole number from 0 to 999 on the VP path, sigmoid(N(mean, deviation)) on the linear path.
+    /// t of one image: a whole number from 0 to 999 on the VP path, sigmoid(N(mean, deviation)) of rectified flow.
     package func time(_ draws: TrainingDraws) -> Double {
         switch convention.path {
-        case .linearVP: Double((draws.timeUniform * Float(VPSchedule.trainingSteps)).rounded(.down))
-        case .linear: 1 / (1 + exp(-Double(logitMean + logitDeviation * draws.timeNormal)))
+        case .vp: Double((draws.timeUniform * Float(VPSchedule.trainingSteps)).rounded(.down))
+        case .rectifiedFlow: 1 / (1 + exp(-Double(logitMean + logitDeviation * draws.timeNormal)))
         }
     }
 
@@ -130,10 +130,10 @@ package struct TrainingObjective: Sendable {
     /// Factors of data and noise in x_t.
     private func scales(_ t: Double) -> (signal: Float, spread: Float) {
         switch convention.path {
-        case .linearVP:
+        case .vp:
             let abar = VPSchedule.training.alphasCumprod[Int(t)]
             return (Float(abar.squareRoot()), Float((1 - abar).squareRoot()))
-        case .linear: return (Float(t), Float(1 - t))
+        case .rectifiedFlow: return (Float(t), Float(1 - t))
         }
     }
 }

@@ -1,4 +1,4 @@
-/// What happens to one image after one network call. Every sampler of this room is such a list: each update is linear in
+/// What happens to one image after one network call. Every sampler of this module is such a list: each update is linear in
 /// the latent x, a saved latent, and the predictions m of the data from this call and the two before.
 package struct UpdateRule: Sendable {
     /// t of the call, in the path's own unit.

@@ -4,7 +4,7 @@ import Diffusion
 import TensorMath
 
 /// The error of a network on images that it was not trained on, in the base's own objective and without any loss weight: epsilon,
-/// or the velocity of the linear path, after `TrainingObjective`.
+/// or the velocity of rectified flow, after `TrainingObjective`.
 ///
 /// Every image meets the same timesteps and the same noise whatever is measured, so two adapters, or two precisions of one, are compared
 /// in pairs. The timesteps are the middles of equal parts of the path.
@@ -52,15 +52,15 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     ///   - buckets: at most 255.
     ///   - seed: of the noise.
     package static func measure(
-        _ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
-        bootstrap: Bootstrap, seed: UInt64 = 0, pool: ComputePool
+        _ model: InferenceDiT, tunables: Tunables, objective: TrainingObjective, images: LabelledLatents, buckets: Int = usualBuckets,
+        bootstrap: Bootstrap, seed: UInt64 = 0, pool: ThreadPool
     ) -> DenoisingError {
         precondition((1...255).contains(buckets) && images.count > 0, "\(buckets) buckets, \(images.count) images")
         let times = (0..<buckets).map { objective.convention.path.time(atShare: (Double($0) + 0.5) / Double(buckets)) }
         let errors = Memory(capacity: Memory.paddedCount(images.count * buckets)).take(images.count, buckets)
-        pool.run { lane in
+        pool.run { thread in
             let image = HeldOutImage(model, tunables: tunables, objective: objective, times: times)
-            for index in stride(from: lane, to: images.count, by: pool.lanes) {
+            for index in stride(from: thread, to: images.count, by: pool.threadCount) {
                 image.measure(images.values.row(index), label: images.labels[index], into: errors.row(index)) {
                     EvaluationStream.noise(seed: seed, image: index, bucket: $0)
                 }
@@ -70,23 +70,23 @@ package struct DenoisingError: Sendable, Hashable, Codable {
     }
 }
 
-/// The memory of one lane: an image at every timestep of the grid.
+/// The memory of one thread: an image at every timestep of the grid.
 private struct HeldOutImage {
-    private let model: PackedDiT
+    private let model: InferenceDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let times: [Double]
     private let conditioning: ConditioningState
-    private let pass: SamplingPass
+    private let pass: InferenceWorkspace
     private let noise, mixed: Matrix  // (C S S)
     private let out, slope: Matrix  // (Cout S S)
 
-    init(_ model: PackedDiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
+    init(_ model: InferenceDiT, tunables: Tunables, objective: TrainingObjective, times: [Double]) {
         let c = model.configuration, plane = c.inputSize * c.inputSize
         let (inCount, outCount) = (c.inChannels * plane, c.outChannels * plane)
         (self.model, self.tunables, self.objective, self.times) = (model, tunables, objective, times)
         conditioning = ConditioningState(c, rows: times.count)
-        pass = SamplingPass(model)
+        pass = InferenceWorkspace(model)
         let memory = Memory(capacity: 2 * Memory.paddedCount(inCount) + 2 * Memory.paddedCount(outCount))
         noise = memory.take(inCount)
         mixed = memory.take(inCount)
@@ -94,7 +94,7 @@ private struct HeldOutImage {
         slope = memory.take(outCount)
     }
 
-    func measure(_ x0: Matrix, label: Int, into errors: Matrix, noiseOf: (_ bucket: Int) -> NoiseStream) {
+    func measure(_ x0: Matrix, label: Int, into errors: Matrix, noiseOf: (_ bucket: Int) -> Philox) {
         model.condition(
             conditioning, times: times.map(objective.embedderTime), classes: times.map { _ in label }, tunables: times.map { _ in tunables })
         for (bucket, t) in times.enumerated() {

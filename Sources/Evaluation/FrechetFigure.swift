@@ -15,11 +15,11 @@ package struct FrechetFigure: Sendable, Hashable, Codable {
     /// - Parameters:
     ///   - reference: (n, D), features of real images.
     ///   - samples: each (m, D); where several have one length, row i of each comes from the same seed.
-    package static func measure(reference: Matrix, samples: [Matrix], bootstrap: Bootstrap, pool: ComputePool) -> [FrechetFigure] {
+    package static func measure(reference: Matrix, samples: [Matrix], bootstrap: Bootstrap, pool: ThreadPool) -> [FrechetFigure] {
         let scale = ColumnStatistics(reference)
         let reference = scale.scaled(reference), samples = samples.map(scale.scaled)
         let values = distances(reference: GaussianStatistics(reference), samples: samples.map { GaussianStatistics($0) })
-        // Row r holds the distances of resample r; lanes write rows of their own.
+        // Row r holds the distances of resample r; threads write rows of their own.
         let memory = Memory(capacity: bootstrap.resamples * Memory.paddedCount(samples.count))
         let drawn = (0..<bootstrap.resamples).map { _ in memory.take(samples.count) }
         pool.forEach(bootstrap.resamples) { number in

@@ -10,7 +10,7 @@ package struct FrozenFeatures: Sendable {
     package let block: Int
     /// t of the base's path.
     package let time: Double
-    private let model: PackedDiT
+    private let model: InferenceDiT
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let nullClass: Int
@@ -18,14 +18,14 @@ package struct FrozenFeatures: Sendable {
     /// Of the noise.
     package let seed: UInt64
 
-    /// t on the linear path; on the VP path, the last t at which noise is to data as here, a ninth, at most.
+    /// t of rectified flow; on the VP path, the last t at which noise is to data as here, a ninth, at most.
     static let linearTime = 0.9
 
-    package init(_ model: PackedDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
-        let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
-        bank.install(base.vector, base.classes.withMeanForNull, row: 0)
+    package init(_ model: InferenceDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
+        adapterSlots.install(base.vector, base.classes.withMeanForNull, slot: 0)
         classPhrase = base.classes.hasNullRow ? "null class" : "the mean of the classes"
-        tunables = bank.rows[0]
+        tunables = adapterSlots.tunables[0]
         self.model = model
         self.seed = seed
         block = max(0, model.configuration.depth / 2 - 1)
@@ -43,23 +43,23 @@ package struct FrozenFeatures: Sendable {
 
     /// What they are, in a report's words.
     package var description: String {
-        let t = objective.convention.path == .linear ? String(time) : String(Int(time))
+        let t = objective.convention.path == .rectifiedFlow ? String(time) : String(Int(time))
         return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the frozen base, at t = \(t), \(classPhrase)"
     }
 
     /// - Parameter images: (n, C S S).
     /// - Returns: (n, D).
-    package func measure(_ images: Matrix, pool: ComputePool) -> Matrix {
+    package func measure(_ images: Matrix, pool: ThreadPool) -> Matrix {
         let c = model.configuration, outCount = c.outChannels * c.inputSize * c.inputSize
         let features = Memory(capacity: Memory.paddedCount(images.rows * width)).take(images.rows, width)
-        pool.run { lane in
+        pool.run { thread in
             // Time and class are the same for every image, so one row of conditioning serves them all.
             let conditioning = ConditioningState(c, rows: 1)
             model.condition(conditioning, times: [objective.embedderTime(time)], classes: [nullClass], tunables: [tunables])
-            let pass = SamplingPass(model)
+            let pass = InferenceWorkspace(model)
             let memory = Memory(capacity: 2 * Memory.paddedCount(images.columns) + Memory.paddedCount(outCount))
             let noise = memory.take(images.columns), mixed = memory.take(images.columns), out = memory.take(outCount)
-            for image in stride(from: lane, to: images.rows, by: pool.lanes) {
+            for image in stride(from: thread, to: images.rows, by: pool.threadCount) {
                 EvaluationStream.noise(seed: seed, image: image, bucket: 0xff).normals(into: noise)
                 objective.mix(x0: images.row(image), noise: noise, t: time, into: mixed)
                 // Stage 0 is what enters block 0.
@@ -82,8 +82,8 @@ extension DiffusionConvention {
     fileprivate var lowNoiseTime: Double {
         let (signal, noise) = (FrozenFeatures.linearTime, 1 - FrozenFeatures.linearTime)
         return switch path {
-        case .linear: signal
-        case .linearVP:
+        case .rectifiedFlow: signal
+        case .vp:
             Double(VPSchedule.training.alphasCumprod.lastIndex { (1 - $0) * signal * signal <= $0 * noise * noise } ?? 0)
         }
     }

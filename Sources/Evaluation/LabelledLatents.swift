@@ -10,7 +10,7 @@ package struct LabelledLatents: Sendable {
     package var count: Int { labels.count }
 
     /// - Parameter fill: writes image `index` into a row of C S S values; called on the pool's threads.
-    package init(labels: [Int], size: Int, pool: ComputePool, fill: (_ index: Int, _ row: Matrix) -> Void) {
+    package init(labels: [Int], size: Int, pool: ThreadPool, fill: (_ index: Int, _ row: Matrix) -> Void) {
         self.labels = labels
         values = Memory(capacity: Memory.paddedCount(labels.count * size)).take(labels.count, size)
         pool.forEach(labels.count) { fill($0, values.row($0)) }
@@ -32,12 +32,12 @@ extension RGBImage {
 /// The random numbers of an evaluation: functions of (seed, what, position), apart from a request's and a training run's.
 enum EvaluationStream {
     /// Noise that a held-out image is mixed with in one timestep bucket.
-    static func noise(seed: UInt64, image: Int, bucket: Int) -> NoiseStream {
-        NoiseStream(seed: seed, stream: 1 << 61 | UInt64(image) << 8 | UInt64(bucket))
+    static func noise(seed: UInt64, image: Int, bucket: Int) -> Philox {
+        Philox(seed: seed, stream: 1 << 61 | UInt64(image) << 8 | UInt64(bucket))
     }
 
     /// Which items a bootstrap resample takes.
-    static func resample(seed: UInt64, number: Int, set: Int) -> NoiseStream {
-        NoiseStream(seed: seed, stream: 3 << 60 | UInt64(number) << 8 | UInt64(set))
+    static func resample(seed: UInt64, number: Int, set: Int) -> Philox {
+        Philox(seed: seed, stream: 3 << 60 | UInt64(number) << 8 | UInt64(set))
     }
 }

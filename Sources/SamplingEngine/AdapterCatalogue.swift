@@ -91,21 +91,21 @@ package final class AdapterCatalogue: Sendable {
         }
         var load = Duration.zero
         // Each reference is looked up once: a name that moves meanwhile means one thing in one recipe.
-        var known: [String: Ingredient] = [:]
+        var known: [String: ResolvedAdapter] = [:]
         func canonical(_ recipe: Recipe) throws -> CanonicalRecipe {
             try CanonicalRecipe(recipe, over: composing) { reference in
                 if let found = known[reference] { return found }
                 let (binding, manifest) = try held(reference)
                 load += binding.load
-                let ingredient = try Ingredient(binding.adapter, manifest: manifest)
-                known[reference] = ingredient
-                return ingredient
+                let resolved = try ResolvedAdapter(binding.adapter, manifest: manifest)
+                known[reference] = resolved
+                return resolved
             }
         }
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
         let asked = try canonical(recipe)
         let vectors = Set(asked.stages.flatMap { $0.parts.map(\.sum.digest) }).count
-        guard vectors <= vectorLimit else { throw Refusal.tooManyAdapters(count: vectors, limit: vectorLimit) }
+        guard vectors <= vectorLimit else { throw AdmissionError.tooManyAdapters(count: vectors, limit: vectorLimit) }
         let canonical = strength == 1 ? asked : try canonical(recipe.scaled(by: strength))
         var compose = Duration.zero
         let stages = try canonical.stages.map { stage in
@@ -196,7 +196,7 @@ package final class AdapterCatalogue: Sendable {
     }
 }
 
-extension Ingredient {
+extension ResolvedAdapter {
     /// - Throws: `SamplingEngineError.noManifest` where the stored one can not be read.
     fileprivate init(_ adapter: BoundAdapter, manifest: Data?) throws {
         guard let manifest else { throw SamplingEngineError.noManifest(adapter: adapter.name) }

@@ -64,7 +64,7 @@ package struct BoundRecipe: Sendable {
         shares = recipe.stages.flatMap { stage in
             stage.parts.flatMap { part in
                 part.sum.shares.map {
-                    Share(name: $0.ingredient.name, digest: $0.ingredient.digest, weight: part.weight * $0.weight, blocks: $0.blocks, start: stage.start)
+                    Share(name: $0.resolved.name, digest: $0.resolved.digest, weight: part.weight * $0.weight, blocks: $0.blocks, start: stage.start)
                 }
             }
         }

@@ -16,14 +16,14 @@ package struct CacheCalibration {
     private let base: BaseFile
     private let adapter: BoundAdapter
     private let plan: SamplingPlan
-    private let pool: ComputePool
+    private let pool: ThreadPool
     /// Largest relative errors tried, rising.
     private let tolerances: [Double]
     /// Calls at the start that always run; the last does too.
     private static let warmup = 3
 
     package init(
-        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ComputePool,
+        _ base: BaseFile, _ adapter: BoundAdapter, _ plan: SamplingPlan, images: Int, guidanceScale: Float, pool: ThreadPool,
         tolerances: [Double] = (0..<16).map { 0.01 * pow(1.35, Double($0)) }
     ) {
         self.base = base
@@ -46,7 +46,7 @@ package struct CacheCalibration {
     /// Schedules of rising tolerance, each different from the one before.
     package func measure(with engine: SamplingEngine) async throws -> [Measured] {
         // What is measured are guided images, by either guidance.
-        guard adapter.classes.hasNullRow, base.classes.hasNullRow else { throw Refusal.noNullRow(adapter: adapter.name, isBase: !base.classes.hasNullRow) }
+        guard adapter.classes.hasNullRow, base.classes.hasNullRow else { throw AdmissionError.noNullRow(adapter: adapter.name, isBase: !base.classes.hasNullRow) }
         let schedules = try await WorkExecutor("calibration", width: 1).run { try traced() }
         let exact = try await sample(nil, engine)
         var measured: [Measured] = []
@@ -89,10 +89,10 @@ package struct CacheCalibration {
         let inCount = c.inChannels * c.inputSize * c.inputSize, outCount = c.outChannels * c.inputSize * c.inputSize, rows = 3 * images
         let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
         let x = memory.take(rows, inCount), out = memory.take(rows, outCount)
-        let bank = TunableBank(base.layout, rows: 2, classRows: max(base.classes.rows, adapter.classes.rows))
-        bank.install(adapter.vector, adapter.classes, row: 0)
-        bank.install(base.vector, base.classes, row: 1)
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: rows, pool: pool)
+        let adapterSlots = AdapterSlots(base.layout, count: 2, classRows: max(base.classes.rows, adapter.classes.rows))
+        adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
+        adapterSlots.install(base.vector, base.classes, slot: 1)
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: rows, pool: pool)
         let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
         let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
         let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
@@ -103,7 +103,7 @@ package struct CacheCalibration {
             batch.forward(
                 x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
                 classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
-                bankRows: (0..<rows).map { $0 / images / 2 }, stacks: truth.map { .keep($0) }, into: out)
+                slots: (0..<rows).map { $0 / images / 2 }, cacheActions: truth.map { .keep($0) }, into: out)
             for (index, tolerance) in tolerances.enumerated() {
                 let mustRun = call < Self.warmup || call == plan.evaluations - 1
                 let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance

@@ -27,7 +27,7 @@ package final class ComposingQueue: Sendable {
     /// Runs the work when it is its turn. Work of a task that is cancelled ends early, or does not begin.
     /// - Parameters:
     ///   - cost: what it takes, for whose turn it is.
-    /// - Throws: `Refusal.composingFull` where the queue or the client's share of it is; `CancellationError`; what the work throws.
+    /// - Throws: `AdmissionError.composingFull` where the queue or the client's share of it is; `CancellationError`; what the work throws.
     package func run<Value: Sendable>(client: String, cost: Int, _ work: () throws -> Value) async throws -> Value {
         let id = try state.withLock { try $0.turns.admit(client: client, cost: cost) }
         do { try await begin(id) } catch {
@@ -92,7 +92,7 @@ package struct ComposingTurns {
     func isWaiting(_ id: UInt64) -> Bool { waiting.contains(id) }
 
     /// - Returns: its number; it may run already.
-    package mutating func admit(client: String, cost: Int) throws(Refusal) -> UInt64 {
+    package mutating func admit(client: String, cost: Int) throws(AdmissionError) -> UInt64 {
         if running.count >= width {
             guard waiting.count < room else { throw .composingFull(isClients: false) }
             guard waiting.count(where: { turns[$0]?.client == client }) < clientRoom else { throw .composingFull(isClients: true) }

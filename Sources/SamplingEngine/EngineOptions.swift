@@ -4,7 +4,7 @@ import TensorMath
 package struct EngineOptions: Sendable {
     /// Rows of one network call; a guided image takes two.
     package var rows = 32
-    /// Adapters in the bank at once.
+    /// Adapter slots: adapters in memory at once.
     package var domains = 16
     /// The arithmetic of the network; f32 runs instead where this machine does not have it.
     package var precision = Precision.f32
@@ -22,7 +22,7 @@ package struct EngineOptions: Sendable {
 
     package init() {}
 
-    /// No line to speak of: one process samples for itself.
+    /// No queue to speak of: one process samples for itself.
     package static var unbounded: EngineOptions { unbounded(at: .f32) }
 
     package static func unbounded(at precision: Precision) -> EngineOptions {
@@ -52,7 +52,7 @@ package struct EngineStatus: Sendable, Hashable {
     package var distinctAdapters: Int
     package var stepsDone: UInt64
     package var lastStepSeconds: Double
-    package var bankBytes: Int
+    package var slotBytes: Int
     /// Sizes of images, beside the base's own, that a network is held for, and its bytes.
     package var otherSizes, networkBytes: Int
     package var draining: Bool

@@ -9,7 +9,7 @@ package struct BoundAdapter: Sendable {
     package let classes: ClassTable
     /// The grid of its images, where it is not the base's own.
     package let grid: ImageGrid?
-    /// What a row of the bank is known by: the digest, or where a class was blended in for one request, that class too.
+    /// What an adapter slot is known by: the digest, or where a class was blended in for one request, that class too.
     let key: Digest
 
     package init(name: String, digest: Digest, vector: TunableVector, classes: ClassTable, grid: ImageGrid?) {
@@ -51,7 +51,7 @@ package enum CacheLevel: String, Sendable, CaseIterable {
 package enum GuidanceKind: String, Sendable, CaseIterable {
     /// Against the domain's own null class.
     case cfg
-    /// Against the frozen base's null class, which the bank holds as one more row (Domain Guidance, arXiv 2504.01521).
+    /// Against the frozen base's null class, which one more slot holds (Domain Guidance, arXiv 2504.01521).
     case domain
     case none
 }

@@ -1,7 +1,7 @@
 import AdapterFormat
 import DiTModel
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import TensorMath
 
 /// Latents to pictures: those of a pixel-space base are pictures themselves, others go through the base's autoencoder.
@@ -15,18 +15,18 @@ struct PictureMaker {
     ///   - size: side of a latent.
     ///   - channels: of a latent.
     /// - Returns: nil for latents without an autoencoder.
-    init?(channels: Int, size: Int, codec: LatentCodec?, _ kind: ConvolutionKind, preset: Preset, pool: ComputePool) throws {
+    init?(channels: Int, size: Int, autoencoder: AutoencoderKL?, _ kind: ConvolutionKind, preset: Preset, pool: ThreadPool) throws {
         self.preset = preset
-        guard let codec else {
+        guard let autoencoder else {
             guard channels == 3 else { return nil }
             (decoder, side) = (nil, size)
             return
         }
-        guard codec.configuration.latentChannels == channels, codec.configuration.outChannels == 3 else {
-            throw SamplingEngineError.otherCodec(
-                file: codec.file.path, channels: codec.configuration.latentChannels, wanted: channels)
+        guard autoencoder.configuration.latentChannels == channels, autoencoder.configuration.outChannels == 3 else {
+            throw SamplingEngineError.otherAutoencoder(
+                file: autoencoder.file.path, channels: autoencoder.configuration.latentChannels, wanted: channels)
         }
-        let decoder = try LatentDecoder(codec, latentHeight: size, latentWidth: size, pool: pool, kind)
+        let decoder = try LatentDecoder(autoencoder, latentHeight: size, latentWidth: size, pool: pool, kind)
         (self.decoder, side) = (decoder, decoder.imageSize.height)
     }
 

@@ -19,7 +19,7 @@ final class ResidualCache {
     }
 
     /// What the row's blocks do at call `call`. A row that has not run twice yet runs, whatever the profile says.
-    func stack(at call: Int, runs: Bool) -> BlockStack {
+    func stack(at call: Int, runs: Bool) -> ResidualCacheAction {
         guard runs || kept < 2 else { return .skip(extrapolated(to: call)) }
         (older, newer) = (newer, older)
         (olderCall, newerCall) = (newerCall, call)

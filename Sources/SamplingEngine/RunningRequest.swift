@@ -7,7 +7,7 @@ struct RunningRequest {
     let request: SamplingRequest
     let plan: SamplingPlan
     /// Per image, what each of its calls needs.
-    let walks: [ImageWalk]
+    let stepPlans: [StepPlan]
     let events: AsyncStream<SamplingEvent>.Continuation
     var times = RequestTimes()
     private let admitted = ContinuousClock.now
@@ -15,14 +15,14 @@ struct RunningRequest {
     /// Whole steps over all images.
     private var stepsDone = 0
 
-    init(_ request: SamplingRequest, plan: SamplingPlan, walks: [ImageWalk], events: AsyncStream<SamplingEvent>.Continuation) {
+    init(_ request: SamplingRequest, plan: SamplingPlan, stepPlans: [StepPlan], events: AsyncStream<SamplingEvent>.Continuation) {
         self.request = request
         self.plan = plan
-        self.walks = walks
+        self.stepPlans = stepPlans
         self.events = events
     }
 
-    mutating func start(_ id: Scheduler.ImageID, bankRows: [Int], _ batch: StepBatch) -> RunningImage {
+    mutating func start(_ id: Scheduler.ImageID, slots: [Int], _ batch: StepBatch) -> RunningImage {
         if started == nil {
             let now = ContinuousClock.now
             started = now
@@ -42,11 +42,11 @@ struct RunningRequest {
                 return noise
             }
         }
-        let walk = walks[id.image]
-        let rows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: 0), bankRows))
+        let stepPlan = stepPlans[id.image]
+        let slots = Dictionary(uniqueKeysWithValues: zip(stepPlan.adapters(from: 0), slots))
         return RunningImage(
-            id: id, order: order, walk: walk, bankRows: rows, state: state, stepNoise: stepNoise,
-            residuals: order.cache == nil ? [] : (0..<walk.rows(from: 0)).map { _ in batch.residualCache(order.grid) })
+            id: id, order: order, stepPlan: stepPlan, slots: slots, state: state, stepNoise: stepNoise,
+            residuals: order.cache == nil ? [] : (0..<stepPlan.rows(from: 0)).map { _ in batch.residualCache(order.grid) })
     }
 
     /// Tells of one network call of one image.

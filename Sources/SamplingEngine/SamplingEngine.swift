@@ -3,12 +3,12 @@ import AdapterFormat
 import DiTModel
 import Diffusion
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import TensorMath
 
-/// Requests become batches become steps: the only owner of the model, the bank and the latents.
+/// Requests become batches become steps: the only owner of the model, the adapter slots and the latents.
 ///
-/// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the borders between steps and
+/// One actor on its own thread. A step is one job, so requests are admitted and cancelled at the boundaries between steps and
 /// nowhere else; images join and leave there, each with its own domain, timestep, guidance and seed. What runs next is decided
 /// by `Scheduler`; this actor only does it.
 package actor SamplingEngine {
@@ -42,11 +42,11 @@ package actor SamplingEngine {
 
     /// - Parameters:
     ///   - preset: nil takes what the base's card says.
-    ///   - codec: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
+    ///   - autoencoder: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
     ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
-        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ComputePool, preset: Preset? = nil,
-        codec: LatentCodec? = nil, decoding: ConvolutionKind? = nil
+        _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ThreadPool, preset: Preset? = nil,
+        autoencoder: AutoencoderKL? = nil, decoding: ConvolutionKind? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)
         self.base = base
@@ -57,15 +57,15 @@ package actor SamplingEngine {
             timeScale: base.card.timeScale)
         let precision = options.precision.fallback.precision
         self.precision = precision
-        let rows = max(2, options.rows), bankRows = max(1, options.domains)
+        let rows = max(2, options.rows), slots = max(1, options.domains)
         scheduler = Scheduler(
             Scheduler.Limits(
-                rows: rows, bankRows: bankRows, queueImages: options.queueImages, clientShare: options.clientShare,
+                rows: rows, slots: slots, queueImages: options.queueImages, clientShare: options.clientShare,
                 largestCost: options.largestCost))
         batch = try StepBatch(
-            base, rows: rows, bankRows: bankRows, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
+            base, rows: rows, slots: slots, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
-            channels: configuration.inChannels, size: configuration.inputSize, codec: codec,
+            channels: configuration.inChannels, size: configuration.inputSize, autoencoder: autoencoder,
             decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
         pictureSide = maker?.side
         pictureMaker = maker
@@ -85,16 +85,16 @@ package actor SamplingEngine {
         return (recipe.composingWork(values: base.layout.count) * value + row - 1) / row
     }
 
-    /// Puts a request in the line.
-    /// - Throws: `Refusal`, `DiffusionError`; nothing of the request is then done.
+    /// Puts a request in the queue.
+    /// - Throws: `AdmissionError`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
         let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
         try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)
-        let walks = request.images.map { ImageWalk($0, plan, base: base.digest) }
-        let cost = request.composingCost + zip(walks, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
-        let needs = zip(walks, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
+        let stepPlans = request.images.map { StepPlan($0, plan, base: base.digest) }
+        let cost = request.composingCost + zip(stepPlans, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
+        let needs = zip(stepPlans, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
         let admission = scheduler.admit(
             Scheduler.Entry(
                 id: id, client: request.client, images: needs, cost: cost, deadline: request.deadline, spent: request.composingCost,
@@ -105,18 +105,18 @@ package actor SamplingEngine {
             guard case .cancelled = reason, let self else { return }
             Task { await self.cancel(id) }
         }
-        requests[id] = RunningRequest(request, plan: plan, walks: walks, events: continuation)
+        requests[id] = RunningRequest(request, plan: plan, stepPlans: stepPlans, events: continuation)
         wake()
         return SamplingTicket(id: id, position: position, events: events)
     }
 
-    /// Takes a request out at the next border; one that is done already is left alone.
+    /// Takes a request out at the next step boundary; one that is done already is left alone.
     package func cancel(_ id: RequestID) {
         _ = scheduler.cancel(id)
         end(id, with: .failed(.cancelled))
     }
 
-    /// Images ahead in the line; nil once nothing of the request waits.
+    /// Images ahead in the queue; nil once nothing of the request waits.
     package func position(of id: RequestID) -> Int? { scheduler.position(of: id) }
 
     /// Answered between two steps by the thread that takes them: no answer means that it is stuck.
@@ -125,7 +125,7 @@ package actor SamplingEngine {
             queuedImages: scheduler.waitingImages, queueCapacity: options.queueImages, activeImages: scheduler.activeImages,
             activeRows: scheduler.activeRows, rowCapacity: scheduler.limits.rows, setAsideImages: aside.count, setAsides: setAsides,
             distinctAdapters: scheduler.activeAdapters, stepsDone: stepsDone, lastStepSeconds: lastStep / .seconds(1),
-            bankBytes: batch.bankBytes, otherSizes: batch.otherSizes, networkBytes: batch.networkBytes, draining: scheduler.isDraining)
+            slotBytes: batch.slotBytes, otherSizes: batch.otherSizes, networkBytes: batch.networkBytes, draining: scheduler.isDraining)
     }
 
     /// Admits nothing more and returns when all that was admitted has ended.
@@ -149,9 +149,9 @@ package actor SamplingEngine {
         Task { step() }
     }
 
-    /// One border and one network call. The next step is a job of its own: whoever called meanwhile goes first.
+    /// One step boundary and one network call. The next step is a job of its own: whoever called meanwhile goes first.
     private func step() {
-        for action in scheduler.border(now: .now) { perform(action) }
+        for action in scheduler.stepBoundary(now: .now) { perform(action) }
         guard !images.isEmpty else {
             guard isIdle else { return goOn() }
             isStepping = false
@@ -200,33 +200,33 @@ package actor SamplingEngine {
 
     private func perform(_ action: Scheduler.Action) {
         switch action {
-        case .install(let digest, let row, let id):
+        case .install(let digest, let slot, let id):
             guard requests[id] != nil else { return }
             let held = requests[id]?.request.images.lazy.flatMap(\.adapters).first { $0.key == digest }
             guard let adapter = held ?? (digest == base.digest ? BoundAdapter(base) : nil) else {
                 preconditionFailure("request \(id) has no adapter \(digest)")
             }
             let start = ContinuousClock.now
-            batch.install(adapter, row: row)
+            batch.install(adapter, slot: slot)
             let swap = ContinuousClock.now - start
             requests[id]?.times.swap += swap
             options.onSwap?(swap)
-        case .start(let id, let rows): start(id, bankRows: rows)
+        case .start(let id, let slots): start(id, slots: slots)
         case .setAside(let id):
             guard let place = images.firstIndex(where: { $0.id == id }) else { preconditionFailure("image \(id) does not run") }
             aside[id] = images.remove(at: place)
             setAsides += 1
-        case .resume(let id, let rows):
+        case .resume(let id, let slots):
             guard var image = aside.removeValue(forKey: id) ?? images.firstIndex(where: { $0.id == id }).map({ images.remove(at: $0) }) else {
                 preconditionFailure("image \(id) was never begun")
             }
-            image.hold(rows)
+            image.hold(slots)
             images.append(image)
         case .expire(let id): end(id, with: .failed(.deadlinePassed))
         }
     }
 
-    private func start(_ id: Scheduler.ImageID, bankRows: [Int]) {
+    private func start(_ id: Scheduler.ImageID, slots: [Int]) {
         // Gone where an earlier image of it could not be started.
         guard let request = requests[id.request] else { return }
         let grid = request.request.images[id.image].grid
@@ -236,7 +236,7 @@ package actor SamplingEngine {
             _ = scheduler.cancel(id.request)
             return end(id.request, with: .failed(.noNetwork(size: batch.size(grid), reason: error.description)))
         }
-        if let image = requests[id.request]?.start(id, bankRows: bankRows, batch) { images.append(image) }
+        if let image = requests[id.request]?.start(id, slots: slots, batch) { images.append(image) }
     }
 
     private func record(_ duration: Duration, rows: Int) {
@@ -258,11 +258,11 @@ package actor SamplingEngine {
         }
     }
 
-    /// What no later call of the image needs is free for others at the next border.
+    /// What no later call of the image needs is free for others at the next step boundary.
     private func giveBack(_ image: RunningImage) {
         let position = image.state.position
-        guard image.walk.mayGiveBack(at: position) else { return }
-        scheduler.keep(image.id, adapters: image.walk.adapters(from: position), rows: image.walk.rows(from: position))
+        guard image.stepPlan.mayGiveBack(at: position) else { return }
+        scheduler.keep(image.id, adapters: image.stepPlan.adapters(from: position), rows: image.stepPlan.rows(from: position))
     }
 
     private func finish(_ image: RunningImage) {
@@ -282,7 +282,7 @@ package actor SamplingEngine {
     }
 
     /// Refuses what a table without a null row cannot give: guidance by it, and images or blends that lean on it.
-    private func checkNullRows(of order: ImageOrder) throws(Refusal) {
+    private func checkNullRows(of order: ImageOrder) throws(AdmissionError) {
         let isGuided = order.guidance.kind != .none && order.guidance.scale != 1
         if isGuided, order.guidance.kind == .domain, !base.classes.hasNullRow { throw .noNullRow(adapter: base.card.name, isBase: true) }
         for part in order.stages.flatMap(\.parts) {
@@ -294,9 +294,9 @@ package actor SamplingEngine {
         }
     }
 
-    private func check(_ request: SamplingRequest, calls: Int) throws(Refusal) {
+    private func check(_ request: SamplingRequest, calls: Int) throws(AdmissionError) {
         guard !request.images.isEmpty else { throw .noImages }
-        guard pictureMaker != nil || request.latentsOnly else { throw .noCodec(channels: base.configuration.inChannels) }
+        guard pictureMaker != nil || request.latentsOnly else { throw .noAutoencoder(channels: base.configuration.inChannels) }
         for order in request.images {
             if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
                 throw .otherCache(calls: cache.count, wanted: calls)
@@ -331,7 +331,7 @@ package actor SamplingEngine {
         }
     }
 
-    private func refusal(_ admission: Scheduler.Admission, _ request: SamplingRequest, cost: Int) -> Refusal {
+    private func refusal(_ admission: Scheduler.Admission, _ request: SamplingRequest, cost: Int) -> AdmissionError {
         // At most what is admitted already has to be computed first.
         let seconds = Int((Double(scheduler.outstandingCost) * rowSeconds).rounded(.up))
         let wait = min(max(seconds, 1), 3600)
@@ -350,7 +350,7 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
-    case otherCodec(file: String, channels: Int, wanted: Int)
+    case otherAutoencoder(file: String, channels: Int, wanted: Int)
     case noManifest(adapter: String)
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
@@ -360,7 +360,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
             "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps, "step")"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
-        case .otherCodec(let file, let channels, let wanted):
+        case .otherAutoencoder(let file, let channels, let wanted):
             "the autoencoder '\(file)' decodes latents of \(channels, "channel") to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }

@@ -7,7 +7,7 @@ package enum UsualSampling {
     package static let steps = 40
     package static let guidanceScale: Float = 3
 
-    package static func sampler(_ path: DiffusionPath) -> Sampler { path == .linear ? .multistep : .ddim }
+    package static func sampler(_ path: DiffusionPath) -> Sampler { path == .rectifiedFlow ? .ab2 : .ddim }
 }
 
 /// The random numbers of one image, from outside.
@@ -64,7 +64,7 @@ package struct RequestID: Hashable, Sendable, Comparable, CustomStringConvertibl
 /// An admitted request. Dropping `events` cancels it at the next step.
 package struct SamplingTicket: Sendable {
     package let id: RequestID
-    /// Images ahead in the line.
+    /// Images ahead in the queue.
     package let position: Int
     package let events: AsyncStream<SamplingEvent>
 }
@@ -95,7 +95,7 @@ package struct FinishedImage: Sendable {
 package struct RequestTimes: Sendable {
     /// From admission to its first network call.
     package var queue = Duration.zero
-    /// Overwriting rows of the bank for it.
+    /// Overwriting adapter slots for it.
     package var swap = Duration.zero
     /// From its first network call to its last.
     package var sample = Duration.zero

@@ -10,7 +10,7 @@ extension Scheduler {
     }
 
     /// What a client or a request has had, in work, and what of it is in the batch.
-    struct Account {
+    struct Usage {
         /// Since it came.
         var attained = 0
         /// Of all that it asks for.
@@ -60,7 +60,7 @@ extension Scheduler {
         open()
         var choice = Choice(freeRows: limits.rows, freeWork: limits.rows, before: active)
         active.removeAll(keepingCapacity: true)
-        for row in bank.indices { bank[row].users = 0 }
+        for slot in slots.indices { slots[slot].users = 0 }
         var young = 0, turns = 0, youngIsDone = false
         while true {
             // Both get the same work of a call; where no young one is left, others take as much as the young and no more.
@@ -87,34 +87,34 @@ extension Scheduler {
     /// Work given to a request, and so to its client; what is present shares the clock that its turns go by.
     private mutating func charge(_ work: Int, to id: RequestID) {
         guard let client = requests[id]?.entry.client, let count = clients[client]?.requests.count else { return }
-        requests[id]?.account.charge(work)
-        clients[client]?.account.charge(work)
+        requests[id]?.usage.charge(work)
+        clients[client]?.usage.charge(work)
         clients[client]?.clock += Double(work) / Double(count)
         clock += Double(work) / Double(clients.count)
     }
 
     private mutating func open() {
-        for client in clients.keys { clients[client]?.account.ran = 0 }
+        for client in clients.keys { clients[client]?.usage.ran = 0 }
         for (id, request) in requests {
-            requests[id]?.account.ran = request.running
-            requests[id]?.account.taken = 0
-            clients[request.entry.client]?.account.ran += request.running
+            requests[id]?.usage.ran = request.running
+            requests[id]?.usage.taken = 0
+            clients[request.entry.client]?.usage.ran += request.running
         }
         // Jobs are no match for those who wait at the door.
         let someoneWaits = requests.values.contains { !$0.entry.isJob }
         func mayBeYoung(_ id: RequestID) -> Bool { !someoneWaits || requests[id]?.entry.isJob == false }
         let candidates = clients.filter { $0.value.requests.contains(where: mayBeYoung) }
-        let floor = candidates.values.map { $0.account.youth(stretch: limits.stretch) }.min() ?? 0
+        let floor = candidates.values.map { $0.usage.youth(stretch: limits.stretch) }.min() ?? 0
         for (name, client) in clients {
-            let isYoung = candidates[name] != nil && client.account.youth(stretch: limits.stretch) <= floor + limits.quantum
-            clients[name]?.account.taken = 0
-            clients[name]?.account.isYoung = isYoung
+            let isYoung = candidates[name] != nil && client.usage.youth(stretch: limits.stretch) <= floor + limits.quantum
+            clients[name]?.usage.taken = 0
+            clients[name]?.usage.isYoung = isYoung
             let own = client.requests.filter(mayBeYoung)
-            func youth(_ id: RequestID) -> Int { requests[id]?.account.youth(stretch: limits.stretch) ?? .max }
+            func youth(_ id: RequestID) -> Int { requests[id]?.usage.youth(stretch: limits.stretch) ?? .max }
             let least = own.map(youth).min() ?? 0
             for id in client.requests {
                 let isYoung = isYoung && mayBeYoung(id) && youth(id) <= least + limits.quantum
-                requests[id]?.account.isYoung = isYoung
+                requests[id]?.usage.isYoung = isYoung
             }
         }
     }
@@ -132,14 +132,14 @@ extension Scheduler {
     private func next(_ discipline: Discipline, _ choice: Choice) -> RequestID? {
         func isOpen(_ id: RequestID) -> Bool {
             guard let request = requests[id], request.next != nil, !choice.blocked.contains(id) else { return false }
-            return discipline == .turns || request.account.isYoung
+            return discipline == .turns || request.usage.isYoung
         }
         var best: (rank: (Int, UInt64), client: Client)?
         for client in clients.values where client.requests.contains(where: isOpen) {
-            let rank = client.account.rank(discipline, limits)
+            let rank = client.usage.rank(discipline, limits)
             if best.map({ rank < $0.rank }) ?? true { best = (rank, client) }
         }
-        func rank(_ id: RequestID) -> (Int, UInt64) { requests[id]?.account.rank(discipline, limits) ?? (.max, .max) }
+        func rank(_ id: RequestID) -> (Int, UInt64) { requests[id]?.usage.rank(discipline, limits) ?? (.max, .max) }
         return best?.client.requests.filter(isOpen).min { rank($0) < rank($1) }
     }
 
@@ -147,38 +147,38 @@ extension Scheduler {
         guard var request = requests[id], let image = request.next else { return nil }
         let need = request.needs[image]
         // One large image may be more work than a full call; nothing then runs beside it.
-        guard need.rows <= choice.freeRows, need.work <= choice.freeWork || active.isEmpty, let rows = bankRows(need.adapters) else { return nil }
-        for (row, adapter) in zip(rows, need.adapters) {
-            if bank[row].digest != adapter {
-                bank[row].digest = adapter
-                choice.actions.append(.install(adapter, row: row, for: id))
+        guard need.rows <= choice.freeRows, need.work <= choice.freeWork || active.isEmpty, let chosen = slotsFor(need.adapters) else { return nil }
+        for (slot, adapter) in zip(chosen, need.adapters) {
+            if slots[slot].digest != adapter {
+                slots[slot].digest = adapter
+                choice.actions.append(.install(adapter, slot: slot, for: id))
             }
-            bank[row].users += 1
-            bank[row].lastUse = nextTick()
+            slots[slot].users += 1
+            slots[slot].lastUse = nextTick()
         }
         let imageID = ImageID(request: id, image: image)
-        if request.account.taken == request.line.count {
-            request.line.append(image)
+        if request.usage.taken == request.begunImages.count {
+            request.begunImages.append(image)
             request.begun += 1
-            choice.actions.append(.start(imageID, rows: rows))
-        } else if choice.before[imageID] != rows {
-            choice.actions.append(.resume(imageID, rows: rows))
+            choice.actions.append(.start(imageID, slots: chosen))
+        } else if choice.before[imageID] != chosen {
+            choice.actions.append(.resume(imageID, slots: chosen))
         }
-        active[imageID] = rows
+        active[imageID] = chosen
         choice.freeRows -= need.rows
         choice.freeWork -= need.work
-        request.account.taken += 1
+        request.usage.taken += 1
         requests[id] = request
-        clients[request.entry.client]?.account.taken += 1
+        clients[request.entry.client]?.usage.taken += 1
         charge(need.work, to: id)
         return need.work
     }
 
     private mutating func setAside() -> [Action] {
         var aside: [ImageID] = []
-        for (id, request) in requests where request.account.taken != request.running {
-            aside += request.line[min(request.account.taken, request.running)..<request.running].map { ImageID(request: id, image: $0) }
-            requests[id]?.running = request.account.taken
+        for (id, request) in requests where request.usage.taken != request.running {
+            aside += request.begunImages[min(request.usage.taken, request.running)..<request.running].map { ImageID(request: id, image: $0) }
+            requests[id]?.running = request.usage.taken
         }
         return aside.sorted { ($0.request, $0.image) < ($1.request, $1.image) }.map { .setAside($0) }
     }
@@ -191,17 +191,17 @@ extension Scheduler {
         if balance == -limits.quantum { lead = .young }
     }
 
-    /// Per adapter the row that holds it, else the longest unused of the free ones; nil where the batch leaves too few.
-    private func bankRows(_ adapters: [Digest]) -> [Int]? {
-        let held = adapters.map { adapter in bank.firstIndex { $0.digest == adapter } }
+    /// Per adapter the slot that holds it, else the longest unused of the free ones; nil where the batch leaves too few.
+    private func slotsFor(_ adapters: [Digest]) -> [Int]? {
+        let held = adapters.map { adapter in slots.firstIndex { $0.digest == adapter } }
         guard held.contains(nil) else { return held.compactMap { $0 } }
-        let free = bank.indices.filter { bank[$0].users == 0 && !held.contains($0) }.sorted { bank[$0].lastUse < bank[$1].lastUse }
+        let free = slots.indices.filter { slots[$0].users == 0 && !held.contains($0) }.sorted { slots[$0].lastUse < slots[$1].lastUse }
         var next = free.makeIterator()
-        var rows: [Int] = []
-        for row in held {
-            guard let row = row ?? next.next() else { return nil }
-            rows.append(row)
+        var chosen: [Int] = []
+        for slot in held {
+            guard let slot = slot ?? next.next() else { return nil }
+            chosen.append(slot)
         }
-        return rows
+        return chosen
     }
 }

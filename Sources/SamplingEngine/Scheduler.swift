@@ -1,6 +1,6 @@
 import AdapterFormat
 
-/// Who runs next, and where: admission, the queue, the batch and the bank's rows, as plain decisions.
+/// Who runs next, and where: admission, the queue, the batch and the slots, as plain decisions.
 ///
 /// The batch is chosen anew at every step boundary. Half of the work goes to the young: to the client, and of it the request, that
 /// asks for little or has had little, so that a short request passes long ones. The other half goes in turns between clients,
@@ -11,8 +11,8 @@ package struct Scheduler {
     package struct Limits {
         /// Rows of one network call, at least 2.
         package var rows: Int
-        /// Adapters in the bank at once, at least 1.
-        package var bankRows: Int
+        /// Adapter slots: adapters in memory at once, at least 1.
+        package var slots: Int
         /// Images that may wait.
         package var queueImages: Int
         /// Images of one client that may wait.
@@ -25,9 +25,9 @@ package struct Scheduler {
         /// Work up to which it counts how much one asks for.
         var stretch: Int { 10 * quantum }
 
-        package init(rows: Int, bankRows: Int, queueImages: Int, clientShare: Int, largestCost: Int) {
+        package init(rows: Int, slots: Int, queueImages: Int, clientShare: Int, largestCost: Int) {
             self.rows = rows
-            self.bankRows = bankRows
+            self.slots = slots
             self.queueImages = queueImages
             self.clientShare = clientShare
             self.largestCost = largestCost
@@ -101,17 +101,17 @@ package struct Scheduler {
     package enum Action: Equatable {
         /// Not in the next call; nothing of it changes.
         case setAside(ImageID)
-        /// The hot swap: the bank's row is overwritten before the image that needs it starts.
-        case install(Digest, row: Int, for: RequestID)
-        /// With the bank's rows of its adapters, in their order.
-        case start(ImageID, rows: [Int])
-        /// An image that was set aside goes on, or one that runs finds its adapters in other rows.
-        case resume(ImageID, rows: [Int])
+        /// The hot swap: the slot is overwritten before the image that needs it starts.
+        case install(Digest, slot: Int, for: RequestID)
+        /// With the slots of its adapters, in their order.
+        case start(ImageID, slots: [Int])
+        /// An image that was set aside goes on, or one that runs finds its adapters in other slots.
+        case resume(ImageID, slots: [Int])
         /// The deadline has passed; waiting, running and set-aside images of the request are gone.
         case expire(RequestID)
     }
 
-    struct BankRow {
+    struct Slot {
         var digest: Digest?
         var users = 0
         var lastUse: UInt64 = 0
@@ -121,20 +121,20 @@ package struct Scheduler {
         let entry: Entry
         /// As they are now: an image needs less on its way, never more.
         var needs: [Need]
-        var account: Account
+        var usage: Usage
         /// Images begun and not ended; the first `running` of them are in the batch.
-        var line: [Int] = []
+        var begunImages: [Int] = []
         var running = 0
         var begun = 0
         var ended = 0
 
         var unended: Int { needs.count - ended }
         /// The image that comes after those taken; nil where all are.
-        var next: Int? { account.taken < line.count ? line[account.taken] : begun < needs.count ? begun : nil }
+        var next: Int? { usage.taken < begunImages.count ? begunImages[usage.taken] : begun < needs.count ? begun : nil }
     }
 
     struct Client {
-        var account: Account
+        var usage: Usage
         var requests: [RequestID] = []
         /// What each of its requests would have had, had all had the same: where the turns of a new one begin.
         var clock = 0.0
@@ -144,9 +144,9 @@ package struct Scheduler {
     private(set) var isDraining = false
     var requests: [RequestID: Request] = [:]
     var clients: [String: Client] = [:]
-    /// The bank's rows of each image in the batch.
+    /// The slots of each image in the batch.
     package var active: [ImageID: [Int]] = [:]
-    var bank: [BankRow]
+    var slots: [Slot]
     /// Whose choice comes first, and how much more work the young had than the turns.
     var lead = Discipline.young
     var balance = 0
@@ -160,17 +160,17 @@ package struct Scheduler {
     private var tick: UInt64 = 0
 
     package init(_ limits: Limits) {
-        precondition(limits.rows >= 2 && limits.bankRows >= 1, "\(limits.rows) network rows, \(limits.bankRows) bank rows")
+        precondition(limits.rows >= 2 && limits.slots >= 1, "\(limits.rows) network rows, \(limits.slots) adapter slots")
         self.limits = limits
-        bank = [BankRow](repeating: BankRow(), count: limits.bankRows)
+        slots = [Slot](repeating: Slot(), count: limits.slots)
     }
 
     /// Images that are not in the batch: those that have not begun, and those set aside.
     package var waitingImages: Int { requests.values.reduce(0) { $0 + $1.unended - $1.running } }
-    package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.line.count - $1.running } }
+    package var setAsideImages: Int { requests.values.reduce(0) { $0 + $1.begunImages.count - $1.running } }
     package var activeImages: Int { active.count }
     package var activeRows: Int { active.keys.reduce(0) { $0 + (need(of: $1)?.rows ?? 0) } }
-    package var activeAdapters: Int { bank.count { $0.users > 0 } }
+    package var activeAdapters: Int { slots.count { $0.users > 0 } }
     package var isIdle: Bool { requests.isEmpty }
     /// Network rows of all requests present, those done included: what a newcomer may have to wait for at most.
     var outstandingCost: Int { requests.values.reduce(0) { $0 + $1.entry.cost } }
@@ -185,7 +185,7 @@ package struct Scheduler {
             return .tooManyImages(limit: min(limits.queueImages, limits.clientShare))
         }
         if let rows = entry.images.map(\.rows).max(), rows > limits.rows { return .tooManyRows(rows, limit: limits.rows) }
-        if let count = entry.images.map(\.adapters.count).max(), count > limits.bankRows { return .tooManyAdapters(count, limit: limits.bankRows) }
+        if let count = entry.images.map(\.adapters.count).max(), count > limits.slots { return .tooManyAdapters(count, limit: limits.slots) }
         let ahead = waitingImages
         if ahead + entry.images.count > room(for: entry, behind: ahead) { return .queueFull }
         let own = (clients[entry.client]?.requests ?? []).reduce(0) { $0 + (requests[$1].map { $0.unended - $0.running } ?? 0) }
@@ -213,7 +213,7 @@ package struct Scheduler {
     /// - Returns: false where it is not known any more.
     package mutating func cancel(_ id: RequestID) -> Bool {
         guard let request = requests[id] else { return false }
-        for image in request.line.prefix(request.running) { release(ImageID(request: id, image: image)) }
+        for image in request.begunImages.prefix(request.running) { release(ImageID(request: id, image: image)) }
         leave(id)
         return true
     }
@@ -222,8 +222,8 @@ package struct Scheduler {
     /// - Returns: true where it was the last of its request.
     package mutating func finish(_ image: ImageID) -> Bool {
         release(image)
-        guard let place = requests[image.request]?.line.firstIndex(of: image.image) else { return false }
-        requests[image.request]?.line.remove(at: place)
+        guard let place = requests[image.request]?.begunImages.firstIndex(of: image.image) else { return false }
+        requests[image.request]?.begunImages.remove(at: place)
         if place < requests[image.request]?.running ?? 0 { requests[image.request]?.running -= 1 }
         requests[image.request]?.ended += 1
         guard requests[image.request]?.unended == 0 else { return false }
@@ -238,13 +238,13 @@ package struct Scheduler {
         requests[image.request]?.needs[image.image] = Need(adapters: adapters, rows: rows, weight: need.weight)
         isSettled = false
         guard let held = active[image] else { return }
-        let rowOf = Dictionary(uniqueKeysWithValues: zip(need.adapters, held))
-        for adapter in need.adapters where !adapters.contains(adapter) { if let row = rowOf[adapter] { bank[row].users -= 1 } }
-        active[image] = adapters.compactMap { rowOf[$0] }
+        let slotOf = Dictionary(uniqueKeysWithValues: zip(need.adapters, held))
+        for adapter in need.adapters where !adapters.contains(adapter) { if let slot = slotOf[adapter] { slots[slot].users -= 1 } }
+        active[image] = adapters.compactMap { slotOf[$0] }
     }
 
     /// What happens between two steps, in the order in which it must be done.
-    package mutating func border(now: ContinuousClock.Instant) -> [Action] {
+    package mutating func stepBoundary(now: ContinuousClock.Instant) -> [Action] {
         var actions: [Action] = []
         if requests.values.contains(where: { $0.entry.deadline.map { $0 <= now } ?? false }) {
             for id in requests.values.filter({ $0.entry.deadline.map { $0 <= now } ?? false }).map(\.entry.id).sorted() {
@@ -263,7 +263,7 @@ package struct Scheduler {
 
     private mutating func release(_ image: ImageID) {
         isSettled = false
-        for row in active.removeValue(forKey: image) ?? [] { bank[row].users -= 1 }
+        for slot in active.removeValue(forKey: image) ?? [] { slots[slot].users -= 1 }
     }
 
     // MARK: Who is present
@@ -271,14 +271,14 @@ package struct Scheduler {
     private mutating func enter(_ entry: Entry) {
         if clients[entry.client] == nil {
             let turns = max(departed.removeValue(forKey: entry.client) ?? 0, Int(clock))
-            clients[entry.client] = Client(account: Account(asked: 0, turns: turns, since: nextTick()))
+            clients[entry.client] = Client(usage: Usage(asked: 0, turns: turns, since: nextTick()))
         }
-        var account = Account(asked: entry.cost, turns: Int(clients[entry.client]?.clock ?? 0), since: nextTick())
-        account.charge(entry.spent)
-        clients[entry.client]?.account.charge(entry.spent)
-        clients[entry.client]?.account.asked += entry.cost
+        var usage = Usage(asked: entry.cost, turns: Int(clients[entry.client]?.clock ?? 0), since: nextTick())
+        usage.charge(entry.spent)
+        clients[entry.client]?.usage.charge(entry.spent)
+        clients[entry.client]?.usage.asked += entry.cost
         clients[entry.client]?.requests.append(entry.id)
-        requests[entry.id] = Request(entry: entry, needs: entry.images, account: account)
+        requests[entry.id] = Request(entry: entry, needs: entry.images, usage: usage)
         isSettled = false
     }
 
@@ -288,13 +288,13 @@ package struct Scheduler {
         isSettled = false
         clients[name]?.requests.removeAll { $0 == id }
         // A client is as young as what it has here.
-        clients[name]?.account.attained -= request.account.attained
-        clients[name]?.account.asked -= request.account.asked
+        clients[name]?.usage.attained -= request.usage.attained
+        clients[name]?.usage.asked -= request.usage.asked
         guard let client = clients[name], client.requests.isEmpty else { return }
         clients[name] = nil
         guard !clients.isEmpty else { return (departed, clock) = ([:], 0) }
         departed = departed.filter { Double($0.value) > clock }
-        if Double(client.account.turns) > clock { departed[name] = client.account.turns }
+        if Double(client.usage.turns) > clock { departed[name] = client.usage.turns }
         if departed.count > Self.departedLimit, let nearest = departed.min(by: { ($0.value, $0.key) < ($1.value, $1.key) }) { departed[nearest.key] = nil }
     }
 }

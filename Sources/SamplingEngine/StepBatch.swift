@@ -7,36 +7,36 @@ import TensorMath
 struct RunningImage {
     let id: Scheduler.ImageID
     let order: ImageOrder
-    let walk: ImageWalk
-    /// The bank's rows by what they hold.
-    private(set) var bankRows: [Digest: Int]
+    let stepPlan: StepPlan
+    /// The slot of each adapter.
+    private(set) var slots: [Digest: Int]
     let state: SamplerState
     /// Noise per network call, where it was given.
     let stepNoise: [Matrix]
     /// What the blocks added lately, of a conditional and an unconditional row; empty without a cache.
     let residuals: [ResidualCache]
 
-    var call: ImageWalk.Call { walk.calls[state.position] }
+    var call: StepPlan.Call { stepPlan.calls[state.position] }
 
-    /// Takes rows of the bank for its adapters, in the order in which they come.
-    mutating func hold(_ rows: [Int]) { bankRows = Dictionary(uniqueKeysWithValues: zip(walk.adapters(from: state.position), rows)) }
+    /// Takes adapter slots for its adapters, in the order in which they come.
+    mutating func hold(_ held: [Int]) { slots = Dictionary(uniqueKeysWithValues: zip(stepPlan.adapters(from: state.position), held)) }
 }
 
 /// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
-/// in it, all over the same matrices and the same bank.
+/// in it, all over the same matrices and the same slots.
 final class StepBatch {
     /// The network at one resolution.
     private struct Network {
         let batch: DiTBatch
         let x, out: Matrix
 
-        init(_ model: PackedDiT, bank: TunableBank, rows: Int, pool: ComputePool) {
+        init(_ model: InferenceDiT, adapterSlots: AdapterSlots, rows: Int, pool: ThreadPool) {
             let c = model.configuration
             let plane = c.inputSize * c.inputSize
             let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
             x = memory.take(rows, c.inChannels * plane)
             out = memory.take(rows, c.outChannels * plane)
-            batch = DiTBatch(model, bank: bank, rows: rows, pool: pool)
+            batch = DiTBatch(model, adapterSlots: adapterSlots, rows: rows, pool: pool)
         }
     }
 
@@ -45,25 +45,25 @@ final class StepBatch {
     /// When a network of another size was last asked for.
     private var lastUse: [ImageGrid: UInt64] = [:]
     private let networkLimit: Int
-    private let model: PackedDiT
-    private let pool: ComputePool
+    private let model: InferenceDiT
+    private let pool: ThreadPool
     private let rowCapacity: Int
-    private var bank: TunableBank
+    private var adapterSlots: AdapterSlots
     private let guidedChannels: Int
     private let base: BoundAdapter
-    /// What each row of the bank holds.
+    /// What each adapter slot holds.
     private var installed: [BoundAdapter?]
 
-    init(_ base: BaseFile, rows: Int, bankRows: Int, pool: ComputePool, precision: Precision, preset: Preset, networkLimit: Int) throws {
+    init(_ base: BaseFile, rows: Int, slots: Int, pool: ThreadPool, precision: Precision, preset: Preset, networkLimit: Int) throws {
         self.networkLimit = networkLimit
         guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
         rowCapacity = rows
         self.pool = pool
-        model = try PackedDiT(base, precision: precision, preset: preset)
-        installed = [BoundAdapter?](repeating: nil, count: bankRows)
-        bank = TunableBank(base.layout, rows: bankRows, classRows: base.classes.rows)
-        networks = [nil: Network(model, bank: bank, rows: rows, pool: pool)]
+        model = try InferenceDiT(base, precision: precision, preset: preset)
+        installed = [BoundAdapter?](repeating: nil, count: slots)
+        adapterSlots = AdapterSlots(base.layout, count: slots, classRows: base.classes.rows)
+        networks = [nil: Network(model, adapterSlots: adapterSlots, rows: rows, pool: pool)]
     }
 
     /// Builds what images of a grid need, over the same matrices, and lets go of what was longest not needed.
@@ -71,7 +71,7 @@ final class StepBatch {
     func prepare(_ grid: ImageGrid?, keeping: Set<ImageGrid?>) throws(TensorMathError) {
         guard let grid else { return }
         let isNew = networks[grid] == nil
-        if isNew { networks[grid] = Network(try model.fitting(grid), bank: bank, rows: rowCapacity, pool: pool) }
+        if isNew { networks[grid] = Network(try model.fitting(grid), adapterSlots: adapterSlots, rows: rowCapacity, pool: pool) }
         lastUse[grid] = (lastUse.values.max() ?? 0) + 1
         guard isNew else { return }
         while networkBytes > networkLimit,
@@ -86,13 +86,13 @@ final class StepBatch {
     func refusal(of grid: ImageGrid?, limit: Int) -> String? {
         guard let grid, networks[grid] == nil else { return nil }
         if let fault = model.configuration.fault(of: grid) { return fault }
-        let bytes = DiTBatch.bytes(model, fitting: grid, rows: rowCapacity, lanes: pool.lanes)
+        let bytes = DiTBatch.bytes(model, fitting: grid, rows: rowCapacity, threads: pool.threadCount)
         return bytes > limit ? "it takes \(bytes >> 20) MB beside the base's own network, and \(limit >> 20) MB are allowed for all sizes (--network-mb)" : nil
     }
 
     var otherSizes: Int { networks.count - 1 }
     /// Of all sizes but the base's own.
-    var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, lanes: pool.lanes) } }
+    var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, threads: pool.threadCount) } }
 
     private func network(_ grid: ImageGrid?) -> Network {
         guard let found = networks[grid] else { preconditionFailure("no network was prepared for \(size(grid)) pixels") }
@@ -116,23 +116,21 @@ final class StepBatch {
         return ResidualCache(configuration.tokens, configuration.hiddenSize)
     }
 
-    var bankBytes: Int { bank.bytes }
+    var slotBytes: Int { adapterSlots.bytes }
 
-    /// The hot swap. A class table larger than any before makes the bank larger first.
-    func install(_ adapter: BoundAdapter, row: Int) {
-        installed[row] = adapter
-        if adapter.classes.rows > bank.classRows {
-            bank = TunableBank(bank.layout, rows: installed.count, classRows: adapter.classes.rows)
-            for (row, kept) in installed.enumerated() {
-                if let kept { bank.install(kept.vector, kept.classes, row: row) }
+    /// The hot swap. A class table larger than any before makes the slots larger first.
+    func install(_ adapter: BoundAdapter, slot: Int) {
+        installed[slot] = adapter
+        if adapter.classes.rows > adapterSlots.classRows {
+            adapterSlots = AdapterSlots(adapterSlots.layout, count: installed.count, classRows: adapter.classes.rows)
+            for (slot, kept) in installed.enumerated() {
+                if let kept { adapterSlots.install(kept.vector, kept.classes, slot: slot) }
             }
-            for network in networks.values { network.batch.bank = bank }
+            for network in networks.values { network.batch.adapterSlots = adapterSlots }
         } else {
-            bank.install(adapter.vector, adapter.classes, row: row)
+            adapterSlots.install(adapter.vector, adapter.classes, slot: slot)
         }
     }
-
-    func read(row: Int) -> TunableVector { bank.read(row: row) }
 
     /// One network call for every image at its own place on its way.
     /// - Returns: rows of the calls.
@@ -154,8 +152,8 @@ final class StepBatch {
         }
         network.batch.forward(
             x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
-            classes: all.map(\.classIndex), bankRows: all.map(\.bankRow),
-            stacks: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(stacks) : [],
+            classes: all.map(\.classIndex), slots: all.map(\.slot),
+            cacheActions: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(cacheActions) : [],
             ahead: { rowsAhead(images, atOnce: all.count) },
             into: out.rows(0..<all.count))
         next = 0
@@ -172,21 +170,21 @@ final class StepBatch {
     /// The rows of the calls after this one, as far as they are worth computing at once.
     private func rowsAhead(_ images: [RunningImage], atOnce rows: Int) -> [ConditionedRow] {
         (1...max(1, DiTBatch.rowsAhead / rows)).flatMap { later in
-            images.filter { $0.state.position + later < $0.walk.calls.count }.flatMap { image in
+            images.filter { $0.state.position + later < $0.stepPlan.calls.count }.flatMap { image in
                 let position = image.state.position + later
-                return self.rows(of: image, at: image.walk.calls[position]).map {
-                    ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classIndex, bankRow: $0.bankRow)
+                return self.rows(of: image, at: image.stepPlan.calls[position]).map {
+                    ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classIndex, slot: $0.slot)
                 }
             }
         }
     }
 
     /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
-    private func rows(of image: RunningImage, at call: ImageWalk.Call) -> [(bankRow: Int, classIndex: Int)] {
+    private func rows(of image: RunningImage, at call: StepPlan.Call) -> [(slot: Int, classIndex: Int)] {
         let parts = image.order.stages[call.stage].parts
-        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (bankRow: Int, classIndex: Int) {
-            guard let bankRow = image.bankRows[adapter.key] else { preconditionFailure("no row of the bank holds \(adapter.key)") }
-            return (bankRow, classIndex)
+        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (slot: Int, classIndex: Int) {
+            guard let slot = image.slots[adapter.key] else { preconditionFailure("no adapter slot holds \(adapter.key)") }
+            return (slot, classIndex)
         }
         let conditional = parts.map { row($0.adapter, $0.classIndex) }
         guard call.isGuided else { return conditional }
@@ -194,9 +192,9 @@ final class StepBatch {
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
     }
 
-    private func stacks(of image: RunningImage, rows: [(bankRow: Int, classIndex: Int)]) -> [BlockStack] {
+    private func cacheActions(of image: RunningImage, rows: [(slot: Int, classIndex: Int)]) -> [ResidualCacheAction] {
         guard let runs = image.order.cache else { return rows.map { _ in .run } }
-        return rows.indices.map { image.residuals[$0].stack(at: image.state.position, runs: runs[image.state.position]) }
+        return rows.indices.map { image.residuals[$0].cacheAction(at: image.state.position, runs: runs[image.state.position]) }
     }
 
     /// Guides and adds the outputs of one image's rows; the result lies in the first.

@@ -15,14 +15,14 @@ import TensorMath
 package struct SamplingService: Sendable {
     let engine: SamplingEngine
     let catalogue: AdapterCatalogue
-    let offer: Offer
+    let capabilities: Capabilities
     let origin: Origin
     let token: Token?
     let probe: EngineProbe
     let ending = Ending()
     let jobs: JobBook
     /// Whatever a call computes or waits for, but for composing and sampling.
-    let work = WorkExecutor("calls", width: min(max(2, ComputePool.processorCount), 8))
+    let work = WorkExecutor("calls", width: min(max(2, ThreadPool.processorCount), 8))
     let composing: ComposingQueue
     let metrics: ServiceMetrics
     let page = Page()
@@ -43,9 +43,9 @@ package struct SamplingService: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        var offer = Offer(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
-        offer.foreignSize = options.foreignSize
-        self.offer = offer
+        var capabilities = Capabilities(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        capabilities.foreignSize = options.foreignSize
+        self.capabilities = capabilities
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)
         composing = ComposingQueue(width: options.composers, room: options.composingRoom)
         jobs = JobBook(keptFor: options.jobsKeptFor, limit: options.limits.jobs, replica: options.replica)

@@ -1,7 +1,7 @@
 import Foundation
 import SystemErrors
 
-/// A file mapped read-only: the fence of this room, the one place that touches raw memory.
+/// A file mapped read-only: the one place in this module that touches raw memory.
 ///
 /// A mapped file that another process shortens raises SIGBUS on access; the store therefore only maps files that it wrote
 /// itself under a content digest and never changes, and who keeps one for long asks it now and then whether it `isWhole`.

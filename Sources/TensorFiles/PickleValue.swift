@@ -89,7 +89,7 @@ struct TorchTensor {
     var valueless: String?
 }
 
-extension ElementType {
+extension DType {
     /// From the name of a storage class or element type in torch.
     init?(torch name: String) {
         switch name {

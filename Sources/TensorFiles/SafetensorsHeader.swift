@@ -21,7 +21,7 @@ struct SafetensorsHeader {
         let path = file.path
         let fileCount = file.count
         var metadata: [String: String]?
-        var found: [(name: String, type: ElementType, shape: [Int], begin: Int, end: Int)] = []
+        var found: [(name: String, type: DType, shape: [Int], begin: Int, end: Int)] = []
         var names: Set<String> = []
         var scanner = HeaderScanner(file.bytes(8..<dataStart), path: path)
         try scanner.object { (name, scanner) throws(TensorFileError) in
@@ -67,15 +67,15 @@ struct SafetensorsHeader {
 
     private static func readTensor(
         _ name: String, _ scanner: inout HeaderScanner, path: String
-    ) throws(TensorFileError) -> (name: String, type: ElementType, shape: [Int], begin: Int, end: Int) {
-        var type: ElementType?
+    ) throws(TensorFileError) -> (name: String, type: DType, shape: [Int], begin: Int, end: Int) {
+        var type: DType?
         var shape: [Int]?
         var offsets: [Int]?
         try scanner.object { (key, scanner) throws(TensorFileError) in
             switch key {
             case "dtype" where type == nil:
                 let text = try scanner.string()
-                guard let known = ElementType(rawValue: text) else { throw .unknownType(path: path, name: name, type: text) }
+                guard let known = DType(rawValue: text) else { throw .unknownType(path: path, name: name, type: text) }
                 type = known
             case "shape" where shape == nil: shape = try scanner.integers()
             case "data_offsets" where offsets == nil: offsets = try scanner.integers()

@@ -5,7 +5,7 @@ import SystemFiles
 /// A tensor on its way to a file: its bytes are made piece by piece when they are written.
 package struct OutgoingTensor: Sendable {
     package let name: String
-    package let type: ElementType
+    package let type: DType
     package let shape: [Int]
     /// The bytes of elements in row-major order.
     let bytes: @Sendable (Range<Int>) -> [UInt8]
@@ -14,13 +14,13 @@ package struct OutgoingTensor: Sendable {
     var byteCount: Int { count * type.size }
 
     /// Floats, stored as F32, BF16 or F16 (nearest, ties to even).
-    package init(_ name: String, shape: [Int], _ values: [Float], as type: ElementType = .f32) {
+    package init(_ name: String, shape: [Int], _ values: [Float], as type: DType = .f32) {
         precondition(shape.reduce(1, *) == values.count, "'\(name)': \(values.count) values for shape \(shape)")
         self.init(name, shape: shape, as: type) { Array(values[$0]) }
     }
 
     /// Floats that are made when they are written.
-    package init(_ name: String, shape: [Int], as type: ElementType, values: @escaping @Sendable (Range<Int>) -> [Float]) {
+    package init(_ name: String, shape: [Int], as type: DType, values: @escaping @Sendable (Range<Int>) -> [Float]) {
         switch type {
         case .f32: self.init(name, type, shape) { TensorFiles.bytes(of: values($0)) }
         case .bf16: self.init(name, type, shape) { TensorFiles.bytes(of: values($0).map(BFloat16.bits)) }
@@ -29,12 +29,12 @@ package struct OutgoingTensor: Sendable {
         }
     }
 
-    private init(_ name: String, _ type: ElementType, _ shape: [Int], bytes: @escaping @Sendable (Range<Int>) -> [UInt8]) {
+    private init(_ name: String, _ type: DType, _ shape: [Int], bytes: @escaping @Sendable (Range<Int>) -> [UInt8]) {
         (self.name, self.type, self.shape, self.bytes) = (name, type, shape, bytes)
     }
 
     /// A tensor of another file, which may lie there in any order; its elements are floats.
-    package init(_ entry: TensorEntry, named name: String? = nil, as type: ElementType) {
+    package init(_ entry: TensorEntry, named name: String? = nil, as type: DType) {
         if entry.type == type, let mapped = entry.mapped {
             let (start, size) = (mapped.range.lowerBound, type.size)
             self.init(name ?? entry.name, type, entry.shape) {

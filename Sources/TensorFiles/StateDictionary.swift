@@ -167,7 +167,7 @@ struct StateDictionary {
         for (name, tensor) in tensors {
             if let what = tensor.valueless { throw .valueless(path: file.path, name: name, what: what) }
             let typeName = tensor.type ?? tensor.storage.type
-            guard let type = ElementType(torch: typeName) else { throw .unknownType(path: file.path, name: name, type: typeName) }
+            guard let type = DType(torch: typeName) else { throw .unknownType(path: file.path, name: name, type: typeName) }
             let bytes = try find(tensor.storage)
             try StateDictionary.check(tensor, name, elements: bytes.count / type.size, type, file)
             let part = TensorPart(file: file, offset: bytes.lowerBound + tensor.offset * type.size, shape: tensor.shape, strides: tensor.strides)
@@ -178,7 +178,7 @@ struct StateDictionary {
 
     /// Every element lies in the storage, and there are no more of them than the file could hold: a stride of 0 repeats one
     /// value as often as it likes.
-    private static func check(_ tensor: TorchTensor, _ name: String, elements: Int, _ type: ElementType, _ file: MappedFile) throws(TensorFileError) {
+    private static func check(_ tensor: TorchTensor, _ name: String, elements: Int, _ type: DType, _ file: MappedFile) throws(TensorFileError) {
         let fault = TensorFileError.outsideStorage(path: file.path, name: name, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset, elements: elements)
         guard tensor.offset >= 0, tensor.offset <= elements, (tensor.shape + tensor.strides).allSatisfy({ $0 >= 0 }) else { throw fault }
         let sides = zip(tensor.shape, tensor.strides)

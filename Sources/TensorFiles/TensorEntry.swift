@@ -1,12 +1,12 @@
 /// One tensor of a file: its name, form, and where its elements lie.
 package struct TensorEntry: Sendable {
     package let name: String
-    package let type: ElementType
+    package let type: DType
     package let shape: [Int]
     /// Stacked along the first side, in order; one, but for tensors that were put together from several.
     let parts: [TensorPart]
 
-    init(name: String, type: ElementType, shape: [Int], parts: [TensorPart]) {
+    init(name: String, type: DType, shape: [Int], parts: [TensorPart]) {
         (self.name, self.type, self.shape, self.parts) = (name, type, shape, parts)
     }
 

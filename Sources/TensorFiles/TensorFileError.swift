@@ -34,7 +34,7 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
         case .headerSyntax(let path, let at, let expected): "the header of '\(path)' is not safetensors JSON: expected \(expected) at byte \(at)"
         case .duplicateName(let path, let name): "the header of '\(path)' names '\(name)' twice"
         case .unknownType(let path, let name, let type):
-            "tensor '\(name)' in '\(path)' has the unknown type '\(type)'; known are \(ElementType.allCases.map(\.rawValue).joined(separator: ", "))"
+            "tensor '\(name)' in '\(path)' has the unknown type '\(type)'; known are \(DType.allCases.map(\.rawValue).joined(separator: ", "))"
         case .badOffsets(let path, let name, let begin, let end, let expected) where begin == expected && end > begin:
             "tensor '\(name)' in '\(path)' lies at bytes \(begin) to \(end), and the file ends before"
         case .badOffsets(let path, let name, let begin, let end, let expected):

@@ -20,7 +20,7 @@ enum TorchArchive {
             guard let range = members["\(folder)/data/\(storage.key)"] else {
                 throw .badArchive(path: file.path, reason: "it has no storage '\(storage.key)'")
             }
-            let (needed, overflow) = storage.count.multipliedReportingOverflow(by: ElementType(torch: storage.type)?.size ?? 1)
+            let (needed, overflow) = storage.count.multipliedReportingOverflow(by: DType(torch: storage.type)?.size ?? 1)
             guard storage.count >= 0, !overflow, needed <= range.count else {
                 throw .badArchive(path: file.path, reason: "the storage '\(storage.key)' has \(range.count, "byte"), too few for \(storage.count) of \(storage.type)")
             }

@@ -37,7 +37,7 @@ enum TorchLegacy {
 
     private static func storages(_ keys: Pickle, of object: Pickle, _ file: MappedFile) throws(TensorFileError) -> [String: Range<Int>] {
         guard case .sequence(let index) = keys.root else { throw fault(file, keys.end, "it has no list of storages") }
-        let sizes = Dictionary(object.storages.map { ($0.key, ElementType(torch: $0.type)?.size) }, uniquingKeysWith: { first, _ in first })
+        let sizes = Dictionary(object.storages.map { ($0.key, DType(torch: $0.type)?.size) }, uniquingKeysWith: { first, _ in first })
         var ranges: [String: Range<Int>] = [:]
         var reader = ByteReader(file, keys.end..<file.count)
         for key in keys.sequences[index] {

@@ -1,7 +1,7 @@
 /// A row-major float32 view into memory that it keeps alive: `rows` rows of `columns` values, `stride` values apart.
 ///
 /// A vector is a matrix of one row. Views are cheap values; slices share the memory.
-// @unchecked: as for `Memory`, lanes are given disjoint rows by the passes.
+// @unchecked: as for `Memory`, threads are given disjoint rows by the passes.
 @safe package struct Matrix: @unchecked Sendable {
     package let rows: Int
     package let columns: Int

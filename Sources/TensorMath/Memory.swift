@@ -3,7 +3,7 @@ import Glibc
 /// One allocation of float32 values, 64-byte aligned and zeroed, carved into matrices in order: the memory plan of a pass.
 ///
 /// It can be sealed, after which the pages are read-only: a write faults instead of changing a frozen weight.
-// @unchecked: the pointer never changes; who writes which matrix is decided by the passes, which give lanes disjoint rows.
+// @unchecked: the pointer never changes; who writes which matrix is decided by the passes, which give threads disjoint rows.
 @safe package final class Memory: @unchecked Sendable {
     let base: UnsafeMutablePointer<Float>
     package let capacity: Int

@@ -96,7 +96,7 @@ struct BaseTrain: ParsableCommand {
     @Option var width = 192
     @Option var depth = 8
     @Option var heads = 6
-    @Option(help: "epsilon (VP path), velocity or x0 (linear path).") var prediction = "x0"
+    @Option(help: "epsilon (VP path), velocity or x0 (rectified flow).") var prediction = "x0"
     @Option(help: "The name on the base's card.") var name = "shipped"
     @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
     @Option(name: [.customShort("o"), .customLong("output")], help: "The base file to write.") var file: String
@@ -120,7 +120,7 @@ struct BaseTrain: ParsableCommand {
         try checkData(data)
         let place = try settings.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
-        let pool = ComputePool()
+        let pool = ThreadPool()
         let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed, pool: pool)
         let configuration = DiTConfiguration(
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,

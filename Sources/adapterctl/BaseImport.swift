@@ -3,7 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
-import LatentCodec
+import Autoencoder
 import TensorFiles
 
 struct BaseImport: ParsableCommand {
@@ -34,7 +34,7 @@ struct BaseImport: ParsableCommand {
     }
 
     func run() throws {
-        let types: [String: ElementType] = ["f32": .f32, "bf16": .bf16]
+        let types: [String: DType] = ["f32": .f32, "bf16": .bf16]
         let type = try precision.map { text in
             guard let type = types[text] else { throw Failure.usage("--precision takes f32 or bf16, not '\(text)'") }
             return type
@@ -91,10 +91,10 @@ struct BaseImport: ParsableCommand {
 extension AutoencoderFile {
     /// Refuses weights that no decoder of the base's latents can be made of.
     fileprivate func checkUse(with base: BaseFile) throws {
-        let codec = try LatentCodec(file: file)
-        guard codec.configuration.latentChannels == base.configuration.inChannels else {
+        let autoencoder = try AutoencoderKL(file: file)
+        guard autoencoder.configuration.latentChannels == base.configuration.inChannels else {
             throw Failure.usage(
-                "the autoencoder '\(file.path)' has latents of \(codec.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
+                "the autoencoder '\(file.path)' has latents of \(autoencoder.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
         }
     }
 }

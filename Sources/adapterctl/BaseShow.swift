@@ -79,7 +79,7 @@ struct LoadReport: Encodable {
     init(_ base: BaseFile, _ precision: Precision, since start: ContinuousClock.Instant) throws {
         self.precision = precision
         let before = Self.resident()
-        let model = try PackedDiT(base, precision: precision)
+        let model = try InferenceDiT(base, precision: precision)
         seconds = (ContinuousClock.now - start) / .seconds(1)
         ownBytes = max(0, Self.resident().own - before.own)
         _ = model.goldenValues(base.vector, base.classes, layout: base.layout)

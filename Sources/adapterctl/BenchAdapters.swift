@@ -51,10 +51,10 @@ struct BenchSwap: ParsableCommand {
     private func measure(_ layout: TunableLayout, _ store: AdapterStore, _ values: BaseValues) throws -> Result {
         let adapters = (0..<2).map { model.randomAdapter(layout, base: values.digest, classes: classes, seed: $0) }
         let count = layout.count + adapters[0].classes.values.count
-        let bank = TunableBank(layout, rows: 1, classRows: classes + 1)
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: classes + 1)
         var turn = 0
         let warm = Timing("warm swap of \(count) values", runs: runs) {
-            bank.install(adapters[turn % 2].vector, adapters[turn % 2].classes, row: 0)
+            adapterSlots.install(adapters[turn % 2].vector, adapters[turn % 2].classes, slot: 0)
             turn += 1
         }
         let memory = Memory(capacity: 3 * Memory.paddedCount(count))
@@ -67,7 +67,7 @@ struct BenchSwap: ParsableCommand {
         for (index, adapter) in adapters.enumerated() { _ = try store.add(adapter.stored(), as: "adapter-\(index)", over: values) }
         let cold = try Timing("cold swap from the store", runs: min(runs, 50)) {
             let stored = try store.load(store.lookup("adapter-\(turn % 2)").digest, over: values)
-            bank.install(stored.vector, stored.classes, row: 0)
+            adapterSlots.install(stored.vector, stored.classes, slot: 0)
             turn += 1
         }
         return Result(

@@ -20,7 +20,7 @@ struct Timing: Encodable {
     let runs: Int
     let medianSeconds, p10Seconds, p90Seconds, p99Seconds: Double
     let processor: String
-    let lanes: Int
+    let threads: Int
     let library: String
 
     /// - Parameter warmup: runs that are not counted.
@@ -44,7 +44,7 @@ struct Timing: Encodable {
         let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
         let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
         processor = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
-        lanes = ComputePool.processorCount
+        threads = ThreadPool.processorCount
         self.library = library
     }
 
@@ -52,7 +52,7 @@ struct Timing: Encodable {
     var line: String {
         "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs, "run")"
     }
-    var machine: String { "\(processor), \(lanes, "lane"), \(library)" }
+    var machine: String { "\(processor), \(threads, "thread"), \(library)" }
 }
 
 /// Calls the work once per line of standard input and answers with its seconds, so that a script can time several programs in turns.
@@ -91,9 +91,9 @@ struct ModelOptions: ParsableArguments {
     }
 
     /// A network of random matrices packed for sampling; no second copy of what is packed stays in memory.
-    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> PackedDiT {
+    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> InferenceDiT {
         let find = randomMatrices()
-        return try PackedDiT(configuration, precision: precision) { .floats(find($0, $1, $2)) }
+        return try InferenceDiT(configuration, precision: precision) { .floats(find($0, $1, $2)) }
     }
 
     /// The same for training.
@@ -116,7 +116,7 @@ struct ModelOptions: ParsableArguments {
     }
 
     private func randomise(_ matrix: Matrix, _ index: Int) {
-        NoiseStream(seed: 1, stream: UInt64(100 + index)).normals(into: matrix)
+        Philox(seed: 1, stream: UInt64(100 + index)).normals(into: matrix)
         matrix.withMutableSpan { for i in $0.indices { $0[i] *= 0.02 } }
     }
 
@@ -124,7 +124,7 @@ struct ModelOptions: ParsableArguments {
     func randomAdapter(_ layout: TunableLayout, base: Digest, classes: Int, seed: UInt64) -> Adapter {
         let names = (0..<classes).map { "class-\($0)" }
         var table = [Float](repeating: 0, count: (classes + 1) * layout.configuration.hiddenSize)
-        NoiseStream(seed: seed, stream: 4).normals(into: &table)
+        Philox(seed: seed, stream: 4).normals(into: &table)
         let manifest = AdapterManifest(
             name: nil, baseDigest: base, layoutDigest: layout.digest, trainableSet: TrainableSet(.full, layout.configuration), classes: names,
             prediction: "x0", path: "linear")
@@ -133,7 +133,7 @@ struct ModelOptions: ParsableArguments {
 
     func randomVector(_ layout: TunableLayout, seed: UInt64) -> TunableVector {
         var noise = [Float](repeating: 0, count: layout.count)
-        NoiseStream(seed: seed, stream: 2).normals(into: &noise)
+        Philox(seed: seed, stream: 2).normals(into: &noise)
         return TunableVector(zip(TunableVector.neutral(layout).values, noise).map { $0 + 0.02 * $1 }, layout: layout)
     }
 }

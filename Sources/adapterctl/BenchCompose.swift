@@ -33,12 +33,12 @@ struct BenchCompose: ParsableCommand {
             digest: digest, layout: layout, vector: .neutral(layout), classes: ClassTable(names: [], values: [Float](repeating: 0, count: width)),
             prediction: "x0", path: "linear")
         // Identities are given, not computed: what is timed is composing.
-        let ingredients = (0..<(counts.max() ?? 1)).map { index in
-            Ingredient(
+        let resolvedAdapters = (0..<(counts.max() ?? 1)).map { index in
+            ResolvedAdapter(
                 name: "adapter-\(index)", digest: Digest(of: Data("\(index)".utf8)),
                 adapter: model.randomAdapter(layout, base: digest, classes: classes, seed: UInt64(index)))
         }
-        let results = try counts.map { try measure(Array(ingredients.prefix($0)), over: base) }
+        let results = try counts.map { try measure(Array(resolvedAdapters.prefix($0)), over: base) }
         try output.report("bench compose", results) {
             results.map { result in
                 """
@@ -51,28 +51,28 @@ struct BenchCompose: ParsableCommand {
         }
     }
 
-    private func measure(_ ingredients: [Ingredient], over base: ComposingBase) throws -> Result {
-        let weight = 1 / Double(ingredients.count)
-        let recipe = try Recipe(ingredients.map { "\(weight)*\($0.name)" }.joined(separator: "+"))
-        let byName = Dictionary(uniqueKeysWithValues: ingredients.map { ($0.name, $0) })
+    private func measure(_ resolvedAdapters: [ResolvedAdapter], over base: ComposingBase) throws -> Result {
+        let weight = 1 / Double(resolvedAdapters.count)
+        let recipe = try Recipe(resolvedAdapters.map { "\(weight)*\($0.name)" }.joined(separator: "+"))
+        let byName = Dictionary(uniqueKeysWithValues: resolvedAdapters.map { ($0.name, $0) })
         let canonical = try CanonicalRecipe(recipe, over: base) { name in
             guard let found = byName[name] else { throw Failure.notFound("there is no '\(name)'") }
             return found
         }.oneVector()
-        let sum = Timing("sum of \(ingredients.count, "vector") of \(base.layout.count) values", runs: runs) { _ = canonical.vector(over: base) }
-        let whole = try Timing("compose of \(ingredients.count), with classes and digest", runs: runs) { _ = try canonical.adapter(over: base).digest }
+        let sum = Timing("sum of \(resolvedAdapters.count, "vector") of \(base.layout.count) values", runs: runs) { _ = canonical.vector(over: base) }
+        let whole = try Timing("compose of \(resolvedAdapters.count), with classes and digest", runs: runs) { _ = try canonical.adapter(over: base).digest }
         // Read as fast as one thread can, by the sum of squares that the trainer uses.
-        let vectors = ingredients.map { ingredient in
+        let vectors = resolvedAdapters.map { resolved in
             let memory = Memory(capacity: Memory.paddedCount(base.layout.count))
             let vector = memory.take(base.layout.count)
-            vector.copy(from: ingredient.adapter.vector.values)
+            vector.copy(from: resolved.adapter.vector.values)
             return vector
         }
         var total = 0.0
-        let read = Timing("reading \(ingredients.count, "vector") once", runs: runs) { for vector in vectors { total += sumOfSquares(vector) } }
+        let read = Timing("reading \(resolvedAdapters.count, "vector") once", runs: runs) { for vector in vectors { total += sumOfSquares(vector) } }
         precondition(total.isFinite)
         return Result(
-            adapters: ingredients.count, bytesRead: ingredients.count * base.layout.count * 4, sum: sum, whole: whole, read: read,
+            adapters: resolvedAdapters.count, bytesRead: resolvedAdapters.count * base.layout.count * 4, sum: sum, whole: whole, read: read,
             sumOverRead: sum.medianSeconds / read.medianSeconds)
     }
 }

@@ -2,7 +2,7 @@ import AdapterFormat
 import ArgumentParser
 import DiTModel
 import Foundation
-import LatentCodec
+import Autoencoder
 import TensorFiles
 import TensorMath
 
@@ -20,7 +20,7 @@ struct BenchDecode: ParsableCommand {
     struct Result: Encodable {
         let timing: Timing
         let precision: String
-        /// Processor time of one run over all lanes, which a busy machine changes less than the time that passes.
+        /// Processor time of one run over all threads, which a busy machine changes less than the time that passes.
         let processorSeconds: Double
         /// Of the whole process, from opening the file on.
         let peakBytes: Int
@@ -39,7 +39,7 @@ struct BenchDecode: ParsableCommand {
         if kind.element != element { note("this machine has no \(precision) convolutions: f32 in their place") }
         let scratch = vae == nil ? FileManager.default.temporaryDirectory.appending(path: "vae-\(UUID().uuidString).safetensors").path : nil
         defer { if let scratch { try? FileManager.default.removeItem(atPath: scratch) } }
-        if let scratch { try RandomCodec.write(to: scratch) }
+        if let scratch { try RandomAutoencoder.write(to: scratch) }
         ProcessMemory.resetPeak()
         let start = ContinuousClock.now
         let work = try pass(vae ?? scratch ?? "", kind)
@@ -61,15 +61,15 @@ struct BenchDecode: ParsableCommand {
     }
 
     private func pass(_ path: String, _ kind: ConvolutionKind) throws -> () -> Void {
-        let codec = try LatentCodec(path: path)
-        let side = pixels / codec.configuration.downsampling
-        var values = [Float](repeating: 0, count: encode ? 3 * pixels * pixels : codec.configuration.latentChannels * side * side)
-        NoiseStream(seed: 1, stream: 3).normals(into: &values)
+        let autoencoder = try AutoencoderKL(path: path)
+        let side = pixels / autoencoder.configuration.downsampling
+        var values = [Float](repeating: 0, count: encode ? 3 * pixels * pixels : autoencoder.configuration.latentChannels * side * side)
+        Philox(seed: 1, stream: 3).normals(into: &values)
         if encode {
-            let encoder = try LatentEncoder(codec, height: pixels, width: pixels, pool: ComputePool(), kind)
+            let encoder = try LatentEncoder(autoencoder, height: pixels, width: pixels, pool: ThreadPool(), kind)
             return { _ = encoder.encode(values.span) }
         }
-        let decoder = try LatentDecoder(codec, latentHeight: side, latentWidth: side, pool: ComputePool(), kind)
+        let decoder = try LatentDecoder(autoencoder, latentHeight: side, latentWidth: side, pool: ThreadPool(), kind)
         return { _ = decoder.decode(values.span) }
     }
 }
@@ -89,24 +89,24 @@ struct BenchFiles: ParsableCommand {
         let base = folder + "/base.safetensors", vae = folder + "/vae.safetensors"
         let layout = TunableLayout(c)
         let classes = ClassTable(
-            names: (0..<c.numClasses).map(String.init), values: RandomCodec.values((c.numClasses + 1) * c.hiddenSize, scale: 0.02, stream: 1))
+            names: (0..<c.numClasses).map(String.init), values: RandomAutoencoder.values((c.numClasses + 1) * c.hiddenSize, scale: 0.02, stream: 1))
         var stream: UInt64 = 1
         let shapes = Dictionary(uniqueKeysWithValues: c.frozenTensors.map { ($0.name, $0.shape.reduce(1, *)) })
         try BaseFile.write(
             to: base, c, card: .dit, vector: model.randomVector(layout, seed: 1), classes: classes, as: .bf16
         ) { name in
             stream += 1
-            return RandomCodec.values(shapes[name] ?? 0, scale: 0.02, stream: stream)
+            return RandomAutoencoder.values(shapes[name] ?? 0, scale: 0.02, stream: stream)
         }
-        try RandomCodec.write(to: vae)
+        try RandomAutoencoder.write(to: vae)
         try output.report("bench files", ["base": base, "vae": vae]) { "\(base) and \(vae) written" }
     }
 }
 
 /// An autoencoder of Stable Diffusion's shape with random weights.
-enum RandomCodec {
+enum RandomAutoencoder {
     static func write(to path: String) throws {
-        let shape = CodecConfiguration.stableDiffusion
+        let shape = AutoencoderConfiguration.stableDiffusion
         let tensors = shape.tensorShapes.enumerated().map { index, tensor in
             let count = tensor.shape.reduce(1, *)
             guard tensor.shape.count > 1 else {
@@ -122,7 +122,7 @@ enum RandomCodec {
 
     static func values(_ count: Int, scale: Float, stream: UInt64) -> [Float] {
         var values = [Float](repeating: 0, count: count)
-        NoiseStream(seed: 1, stream: stream).normals(into: &values)
+        Philox(seed: 1, stream: stream).normals(into: &values)
         for index in values.indices { values[index] *= scale }
         return values
     }

@@ -47,7 +47,7 @@ struct BenchForward: ParsableCommand {
         }
         let c = try model.configuration(), precision = try precision.chosen()
         let network = try model.randomNetwork(c, precision)
-        let pool = ComputePool()
+        let pool = ThreadPool()
         let call = NetworkCall(network, model, rows: rows, domains: domains, pool: pool)
         let conditioning = call.conditioningSecondsPerRow(runs: runs)
         func seconds(domains: Int) -> Double {
@@ -93,20 +93,20 @@ struct BenchForward: ParsableCommand {
         return (lines + [r.forward.machine]).joined(separator: "\n")
     }
 
-    /// The matrix products of the blocks and nothing else, each image on its lane or shared, as the network calls them.
-    private func productsAlone(_ network: PackedDiT, _ pool: ComputePool, _ precision: Precision) -> Timing {
-        let passes = (0..<pool.lanes).map { _ in SamplingPass(network) }
-        let shared = SamplingPass(network, lanes: pool.lanes)
-        let dealt = rows / pool.lanes * pool.lanes
+    /// The matrix products of the blocks and nothing else, each image on its thread or shared, as the network calls them.
+    private func productsAlone(_ network: InferenceDiT, _ pool: ThreadPool, _ precision: Precision) -> Timing {
+        let passes = (0..<pool.threadCount).map { _ in InferenceWorkspace(network) }
+        let shared = InferenceWorkspace(network, threads: pool.threadCount)
+        let dealt = rows / pool.threadCount * pool.threadCount
         return Timing("the blocks' products alone", runs: runs, library: precision.libraries) {
-            pool.run { lane in
-                for _ in stride(from: lane, to: dealt, by: pool.lanes) { network.multiplyAlone(passes[lane]) }
+            pool.run { thread in
+                for _ in stride(from: thread, to: dealt, by: pool.threadCount) { network.multiplyAlone(passes[thread]) }
             }
-            for _ in dealt..<rows { network.multiplyAlone(shared, team: .pool(pool)) }
+            for _ in dealt..<rows { network.multiplyAlone(shared, group: .pool(pool)) }
         }
     }
 
-    private func errors(_ call: NetworkCall, against reference: PackedDiT, _ pool: ComputePool) -> [OutputError] {
+    private func errors(_ call: NetworkCall, against reference: InferenceDiT, _ pool: ThreadPool) -> [OutputError] {
         let exact = NetworkCall(reference, model, rows: rows, domains: 1, pool: pool)
         return [20, 500, 999].map { t in
             call.forward(t: Float(t), domains: 1)
@@ -124,28 +124,28 @@ private struct NetworkCall {
     let out: Matrix
     private let batch: DiTBatch
     private let x: Matrix
-    private let pool: ComputePool
+    private let pool: ThreadPool
 
-    init(_ network: PackedDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ComputePool) {
+    init(_ network: InferenceDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ThreadPool) {
         let c = network.configuration
         let layout = TunableLayout(c)
         self.pool = pool
-        let bank = TunableBank(layout, rows: domains, classRows: c.numClasses + 1)
+        let adapterSlots = AdapterSlots(layout, count: domains, classRows: c.numClasses + 1)
         let table = ClassTable(
             names: (0..<c.numClasses).map(String.init), values: [Float](repeating: 0.1, count: (c.numClasses + 1) * c.hiddenSize))
-        for row in 0..<domains { bank.install(model.randomVector(layout, seed: UInt64(row)), table, row: row) }
-        batch = DiTBatch(network, bank: bank, rows: rows, pool: pool)
+        for row in 0..<domains { adapterSlots.install(model.randomVector(layout, seed: UInt64(row)), table, slot: row) }
+        batch = DiTBatch(network, adapterSlots: adapterSlots, rows: rows, pool: pool)
         let plane = c.inputSize * c.inputSize
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
         x = memory.take(rows, c.inChannels * plane)
         out = memory.take(rows, c.outChannels * plane)
-        NoiseStream(seed: 1, stream: 3).normals(into: x)
+        Philox(seed: 1, stream: 3).normals(into: x)
     }
 
     func forward(t: Float, domains: Int) {
         batch.forward(
             x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows),
-            bankRows: (0..<x.rows).map { $0 % domains }, into: out)
+            slots: (0..<x.rows).map { $0 % domains }, into: out)
     }
 
     func conditioningSecondsPerRow(runs: Int) -> Double {
@@ -154,7 +154,7 @@ private struct NetworkCall {
         let timing = Timing("conditioning of \(rows, "row")", runs: runs) {
             batch.model.condition(
                 state, times: (0..<rows).map { Float($0 * 20) }, classes: [Int](repeating: 1, count: rows),
-                tunables: [Tunables](repeating: batch.bank.rows[0], count: rows), team: .pool(pool))
+                tunables: [Tunables](repeating: batch.adapterSlots.tunables[0], count: rows), group: .pool(pool))
         }
         return timing.medianSeconds / Double(rows)
     }

@@ -32,7 +32,7 @@ struct BenchSample: AsyncParsableCommand {
         let catalogue = try AdapterCatalogue(store, base: baseFile)
         let adapters = try catalogue.list().map { try catalogue.bind($0.digest.description).adapter }
         guard let first = adapters.first else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
-        let engine = try SamplingEngine(baseFile, options: .unbounded(at: precision.chosen()), pool: ComputePool())
+        let engine = try SamplingEngine(baseFile, options: .unbounded(at: precision.chosen()), pool: ThreadPool())
         let sampler = try sampling.chosen(engine.convention)
         let guidance = try sampling.imageGuidance()
         func sample(_ adapters: [BoundAdapter]) async throws {

@@ -58,7 +58,7 @@ private final class TrainedStep {
     private let values, firstMoments, secondMoments, average: TrainableValues
     private let moved: [Range<Int>]
     private let x: Matrix
-    private let pool = ComputePool()
+    private let pool = ThreadPool()
     private var number = 0
 
     init(
@@ -76,7 +76,7 @@ private final class TrainedStep {
         moved = values.ranges(of: set, in: layout)
         let size = c.inChannels * c.inputSize * c.inputSize
         x = Memory(capacity: Memory.paddedCount(batch * size)).take(batch, size)
-        NoiseStream(seed: 1, stream: 3).normals(into: x)
+        Philox(seed: 1, stream: 3).normals(into: x)
         let matrices = Weights.names(c).reduce(0) { $0 + $1.rows * $1.columns }
         trainedValues = set.count(in: layout, classes: c.numClasses) + (isFull ? matrices : 0)
         allValues = matrices + layout.count + values.classTable.count

@@ -48,7 +48,7 @@ struct Calibrate: AsyncParsableCommand {
         let entry = try store.lookup(reference)
         let base = try store.baseFile(entry.baseDigest)
         let adapter = try AdapterCatalogue(store, base: base).bind(entry.digest.description).adapter
-        let pool = ComputePool()
+        let pool = ThreadPool()
         let engine = try SamplingEngine(base, options: .unbounded, pool: pool)
         guard let kind = sampler.map(Sampler.init(rawValue:)) ?? UsualSampling.sampler(engine.convention.path) else {
             throw noSampler(sampler ?? "", engine.convention)

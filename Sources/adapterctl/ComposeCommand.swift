@@ -73,7 +73,7 @@ struct RecipeStore {
             guard entry.baseDigest == base.digest else {
                 throw ComposerError.otherBase(name: reference, base: entry.baseDigest, wanted: base.digest)
             }
-            return Ingredient(name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: values)))
+            return ResolvedAdapter(name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: values)))
         }
         self.base = base
     }

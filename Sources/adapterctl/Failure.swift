@@ -8,7 +8,7 @@ import Diffusion
 import Evaluation
 import Foundation
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import SamplingEngine
 import SystemErrors
 import TensorFiles
@@ -53,9 +53,9 @@ enum Failure: Error, CustomStringConvertible {
         case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision, TrainingError.noNullRow: 2
         case TrainingError.otherSet: 7
         case is TensorFileError: 6
-        case is DiffusionError, is Refusal: 2
+        case is DiffusionError, is AdmissionError: 2
         case SamplingEngineError.noCacheProfile: 4
-        case is SamplingEngineError, is LatentCodecError: 7
+        case is SamplingEngineError, is AutoencoderError: 7
         case EvaluationError.reportForm, EvaluationError.tooLarge: 2
         case is RecipeError: 2
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
@@ -95,7 +95,7 @@ enum Failure: Error, CustomStringConvertible {
     private static func knownCode(_ error: any Error) -> Int32? {
         switch error {
         case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is Refusal, is SamplingEngineError, is LatentCodecError, is EvaluationError, is ProcessGroup.Failure,
+            is ImageFileError, is AdmissionError, is SamplingEngineError, is AutoencoderError, is EvaluationError, is ProcessGroup.Failure,
             is RecipeError, is ComposerError, is PlannedOutput.Refused, is SystemFault:
             exitCode(error)
         default: nil

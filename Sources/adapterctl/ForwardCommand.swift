@@ -51,7 +51,7 @@ struct Forward: ParsableCommand {
             (vector, classes, grid) = (stored.vector, stored.classes, stored.manifest.imageGrid)
         }
         let preset = named ?? Preset(base.card)
-        let model = try PackedDiT(base, precision: precision.chosen(), preset: preset).fitting(grid), c = model.configuration
+        let model = try InferenceDiT(base, precision: precision.chosen(), preset: preset).fitting(grid), c = model.configuration
         let tensors = try TensorFile(path: input)
         let x = try tensors.floats("x"), shape = try tensors.entry("x").shape
         let n = shape.first ?? 0
@@ -69,16 +69,16 @@ struct Forward: ParsableCommand {
         try output.report("forward", ["file": file], outputs: [file]) { "\(n, "image") through \(base.digest.short), written to \(file)" }
     }
 
-    private func write(_ base: BaseFile, _ model: PackedDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
+    private func write(_ base: BaseFile, _ model: InferenceDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
         let c = model.configuration, n = labels.count
-        let bank = TunableBank(base.layout, rows: 1, classRows: classes.rows)
-        bank.install(vector, classes, row: 0)
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: classes.rows)
+        adapterSlots.install(vector, classes, slot: 0)
         let outCount = c.outChannels * c.inputSize * c.inputSize
         let memory = Memory(capacity: Memory.paddedCount(values.count) + Memory.paddedCount(n * outCount))
         let x = memory.take(n, values.count / n), out = memory.take(n, outCount)
         x.copy(from: values)
         var stages: [[Float]] = []
-        model.forward(x: x, times: times, classes: labels, tunables: bank.rows[0], into: out, onStage: blocks ? { stages.append($0) } : nil)
+        model.forward(x: x, times: times, classes: labels, tunables: adapterSlots.tunables[0], into: out, onStage: blocks ? { stages.append($0) } : nil)
         var tensors = [OutgoingTensor("out", shape: [n, c.outChannels, c.inputSize, c.inputSize], out.array)]
         for (index, stage) in stages.enumerated() {
             tensors.append(OutgoingTensor(index == 0 ? "tokens" : "block.\(index - 1)", shape: [n, c.tokens, c.hiddenSize], stage))

@@ -3,7 +3,7 @@ import AdapterStore
 import AdapterTraining
 import ArgumentParser
 import Foundation
-import LatentCodec
+import Autoencoder
 import SamplingEngine
 import TensorFiles
 import TensorMath
@@ -21,21 +21,21 @@ struct LatentOptions: ParsableArguments {
     ///   - allowsEmpty: whether a class of a folder may have no usable picture.
     func loadData(
         _ text: String, for base: BaseFile, size: Int, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, allowsEmpty: Bool = true,
-        pool: ComputePool
+        pool: ThreadPool
     ) throws -> TrainingData {
         let c = base.configuration
-        guard let codec = try vae.map({ try LatentCodec(fileOrFolder: $0) }) ?? store?.codec(nil, for: base.digest) else {
+        guard let autoencoder = try vae.map({ try AutoencoderKL(fileOrFolder: $0) }) ?? store?.autoencoder(nil, for: base.digest) else {
             guard c.inChannels == 3 else {
                 throw Failure.usage("this base learns latents of \(c.inChannels, "channel"), not pictures: give its autoencoder with --vae")
             }
             return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
-        guard codec.configuration.latentChannels == c.inChannels else {
-            throw SamplingEngineError.otherCodec(
-                file: codec.file.path, channels: codec.configuration.latentChannels, wanted: c.inChannels)
+        guard autoencoder.configuration.latentChannels == c.inChannels else {
+            throw SamplingEngineError.otherAutoencoder(
+                file: autoencoder.file.path, channels: autoencoder.configuration.latentChannels, wanted: c.inChannels)
         }
-        let data = try adapterctl.loadData(text, size: size * codec.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
-        let cache = try LatentCache(folder: folder, codec: codec, digest: Digest(of: AutoencoderFile(path: codec.file.path).encoding.pieces))
+        let data = try adapterctl.loadData(text, size: size * autoencoder.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
+        let cache = try LatentCache(folder: folder, autoencoder: autoencoder, digest: Digest(of: AutoencoderFile(path: autoencoder.file.path).encoding.pieces))
         var encoded = 0
         let latents = try cache.posteriors(of: data, mirrored: mirrored, pool: pool) { done, count in
             encoded = count

@@ -44,23 +44,23 @@ struct Merge: ParsableCommand {
         _ = try store.add(&adapter, as: name, over: base, replace: replace)
         if let file { try AdapterFile.write(adapter, layout: base.layout, to: file) }
         let entry = try store.lookup(name)
-        let result = Result(summary: AdapterSummary(entry), sites: found.map { "\(shortest($0.samples))*\($0.ingredient.digest)" }, rule: rule.rawValue)
+        let result = Result(summary: AdapterSummary(entry), sites: found.map { "\(shortest($0.samples))*\($0.resolved.digest)" }, rule: rule.rawValue)
         try output.report("merge", result, outputs: [file].compactMap { $0 }) {
             "\(name) is \(entry.digest.short), of \(found.count, "site"), \(readable(bytes: entry.storedBytes)), \(entry.classCount, "class")"
                 + (file.map { "; written to \($0)" } ?? "")
         }
     }
 
-    private func site(_ text: String, _ store: AdapterStore, _ base: BaseFile) throws -> (ingredient: Ingredient, samples: Double) {
+    private func site(_ text: String, _ store: AdapterStore, _ base: BaseFile) throws -> (resolved: ResolvedAdapter, samples: Double) {
         let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
         let stated = parts.count > 1 ? Double(parts[parts.count - 1]) : nil
         guard parts.count == 1 || (parts.count == 2 && stated != nil) else { throw Failure.usage("a site reads NAME=SAMPLES or FILE=SAMPLES, not '\(text)'") }
         let source = parts[0]
-        let ingredient = try adapter(source, of: base) { store }
-        guard let samples = stated ?? ingredient.adapter.manifest.training.map({ Double($0.images) }) else {
+        let resolved = try adapter(source, of: base) { store }
+        guard let samples = stated ?? resolved.adapter.manifest.training.map({ Double($0.images) }) else {
             throw Failure.usage("'\(source)' does not say how many images it was trained on: give \(source)=SAMPLES")
         }
-        return (ingredient, samples)
+        return (resolved, samples)
     }
 }
 

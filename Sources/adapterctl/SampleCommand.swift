@@ -39,7 +39,7 @@ struct Sample: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
-    @OptionGroup var codec: CodecOptions
+    @OptionGroup var autoencoder: AutoencoderOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -69,7 +69,7 @@ struct Sample: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try store.baseFile(of: whole, base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let engine = try codec.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
+        let engine = try autoencoder.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
         let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)

@@ -19,9 +19,9 @@ extension Sample {
 
     private struct Generated: Decodable {
         struct Item: Decodable { let b64Json: String }
-        struct Account: Decodable { let effectiveDigest: String }
+        struct Usage: Decodable { let effectiveDigest: String }
         let data: [Item]
-        let xDifffit: Account
+        let xDifffit: Usage
     }
 
     private struct Listed: Decodable {
@@ -30,7 +30,7 @@ extension Sample {
     }
 
     func run(through server: ServerSocket) async throws {
-        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !codec.isGiven, location.folder == nil else {
+        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !autoencoder.isGiven, location.folder == nil else {
             throw Failure.usage(
                 "--noise, --trajectory, --latents, --base, --morph, --precision, --preset, --vae and --store are for sampling in this process, without --socket")
         }

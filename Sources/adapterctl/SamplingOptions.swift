@@ -4,7 +4,7 @@ import SamplingEngine
 
 /// How images are sampled.
 struct SamplingOptions: ParsableArguments {
-    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (linear path).") var sampler: String?
+    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (rectified flow).") var sampler: String?
     @Option var steps: Int?
     @Option(help: "1 is no guidance.") var guidanceScale = UsualSampling.guidanceScale
     @Option(help: "cfg (against the domain's null class), domain (against the frozen base's) or none.") var guidance = "cfg"

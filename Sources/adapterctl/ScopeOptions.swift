@@ -25,7 +25,7 @@ struct ScopeOptions: ParsableArguments {
 
     /// The pairs of a run: alike everywhere, or as the gradients of the first batches ask for.
     func searched(
-        _ lowRank: LowRank?, _ method: MethodOptions, _ settings: TrainingSettings, base: BaseFile, model: DiT, data: TrainingData, pool: ComputePool
+        _ lowRank: LowRank?, _ method: MethodOptions, _ settings: TrainingSettings, base: BaseFile, model: DiT, data: TrainingData, pool: ThreadPool
     ) throws -> LowRank? {
         guard let loraSearch else { return lowRank }
         guard let lowRank else { throw Failure.usage("--lora-search chooses the ranks of --method lora") }
@@ -45,12 +45,12 @@ struct ScopeOptions: ParsableArguments {
     }
 
     /// The pictures to train on: all, or those that stand for them by the frozen base's features.
-    func picked(_ data: TrainingData, _ base: BaseFile, _ model: DiT, seed: UInt64, _ pool: ComputePool) throws -> TrainingData {
+    func picked(_ data: TrainingData, _ base: BaseFile, _ model: DiT, seed: UInt64, _ pool: ThreadPool) throws -> TrainingData {
         guard let pick else { return data }
         guard pick > 0, pick < 1 else { throw Failure.usage("--pick is a share between 0 and 1") }
         let images = data.labelledLatents(Array(0..<data.count), pool: pool)
         let convention = try TrainingObjective(base, lossWeighting: "constant").convention
-        let features = FrozenFeatures(try PackedDiT(model), base: base, convention: convention).measure(images.values, pool: pool)
+        let features = FrozenFeatures(try InferenceDiT(model), base: base, convention: convention).measure(images.values, pool: pool)
         let chosen = DataPicker.pick(data, features: features, share: pick, seed: seed, pool: pool)
         note("picked \(chosen.count) of \(data.count, "picture")")
         return TrainingData(data, images: chosen, summary: data.summary + ", picked \(pick)")

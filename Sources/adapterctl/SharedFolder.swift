@@ -18,7 +18,7 @@ struct SharedFolder {
     private struct Base {
         let file: BaseFile
         let values: BaseValues
-        let model: PackedDiT
+        let model: InferenceDiT
     }
 
     /// An adapter of DiT-XL/2 with 10,000 classes has 50 MB.
@@ -72,7 +72,7 @@ struct SharedFolder {
             // What is known already needs no proof, and a damaged frame of it is written anew.
             if try !store.names(of: digest).contains(name) {
                 let golden = try base.model.goldenValues(of: adapter, over: base.file.layout)
-                if let recorded = adapter.manifest.golden, !PackedDiT.agree(golden, recorded) {
+                if let recorded = adapter.manifest.golden, !InferenceDiT.agree(golden, recorded) {
                     return row(.refused, name, digest, "the network does not give what its manifest records: it is damaged, or only half there")
                 }
                 adapter.manifest.golden = adapter.manifest.golden ?? golden
@@ -112,7 +112,7 @@ struct SharedFolder {
         }
         if let known = bases[digest] { return known }
         let file = try store.baseFile(digest)
-        let base = try Base(file: file, values: file.values(), model: PackedDiT(file))
+        let base = try Base(file: file, values: file.values(), model: InferenceDiT(file))
         bases[digest] = base
         return base
     }

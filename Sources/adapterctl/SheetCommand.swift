@@ -23,14 +23,14 @@ struct Sheet: AsyncParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
-    @OptionGroup var codec: CodecOptions
+    @OptionGroup var autoencoder: AutoencoderOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
     struct Row: Encodable {
         let name, digest: String
         let storedBytes: Int
-        /// From the store's bytes to a row of the bank, and from memory.
+        /// From the store's bytes to an adapter slot, and from memory.
         let swapColdSeconds: Double
         var swapWarmSeconds: Double
         let secondsPerImage: Double
@@ -48,10 +48,10 @@ struct Sheet: AsyncParsableCommand {
         let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         if let cross { return try await crossed(references, at: weights(cross), catalogue) }
-        // One row of the bank, so that each domain has to be swapped in.
+        // One adapter slot, so that each domain has to be swapped in.
         var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
-        let engine = try codec.engine(baseFile, store, options: options)
+        let engine = try autoencoder.engine(baseFile, store, options: options)
         let sampler = try sampling.chosen(engine.convention)
         let guidance = try sampling.imageGuidance()
         Progress.begin("sampling")

@@ -64,7 +64,7 @@ extension AdapterStore {
     /// Stores an adapter of a base under a name, as small as it can be without loss, with the recorded network call where it has none yet.
     func add(_ adapter: inout Adapter, as name: String, over base: BaseFile, replace: Bool) throws -> AddOutcome {
         adapter.manifest.name = nil
-        if adapter.manifest.golden == nil { adapter.manifest.golden = try PackedDiT(base).goldenValues(of: adapter, over: base.layout) }
+        if adapter.manifest.golden == nil { adapter.manifest.golden = try InferenceDiT(base).goldenValues(of: adapter, over: base.layout) }
         return try add(adapter.stored(), as: name, over: base.values(), replace: replace, precision: adapter.storedPrecision(over: base.vector))
     }
 }
@@ -122,13 +122,13 @@ extension AdapterStore {
 }
 
 /// An adapter of a base: a file, where the text looks like a path, else what a name in the store stands for.
-func adapter(_ source: String, of base: BaseFile, in store: () throws -> AdapterStore) throws -> Ingredient {
+func adapter(_ source: String, of base: BaseFile, in store: () throws -> AdapterStore) throws -> ResolvedAdapter {
     if source.contains("/") || source.hasSuffix(".safetensors") {
         let adapter = try AdapterFile.read(path: source, base: base, as: .noting)
-        return Ingredient(name: URL(filePath: source).deletingPathExtension().lastPathComponent, digest: adapter.digest, adapter: adapter)
+        return ResolvedAdapter(name: URL(filePath: source).deletingPathExtension().lastPathComponent, digest: adapter.digest, adapter: adapter)
     }
     let store = try store()
     let entry = try store.lookup(source)
     guard entry.baseDigest == base.digest else { throw ComposerError.otherBase(name: source, base: entry.baseDigest, wanted: base.digest) }
-    return Ingredient(name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: base.values())))
+    return ResolvedAdapter(name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: base.values())))
 }

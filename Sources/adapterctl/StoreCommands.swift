@@ -134,7 +134,7 @@ struct Export: ParsableCommand {
         var adapter = try Adapter(store.load(entry.digest, over: base.values()))
         adapter.manifest.name = entry.name
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-        let type: ElementType = bf16 ? .bf16 : .f32
+        let type: DType = bf16 ? .bf16 : .f32
         switch format {
         case "difffit": try AdapterFile.write(adapter, layout: base.layout, to: file, as: type)
         case "peft": try LowRankFolder.writePEFT(adapter, base: base, to: file, as: type)

@@ -139,11 +139,11 @@ struct Verify: ParsableCommand {
     private func repeatGoldenCalls(_ store: AdapterStore, _ known: [Digest: BaseValues], _ report: inout VerifyReport) throws {
         for (digest, values) in known.sorted(by: { $0.key < $1.key }) {
             let base = try store.baseFile(digest)
-            let model = try PackedDiT(base)
+            let model = try InferenceDiT(base)
             for entry in try store.list() where entry.baseDigest == digest {
                 guard let recorded = try entry.decodedManifest().golden else { continue }
                 let adapter = try Adapter(store.load(entry.digest, over: values))
-                let isSame = PackedDiT.agree(try model.goldenValues(of: adapter, over: base.layout), recorded)
+                let isSame = InferenceDiT.agree(try model.goldenValues(of: adapter, over: base.layout), recorded)
                 report.entries.append(
                     VerifyEntry(
                         subject: .adapter(entry.digest),

@@ -51,7 +51,7 @@ struct Train: ParsableCommand {
         let base = try baseFile.map { try adapterctl.baseFile(at: $0) } ?? location.open().baseFile(base)
         try checkOutputs(of: jobs)
         let model = try scope.model(over: base)
-        let pool = ComputePool()
+        let pool = ThreadPool()
         let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
         if processes?.rank ?? 0 == 0 {
             let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)\nnext: \($0.next)" }.joined(separator: "\n")
@@ -62,7 +62,7 @@ struct Train: ParsableCommand {
 
     /// One adapter from its pictures to its file.
     /// - Returns: nil in the processes of a group that do not write.
-    private func train(_ job: TrainingJob, _ base: BaseFile, _ model: DiT, _ pool: ComputePool, _ processes: ProcessGroup?) throws -> Result? {
+    private func train(_ job: TrainingJob, _ base: BaseFile, _ model: DiT, _ pool: ThreadPool, _ processes: ProcessGroup?) throws -> Result? {
         let folder = settings.folder(for: job.output, name: job.name)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
         if set.method == .full { try checkFull(model) }
@@ -89,7 +89,7 @@ struct Train: ParsableCommand {
             }
             var adapter = run.adapter(name: job.name, base: base, created: nil, values: values)
             if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-            adapter.manifest.golden = try PackedDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
+            adapter.manifest.golden = try InferenceDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
             try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
             if add, path == job.output {
                 _ = try location.open().add(&adapter, as: job.name, over: base, replace: replace)

@@ -156,7 +156,7 @@ struct TrainingOptions: ParsableArguments {
     private func environment(_ run: TrainingRun) -> [String: String] {
         let timing = Timing("", seconds: [0])
         return [
-            "program": Adapterctl.configuration.version, "processor": timing.processor, "lanes": "\(timing.lanes)", "library": timing.library,
+            "program": Adapterctl.configuration.version, "processor": timing.processor, "threads": "\(timing.threads)", "library": timing.library,
             "system": ProcessInfo.processInfo.operatingSystemVersionString, "processes": "\(run.processes?.size ?? 1)",
             "started": Date().formatted(.iso8601),
         ]

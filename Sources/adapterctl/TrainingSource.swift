@@ -6,7 +6,7 @@ import TensorMath
 
 /// Training images as the command line names them: a drawn domain, or a folder, of which is said what was not used.
 /// - Parameter allowsEmpty: whether a class of a folder may have no usable picture.
-func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64, allowsEmpty: Bool = false, pool: ComputePool) throws -> TrainingData {
+func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64, allowsEmpty: Bool = false, pool: ThreadPool) throws -> TrainingData {
     if text.hasPrefix("synthetic:") {
         let domain = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
         guard (1...100_000).contains(perClass) else { throw Failure.usage("--per-class is between 1 and 100000, not \(perClass)") }

@@ -70,8 +70,8 @@ struct Adapterd: AsyncParsableCommand {
         let logger = Logger(label: "adapterd")
 
         // The socket first: a second server ends here, before it loads anything.
-        let doors = try Doors(configuration)
-        defer { doors.close() }
+        let listenAddresses = try ListenAddresses(configuration)
+        defer { listenAddresses.close() }
         let store = try AdapterStore.open(at: configuration.store)
         let base = try store.baseFile(configuration.base)
         let metrics = ServiceMetrics(registry: registry)
@@ -80,22 +80,22 @@ struct Adapterd: AsyncParsableCommand {
         engineOptions.onSwap = { metrics.count(swap: $0) }
         if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
         let engine = try SamplingEngine(
-            base, options: engineOptions, pool: ComputePool(lanes: configuration.threads), preset: configuration.preset,
-            codec: store.codec(configuration.vae, for: base.digest))
+            base, options: engineOptions, pool: ThreadPool(threads: configuration.threads), preset: configuration.preset,
+            autoencoder: store.autoencoder(configuration.vae, for: base.digest))
         guard engine.pictureSide != nil else {
             throw ConfigurationError.notFound(
                 "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels, "channel"), and the store has no autoencoder for it: give one with --vae")
         }
         let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes, vectorLimit: max(1, engineOptions.domains))
         let service = SamplingService(
-            engine: engine, catalogue: catalogue, token: doors.token, metrics: metrics, logger: logger,
+            engine: engine, catalogue: catalogue, token: listenAddresses.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)
         logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
 
         // A terminal that closes ends the server as politely as a service manager does; under `nohup` it does not end it.
         let isDeafToHangups = SystemCalls.ignores(SIGHUP)
         var group = ServiceGroupConfiguration(
-            services: service.services(listeningOn: doors.addresses), gracefulShutdownSignals: [.sigterm, .sigint] + (isDeafToHangups ? [] : [.sighup]),
+            services: service.services(listeningOn: listenAddresses.addresses), gracefulShutdownSignals: [.sigterm, .sigint] + (isDeafToHangups ? [] : [.sighup]),
             logger: logger)
         // After the drain, what was stopped is still told so.
         group.maximumGracefulShutdownDuration = configuration.service.drainWithin + .seconds(10)

@@ -67,7 +67,7 @@ struct Configuration {
         engine.networkBytes = (try reader.number("network-mb", flags.networkMb, default: engine.networkBytes >> 20, in: 0...1_000_000) ?? 0) << 20
         engine.precision = try reader.choice("precision", flags.precision, default: .f32)
         self.engine = engine
-        let cores = ComputePool.processorCount
+        let cores = ThreadPool.processorCount
         threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores
         residentBytes = (try reader.number("resident-mb", flags.residentMb, default: 1024, in: 0...1_000_000) ?? 0) << 20
         settings = reader.settings

@@ -1,6 +1,6 @@
 import AdapterFormat
 import AdapterStore
-import LatentCodec
+import Autoencoder
 import SocketService
 import SystemErrors
 import TensorFiles
@@ -20,7 +20,7 @@ func exitStatus(of error: any Error) -> Int32 {
     case is SocketError: 1
     case TensorFileError.unreadable(_, let reason): reason.exitCode(otherwise: 4)
     case is TensorFileError: 6
-    case is AdapterFormatError, is LatentCodecError: 7
+    case is AdapterFormatError, is AutoencoderError: 7
     default: 1
     }
 }

@@ -18,7 +18,7 @@ struct Flags: ParsableArguments {
     @Option(help: "An engine that does not answer within this time is not ready.") var readySeconds: Int?
     @Option(help: "A comment goes into a silent event stream this often.") var pingSeconds: Int?
     @Option(help: "Rows of one network call; a guided image takes two.") var rows: Int?
-    @Option(help: "Adapters in the bank at once.") var domains: Int?
+    @Option(help: "Adapter slots: adapters in memory at once.") var domains: Int?
     @Option(help: "Images that may wait.") var queue: Int?
     @Option(help: "Images of one client that may wait.") var clientShare: Int?
     @Option(help: "Largest sum of network rows over all images and network calls of one request, with what composing its recipe costs.") var maxCost: Int?

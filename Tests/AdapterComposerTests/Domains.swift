@@ -5,7 +5,7 @@ import Foundation
 /// A small base and adapters of it with random values, reproducible.
 struct Domains {
     let base: ComposingBase
-    private(set) var ingredients: [String: Ingredient] = [:]
+    private(set) var resolvedAdapters: [String: ResolvedAdapter] = [:]
 
     init(depth: Int = 4, names: [String] = ["art", "birds", "cars"]) {
         let configuration = DiTConfiguration(
@@ -17,11 +17,11 @@ struct Domains {
         base = ComposingBase(
             digest: Digest(of: Data("base".utf8)), layout: layout, vector: TunableVector(values, layout: layout), classes: classes,
             prediction: "x0", path: "linear")
-        for name in names { ingredients[name] = random(name, &dice) }
+        for name in names { resolvedAdapters[name] = random(name, &dice) }
     }
 
     /// Half of its values differ from the base's.
-    func random(_ name: String, _ dice: inout Dice, classes: [String] = ["rose", "oak"], kind: String = "difffit") -> Ingredient {
+    func random(_ name: String, _ dice: inout Dice, classes: [String] = ["rose", "oak"], kind: String = "difffit") -> ResolvedAdapter {
         let vector = TunableVector(base.vector.values.map { dice.below(2) == 0 ? $0 : $0 + dice.normal() }, layout: base.layout)
         let names = name == "art" ? ["portrait", "oak"] : classes
         let table = ClassTable(names: names, values: (0..<((names.count + 1) * 8)).map { _ in dice.normal() })
@@ -31,7 +31,7 @@ struct Domains {
             path: "linear")
         manifest.kind = kind
         let adapter = Adapter(manifest: manifest, vector: vector, classes: table)
-        return Ingredient(name: name, digest: adapter.digest, adapter: adapter)
+        return ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
     }
 
     /// A LoRA adapter with random pairs.
@@ -45,15 +45,15 @@ struct Domains {
         manifest.resolution = resolution
         let table = ClassTable(names: ["rose"], values: (0..<16).map { _ in dice.normal() })
         let adapter = Adapter(manifest: manifest, vector: TunableVector(base.vector.values + pairs, layout: layout), classes: table)
-        ingredients[name] = Ingredient(name: name, digest: adapter.digest, adapter: adapter)
+        resolvedAdapters[name] = ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
     }
 
     struct Unknown: Error { let reference: String }
 
-    func resolve(_ reference: String) throws -> Ingredient {
+    func resolve(_ reference: String) throws -> ResolvedAdapter {
         let parts = reference.split(separator: "@").map(String.init)
-        if let found = ingredients[parts[0]], parts.count == 1 || found.digest.description.hasPrefix(parts[1]) { return found }
-        guard let found = ingredients.values.first(where: { $0.digest.description.hasPrefix(parts[parts.count - 1]) }) else {
+        if let found = resolvedAdapters[parts[0]], parts.count == 1 || found.digest.description.hasPrefix(parts[1]) { return found }
+        guard let found = resolvedAdapters.values.first(where: { $0.digest.description.hasPrefix(parts[parts.count - 1]) }) else {
             throw Unknown(reference: reference)
         }
         return found

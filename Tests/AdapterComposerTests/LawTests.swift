@@ -86,7 +86,7 @@ import Testing
         }
         let labelled = try domains.compose("0.7*birds+0.3*art", labelsFrom: "art")
         #expect(labelled.classes == art && labelled.vector == both.vector && labelled.digest != both.digest)
-        #expect(throws: ComposerError.noLabels(name: "cars", among: both.manifest.parents?.map { $0 == domains.ingredients["art"]?.digest ? "art" : "birds" } ?? [])) {
+        #expect(throws: ComposerError.noLabels(name: "cars", among: both.manifest.parents?.map { $0 == domains.resolvedAdapters["art"]?.digest ? "art" : "birds" } ?? [])) {
             try domains.compose("0.7*birds+0.3*art", labelsFrom: "cars")
         }
     }
@@ -113,7 +113,7 @@ import Testing
             manifest: big.adapter.manifest, vector: TunableVector(big.adapter.vector.values.map { _ in .greatestFiniteMagnitude }, layout: domains.base.layout),
             classes: big.adapter.classes)
         #expect(throws: ComposerError.self) {
-            try CanonicalRecipe(Recipe("1000*big"), over: domains.base) { _ in Ingredient(name: "big", digest: huge.digest, adapter: huge) }
+            try CanonicalRecipe(Recipe("1000*big"), over: domains.base) { _ in ResolvedAdapter(name: "big", digest: huge.digest, adapter: huge) }
                 .oneVector().adapter(over: domains.base)
         }
     }

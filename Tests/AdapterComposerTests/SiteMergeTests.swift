@@ -5,7 +5,7 @@ import Testing
 @Suite struct SiteMergeTests {
     private let domains = Domains(names: ["a", "b", "c"])
 
-    private func site(_ name: String, _ samples: Double) throws -> (ingredient: Ingredient, samples: Double) { (try domains.resolve(name), samples) }
+    private func site(_ name: String, _ samples: Double) throws -> (resolved: ResolvedAdapter, samples: Double) { (try domains.resolve(name), samples) }
 
     @Test(arguments: SiteMerge.Rule.allCases) func oneSiteIsItself(rule: SiteMerge.Rule) throws {
         let a = try domains.resolve("a")
@@ -29,7 +29,7 @@ import Testing
         let sites = try [site("a", 1), site("b", 2), site("c", 3)]
         let merged = try SiteMerge(.majority, sites).adapter(over: domains.base)
         for (i, base) in domains.base.vector.values.enumerated() {
-            let moves = sites.map { Double($0.ingredient.adapter.vector.values[i]) - Double(base) }
+            let moves = sites.map { Double($0.resolved.adapter.vector.values[i]) - Double(base) }
             let wanted = moves.count { $0 != 0 } >= 2 ? zip(moves, [1, 2, 3]).reduce(0) { $0 + $1.0 * $1.1 } / 6 : 0
             #expect(abs(Double(merged.vector.values[i]) - Double(base) - wanted) < 1e-5)
         }
@@ -41,7 +41,7 @@ import Testing
         let a = try site("a", 3), other = domains.random("d", &dice, classes: ["oak", "fern"])
         let merged = try SiteMerge(.average, [a, (other, 1)]).adapter(over: domains.base)
         #expect(Set(merged.classes.names) == ["rose", "oak", "fern"])
-        let (one, two) = (a.ingredient.adapter.classes, other.adapter.classes)
+        let (one, two) = (a.resolved.adapter.classes, other.adapter.classes)
         let row = { (name: String) in Array(merged.classes.row(merged.classes.names.firstIndex(of: name) ?? 0)) }
         #expect(row("rose") == Array(one.row(0)) && row("fern") == Array(two.row(1)))
         for (i, value) in row("oak").enumerated() { #expect(abs(value - (0.75 * Array(one.row(1))[i] + 0.25 * Array(two.row(0))[i])) < 1e-5) }

@@ -25,7 +25,7 @@ import Testing
 
     /// The recorded tensors with changes, as a file.
     private func write(
-        _ name: String = "base.safetensors", of source: String = "dit.safetensors", as type: ElementType = .f32, metadata: [String: String] = [:],
+        _ name: String = "base.safetensors", of source: String = "dit.safetensors", as type: DType = .f32, metadata: [String: String] = [:],
         _ change: (inout [String: (shape: [Int], values: [Float])]) -> Void = { _ in }
     ) throws -> String {
         let file = try TensorFile(path: Self.container(source))
@@ -179,8 +179,8 @@ import Testing
     }
 
     /// The base in float32, its port rounded, and the other way round: the coarser of the two decides.
-    @Test(arguments: [ElementType.f16, .bf16])
-    func halfPrecisionFitsItsBase(type: ElementType) throws {
+    @Test(arguments: [DType.f16, .bf16])
+    func halfPrecisionFitsItsBase(type: DType) throws {
         let file = try TensorFile(path: Self.container("port.pt")), path = folder + "/half.safetensors"
         try SafetensorsWriter.write(file.entries.map { OutgoingTensor($0, as: type) }, to: path)
         let adapter = try AdapterFile.read(path: path, base: base), whole = try AdapterFile.read(path: Self.container("port.pt"), base: base)

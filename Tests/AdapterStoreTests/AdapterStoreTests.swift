@@ -186,6 +186,7 @@ struct AdapterStoreTests {
         #expect(error { _ = try AdapterStore.create(at: path) } == .pathTaken(path))
         // What is no store is not made one by init.
         #expect(error { _ = try AdapterStore.open(at: path) } == .notAFolder(path: path))
+        #expect(error { _ = try AdapterStore.open(at: "/dev/null") } == .notAFolder(path: "/dev/null"))
         #expect(error { _ = try AdapterStore.open(at: temporary.folder) } == .otherFolder(path: temporary.folder, content: ["base", "base-0", "base-1"]))
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)

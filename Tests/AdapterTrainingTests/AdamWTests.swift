@@ -22,7 +22,7 @@ import Testing
         if let weights = values.weights { for (to, from) in zip(weights.all, frozen.all) { to.copy(from: from) } }
         let objective = TrainingObjective(.dit)
         let step = GradientStep(
-            DiT(configuration, weights: values.weights ?? frozen), layout: layout, classes: 10, trainsWeights: full, pool: ComputePool(lanes: 1))
+            DiT(configuration, weights: values.weights ?? frozen), layout: layout, classes: 10, trainsWeights: full, pool: ThreadPool(threads: 1))
         let moments = (0..<3).map { _ in TrainableValues(layout, classes: 10, withWeights: full) }
         let (m, v, average) = (moments[0], moments[1], moments[2])
         average.all.copy(from: values.all)

@@ -10,7 +10,7 @@ import Testing
 /// One batch of DiT's own objective against PyTorch's loss and gradients.
 @Suite struct GradientTests {
     @Test(arguments: [false, true], [1, 2])
-    func everyGradientAgreesWithTheRecordedOne(full: Bool, lanes: Int) throws {
+    func everyGradientAgreesWithTheRecordedOne(full: Bool, threads: Int) throws {
         let configuration = GoldenModels.tiny
         let base = try Golden("dit-tiny"), adapter = try Golden("difffit-tiny-adapter"), recorded = try Golden("difffit-tiny-loss")
         let layout = TunableLayout(configuration)
@@ -32,7 +32,7 @@ import Testing
         // Frozen matrices are packed, as in a run; moving ones are read where they lie.
         let network = DiT(configuration, weights: weights)
         let step = GradientStep(
-            try full ? network : network.packed(at: .f32), layout: layout, classes: 10, trainsWeights: full, pool: ComputePool(lanes: lanes), chunk: 2)
+            try full ? network : network.packed(at: .f32), layout: layout, classes: 10, trainsWeights: full, pool: ThreadPool(threads: threads), chunk: 2)
         let losses = Memory(capacity: 16).take(count), outs = Memory(capacity: 2 * count * size + 16).take(count, 2 * size)
         step.run(x: xt, times: times.map(objective.embedderTime), classes: recorded["y"].map { Int($0) }, tunables: values.tunables) { k, out, slope in
             outs.row(k).copy(from: out)

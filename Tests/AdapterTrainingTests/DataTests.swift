@@ -53,7 +53,7 @@ import Testing
     @Test func shardsAndNotThreadsDecideTheBytes() throws {
         var settings = Small.settings(steps: 2, batch: 64)
         settings.shards = 4
-        let runs = try [1, 2, 3].map { try Small.run(settings, lanes: $0) }
+        let runs = try [1, 2, 3].map { try Small.run(settings, threads: $0) }
         for run in runs { for _ in 0..<2 { try run.advance() } }
         #expect(bits(runs[0].values) == bits(runs[1].values) && bits(runs[0].values) == bits(runs[2].values))
         settings.shards = 2

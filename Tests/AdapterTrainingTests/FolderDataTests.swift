@@ -41,7 +41,7 @@ import Testing
         }
 
         func load(allowsEmpty: Bool = false) throws -> TrainingData {
-            try TrainingData.folder(path, size: 8, allowsEmpty: allowsEmpty, pool: ComputePool(lanes: 2))
+            try TrainingData.folder(path, size: 8, allowsEmpty: allowsEmpty, pool: ThreadPool(threads: 2))
         }
     }
 
@@ -182,7 +182,7 @@ import Testing
         try place.text("x.zip", "PK\u{3}\u{4}")
         try place.picture("x.png")
         for (file, wanted) in [("x.zip", "(a zip archive)"), ("x.png", "is a picture"), ("missing", "there is no folder")] {
-            #expect { try TrainingData.folder(place.path + "/" + file, size: 8, pool: ComputePool(lanes: 1)) } throws: { "\($0)".contains(wanted) }
+            #expect { try TrainingData.folder(place.path + "/" + file, size: 8, pool: ThreadPool(threads: 1)) } throws: { "\($0)".contains(wanted) }
             #expect { try TrainingData.checkFolder(place.path + "/" + file) } throws: { "\($0)".contains(wanted) }
         }
         #expect(throws: TrainingError.noFolder("")) { try TrainingData.checkFolder("") }

@@ -20,7 +20,7 @@ import Testing
         own = base.vector(TunableLayout(configuration))
         table = base.classTable(5)
         x = Memory(capacity: 3 * 768 + 48).take(3, 768)
-        NoiseStream(seed: 9, stream: 1).normals(into: x)
+        Philox(seed: 9, stream: 1).normals(into: x)
     }
 
     /// The recorded values, and random pairs.
@@ -30,7 +30,7 @@ import Testing
         values.classTable.copy(from: table.values)
         for (index, tensor) in layout.tensors.enumerated() where tensor.kind == .lowRank {
             let pair = values.vector.values(tensor.range)
-            NoiseStream(seed: 3, stream: UInt64(index)).normals(into: pair)
+            Philox(seed: 3, stream: UInt64(index)).normals(into: pair)
             pair.withMutableSpan { for i in $0.indices { $0[i] *= 0.2 } }
         }
         return values
@@ -40,7 +40,7 @@ import Testing
     private func loss(_ step: GradientStep, _ values: TrainableValues, kept: [[Int]]) -> Double {
         let sums = Memory(capacity: 16).take(count)
         step.run(x: x, times: [10, 400, 900], classes: [0, 3, 5], tunables: values.tunables, kept: kept) { image, out, slope in
-            NoiseStream(seed: 2, stream: UInt64(image)).normals(into: slope)
+            Philox(seed: 2, stream: UInt64(image)).normals(into: slope)
             sums[0, image] = Float(zip(out.array, slope.array).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
         }
         step.finish()
@@ -51,14 +51,14 @@ import Testing
     private func check(_ layout: TunableLayout, tensors: [TunableTensor], route: TokenRoute? = nil, kept: [[Int]] = []) {
         let values = start(layout)
         let step = GradientStep(
-            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk,
+            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk,
             route: route)
         _ = loss(step, values, kept: kept)
         let gradient = step.gradients.vector.array
         for (index, tensor) in tensors.enumerated() {
             let start = values.vector.array
             var direction = [Float](repeating: 0, count: tensor.count)
-            NoiseStream(seed: 5, stream: UInt64(index)).normals(into: &direction)
+            Philox(seed: 5, stream: UInt64(index)).normals(into: &direction)
             func moved(_ length: Float) -> Double {
                 var there = start
                 for (offset, index) in tensor.range.enumerated() { there[index] += length * direction[offset] }
@@ -100,7 +100,7 @@ import Testing
         let values = start(layout)
         func run(_ route: TokenRoute?, _ kept: [[Int]]) -> ([UInt32], Double) {
             let step = GradientStep(
-                DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 1), chunk: chunk,
+                DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 1), chunk: chunk,
                 route: route)
             let loss = loss(step, values, kept: kept)
             return (bits(step.gradients), loss)
@@ -119,7 +119,7 @@ import Testing
         let values = start(layout)
         func gradients(_ precision: Precision) throws -> TrainableValues {
             let network = try DiT(configuration, weights: weights).packed(at: precision, route: route)
-            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ComputePool(lanes: 2), chunk: chunk, route: route)
+            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk, route: route)
             _ = loss(step, values, kept: route.map { route in [[Int]](repeating: Array(0..<route.kept), count: 3) } ?? [])
             return step.gradients
         }

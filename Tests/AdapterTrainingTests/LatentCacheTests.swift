@@ -4,17 +4,17 @@ import DiTModel
 import Diffusion
 import Foundation
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import TensorFiles
 import TensorMath
 import Testing
 
 @Suite final class LatentCacheTests {
     private let folder = FileManager.default.temporaryDirectory.appending(path: "latents-\(UUID().uuidString)").path
-    private let pool = ComputePool(lanes: 2)
-    private let codec: LatentCodec
+    private let pool = ThreadPool(threads: 2)
+    private let autoencoder: AutoencoderKL
 
-    init() throws { codec = try LatentCodec(path: Self.golden("vae-small")) }
+    init() throws { autoencoder = try AutoencoderKL(path: Self.golden("vae-small")) }
 
     deinit { try? FileManager.default.removeItem(at: URL(filePath: folder)) }
 
@@ -31,7 +31,7 @@ import Testing
     }
 
     private func cache(_ digest: String = "vae") throws -> LatentCache {
-        try LatentCache(folder: folder, codec: codec, digest: Digest(of: Data(digest.utf8)))
+        try LatentCache(folder: folder, autoencoder: autoencoder, digest: Digest(of: Data(digest.utf8)))
     }
 
     /// The sample of image `index` with noise of one value everywhere.
@@ -45,7 +45,7 @@ import Testing
     @Test func samplesAreThoseOfTheEncoder() throws {
         let data = data([0, 1, 2])
         let table = try cache().posteriors(of: data, mirrored: true, pool: pool)
-        let encoder = try LatentEncoder(codec, height: 16, width: 16, pool: pool)
+        let encoder = try LatentEncoder(autoencoder, height: 16, width: 16, pool: pool)
         let image = Memory(capacity: 1024).take(768)
         for index in 0..<3 {
             for flipped in [false, true] {

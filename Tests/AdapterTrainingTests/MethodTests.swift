@@ -15,7 +15,7 @@ import Testing
 
     private func train(_ set: TrainableSet, _ lowRank: LowRank? = nil, _ base: BaseFile, _ settings: TrainingSettings) throws -> TrainingRun {
         let run = try TrainingRun.adapter(
-            settings, set, lowRank: lowRank, base: base, model: DiT(base), data: Small.data, pool: ComputePool(lanes: 2))
+            settings, set, lowRank: lowRank, base: base, model: DiT(base), data: Small.data, pool: ThreadPool(threads: 2))
         while !run.isFinished { try run.advance() }
         return run
     }
@@ -38,11 +38,11 @@ import Testing
         let errors = run.history.heldOut.map(\.error)
         #expect(errors.count == 2 && errors[1] < errors[0], "\(errors)")
         #expect(try DiT(base).weights.all.map { $0.array.map(\.bitPattern) } == before)
-        // Through a file and into a bank: the network gives the same.
+        // Through a file and into a slot: the network gives the same.
         try AdapterFile.write(adapter, layout: base.layout, to: folder.path + "/a")
         let read = try AdapterFile.read(path: folder.path + "/a", base: base)
         #expect(read.digest == adapter.digest)
-        let model = try PackedDiT(base)
+        let model = try InferenceDiT(base)
         let golden = model.goldenValues(read.vector, read.classes, layout: base.layout)
         #expect(golden == model.goldenValues(adapter.vector, adapter.classes, layout: base.layout))
         #expect(golden != model.goldenValues(base.vector, adapter.classes, layout: base.layout))
@@ -56,7 +56,7 @@ import Testing
         let first = try train(set, nil, base, settings(4)).adapter(name: "first", base: base, created: nil)
         func run(_ set: TrainableSet, lowRank: LowRank? = nil, data: TrainingData = Small.data) throws -> TrainingRun {
             try TrainingRun.adapter(
-                settings(4), set, lowRank: lowRank, base: base, model: DiT(base), data: data, startingAt: first, pool: ComputePool(lanes: 2))
+                settings(4), set, lowRank: lowRank, base: base, model: DiT(base), data: data, startingAt: first, pool: ThreadPool(threads: 2))
         }
         let second = try run(set)
         #expect(second.values.vector.array == first.vector.values && second.values.classTable.array == first.classes.values)
@@ -70,7 +70,7 @@ import Testing
         #expect(light.values.classTable.row(0).array != Array(first.classes.values[..<width]))
         // A checkpoint of one does not go on in a run that starts elsewhere.
         try second.save(to: folder.path + "/c")
-        let fresh = try TrainingRun.adapter(settings(4), set, base: base, model: DiT(base), data: Small.data, pool: ComputePool(lanes: 2))
+        let fresh = try TrainingRun.adapter(settings(4), set, base: base, model: DiT(base), data: Small.data, pool: ThreadPool(threads: 2))
         let difference = TrainingError.Difference(name: "--from", old: first.digest.short, new: "nothing")
         #expect(throws: TrainingError.otherRun(file: folder.path + "/c", differences: [difference])) { try fresh.restore(from: folder.path + "/c") }
         for other in [TrainableSet(.bitfit, base.configuration), TrainableSet(.difffit, gammaDepth: 1)] {
@@ -116,12 +116,12 @@ import Testing
         let model = try DiT(base).resized(to: 16, positionScale: 2)
         let data = Small.pictures(dark: 4, light: 4, size: 16)
         let set = TrainableSet(.difffit, base.configuration)
-        let run = try TrainingRun.adapter(settings(2), set, base: base, model: model, data: data, pool: ComputePool(lanes: 2))
+        let run = try TrainingRun.adapter(settings(2), set, base: base, model: model, data: data, pool: ThreadPool(threads: 2))
         while !run.isFinished { try run.advance() }
         let manifest = run.adapter(name: "x", base: base, created: nil).manifest
         #expect(manifest.resolution == 16 && manifest.positionScale == 2 && manifest.imageGrid == ImageGrid(size: 16, positionScale: 2))
         #expect(throws: TrainingError.otherSize(images: 8, network: 16)) {
-            try TrainingRun.adapter(settings(), set, base: base, model: model, data: Small.data, pool: ComputePool(lanes: 1))
+            try TrainingRun.adapter(settings(), set, base: base, model: model, data: Small.data, pool: ThreadPool(threads: 1))
         }
     }
 

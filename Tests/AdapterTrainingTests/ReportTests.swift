@@ -160,7 +160,7 @@ import Testing
         settings.validationShare = 0.3
         settings.validationInterval = 2
         let run = try Small.run(settings)
-        let record = try RunFolder(RunPlace(folder.path, resumes: false), run, configuration: ["name": "x"], environment: ["lanes": "2"])
+        let record = try RunFolder(RunPlace(folder.path, resumes: false), run, configuration: ["name": "x"], environment: ["threads": "2"])
         while !run.isFinished { try run.advance() }
         try record.report(run)
         try record.sample(run, SampleSheet(run.objective.convention, classes: 2, seed: 1, steps: 2))
@@ -181,12 +181,12 @@ import Testing
     @Test func sheetsCompare() throws {
         let run = try Small.run(Small.settings())
         let sheet = try SampleSheet(run.objective.convention, classes: 2, seed: 1, steps: 3)
-        func draw(lanes: Int) throws -> RGBImage {
-            try sheet.draw(run.averagedModel, run.averagedVector, run.averagedClasses, layout: run.layout, pool: ComputePool(lanes: lanes))
+        func draw(threads: Int) throws -> RGBImage {
+            try sheet.draw(run.averagedModel, run.averagedVector, run.averagedClasses, layout: run.layout, pool: ThreadPool(threads: threads))
         }
-        let first = try draw(lanes: 1)
-        #expect(try draw(lanes: 2) == first)
+        let first = try draw(threads: 1)
+        #expect(try draw(threads: 2) == first)
         for _ in 0..<3 { try run.advance() }
-        #expect(try draw(lanes: 1) != first)
+        #expect(try draw(threads: 1) != first)
     }
 }

@@ -29,7 +29,7 @@ import Testing
         let base = try Small.base(in: folder.path)
         func spectra(_ batches: Int) throws -> [String: [Double]] {
             try RankSearch.spectra(
-                Small.settings(), [.qkv, .fc2], base: base, model: DiT(base), data: Small.data, batches: batches, pool: ComputePool(lanes: 2))
+                Small.settings(), [.qkv, .fc2], base: base, model: DiT(base), data: Small.data, batches: batches, pool: ThreadPool(threads: 2))
         }
         let found = try spectra(2)
         #expect(found.count == 8 && found.keys.allSatisfy { $0.hasSuffix("attn.qkv") || $0.hasSuffix("mlp.fc2") })
@@ -52,7 +52,7 @@ import Testing
             features[image, 1] = Float(heap / 2) * 10 - Float(image) * 0.01
         }
         for seed in UInt64(0)..<8 {
-            let picked = DataPicker.pick(data, features: features, share: 8.0 / 12, seed: seed, pool: ComputePool(lanes: 2))
+            let picked = DataPicker.pick(data, features: features, share: 8.0 / 12, seed: seed, pool: ThreadPool(threads: 2))
             #expect(picked.count == 16 && Set(picked).count == 16 && picked == picked.sorted())
             #expect(picked.count { $0 < 12 } == 8)
             for first in [0, 12] {
@@ -60,6 +60,6 @@ import Testing
                 #expect(heaps.count == 4, "seed \(seed)")
             }
         }
-        #expect(DataPicker.pick(data, features: features, share: 0.01, seed: 1, pool: ComputePool(lanes: 1)).count == 2)
+        #expect(DataPicker.pick(data, features: features, share: 0.01, seed: 1, pool: ThreadPool(threads: 1)).count == 2)
     }
 }

@@ -39,10 +39,10 @@ enum Small {
         return settings
     }
 
-    static func run(_ settings: TrainingSettings, lanes: Int = 2, data: TrainingData = data) throws -> TrainingRun {
+    static func run(_ settings: TrainingSettings, threads: Int = 2, data: TrainingData = data) throws -> TrainingRun {
         try TrainingRun.base(
-            settings, configuration, objective: TrainingObjective(DiffusionConvention(path: .linear, prediction: .x0)), data: data,
-            pool: ComputePool(lanes: lanes))
+            settings, configuration, objective: TrainingObjective(DiffusionConvention(path: .rectifiedFlow, prediction: .x0)), data: data,
+            pool: ThreadPool(threads: threads))
     }
 
     /// A base file after a few steps, so that no matrix is zero.

@@ -23,34 +23,34 @@ import Testing
     }
 
     @Test func tenThousandSwapsEndBitEqualToTheBase() {
-        let bank = TunableBank(layout, rows: 2, classRows: 11)
+        let adapterSlots = AdapterSlots(layout, count: 2, classRows: 11)
         let before = vectors[0].values.map(\.bitPattern)
         var state: UInt64 = 1
         for _ in 0..<10_000 {
             state = state &* 6_364_136_223_846_793_005 &+ 1
-            bank.install(vectors[Int(state >> 33) % 3], classes, row: Int(state >> 40) % 2)
+            adapterSlots.install(vectors[Int(state >> 33) % 3], classes, slot: Int(state >> 40) % 2)
         }
-        bank.install(vectors[1], classes, row: 0)
-        bank.install(vectors[0], classes, row: 0)
-        #expect(bank.read(row: 0).values.map(\.bitPattern) == before)
+        adapterSlots.install(vectors[1], classes, slot: 0)
+        adapterSlots.install(vectors[0], classes, slot: 0)
+        #expect(adapterSlots.read(slot: 0).values.map(\.bitPattern) == before)
     }
 
-    /// Every image of a mixed batch has the bytes it has alone, whatever the lanes and its neighbours.
+    /// Every image of a mixed batch has the bytes it has alone, whatever the threads and its neighbours.
     @Test(arguments: Precision.supported, [1, 2, 3])
-    func aMixedBatchGivesEachImageItsOwnBytes(precision: Precision, lanes: Int) throws {
-        let bank = TunableBank(layout, rows: 3, classRows: 11)
-        for (row, vector) in vectors.enumerated() { bank.install(vector, classes, row: row) }
-        let model = try PackedDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
+    func aMixedBatchGivesEachImageItsOwnBytes(precision: Precision, threads: Int) throws {
+        let adapterSlots = AdapterSlots(layout, count: 3, classRows: 11)
+        for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
+        let model = try InferenceDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
         let count = 7, size = 256
-        let batch = DiTBatch(model, bank: bank, rows: count, pool: ComputePool(lanes: lanes))
+        let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: count, pool: ThreadPool(threads: threads))
         let memory = Memory(capacity: 6 * 1024 * 4)
         let x = memory.take(count, size), together = memory.take(count, 2 * size), alone = memory.take(1, 2 * size)
-        NoiseStream(seed: 4, stream: 0).normals(into: x)
+        Philox(seed: 4, stream: 0).normals(into: x)
         let times: [Float] = [999, 500, 20, 0, 500, 3, 77], labels = [1, 2, 10, 4, 4, 0, 9], rows = [0, 1, 2, 1, 0, 2, 2]
-        batch.forward(x: x, times: times, classes: labels, bankRows: rows, into: together)
+        batch.forward(x: x, times: times, classes: labels, slots: rows, into: together)
         for k in 0..<count {
-            let single = DiTBatch(model, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
-            single.forward(x: x.row(k), times: [times[k]], classes: [labels[k]], bankRows: [rows[k]], into: alone)
+            let single = DiTBatch(model, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
+            single.forward(x: x.row(k), times: [times[k]], classes: [labels[k]], slots: [rows[k]], into: alone)
             #expect(alone.array.map(\.bitPattern) == together.row(k).array.map(\.bitPattern), "image \(k)")
         }
         #expect(together.row(1).array != together.row(4).array)

@@ -16,11 +16,11 @@ import Testing
         let reading = AdapterReading(loraAlpha: name == "processor.safetensors" ? 5 : nil)
         let adapter = try AdapterFile.read(path: "\(Self.goldens)/lora/\(name)", base: base, as: reading)
         let recorded = try Golden("lora/forward")
-        let bank = TunableBank(base.layout, rows: 1, classRows: adapter.classes.rows)
-        bank.install(adapter.vector, adapter.classes, row: 0)
-        let batch = DiTBatch(try PackedDiT(base, preset: .diffusers), bank: bank, rows: 2, pool: ComputePool(lanes: 1))
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: adapter.classes.rows)
+        adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
+        let batch = DiTBatch(try InferenceDiT(base, preset: .diffusers), adapterSlots: adapterSlots, rows: 2, pool: ThreadPool(threads: 1))
         let out = Memory(capacity: 512).take(2, 128)
-        batch.forward(x: recorded.matrix("x", rows: 2), times: recorded["t"], classes: recorded["y"].map { Int($0) }, bankRows: [0, 0], into: out)
+        batch.forward(x: recorded.matrix("x", rows: 2), times: recorded["t"], classes: recorded["y"].map { Int($0) }, slots: [0, 0], into: out)
         let truth = recorded["out." + (name == "kohya.safetensors" ? "peft" : name.replacing(".safetensors", with: ""))]
         #expect(relativeError(out.array, truth) < 1e-5)
         // The adapter does something, so that its absence would be seen.

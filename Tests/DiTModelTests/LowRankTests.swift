@@ -21,7 +21,7 @@ import Testing
         let extended = layout.adding(lowRank)
         var values = base.vector(layout).extended(to: extended).values
         var noise = [Float](repeating: 0, count: values.count)
-        NoiseStream(seed: seed, stream: 0).normals(into: &noise)
+        Philox(seed: seed, stream: 0).normals(into: &noise)
         for tensor in extended.tensors where tensor.kind == .lowRank {
             for index in tensor.range { values[index] = 0.1 * noise[index] }
         }
@@ -29,14 +29,14 @@ import Testing
     }
 
     private func outputs(_ network: DiT, _ vectors: [TunableVector], images: [Int], precision: Precision = .f32) throws -> [[Float]] {
-        let model = try PackedDiT(network, precision: precision)
-        let bank = TunableBank(layout, rows: vectors.count, classRows: 11)
-        for (row, vector) in vectors.enumerated() { bank.install(vector, classes, row: row) }
-        let batch = DiTBatch(model, bank: bank, rows: images.count, pool: ComputePool(lanes: 2))
+        let model = try InferenceDiT(network, precision: precision)
+        let adapterSlots = AdapterSlots(layout, count: vectors.count, classRows: 11)
+        for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
+        let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: images.count, pool: ThreadPool(threads: 2))
         let memory = Memory(capacity: images.count * (256 + 512))
         let x = memory.take(images.count, 256), out = memory.take(images.count, 512)
-        for (row, _) in images.enumerated() { NoiseStream(seed: 4, stream: 1).normals(into: x.row(row)) }
-        batch.forward(x: x, times: images.map { _ in 500 }, classes: images.map { _ in 3 }, bankRows: images, into: out)
+        for (row, _) in images.enumerated() { Philox(seed: 4, stream: 1).normals(into: x.row(row)) }
+        batch.forward(x: x, times: images.map { _ in 500 }, classes: images.map { _ in 3 }, slots: images, into: out)
         return images.indices.map { out.row($0).array }
     }
 
@@ -109,29 +109,29 @@ import Testing
             vector(LowRank(rank: 4, targets: [.qkv], configuration), seed: 2),
             vector(LowRank(rank: 2, targets: Set(LowRank.Linear.allCases), configuration), seed: 3),
         ]
-        let bank = TunableBank(layout, rows: 2, classRows: 11)
-        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: weights)), bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let adapterSlots = AdapterSlots(layout, count: 2, classRows: 11)
+        let batch = DiTBatch(try InferenceDiT(DiT(configuration, weights: weights)), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 256 + 512)
         let x = memory.take(256), out = memory.take(512)
-        NoiseStream(seed: 4, stream: 1).normals(into: x)
+        Philox(seed: 4, stream: 1).normals(into: x)
         func output(_ row: Int) -> [UInt32] {
-            batch.forward(x: x, times: [500], classes: [3], bankRows: [row], into: out)
+            batch.forward(x: x, times: [500], classes: [3], slots: [row], into: out)
             return out.array.map(\.bitPattern)
         }
         let expected = vectors.map { vector in
-            bank.install(vector, classes, row: 0)
+            adapterSlots.install(vector, classes, slot: 0)
             return output(0)
         }
         var state: UInt64 = 1
         for swap in 0..<1000 {
             state = state &* 6_364_136_223_846_793_005 &+ 1
             let (index, row) = (Int(state >> 33) % 4, Int(state >> 40) % 2)
-            bank.install(vectors[index], classes, row: row)
+            adapterSlots.install(vectors[index], classes, slot: row)
             if swap % 50 == 0 { #expect(output(row) == expected[index]) }
         }
-        bank.install(vectors[0], classes, row: 0)
+        adapterSlots.install(vectors[0], classes, slot: 0)
         #expect(output(0) == expected[0])
-        #expect(bank.read(row: 0) == vectors[0])
+        #expect(adapterSlots.read(slot: 0) == vectors[0])
         #expect(weights.all.map { $0.array.map(\.bitPattern) } == before)
     }
 }

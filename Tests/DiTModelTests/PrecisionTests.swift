@@ -15,13 +15,13 @@ import Testing
         let configuration = name == "dit-tiny" ? GoldenModels.tiny : GoldenModels.pixel
         let file = try Golden(name), recorded = try Golden(name + "-forward")
         let layout = TunableLayout(configuration)
-        let bank = TunableBank(layout, rows: 1, classRows: configuration.numClasses + 1)
-        bank.install(file.vector(layout), file.classTable(configuration.numClasses), row: 0)
-        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: configuration.numClasses + 1)
+        adapterSlots.install(file.vector(layout), file.classTable(configuration.numClasses), slot: 0)
+        let model = try InferenceDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
         let count = recorded["t"].count
         let out = Memory(capacity: recorded["out"].count + 16).take(count, recorded["out"].count / count)
         model.forward(
-            x: recorded.matrix("x", rows: count), times: recorded["t"], classes: recorded["y"].map { Int($0) }, tunables: bank.rows[0], into: out)
+            x: recorded.matrix("x", rows: count), times: recorded["t"], classes: recorded["y"].map { Int($0) }, tunables: adapterSlots.tunables[0], into: out)
         let error = rootMeanSquareError(out.array, recorded["out"])
         let tolerance = try #require(Self.tolerance[precision])
         #expect(error < tolerance, "\(precision.rawValue): \(error)")
@@ -29,22 +29,22 @@ import Testing
         if precision != .f32 { #expect(error > 1e-4) }
     }
 
-    /// Law 1 at every precision: what a bank row held before leaves no trace, and the packed matrices know of no adapter.
+    /// Law 1 at every precision: what an adapter slot held before leaves no trace, and the packed matrices know of no adapter.
     @Test(arguments: Precision.supported)
     func aSwapThereAndBackGivesTheSameBytes(precision: Precision) throws {
         let configuration = GoldenModels.tiny
         let file = try Golden("dit-tiny")
         let layout = TunableLayout(configuration)
         let own = file.vector(layout), adapter = try Golden("difffit-tiny-adapter").vector(layout, over: own)
-        let bank = TunableBank(layout, rows: 1, classRows: 11)
-        let model = try PackedDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
-        let batch = DiTBatch(model, bank: bank, rows: 1, pool: ComputePool(lanes: 1))
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: 11)
+        let model = try InferenceDiT(DiT(configuration, weights: file.weights(configuration)), precision: precision)
+        let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 4096)
         let x = memory.take(256), out = memory.take(512)
-        NoiseStream(seed: 6, stream: 0).normals(into: x)
+        Philox(seed: 6, stream: 0).normals(into: x)
         func outputWith(_ vector: TunableVector) -> [UInt32] {
-            bank.install(vector, file.classTable(10), row: 0)
-            batch.forward(x: x, times: [400], classes: [3], bankRows: [0], into: out)
+            adapterSlots.install(vector, file.classTable(10), slot: 0)
+            batch.forward(x: x, times: [400], classes: [3], slots: [0], into: out)
             return out.array.map(\.bitPattern)
         }
         let first = outputWith(own), second = outputWith(adapter)

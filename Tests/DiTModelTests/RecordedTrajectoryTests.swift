@@ -15,9 +15,9 @@ import Testing
         let configuration = GoldenModels.tiny
         let base = try Golden("dit-tiny"), recorded = try Golden(name)
         let layout = TunableLayout(configuration)
-        let bank = TunableBank(layout, rows: 1, classRows: 11)
-        bank.install(base.vector(layout), base.classTable(10), row: 0)
-        let batch = DiTBatch(try PackedDiT(DiT(configuration, weights: base.weights(configuration))), bank: bank, rows: 4, pool: ComputePool(lanes: 1))
+        let adapterSlots = AdapterSlots(layout, count: 1, classRows: 11)
+        adapterSlots.install(base.vector(layout), base.classTable(10), slot: 0)
+        let batch = DiTBatch(try InferenceDiT(DiT(configuration, weights: base.weights(configuration))), adapterSlots: adapterSlots, rows: 4, pool: ThreadPool(threads: 1))
         let size = 256, scale = recorded["cfg_scale"][0]
         let labels = recorded["y"].map { Int($0) }
         let plan = try SamplingPlan(sampler, steps: 10, .dit)
@@ -29,7 +29,7 @@ import Testing
         for step in 0..<10 {
             for k in 0..<4 { x.row(k).copy(from: states[k % 2].latent) }
             batch.forward(
-                x: x, times: [Float](repeating: states[0].embedderTime, count: 4), classes: labels + [10, 10], bankRows: [0, 0, 0, 0], into: out)
+                x: x, times: [Float](repeating: states[0].embedderTime, count: 4), classes: labels + [10, 10], slots: [0, 0, 0, 0], into: out)
             // DiT guides three channels, diffusers all four; the last two files are diffusers' schedulers on DiT's own guided output.
             for k in 0..<2 {
                 Guidance.apply(scale: scale, guided: 3 * 64, conditional: out.row(k), unconditional: out.row(k + 2))

@@ -16,7 +16,7 @@ import Testing
 
     /// The largest error over a few starting points of the flow's end against its closed form.
     private func error(_ sampler: Sampler, steps: Int, _ prediction: Prediction) throws -> Double {
-        let isLinear = sampler.path == .linear
+        let isLinear = sampler.path == .rectifiedFlow
         let convention = try DiffusionConvention(path: sampler.path, prediction: prediction)
         let plan = try SamplingPlan(sampler, steps: steps, convention)
         let state = SamplerState(plan, count: 16, seed: 3, image: 0)
@@ -48,18 +48,18 @@ import Testing
 
     /// numpy's linspace multiplies by a stride that is rounded already: 15 of 30 is 499.49..., not 499.5.
     @Test func theVisitedStepsAreNumpys() throws {
-        let plan = try SamplingPlan(.dpmpp2m, steps: 30, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let plan = try SamplingPlan(.dpmpp2m, steps: 30, DiffusionConvention(path: .vp, prediction: .epsilon))
         #expect(plan.rules.map(\.time).prefix(2) == [999, 966] && plan.rules[15].time == 499 && plan.rules.last?.time == 33)
     }
 
     /// A thousand steps over 999 places meet one of them twice.
     @Test(arguments: [Sampler.dpmpp2m, .unipc]) func theMostStepsAreFinite(sampler: Sampler) throws {
-        let plan = try SamplingPlan(sampler, steps: 1000, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let plan = try SamplingPlan(sampler, steps: 1000, DiffusionConvention(path: .vp, prediction: .epsilon))
         #expect(plan.evaluations == 999 && Set(plan.rules.map(\.time)).count == 999)
         #expect(try error(sampler, steps: 1000, .epsilon) < 1e-3)
     }
 
-    @Test(arguments: [(Sampler.euler, 1.0), (.heun, 2.0), (.multistep, 2.0)], [Prediction.x0, .velocity])
+    @Test(arguments: [(Sampler.euler, 1.0), (.heun, 2.0), (.ab2, 2.0)], [Prediction.x0, .velocity])
     func linearPathSamplersConvergeAtTheirOrder(sampler: (Sampler, Double), prediction: Prediction) throws {
         let coarse = try error(sampler.0, steps: 20, prediction), fine = try error(sampler.0, steps: 80, prediction)
         let order = log(coarse / fine) / log(4)
@@ -74,15 +74,15 @@ import Testing
     }
 
     @Test func samplersAreRefusedOffTheirPath() throws {
-        #expect(throws: DiffusionError.samplerOffPath(.ddim, .linear)) {
-            try SamplingPlan(.ddim, steps: 10, DiffusionConvention(path: .linear, prediction: .x0))
+        #expect(throws: DiffusionError.samplerOffPath(.ddim, .rectifiedFlow)) {
+            try SamplingPlan(.ddim, steps: 10, DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
         }
         #expect(throws: DiffusionError.steps(0)) { try SamplingPlan(.ddim, steps: 0, .dit) }
     }
 
     @Test func ancestralSamplingHasTheVarianceOfItsOwnRecursion() throws {
         let steps = 50, count = 20_000
-        let plan = try SamplingPlan(.ddpm, steps: steps, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let plan = try SamplingPlan(.ddpm, steps: steps, DiffusionConvention(path: .vp, prediction: .epsilon))
         let schedule = VPSchedule(timesteps: Respacing.even(steps))
         let state = SamplerState(plan, count: count, seed: 5, image: 0)
         let out = Memory(capacity: count + 16).take(count)

@@ -36,9 +36,9 @@ private func slice(_ values: [Float], _ image: Int, of images: Int) -> [Float] {
 }
 
 @Suite struct TrainingObjectiveTests {
-    private static let velocity = TrainingObjective(try! DiffusionConvention(path: .linear, prediction: .velocity))
-    private static let x0 = TrainingObjective(try! DiffusionConvention(path: .linear, prediction: .x0))
-    private static let fixedVP = TrainingObjective(try! DiffusionConvention(path: .linearVP, prediction: .epsilon))
+    private static let velocity = TrainingObjective(try! DiffusionConvention(path: .rectifiedFlow, prediction: .velocity))
+    private static let x0 = TrainingObjective(try! DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
+    private static let fixedVP = TrainingObjective(try! DiffusionConvention(path: .vp, prediction: .epsilon))
 
     @Test func agreesWithTheRecordedLoss() throws {
         let file = try TensorFile(path: golden("difffit-tiny-loss.safetensors"))
@@ -90,7 +90,7 @@ private func slice(_ values: [Float], _ image: Int, of images: Int) -> [Float] {
     func gradientIsTheSlopeOfTheLoss(objective: TrainingObjective, weighting: String) throws {
         let objective = TrainingObjective(objective.convention, weighting: try LossWeighting(weighting))
         let sample = Sample(
-            objective, x0: [0.3, -0.8, 1, 0.5], noise: [0.2, -1.3, 0.5, 2], t: objective.convention.path == .linear ? 0.7 : 300)
+            objective, x0: [0.3, -0.8, 1, 0.5], noise: [0.2, -1.3, 0.5, 2], t: objective.convention.path == .rectifiedFlow ? 0.7 : 300)
         let output: [Float] = [0.1, 0.2, -0.4, 0.9]
         let (loss, gradient) = sample.loss(output, scale: 0.25)
         for i in 0..<4 {
@@ -145,15 +145,15 @@ private func slice(_ values: [Float], _ image: Int, of images: Int) -> [Float] {
     }
 
     @Test func conventionsThatMeanNothingAreRefused() {
-        #expect(throws: DiffusionError.predictionOffPath(.velocity, .linearVP)) {
-            try DiffusionConvention(path: .linearVP, prediction: .velocity)
+        #expect(throws: DiffusionError.predictionOffPath(.velocity, .vp)) {
+            try DiffusionConvention(path: .vp, prediction: .velocity)
         }
-        #expect(throws: DiffusionError.learnedVarianceOffPath(.linear)) {
-            try DiffusionConvention(path: .linear, prediction: .x0, learnsVariance: true)
+        #expect(throws: DiffusionError.learnedVarianceOffPath(.rectifiedFlow)) {
+            try DiffusionConvention(path: .rectifiedFlow, prediction: .x0, learnsVariance: true)
         }
-        #expect(throws: DiffusionError.timeScale(0)) { try DiffusionConvention(path: .linear, prediction: .x0, timeScale: 0) }
+        #expect(throws: DiffusionError.timeScale(0)) { try DiffusionConvention(path: .rectifiedFlow, prediction: .x0, timeScale: 0) }
         #expect(
-            DiffusionError.predictionOffPath(.epsilon, .linear).description
+            DiffusionError.predictionOffPath(.epsilon, .rectifiedFlow).description
                 == "a network on the path 'linear' predicts 'velocity' or 'x0', not 'epsilon'")
     }
 }

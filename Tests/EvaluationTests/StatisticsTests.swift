@@ -13,7 +13,7 @@ func matrix(_ rows: Int, _ columns: Int, _ value: (_ row: Int, _ column: Int) ->
 
 func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     let matrix = Memory(capacity: rows * columns + 16).take(rows, columns)
-    NoiseStream(seed: 7, stream: stream).normals(into: matrix)
+    Philox(seed: 7, stream: stream).normals(into: matrix)
     return matrix
 }
 
@@ -27,7 +27,7 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     }
 
     @Test func theRootSquaredIsTheMatrix() {
-        let x = (0..<(40 * 12)).map { Double(NoiseStream(seed: 1, stream: 1).normal(UInt64($0))) }
+        let x = (0..<(40 * 12)).map { Double(Philox(seed: 1, stream: 1).normal(UInt64($0))) }
         let m = SymmetricMatrix(gramOf: x, order: 12)
         let root = m.squareRoot, identity = SymmetricMatrix(order: 12, values: (0..<144).map { $0 % 13 == 0 ? 1 : 0 })
         #expect(zip(identity.between(root).values, m.values).allSatisfy { abs($0 - $1) < 1e-10 })
@@ -67,12 +67,12 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     }
 
     @Test func figuresOfSeveralSamplesComeInPairsAndAgain() {
-        let pool = ComputePool(lanes: 2)
+        let pool = ThreadPool(threads: 2)
         let reference = normals(400, 4, stream: 1), near = normals(200, 4, stream: 2)
         let far = matrix(200, 4) { near[$0, $1] + 0.5 }
         let bootstrap = Bootstrap(resamples: 40)
         let figures = FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: pool)
-        #expect(figures == FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: ComputePool(lanes: 1)))
+        #expect(figures == FrechetFigure.measure(reference: reference, samples: [near, far, near], bootstrap: bootstrap, pool: ThreadPool(threads: 1)))
         #expect(figures[0].change == nil && figures[0].images == 200 && figures[0].referenceImages == 400)
         #expect(figures[2].change == Estimate(value: 0, standardError: 0))
         // Four shifts of a half: the distance grows by about 1, known to a tenth or so.
@@ -89,7 +89,7 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
 
 @Suite struct BootstrapTests {
     @Test func theErrorOfAMeanIsTheDeviationOverTheRoot() {
-        let values = (0..<400).map { Double(NoiseStream(seed: 3, stream: 1).normal(UInt64($0))) }
+        let values = (0..<400).map { Double(Philox(seed: 3, stream: 1).normal(UInt64($0))) }
         let estimate = Bootstrap(resamples: 400).mean(values)
         #expect(abs(estimate.value - values.reduce(0, +) / 400) < 1e-12)
         #expect(abs(estimate.standardError / (Bootstrap.deviation(values) / 20) - 1) < 0.15)

@@ -32,10 +32,10 @@ import Testing
         return order
     }
 
-    private func sample(_ orders: [ImageOrder], rows: Int = 16, lanes: Int = 2) async throws -> [[Float]] {
+    private func sample(_ orders: [ImageOrder], rows: Int = 16, threads: Int = 2) async throws -> [[Float]] {
         var options = EngineOptions.unbounded
         options.rows = rows
-        let engine = try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
+        let engine = try SamplingEngine(base, options: options, pool: ThreadPool(threads: threads))
         return try await engine.sample(SamplingRequest(client: "test", images: orders, sampler: .ddim, steps: 10)).images.map(\.latent)
     }
 
@@ -47,7 +47,7 @@ import Testing
         let fewer = (0..<10).map { $0 < 2 || $0 == 9 || $0 % 3 == 0 }
         let orders = [order(0, half), order(1, nil), order(1, fewer, .domain), order(0, fewer, .none), order(1, half, interval: 0.2...0.8)]
         var alone: [[Float]] = []
-        for order in orders { alone += try await sample([order], rows: 4, lanes: 1) }
+        for order in orders { alone += try await sample([order], rows: 4, threads: 1) }
         #expect(try await sample(orders) == alone)
         #expect(try await sample(orders.reversed(), rows: 4).reversed() == alone)
         #expect(try await alone[0] != sample([order(0, nil)])[0])
@@ -60,10 +60,10 @@ import Testing
     }
 
     @Test func aProfileOfOtherCallsOrForSeveralAdaptersIsRefused() async throws {
-        await #expect(throws: Refusal.otherCache(calls: 9, wanted: 10)) { try await sample([order(0, [Bool](repeating: true, count: 9))]) }
+        await #expect(throws: AdmissionError.otherCache(calls: 9, wanted: 10)) { try await sample([order(0, [Bool](repeating: true, count: 9))]) }
         var two = order(0, half)
         two.stages.append(.init(start: 0.5, parts: [.init(adapter: adapters[1], classIndex: 0)]))
-        await #expect(throws: Refusal.otherCache(calls: 10, wanted: 10)) { try await sample([two]) }
+        await #expect(throws: AdmissionError.otherCache(calls: 10, wanted: 10)) { try await sample([two]) }
     }
 
     /// The door in the network: what the blocks added, given back, is the same output.
@@ -71,12 +71,12 @@ import Testing
         let c = base.configuration, count = 3 * c.inputSize * c.inputSize
         let memory = Memory(capacity: 3 * Memory.paddedCount(count) + Memory.paddedCount(c.tokens * c.hiddenSize))
         let x = memory.take(1, count), out = memory.take(1, count), again = memory.take(1, count), residual = memory.take(c.tokens, c.hiddenSize)
-        NoiseStream(seed: 1, stream: 1).normals(into: x)
-        let bank = TunableBank(base.layout, rows: 1, classRows: base.classes.rows)
-        bank.install(adapters[0].vector, base.classes, row: 0)
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 1, pool: ComputePool(lanes: 1))
-        batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.keep(residual)], into: out)
-        batch.forward(x: x, times: [300], classes: [2], bankRows: [0], stacks: [.skip(residual)], into: again)
+        Philox(seed: 1, stream: 1).normals(into: x)
+        let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
+        adapterSlots.install(adapters[0].vector, base.classes, slot: 0)
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: 1, pool: ThreadPool(threads: 1))
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.keep(residual)], into: out)
+        batch.forward(x: x, times: [300], classes: [2], slots: [0], cacheActions: [.skip(residual)], into: again)
         let size = out.array.reduce(0) { max($0, abs($1)) }
         for (a, b) in zip(out.array, again.array) { #expect(abs(a - b) < 1e-4 * size) }
         #expect(residual.array.contains { abs($0) > 0.01 })
@@ -84,7 +84,7 @@ import Testing
 
     /// Calibrating gives schedules that rise in tolerance and fall in agreement, and whose best is nearly the same picture.
     @Test func calibrationMeasuresWhatTheEngineDoes() async throws {
-        let pool = ComputePool(lanes: 2)
+        let pool = ThreadPool(threads: 2)
         let engine = try SamplingEngine(base, options: .unbounded, pool: pool)
         let plan = try SamplingPlan(.ddim, steps: 10, engine.convention, clips: true)
         let calibration = CacheCalibration(base, adapters[0], plan, images: 2, guidanceScale: 2, pool: pool, tolerances: [0.5, 2, 100])

@@ -23,10 +23,10 @@ import Testing
         }
     }
 
-    private func engine(rows: Int = 12, domains: Int = 6, lanes: Int = 2) throws -> SamplingEngine {
+    private func engine(rows: Int = 12, domains: Int = 6, threads: Int = 2) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains) = (rows, domains)
-        return try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
+        return try SamplingEngine(base, options: options, pool: ThreadPool(threads: threads))
     }
 
     private func part(_ domain: Int, _ weight: Float = 1, class classIndex: Int = 1) -> ImageOrder.Part {
@@ -60,12 +60,12 @@ import Testing
         ]
     }
 
-    /// Law 5 for every kind of image, in large and small batches and banks.
+    /// Law 5 for every kind of image, in large and small batches, with many and few slots.
     @Test(arguments: [(4, 3, 1), (12, 4, 2), (32, 16, 2)])
-    func aMixedBatchGivesTheBytesOfSoloRuns(rows: Int, domains: Int, lanes: Int) async throws {
+    func aMixedBatchGivesTheBytesOfSoloRuns(rows: Int, domains: Int, threads: Int) async throws {
         var alone: [[UInt32]] = []
-        for kind in kinds { alone += try await sample([kind], on: engine(rows: 4, domains: 3, lanes: 1)).bits }
-        let together = try await sample(kinds.reversed(), on: engine(rows: rows, domains: domains, lanes: lanes))
+        for kind in kinds { alone += try await sample([kind], on: engine(rows: 4, domains: 3, threads: 1)).bits }
+        let together = try await sample(kinds.reversed(), on: engine(rows: rows, domains: domains, threads: threads))
         #expect(Array(together.bits.reversed()) == alone)
         #expect(Set(alone).count == kinds.count && together.result.times.batchRows <= rows)
     }
@@ -83,11 +83,11 @@ import Testing
 
     /// Heun's two calls of a step stay in one stage.
     @Test func aStepOfTwoCallsIsOneStep() throws {
-        let plan = try SamplingPlan(.heun, steps: 5, DiffusionConvention(path: .linear, prediction: .x0))
+        let plan = try SamplingPlan(.heun, steps: 5, DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
         #expect((0..<plan.evaluations).map(plan.stepsDone) == [0, 0, 1, 1, 2, 2, 3, 3, 4])
     }
 
-    /// One call by hand: the bank's rows, guidance and weights against the engine's first step.
+    /// One call by hand: the slots, guidance and weights against the engine's first step.
     @Test(arguments: [GuidanceKind.cfg, .domain, .none])
     func theFirstStepIsTheFormula(kind: GuidanceKind) async throws {
         let parts = [part(0, 0.7), part(1, 0.3, class: 2)], scale: Float = 2.5
@@ -98,16 +98,16 @@ import Testing
         let plan = try SamplingPlan(.ddim, steps: 1, convention, clips: true)
         let count = 3 * 16 * 16
         let state = SamplerState(plan, count: count, seed: 1, image: 0)
-        let bank = TunableBank(base.layout, rows: 3, classRows: base.classes.rows)
-        bank.install(base.vector, base.classes, row: 2)
-        for domain in 0..<2 { bank.install(adapters[domain].vector, adapters[domain].classes, row: domain) }
-        let batch = DiTBatch(try PackedDiT(base), bank: bank, rows: 5, pool: ComputePool(lanes: 1))
+        let adapterSlots = AdapterSlots(base.layout, count: 3, classRows: base.classes.rows)
+        adapterSlots.install(base.vector, base.classes, slot: 2)
+        for domain in 0..<2 { adapterSlots.install(adapters[domain].vector, adapters[domain].classes, slot: domain) }
+        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: 5, pool: ThreadPool(threads: 1))
         let memory = Memory(capacity: 10 * Memory.paddedCount(count))
         let x = memory.take(5, count), out = memory.take(5, count)
         for row in 0..<5 { x.row(row).copy(from: state.latent) }
         let null = base.classes.nullClass
         batch.forward(
-            x: x, times: [Float](repeating: state.embedderTime, count: 5), classes: [1, 2, null, null, null], bankRows: [0, 1, 0, 1, 2], into: out)
+            x: x, times: [Float](repeating: state.embedderTime, count: 5), classes: [1, 2, null, null, null], slots: [0, 1, 0, 1, 2], into: out)
         let o = (0..<5).map { out.row($0).array }
         let output = (0..<count).map { i -> Float in
             let sum = 0.7 * o[0][i] + 0.3 * o[1][i]
@@ -131,7 +131,7 @@ import Testing
                 order(one, ImageGuidance(scale: 2, interval: 0...1)),
             ], steps: 10
         ).result.latents
-        let plan = try SamplingPlan(.ddpm, steps: 10, DiffusionConvention(path: .linearVP, prediction: .epsilon))
+        let plan = try SamplingPlan(.ddpm, steps: 10, DiffusionConvention(path: .vp, prediction: .epsilon))
         let levels = (0..<10).map(plan.noiseLevel)
         #expect(levels == levels.sorted(by: >) && levels[0] > 0.99 && levels[9] < 0.05)
         let firstGuided = try #require(levels.firstIndex { $0 <= 0.7 })
@@ -143,8 +143,8 @@ import Testing
 
     @Test func whatDoesNotFitIsRefused() async throws {
         let many = order([ImageOrder.Stage(parts: [part(0, 0.5), part(1, 0.25), part(2, 0.25)])], ImageGuidance(scale: 2))
-        await #expect(throws: Refusal.tooManyRows(rows: 6, limit: 4)) { try await engine(rows: 4).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2)) }
-        await #expect(throws: Refusal.tooManyAdapters(count: 3, limit: 2)) {
+        await #expect(throws: AdmissionError.tooManyRows(rows: 6, limit: 4)) { try await engine(rows: 4).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2)) }
+        await #expect(throws: AdmissionError.tooManyAdapters(count: 3, limit: 2)) {
             try await engine(domains: 2).submit(SamplingRequest(client: "a", images: [many], sampler: .ddim, steps: 2))
         }
     }

@@ -12,11 +12,11 @@ import SamplingEngine
     /// Alone, one of these takes 80 units.
     @Test(arguments: [
         Neighbours(count: 1), Neighbours(count: 50), Neighbours(count: 50, clients: 1), Neighbours(count: 50, clients: 1, areTheClient: true),
-        Neighbours(count: 1, images: 15), Neighbours(count: 1, weight: 16), Neighbours(count: 50, domains: 8, bankRows: 1),
+        Neighbours(count: 1, images: 15), Neighbours(count: 1, weight: 16), Neighbours(count: 50, domains: 8, slots: 1),
         Neighbours(count: 1, rows: 2),
     ])
     func aSmallRequestIsNotHeldUpByLargeOnes(neighbours: Neighbours) {
-        var server = Server(rows: neighbours.rows, bankRows: neighbours.bankRows)
+        var server = Server(rows: neighbours.rows, slots: neighbours.slots)
         for k in 0..<neighbours.count {
             server.submit(
                 client: neighbours.areTheClient ? "small" : "large \(k % neighbours.clients)", images: neighbours.images, steps: 1000,
@@ -31,7 +31,7 @@ import SamplingEngine
             #expect(taken <= 5 * Self.alone, "\(taken) units")
         }
         // The large ones got their half.
-        #expect(server.clock >= 30 * 2 * Self.alone || neighbours.bankRows == 1)
+        #expect(server.clock >= 30 * 2 * Self.alone || neighbours.slots == 1)
         #expect(server.setAsides <= server.calls / 2)
     }
 
@@ -42,9 +42,9 @@ import SamplingEngine
         var images = 16
         var weight = 1
         var domains = 8
-        var bankRows = 16
+        var slots = 16
         var rows = 32
-        var testDescription: String { "\(count) of \(areTheClient ? "its own" : "\(min(count, clients)) clients"), \(images) images, weight \(weight), \(rows) rows, bank of \(bankRows)" }
+        var testDescription: String { "\(count) of \(areTheClient ? "its own" : "\(min(count, clients)) clients"), \(images) images, weight \(weight), \(rows) rows, adapterSlots of \(slots)" }
     }
 
     /// Two that ask for the same hold half of the rows each, of two clients or of one, and none gives way more than a few times.
@@ -112,16 +112,16 @@ import SamplingEngine
         server.step()
         server.submit(client: "b", images: 1, steps: 5)
         server.step()
-        #expect(server.line.setAsideImages == 1)
+        #expect(server.queue.setAsideImages == 1)
         server.now += .seconds(1)
-        #expect(server.line.border(now: server.now).contains(.expire(RequestID(number: long))))
-        #expect(server.line.setAsideImages == 0 && server.line.activeImages == 1)
+        #expect(server.queue.stepBoundary(now: server.now).contains(.expire(RequestID(number: long))))
+        #expect(server.queue.setAsideImages == 0 && server.queue.activeImages == 1)
     }
 }
 
 /// A scheduler and images that need so many calls.
 private struct Server {
-    var line: Scheduler
+    var queue: Scheduler
     var now = ContinuousClock.now
     private(set) var clock = 0
     private(set) var lastCall = 0
@@ -132,13 +132,13 @@ private struct Server {
     private var left: [Scheduler.ImageID: Int] = [:]
     private var last: UInt64 = 0
 
-    init(rows: Int, bankRows: Int = 16) {
-        line = Scheduler(Scheduler.Limits(rows: rows, bankRows: bankRows, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
+    init(rows: Int, slots: Int = 16) {
+        queue = Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: 10_000, clientShare: 10_000, largestCost: .max))
     }
 
     /// Rows of the last batch, by request.
     var held: [UInt64: Int] {
-        line.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += line.need(of: $1)?.rows ?? 0 }
+        queue.active.keys.reduce(into: [:]) { $0[$1.request.number, default: 0] += queue.need(of: $1)?.rows ?? 0 }
     }
 
     @discardableResult mutating func submit(
@@ -150,20 +150,20 @@ private struct Server {
         let entry = Scheduler.Entry(
             id: RequestID(number: last), client: client, images: [Scheduler.Need](repeating: need, count: images),
             cost: images * steps * need.work + spent, deadline: deadline, spent: spent, isJob: isJob)
-        guard case .accepted = line.admit(entry) else { preconditionFailure("the request was refused") }
+        guard case .accepted = queue.admit(entry) else { preconditionFailure("the request was refused") }
         for image in 0..<images { left[Scheduler.ImageID(request: entry.id, image: image)] = steps }
         return last
     }
 
     mutating func step() {
-        for action in line.border(now: now) { if case .setAside = action { setAsides += 1 } }
-        let running = Array(line.active.keys)
-        lastCall = running.reduce(0) { $0 + (line.need(of: $1)?.work ?? 0) }
+        for action in queue.stepBoundary(now: now) { if case .setAside = action { setAsides += 1 } }
+        let running = Array(queue.active.keys)
+        lastCall = running.reduce(0) { $0 + (queue.need(of: $1)?.work ?? 0) }
         clock += lastCall
         calls += 1
         for image in running {
             left[image, default: 0] -= 1
-            if left[image] == 0, line.finish(image) { ended[image.request.number] = clock }
+            if left[image] == 0, queue.finish(image) { ended[image.request.number] = clock }
         }
     }
 }

@@ -33,7 +33,7 @@ import Testing
     private func add(_ name: String, lowRank: LowRank? = nil, grid: ImageGrid? = nil) throws {
         let layout = base.layout.over(lowRank)
         var noise = [Float](repeating: 0, count: layout.count)
-        NoiseStream(seed: UInt64(name.count), stream: 7).normals(into: &noise)
+        Philox(seed: UInt64(name.count), stream: 7).normals(into: &noise)
         let start = base.vector.extended(to: layout).values
         let values = layout.tensors.flatMap { tensor in
             tensor.range.map { start[$0] + (lowRank == nil || tensor.kind == .lowRank ? 0.1 * noise[$0] : 0) }
@@ -52,7 +52,7 @@ import Testing
     private func sample(_ names: [String], rows: Int = 16, _ precision: Precision = .f32) async throws -> [FinishedImage] {
         var options = EngineOptions.unbounded(at: precision)
         (options.rows, options.domains) = (rows, 3)
-        let engine = try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+        let engine = try SamplingEngine(base, options: options, pool: ThreadPool(threads: 2))
         let orders = try names.enumerated().map { index, name in
             ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: UInt64(index), guidanceScale: index == 1 ? 1 : 2)
         }
@@ -98,23 +98,23 @@ import Testing
     /// What images of another size need is built when one starts and not when it is asked for, and let go when others need the room.
     @Test func networksOfOtherSizesComeAndGo() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let model = try PackedDiT(base)
-        func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, lanes: 2) }
+        let model = try InferenceDiT(base)
+        func bytes(_ size: Int) -> Int { DiTBatch.bytes(model, fitting: ImageGrid(size: size, positionScale: 2), rows: 4, threads: 2) }
         func engine(_ limit: Int, queue: Int = 100) throws -> SamplingEngine {
             var options = EngineOptions.unbounded
             (options.rows, options.networkBytes, options.queueImages) = (4, limit, queue)
-            return try SamplingEngine(base, options: options, pool: ComputePool(lanes: 2))
+            return try SamplingEngine(base, options: options, pool: ThreadPool(threads: 2))
         }
         func request(_ name: String, n: Int = 1) throws -> SamplingRequest {
             let order = ImageOrder(adapter: try catalogue.bind(name).adapter, classIndex: 1, seed: 4, index: 0, guidanceScale: 2)
             return SamplingRequest(client: "x", images: [ImageOrder](repeating: order, count: n), sampler: .ddim, steps: 3)
         }
         let full = try engine(bytes(32), queue: 1)
-        await #expect(throws: Refusal.tooManyImages(count: 2, limit: 1)) { try await full.submit(request("large", n: 2)) }
+        await #expect(throws: AdmissionError.tooManyImages(count: 2, limit: 1)) { try await full.submit(request("large", n: 2)) }
         #expect(await full.status().otherSizes == 0)
 
         let small = try engine(bytes(32) - 1)
-        await #expect(throws: Refusal.self) { try await small.submit(request("large")) }
+        await #expect(throws: AdmissionError.self) { try await small.submit(request("large")) }
         #expect(await small.status().otherSizes == 0)
 
         let one = try engine(bytes(32) + bytes(24) - 1)
@@ -132,19 +132,19 @@ import Testing
     @Test func oneImageHasOneResolution() async throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let parts = try ["plain", "large"].map { ImageOrder.Part(adapter: try catalogue.bind($0).adapter, classIndex: 0, weight: 0.5) }
-        let engine = try SamplingEngine(base, pool: ComputePool(lanes: 1))
+        let engine = try SamplingEngine(base, pool: ThreadPool(threads: 1))
         let mixed = ImageOrder(stages: [.init(parts: parts)], seed: 1, index: 0, guidance: ImageGuidance(scale: 1))
-        await #expect(throws: Refusal.mixedGrids(first: "plain", second: "large")) {
+        await #expect(throws: AdmissionError.mixedGrids(first: "plain", second: "large")) {
             try await engine.submit(SamplingRequest(client: "x", images: [mixed], sampler: .ddim, steps: 2))
         }
         var small = ImageOrder(adapter: parts[1].adapter, classIndex: 0, seed: 1, index: 0, guidanceScale: 1)
         small.given = GivenNoise(start: [Float](repeating: 0, count: 768))
         let request = SamplingRequest(client: "x", images: [small], sampler: .ddim, steps: 2)
-        await #expect(throws: Refusal.wrongNoise(values: 768, wanted: 3072)) { try await engine.submit(request) }
+        await #expect(throws: AdmissionError.wrongNoise(values: 768, wanted: 3072)) { try await engine.submit(request) }
         let image = [Float](repeating: 0, count: 3072)
         small.given = GivenNoise(start: image, steps: [image])
         let short = SamplingRequest(client: "x", images: [small], sampler: .ddpm, steps: 2)
-        await #expect(throws: Refusal.tooLittleNoise(calls: 1, wanted: 2)) { try await engine.submit(short) }
+        await #expect(throws: AdmissionError.tooLittleNoise(calls: 1, wanted: 2)) { try await engine.submit(short) }
     }
 
     /// What a recipe says of itself, asked for at the same strength, makes the same again.
@@ -167,7 +167,7 @@ import Testing
         let small = try AdapterCatalogue(store, base: base, vectorLimit: 2)
         #expect(try small.bind(Recipe("plain>0.5>0.5*plain>0.7>plain")).stages.count == 3)
         let resident = small.residentBytes
-        #expect(throws: Refusal.tooManyAdapters(count: 3, limit: 2)) { try small.bind(Recipe("0.1*plain>0.5>0.2*plain>0.7>0.3*plain")) }
+        #expect(throws: AdmissionError.tooManyAdapters(count: 3, limit: 2)) { try small.bind(Recipe("0.1*plain>0.5>0.2*plain>0.7>0.3*plain")) }
         #expect(small.residentBytes == resident)
     }
 }

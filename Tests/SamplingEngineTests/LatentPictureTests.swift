@@ -4,7 +4,7 @@ import Diffusion
 import Foundation
 import GoldenFiles
 import ImageFiles
-import LatentCodec
+import Autoencoder
 import SamplingEngine
 import TensorMath
 import Testing
@@ -23,11 +23,11 @@ private func path(_ name: String) -> String {
         adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes, grid: nil)
     }
 
-    private func engine(_ preset: Preset = .diffusers, codec: String? = "vae-small", lanes: Int = 2) throws -> SamplingEngine {
+    private func engine(_ preset: Preset = .diffusers, autoencoder: String? = "vae-small", threads: Int = 2) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         options.rows = 4
         return try SamplingEngine(
-            base, options: options, pool: ComputePool(lanes: lanes), preset: preset, codec: codec.map { try LatentCodec(path: path($0)) })
+            base, options: options, pool: ThreadPool(threads: threads), preset: preset, autoencoder: autoencoder.map { try AutoencoderKL(path: path($0)) })
     }
 
     private func request(_ images: [ImageOrder], steps: Int = 10) -> SamplingRequest {
@@ -74,7 +74,7 @@ private func path(_ name: String) -> String {
     /// Law 5 up to the picture, with previews on the way.
     @Test func picturesAreTheSameInAnyCompany() async throws {
         var alone: [RGBImage?] = []
-        for index in 0..<3 { alone += try await engine(lanes: 1).sample(request([order(index)])).images.map(\.picture) }
+        for index in 0..<3 { alone += try await engine(threads: 1).sample(request([order(index)])).images.map(\.picture) }
         var together = request((0..<3).map(order))
         together.partialImages = 2
         var previews = 0
@@ -89,9 +89,9 @@ private func path(_ name: String) -> String {
     }
 
     @Test func withoutAnAutoencoderThereAreLatentsAlone() async throws {
-        let engine = try engine(codec: nil)
+        let engine = try engine(autoencoder: nil)
         #expect(engine.pictureSide == nil)
-        await #expect(throws: Refusal.noCodec(channels: 4)) { try await engine.sample(request([order(1)])) }
+        await #expect(throws: AdmissionError.noAutoencoder(channels: 4)) { try await engine.sample(request([order(1)])) }
         var latents = request([order(1)])
         latents.latentsOnly = true
         let image = try await engine.sample(latents).images[0]

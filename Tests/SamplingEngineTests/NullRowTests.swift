@@ -23,16 +23,16 @@ import Testing
     }
 
     private func sample(_ adapter: BoundAdapter, _ guidance: ImageGuidance, classIndex: Int = 1) async throws -> [Float] {
-        let engine = try SamplingEngine(base, options: .unbounded, pool: ComputePool(lanes: 1))
+        let engine = try SamplingEngine(base, options: .unbounded, pool: ThreadPool(threads: 1))
         let part = ImageOrder.Part(adapter: adapter, classIndex: classIndex)
         let order = ImageOrder(stages: [ImageOrder.Stage(parts: [part])], seed: 3, index: 0, guidance: guidance)
         return try await engine.sample(SamplingRequest(client: "test", images: [order], sampler: .ddim, steps: 2)).images[0].latent
     }
 
     @Test func guidanceByTheNullClassIsRefusedAndTheRestWorks() async throws {
-        await #expect(throws: Refusal.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.cfg, scale: 3)) }
-        await #expect(throws: Refusal.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass) }
-        #expect(Refusal.noNullRow(adapter: "x", isBase: false).description.contains("none or domain"))
+        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.cfg, scale: 3)) }
+        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass) }
+        #expect(AdmissionError.noNullRow(adapter: "x", isBase: false).description.contains("none or domain"))
         for guidance in [ImageGuidance(.none, scale: 1), ImageGuidance(.domain, scale: 2), ImageGuidance(.cfg, scale: 1)] {
             let (image, same) = (try await sample(without, guidance), try await sample(with, guidance))
             #expect(image.allSatisfy(\.isFinite) && image == same)

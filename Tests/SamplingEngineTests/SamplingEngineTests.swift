@@ -25,10 +25,10 @@ private func golden(_ name: String) -> String {
         }
     }
 
-    private func engine(rows: Int = 8, domains: Int = 2, lanes: Int = 2, queue: Int = 1000) throws -> SamplingEngine {
+    private func engine(rows: Int = 8, domains: Int = 2, threads: Int = 2, queue: Int = 1000) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains, options.queueImages) = (rows, domains, queue)
-        return try SamplingEngine(base, options: options, pool: ComputePool(lanes: lanes))
+        return try SamplingEngine(base, options: options, pool: ThreadPool(threads: threads))
     }
 
     private func order(_ k: Int) -> ImageOrder {
@@ -44,23 +44,23 @@ private func golden(_ name: String) -> String {
 
     /// Laws 5 and 6: an image is what its domain, class, seed and index make it, in any company and order.
     @Test(arguments: [(2, 1, 1), (8, 2, 2), (32, 3, 2)])
-    func anImageIsTheSameInAnyBatch(rows: Int, domains: Int, lanes: Int) async throws {
+    func anImageIsTheSameInAnyBatch(rows: Int, domains: Int, threads: Int) async throws {
         let orders = (0..<7).map(order)
         var alone: [[UInt32]] = []
-        for order in orders { alone += bits(try await engine(rows: 2, lanes: 1).sample(request([order])).images) }
-        let together = try await engine(rows: rows, domains: domains, lanes: lanes).sample(request(orders.reversed()))
+        for order in orders { alone += bits(try await engine(rows: 2, threads: 1).sample(request([order])).images) }
+        let together = try await engine(rows: rows, domains: domains, threads: threads).sample(request(orders.reversed()))
         #expect(bits(together.images.reversed()) == alone)
         #expect(Set(alone).count == 7)
         #expect(together.times.batchRows <= rows)
     }
 
-    /// Images of other samplers and step counts join and leave a running batch, and the bank has fewer rows than there are domains.
+    /// Images of other samplers and step counts join and leave a running batch, and there are fewer slots than there are domains.
     @Test func joiningMidwayChangesNobodysBytes() async throws {
         let kinds: [(Sampler, Int)] = [(.ddpm, 12), (.ddim, 7), (.dpmpp2m, 5), (.unipc, 9)]
         var alone: [[[UInt32]]] = []
         for (index, kind) in kinds.enumerated() {
             let request = request([order(index), order(index + 4)], steps: kind.1, sampler: kind.0)
-            alone.append(bits(try await engine(rows: 2, lanes: 1).sample(request).images))
+            alone.append(bits(try await engine(rows: 2, threads: 1).sample(request).images))
         }
         let engine = try engine(rows: 6, domains: 2)
         let first = try await engine.submit(request([order(0), order(4)], steps: 12))
@@ -137,7 +137,7 @@ private func golden(_ name: String) -> String {
         let whole = GivenNoise(start: start, steps: [step, step, step])
         #expect(try await sample(seed: 1, whole) == sample(seed: 2, whole))
         #expect(try await sample(seed: 1, GivenNoise(start: start)) != sample(seed: 2, GivenNoise(start: start)))
-        await #expect(throws: Refusal.wrongNoise(values: 2, wanted: count)) { try await sample(seed: 1, GivenNoise(start: [0, 0])) }
+        await #expect(throws: AdmissionError.wrongNoise(values: 2, wanted: count)) { try await sample(seed: 1, GivenNoise(start: [0, 0])) }
     }
 
     @Test func cancellingEndsARequestAndNoOther() async throws {
@@ -153,7 +153,7 @@ private func golden(_ name: String) -> String {
         #expect(await engine.status().activeImages == 0)
     }
 
-    /// A client that has gone takes its work with it at the next border.
+    /// A client that has gone takes its work with it at the next step boundary.
     @Test func droppingTheEventsCancels() async throws {
         let engine = try engine(rows: 2, queue: 4000)
         do { _ = try await engine.submit(request((0..<4000).map(order), steps: 1000)) }
@@ -175,11 +175,11 @@ private func golden(_ name: String) -> String {
 
     @Test func whatCannotBeDoneIsRefused() async throws {
         let engine = try engine(queue: 2)
-        await #expect(throws: Refusal.noImages) { try await engine.submit(request([])) }
-        await #expect(throws: Refusal.tooManyImages(count: 3, limit: 2)) { try await engine.submit(request((0..<3).map(order))) }
+        await #expect(throws: AdmissionError.noImages) { try await engine.submit(request([])) }
+        await #expect(throws: AdmissionError.tooManyImages(count: 3, limit: 2)) { try await engine.submit(request((0..<3).map(order))) }
         var wrong = order(0)
         wrong.stages[0].parts[0].classIndex = 6
-        await #expect(throws: Refusal.noSuchClass(index: 6, adapter: "domain-0", classes: 5)) { try await engine.submit(request([wrong])) }
+        await #expect(throws: AdmissionError.noSuchClass(index: 6, adapter: "domain-0", classes: 5)) { try await engine.submit(request([wrong])) }
         await #expect(throws: DiffusionError.self) { try await engine.submit(request([order(0)], sampler: .euler)) }
     }
 
@@ -187,7 +187,7 @@ private func golden(_ name: String) -> String {
         let engine = try engine(rows: 2)
         let tickets = [try await engine.submit(request([order(0)], steps: 20)), try await engine.submit(request([order(1)], steps: 20))]
         await engine.drain()
-        await #expect(throws: Refusal.draining) { try await engine.submit(request([order(2)])) }
+        await #expect(throws: AdmissionError.draining) { try await engine.submit(request([order(2)])) }
         for ticket in tickets {
             var last: SamplingEvent?
             for await event in ticket.events { last = event }
@@ -209,7 +209,7 @@ private func golden(_ name: String) -> String {
         await engine.drain()
         let status = await engine.status()
         #expect(status.stepsDone == steps && status.activeImages == 0 && status.queuedImages == 0)
-        await #expect(throws: Refusal.draining) { try await engine.submit(request([order(2)])) }
+        await #expect(throws: AdmissionError.draining) { try await engine.submit(request([order(2)])) }
     }
 
     /// Law 7: the matrices lie on pages that cannot be written.

@@ -9,8 +9,8 @@ import SamplingEngine
 /// Steps whose level is an end of the interval, however 1 - i / steps was rounded: 0.2 to 0.9 of 50 steps are 36.
 @Test(arguments: [(10, 8), (50, 36), (100, 71)]) func bothEndsOfAnIntervalAreGuided(steps: Int, guided: Int) throws {
     let guidance = ImageGuidance(scale: 3, interval: 0.2...0.9)
-    for sampler in [Sampler.euler, .multistep] {
-        let plan = try SamplingPlan(sampler, steps: steps, DiffusionConvention(path: .linear, prediction: .x0))
+    for sampler in [Sampler.euler, .ab2] {
+        let plan = try SamplingPlan(sampler, steps: steps, DiffusionConvention(path: .rectifiedFlow, prediction: .x0))
         #expect((0..<plan.evaluations).count { guidance.acts(at: plan.noiseLevel($0)) } == guided, "\(sampler)")
     }
 }
@@ -32,8 +32,8 @@ private func several(
         deadline: deadline)
 }
 
-private func scheduler(rows: Int = 4, bankRows: Int = 2, queue: Int = 10, share: Int = 10, cost: Int = 1000) -> Scheduler {
-    Scheduler(Scheduler.Limits(rows: rows, bankRows: bankRows, queueImages: queue, clientShare: share, largestCost: cost))
+private func scheduler(rows: Int = 4, slots: Int = 2, queue: Int = 10, share: Int = 10, cost: Int = 1000) -> Scheduler {
+    Scheduler(Scheduler.Limits(rows: rows, slots: slots, queueImages: queue, clientShare: share, largestCost: cost))
 }
 
 extension Scheduler.Action {
@@ -44,107 +44,107 @@ extension Scheduler.Action {
     private let now = ContinuousClock.now
 
     @Test func whatDoesNotFitIsRefusedWithItsReason() {
-        var line = scheduler(queue: 5, share: 3, cost: 100)
-        #expect(line.admit(entry(1, domains: [0, 0, 0])) == .accepted(position: 0))
-        #expect(line.admit(entry(2, domains: [0])) == .clientShareFull)
-        #expect(line.admit(entry(3, client: "b", domains: [0, 0])) == .accepted(position: 3))
-        #expect(line.admit(entry(4, client: "c", domains: [0])) == .queueFull)
-        #expect(line.admit(entry(5, client: "c", domains: [0, 0, 0, 0])) == .tooManyImages(limit: 3))
-        #expect(line.admit(entry(6, client: "c", domains: [0], cost: 101)) == .tooLarge(limit: 100))
-        #expect(line.position(of: RequestID(number: 3)) == 3 && line.position(of: RequestID(number: 4)) == nil)
-        line.drain()
-        #expect(line.admit(entry(7, domains: [0])) == .draining)
+        var queue = scheduler(queue: 5, share: 3, cost: 100)
+        #expect(queue.admit(entry(1, domains: [0, 0, 0])) == .accepted(position: 0))
+        #expect(queue.admit(entry(2, domains: [0])) == .clientShareFull)
+        #expect(queue.admit(entry(3, client: "b", domains: [0, 0])) == .accepted(position: 3))
+        #expect(queue.admit(entry(4, client: "c", domains: [0])) == .queueFull)
+        #expect(queue.admit(entry(5, client: "c", domains: [0, 0, 0, 0])) == .tooManyImages(limit: 3))
+        #expect(queue.admit(entry(6, client: "c", domains: [0], cost: 101)) == .tooLarge(limit: 100))
+        #expect(queue.position(of: RequestID(number: 3)) == 3 && queue.position(of: RequestID(number: 4)) == nil)
+        queue.drain()
+        #expect(queue.admit(entry(7, domains: [0])) == .draining)
     }
 
     /// Large requests of however many clients leave an eighth of the queue to small ones.
     @Test func aQueueOfLargeRequestsTakesASmallOne() {
-        var line = scheduler(queue: 16, share: 16, cost: 1000)
+        var queue = scheduler(queue: 16, share: 16, cost: 1000)
         // Alone, a large one may have all of it.
         var alone = scheduler(queue: 16, share: 16, cost: 1000)
         #expect(alone.admit(entry(1, domains: [Int](repeating: 0, count: 16), cost: 1000)) == .accepted(position: 0))
         for k in 0..<7 {
-            #expect(line.admit(entry(UInt64(k), client: "large \(k)", domains: [0, 0], cost: 1000)) == .accepted(position: 2 * k))
+            #expect(queue.admit(entry(UInt64(k), client: "large \(k)", domains: [0, 0], cost: 1000)) == .accepted(position: 2 * k))
         }
-        #expect(line.admit(entry(7, client: "large 7", domains: [0], cost: 1000)) == .queueFull)
-        #expect(line.admit(entry(8, client: "small", domains: [0], cost: 80)) == .accepted(position: 14))
-        #expect(line.admit(entry(9, client: "small", domains: [0], cost: 80)) == .accepted(position: 15))
-        #expect(line.admit(entry(10, client: "small", domains: [0], cost: 80)) == .queueFull)
+        #expect(queue.admit(entry(7, client: "large 7", domains: [0], cost: 1000)) == .queueFull)
+        #expect(queue.admit(entry(8, client: "small", domains: [0], cost: 80)) == .accepted(position: 14))
+        #expect(queue.admit(entry(9, client: "small", domains: [0], cost: 80)) == .accepted(position: 15))
+        #expect(queue.admit(entry(10, client: "small", domains: [0], cost: 80)) == .queueFull)
     }
 
     @Test func aSwapComesBeforeTheImageThatNeedsItAndOnlyThen() {
-        var line = scheduler(rows: 4)
-        _ = line.admit(entry(1, domains: [0, 0]))
-        let first = line.border(now: now)
-        #expect(first.count == 3 && first[0] == .install(digest(0), row: 0, for: RequestID(number: 1)))
-        for image in first.compactMap(\.started) { _ = line.finish(image) }
-        _ = line.admit(entry(2, domains: [0]))
-        #expect(line.border(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), rows: [0])])
+        var queue = scheduler(rows: 4)
+        _ = queue.admit(entry(1, domains: [0, 0]))
+        let first = queue.stepBoundary(now: now)
+        #expect(first.count == 3 && first[0] == .install(digest(0), slot: 0, for: RequestID(number: 1)))
+        for image in first.compactMap(\.started) { _ = queue.finish(image) }
+        _ = queue.admit(entry(2, domains: [0]))
+        #expect(queue.stepBoundary(now: now) == [.start(Scheduler.ImageID(request: RequestID(number: 2), image: 0), slots: [0])])
     }
 
     @Test func anUnguidedImageTakesOneRow() {
-        var line = scheduler(rows: 3)
-        _ = line.admit(entry(1, domains: [0], rows: 2))
-        _ = line.admit(entry(2, client: "b", domains: [0, 0], rows: 1))
-        #expect(line.border(now: now).compactMap(\.started).count == 2)
-        #expect(line.activeRows == 3 && line.waitingImages == 1)
+        var queue = scheduler(rows: 3)
+        _ = queue.admit(entry(1, domains: [0], rows: 2))
+        _ = queue.admit(entry(2, client: "b", domains: [0, 0], rows: 1))
+        #expect(queue.stepBoundary(now: now).compactMap(\.started).count == 2)
+        #expect(queue.activeRows == 3 && queue.waitingImages == 1)
     }
 
-    /// One row of the bank, two domains: who runs keeps it until the other is a quantum behind, and is then set aside.
-    @Test func aRowOfTheBankChangesHandsWithTheTurn() {
-        var line = scheduler(rows: 2, bankRows: 1)
+    /// One adapter slot, two domains: who runs keeps it until the other is a quantum behind, and is then set aside.
+    @Test func aSlotChangesHandsWithTheTurn() {
+        var queue = scheduler(rows: 2, slots: 1)
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
-        _ = line.admit(entry(1, domains: [0], cost: 200))
-        _ = line.admit(entry(2, client: "b", domains: [1], cost: 200))
-        #expect(line.border(now: now) == [.install(digest(0), row: 0, for: one.request), .start(one, rows: [0])])
-        var swaps: [[Scheduler.Action]] = [], borders = 0
-        while swaps.count < 3, borders < 40 {
-            borders += 1
-            let actions = line.border(now: now)
+        _ = queue.admit(entry(1, domains: [0], cost: 200))
+        _ = queue.admit(entry(2, client: "b", domains: [1], cost: 200))
+        #expect(queue.stepBoundary(now: now) == [.install(digest(0), slot: 0, for: one.request), .start(one, slots: [0])])
+        var swaps: [[Scheduler.Action]] = [], boundaries = 0
+        while swaps.count < 3, boundaries < 40 {
+            boundaries += 1
+            let actions = queue.stepBoundary(now: now)
             if !actions.isEmpty { swaps.append(actions) }
         }
         #expect(swaps == [
-            [.setAside(one), .install(digest(1), row: 0, for: two.request), .start(two, rows: [0])],
-            [.setAside(two), .install(digest(0), row: 0, for: one.request), .resume(one, rows: [0])],
-            [.setAside(one), .install(digest(1), row: 0, for: two.request), .resume(two, rows: [0])],
+            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .start(two, slots: [0])],
+            [.setAside(two), .install(digest(0), slot: 0, for: one.request), .resume(one, slots: [0])],
+            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .resume(two, slots: [0])],
         ])
         // Three calls at least between two changes.
-        #expect(borders >= 9 && line.waitingImages == 1 && line.setAsideImages == 1)
+        #expect(boundaries >= 9 && queue.waitingImages == 1 && queue.setAsideImages == 1)
     }
 
     /// An image of two adapters takes both rows at once, or waits for both.
     @Test func allAdaptersOfAnImageComeTogether() {
-        var line = scheduler(rows: 8, bankRows: 3)
-        _ = line.admit(several(1, domains: [[0, 1]]))
-        _ = line.admit(several(2, client: "b", domains: [[1, 2]]))
-        _ = line.admit(several(3, client: "c", domains: [[3, 2]]))
-        let actions = line.border(now: now)
+        var queue = scheduler(rows: 8, slots: 3)
+        _ = queue.admit(several(1, domains: [[0, 1]]))
+        _ = queue.admit(several(2, client: "b", domains: [[1, 2]]))
+        _ = queue.admit(several(3, client: "c", domains: [[3, 2]]))
+        let actions = queue.stepBoundary(now: now)
         let one = Scheduler.ImageID(request: RequestID(number: 1), image: 0), two = Scheduler.ImageID(request: RequestID(number: 2), image: 0)
         #expect(
             actions == [
-                .install(digest(0), row: 0, for: RequestID(number: 1)), .install(digest(1), row: 1, for: RequestID(number: 1)), .start(one, rows: [0, 1]),
-                .install(digest(2), row: 2, for: RequestID(number: 2)), .start(two, rows: [1, 2]),
+                .install(digest(0), slot: 0, for: RequestID(number: 1)), .install(digest(1), slot: 1, for: RequestID(number: 1)), .start(one, slots: [0, 1]),
+                .install(digest(2), slot: 2, for: RequestID(number: 2)), .start(two, slots: [1, 2]),
             ])
         // The first gives its first row back on its way; that is enough for the third.
-        line.keep(one, adapters: [digest(1)], rows: 1)
-        #expect(line.activeRows == 3)
+        queue.keep(one, adapters: [digest(1)], rows: 1)
+        #expect(queue.activeRows == 3)
         let third = Scheduler.ImageID(request: RequestID(number: 3), image: 0)
-        #expect(line.border(now: now) == [.install(digest(3), row: 0, for: RequestID(number: 3)), .start(third, rows: [0, 2])])
-        #expect(line.activeAdapters == 3)
+        #expect(queue.stepBoundary(now: now) == [.install(digest(3), slot: 0, for: RequestID(number: 3)), .start(third, slots: [0, 2])])
+        #expect(queue.activeAdapters == 3)
     }
 
     @Test func anImageThatCanNeverFitIsRefused() {
-        var line = scheduler(rows: 4, bankRows: 2)
-        #expect(line.admit(several(1, domains: [[0], [0, 1, 2]])) == .tooManyAdapters(3, limit: 2))
-        #expect(line.admit(several(2, domains: [[0]], rows: 5)) == .tooManyRows(5, limit: 4))
-        #expect(line.isIdle)
+        var queue = scheduler(rows: 4, slots: 2)
+        #expect(queue.admit(several(1, domains: [[0], [0, 1, 2]])) == .tooManyAdapters(3, limit: 2))
+        #expect(queue.admit(several(2, domains: [[0]], rows: 5)) == .tooManyRows(5, limit: 4))
+        #expect(queue.isIdle)
     }
 
     @Test func aPassedDeadlineEndsWaitingAndRunningImages() {
-        var line = scheduler(rows: 2)
-        _ = line.admit(entry(1, domains: [0, 0], deadline: now + .seconds(5)))
-        #expect(line.border(now: now).count == 2)
-        #expect(line.border(now: now + .seconds(5)) == [.expire(RequestID(number: 1))])
-        #expect(line.isIdle && line.activeRows == 0)
+        var queue = scheduler(rows: 2)
+        _ = queue.admit(entry(1, domains: [0, 0], deadline: now + .seconds(5)))
+        #expect(queue.stepBoundary(now: now).count == 2)
+        #expect(queue.stepBoundary(now: now + .seconds(5)) == [.expire(RequestID(number: 1))])
+        #expect(queue.isIdle && queue.activeRows == 0)
     }
 
     /// Random histories against what must hold whatever happens.
@@ -159,17 +159,17 @@ extension Scheduler.Action {
 /// A scheduler, and beside it a plain account of what it said.
 private struct History {
     private var dice: Dice
-    private var line: Scheduler
+    private var queue: Scheduler
     private var now = ContinuousClock.now
     private var next: UInt64 = 1
-    /// What the bank's rows hold, by the installs seen.
-    private var bank: [Int: Digest] = [:]
+    /// What the slots hold, by the installs seen.
+    private var slots: [Int: Digest] = [:]
     private struct Image {
         var adapters: [Digest]
         var rows: Int
         var left: Int
-        /// The bank's rows while it runs.
-        var bankRows: [Int]?
+        /// The slots while it runs.
+        var slots: [Int]?
         var hasBegun = false
         var unserved = 0
     }
@@ -182,16 +182,16 @@ private struct History {
 
     init(seed: UInt64) {
         dice = Dice(state: seed &+ 1)
-        line = scheduler(rows: 2 + dice.below(7), bankRows: 1 + dice.below(4), queue: 12, share: 8)
+        queue = scheduler(rows: 2 + dice.below(7), slots: 1 + dice.below(4), queue: 12, share: 8)
     }
 
-    private var running: [Scheduler.ImageID: Image] { images.filter { $0.value.bankRows != nil } }
+    private var running: [Scheduler.ImageID: Image] { images.filter { $0.value.slots != nil } }
 
     mutating func step() {
         switch dice.below(6) {
         case 0, 1: admit()
         case 2 where dice.below(4) == 0: cancel()
-        default: border()
+        default: stepBoundary()
         }
     }
 
@@ -199,7 +199,7 @@ private struct History {
         let client = names[dice.below(4)]
         // Up to three different adapters an image: stages of a schedule, or the base beside the domain.
         let domains = (0..<(1 + dice.below(4))).map { _ in
-            (0..<(1 + dice.below(min(3, line.limits.bankRows)))).reduce(into: [Int]()) { domains, _ in
+            (0..<(1 + dice.below(min(3, queue.limits.slots)))).reduce(into: [Int]()) { domains, _ in
                 let domain = dice.below(6)
                 if !domains.contains(domain) { domains.append(domain) }
             }
@@ -210,19 +210,19 @@ private struct History {
             next, client: client, domains: domains, rows: rows, cost: lengths.reduce(0, +) * rows,
             deadline: dice.below(8) == 0 ? now + .seconds(dice.below(60)) : nil)
         request.isJob = dice.below(4) == 0
-        guard case .accepted = line.admit(request) else { return }
+        guard case .accepted = queue.admit(request) else { return }
         (clients[next], deadlines[next]) = (client, request.deadline)
         for (index, need) in request.images.enumerated() {
             images[Scheduler.ImageID(request: request.id, image: index)] = Image(adapters: need.adapters, rows: need.rows, left: lengths[index])
         }
         (next, admitted) = (next + 1, admitted + domains.count)
-        #expect(images.count - running.count == line.waitingImages)
+        #expect(images.count - running.count == queue.waitingImages)
     }
 
     private mutating func cancel() {
         let number = UInt64(1 + dice.below(Int(next)))
         let isKnown = images.keys.contains { $0.request.number == number }
-        #expect(line.cancel(RequestID(number: number)) == isKnown)
+        #expect(queue.cancel(RequestID(number: number)) == isKnown)
         end(number)
     }
 
@@ -233,24 +233,24 @@ private struct History {
         }
     }
 
-    private mutating func border() {
+    private mutating func stepBoundary() {
         now += .seconds(1)
-        for action in line.border(now: now) {
+        for action in queue.stepBoundary(now: now) {
             switch action {
             case .expire(let id):
                 #expect(deadlines[id.number].map { $0 <= now } == true)
                 end(id.number)
             case .setAside(let image):
-                #expect(images[image]?.bankRows != nil, "\(image) did not run")
-                images[image]?.bankRows = nil
-            case .install(let digest, let row, _): bank[row] = digest
+                #expect(images[image]?.slots != nil, "\(image) did not run")
+                images[image]?.slots = nil
+            case .install(let digest, let row, _): slots[row] = digest
             case .start(let image, let rows):
                 #expect(images[image]?.hasBegun == false)
                 images[image]?.hasBegun = true
-                images[image]?.bankRows = rows
+                images[image]?.slots = rows
             case .resume(let image, let rows):
-                #expect(images[image]?.hasBegun == true && images[image]?.bankRows != rows)
-                images[image]?.bankRows = rows
+                #expect(images[image]?.hasBegun == true && images[image]?.slots != rows)
+                images[image]?.slots = rows
             }
         }
         check()
@@ -262,48 +262,48 @@ private struct History {
             }
             images[image] = nil
             #expect(ended.insert(image).inserted)
-            _ = line.finish(image)
+            _ = queue.finish(image)
         }
     }
 
     private mutating func check() {
         let running = running
         for (image, place) in running {
-            #expect(place.bankRows?.map { bank[$0] } == place.adapters, "the rows of \(image) hold other adapters")
+            #expect(place.slots?.map { slots[$0] } == place.adapters, "the rows of \(image) hold other adapters")
         }
         let rows = running.values.reduce(0) { $0 + $1.rows }
-        #expect(rows <= line.limits.rows && line.activeRows == rows && line.activeImages == running.count)
-        #expect(line.activeAdapters == Set(running.values.flatMap { $0.bankRows ?? [] }).count)
-        #expect(line.waitingImages == images.count - running.count)
-        #expect(line.setAsideImages == images.values.count { $0.hasBegun && $0.bankRows == nil })
+        #expect(rows <= queue.limits.rows && queue.activeRows == rows && queue.activeImages == running.count)
+        #expect(queue.activeAdapters == Set(running.values.flatMap { $0.slots ?? [] }).count)
+        #expect(queue.waitingImages == images.count - running.count)
+        #expect(queue.setAsideImages == images.values.count { $0.hasBegun && $0.slots == nil })
         #expect(images.isEmpty || !running.isEmpty, "images wait and nothing runs")
         // Nobody starves: while a client is present its turn comes, whatever the others ask for.
         for client in names {
             let own = images.filter { clients[$0.key.request.number] == client }
-            let isServed = own.contains { $0.value.bankRows != nil }
+            let isServed = own.contains { $0.value.slots != nil }
             for (image, place) in own { images[image]?.unserved = isServed ? 0 : place.unserved + 1 }
-            let bound = 8 * names.count * (line.limits.quantum + line.limits.rows)
+            let bound = 8 * names.count * (queue.limits.quantum + queue.limits.rows)
             #expect(own.values.allSatisfy { $0.unserved < bound }, "\(client) was passed over")
         }
     }
 
     /// An image that needs less from here on.
     private mutating func giveBack(_ image: Scheduler.ImageID) {
-        guard let place = images[image], let held = place.bankRows else { return }
+        guard let place = images[image], let held = place.slots else { return }
         let kept = max(1, dice.below(place.adapters.count + 1))
         let rows = 1 + dice.below(place.rows)
         images[image]?.adapters = place.adapters.suffix(kept)
-        images[image]?.bankRows = held.suffix(kept)
+        images[image]?.slots = held.suffix(kept)
         images[image]?.rows = rows
-        line.keep(image, adapters: place.adapters.suffix(kept), rows: rows)
-        #expect(line.activeRows == running.values.reduce(0) { $0 + $1.rows })
-        #expect(line.activeAdapters == Set(running.values.flatMap { $0.bankRows ?? [] }).count)
+        queue.keep(image, adapters: place.adapters.suffix(kept), rows: rows)
+        #expect(queue.activeRows == running.values.reduce(0) { $0 + $1.rows })
+        #expect(queue.activeAdapters == Set(running.values.flatMap { $0.slots ?? [] }).count)
     }
 
     /// Nothing more comes: all that was admitted must end.
     mutating func finish() {
-        for _ in 0..<2000 where !line.isIdle { border() }
-        #expect(line.isIdle && images.isEmpty)
+        for _ in 0..<2000 where !queue.isIdle { stepBoundary() }
+        #expect(queue.isIdle && images.isEmpty)
         #expect(ended.count == admitted)
     }
 }

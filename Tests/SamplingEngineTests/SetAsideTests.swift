@@ -3,7 +3,7 @@ import DiTModel
 import Diffusion
 import Foundation
 import GoldenFiles
-import LatentCodec
+import Autoencoder
 import SamplingEngine
 import TensorMath
 import Testing
@@ -13,7 +13,7 @@ extension SamplingEngine {
     fileprivate func submit(all requests: [SamplingRequest]) throws -> [SamplingTicket] { try requests.map(submit) }
 }
 
-/// Laws 5 and 6 hold over setting aside: an image that gave way to others, and whose adapters came back in other rows of the bank,
+/// Laws 5 and 6 hold over setting aside: an image that gave way to others, and whose adapters came back in other slots,
 /// has the bytes that it has alone.
 @Suite struct SetAsideTests {
     private let base: BaseFile
@@ -45,10 +45,10 @@ extension SamplingEngine {
         ]
     }
 
-    private func engine(rows: Int, domains: Int, _ base: BaseFile? = nil, codec: LatentCodec? = nil) throws -> SamplingEngine {
+    private func engine(rows: Int, domains: Int, _ base: BaseFile? = nil, autoencoder: AutoencoderKL? = nil) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains) = (rows, domains)
-        return try SamplingEngine(base ?? self.base, options: options, pool: ComputePool(lanes: 2), codec: codec)
+        return try SamplingEngine(base ?? self.base, options: options, pool: ThreadPool(threads: 2), autoencoder: autoencoder)
     }
 
     /// Several clients of one small engine: every image gives way now and then.
@@ -65,13 +65,13 @@ extension SamplingEngine {
     }
 
     /// The same orders alone, and in one large request that small ones pass.
-    private func check(_ sampler: Sampler, _ orders: [ImageOrder], steps: Int, _ base: BaseFile, codec: LatentCodec? = nil) async throws {
+    private func check(_ sampler: Sampler, _ orders: [ImageOrder], steps: Int, _ base: BaseFile, autoencoder: AutoencoderKL? = nil) async throws {
         var alone: [FinishedImage] = []
         for order in orders {
             let request = SamplingRequest(client: "x", images: [order], sampler: sampler, steps: steps)
-            alone += try await engine(rows: 4, domains: 4, base, codec: codec).sample(request).images
+            alone += try await engine(rows: 4, domains: 4, base, autoencoder: autoencoder).sample(request).images
         }
-        let engine = try engine(rows: 2, domains: 2, base, codec: codec)
+        let engine = try engine(rows: 2, domains: 2, base, autoencoder: autoencoder)
         let together = try await contended([orders] + orders.map { [$0] }, sampler, steps: steps, engine)
         let status = await engine.status()
         #expect(status.setAsides > 3 && status.setAsideImages == 0, "\(status.setAsides) set aside")
@@ -87,7 +87,7 @@ extension SamplingEngine {
     }
 
     /// Heun's two calls a step, and a sampler that remembers the step before.
-    @Test(arguments: [(Sampler.euler, 10), (.heun, 19), (.multistep, 10)])
+    @Test(arguments: [(Sampler.euler, 10), (.heun, 19), (.ab2, 10)])
     func everySamplerOfTheLinearPath(sampler: Sampler, calls: Int) async throws {
         var card = base.card
         (card.path, card.prediction) = ("linear", "x0")
@@ -101,7 +101,7 @@ extension SamplingEngine {
         let latent = try BaseFile(path: folder + "/dit-tiny.safetensors")
         let adapter = BoundAdapter(name: "base", digest: latent.digest, vector: latent.vector, classes: latent.classes, grid: nil)
         let orders = (0..<4).map { ImageOrder(adapter: adapter, classIndex: $0, seed: 5, index: UInt64($0), guidanceScale: 3) }
-        try await check(.ddpm, orders, steps: 20, latent, codec: LatentCodec(path: folder + "/vae-small.safetensors"))
+        try await check(.ddpm, orders, steps: 20, latent, autoencoder: AutoencoderKL(path: folder + "/vae-small.safetensors"))
     }
 
     /// Steps are counted, not network calls, whatever the sampler: 5 of 5 for Heun's 9 calls.

@@ -12,7 +12,7 @@ import SamplingEngine
         #expect(await work.run { WorkExecutor.current } == "test")
         let task = Task(executorPreference: work) { WorkExecutor.current }
         #expect(await task.value == "test")
-        await #expect(throws: Refusal.noImages) { try await work.run { throw Refusal.noImages } }
+        await #expect(throws: AdmissionError.noImages) { try await work.run { throw AdmissionError.noImages } }
         #expect(WorkExecutor.current == nil)
     }
 
@@ -58,7 +58,7 @@ import SamplingEngine
         let large = try turns.admit(client: "a", cost: 100)
         #expect(turns.running.keys.map { $0 } == [large])
         let more = try (0..<4).map { _ in try turns.admit(client: "a", cost: 100) }
-        #expect(throws: Refusal.composingFull(isClients: true)) { try turns.admit(client: "a", cost: 1) }
+        #expect(throws: AdmissionError.composingFull(isClients: true)) { try turns.admit(client: "a", cost: 1) }
         let small = try turns.admit(client: "b", cost: 1)
         #expect(turns.end(large) == [small])
         #expect(turns.end(small) == [more[0]])
@@ -74,7 +74,7 @@ import SamplingEngine
     @Test func theRoomIsABound() throws {
         var turns = ComposingTurns(width: 2, room: 3, clientRoom: 3)
         for client in 0..<5 { _ = try turns.admit(client: "\(client)", cost: 1) }
-        #expect(throws: Refusal.composingFull(isClients: false)) { try turns.admit(client: "x", cost: 1) }
+        #expect(throws: AdmissionError.composingFull(isClients: false)) { try turns.admit(client: "x", cost: 1) }
     }
 
     @Test func itRunsOnThreadsOfItsOwnOneAfterTheOther() async throws {

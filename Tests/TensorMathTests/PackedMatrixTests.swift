@@ -11,18 +11,18 @@ import Testing
         let form = precision.operand(isMLPOutput: false)
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), w = memory.take(outputs, inputs), residual = memory.take(rows, outputs)
-        NoiseStream(seed: 3, stream: 0).normals(into: x)
-        NoiseStream(seed: 3, stream: 1).normals(into: w)
-        let packer = Packer(tileRows: rows)
+        Philox(seed: 3, stream: 0).normals(into: x)
+        Philox(seed: 3, stream: 1).normals(into: w)
+        let packer = WeightPacker(tileRows: rows)
         let packed = try PackedMatrix(.floats(w), form: form, with: packer)
         #expect(packed.panels > 1)
         // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
         let one = memory.take(inputs), zero = memory.take(inputs), gate = memory.take(outputs), bias = memory.take(outputs)
         one.fill(1)
         gate.fill(0.5)
-        NoiseStream(seed: 3, stream: 2).normals(into: bias)
-        let sizes = packer.workspace(sumsFor: [packed])
-        let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+        Philox(seed: 3, stream: 2).normals(into: bias)
+        let sizes = packer.workspace(accumulatorsFor: [packed])
+        let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
         let operand = memory.take(rows, inputs, form)
         normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
         for panel in 0..<packed.panels {
@@ -52,25 +52,25 @@ import Testing
         let form = precision.operand(isMLPOutput: false)
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), values = memory.take(outputs, inputs), one = memory.take(inputs), zero = memory.take(inputs)
-        NoiseStream(seed: 3, stream: 0).normals(into: x)
-        NoiseStream(seed: 3, stream: 1).normals(into: values)
+        Philox(seed: 3, stream: 0).normals(into: x)
+        Philox(seed: 3, stream: 1).normals(into: values)
         one.fill(1)
         let bits = values.array.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
         values.copy(from: bits.map { Float(bitPattern: UInt32($0) << 16) })
         let kept = Kept(bits)
-        let halves = unsafe Operand(readOnlyHalves: kept.address, rows: outputs, columns: inputs, owner: kept)
+        let bfloat16 = unsafe QuantizedMatrix(readOnlyBFloat16: kept.address, rows: outputs, columns: inputs, owner: kept)
 
         func products(_ w: StoredMatrix) throws -> [Float] {
-            let packer = Packer(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
-            let sizes = packer.workspace(sumsFor: [packed])
-            let workspace = ProductWorkspace(sums: sizes.sums, scratch: sizes.scratch, line: inputs, take: memory.take)
+            let packer = WeightPacker(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
+            let sizes = packer.workspace(accumulatorsFor: [packed])
+            let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
             let operand = memory.take(rows, inputs, form), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
             normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
             gate.fill(1)
             for panel in 0..<packed.panels { addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: out) }
             return out.array
         }
-        let fromHalves = try products(.halves(halves))
+        let fromHalves = try products(.bfloat16(bfloat16))
         #expect(try fromHalves == products(.floats(values)) && fromHalves.contains { $0 != 0 })
     }
 
@@ -99,7 +99,7 @@ import Testing
             let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
             for precision in Precision.supported where PackedMatrix.copies(precision.operand(isMLPOutput: false)) {
                 let before = try readOnlyBytes()
-                let matrix = try PackedMatrix(.floats(w), form: precision.operand(isMLPOutput: false), with: Packer(tileRows: 16))
+                let matrix = try PackedMatrix(.floats(w), form: precision.operand(isMLPOutput: false), with: WeightPacker(tileRows: 16))
                 #expect(try readOnlyBytes() - before >= matrix.bytes, "\(precision)")
             }
         }

@@ -21,7 +21,7 @@ struct ProcessorTests {
         #expect(try count(8, [:]) == 8)
         #expect(try count(8, ["proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "max 100000\n"]) == 8)
         #expect(try count(0, [:]) == 1)
-        #expect(ComputePool.processorCount >= 1 && ComputePool.processorCount <= Int(ck_processor_count()))
+        #expect(ThreadPool.processorCount >= 1 && ThreadPool.processorCount <= Int(ck_processor_count()))
     }
 
     /// A container's `--cpus 1.5` and a unit's `CPUQuota=200%`.
@@ -71,6 +71,6 @@ struct LibraryTests {
     }
 
     @Test func aPoolHasALaneForEachThatIsWantedAndOneAtLeast() {
-        #expect(ComputePool(lanes: 3).lanes == 3 && ComputePool(lanes: 0).lanes == 1)
+        #expect(ThreadPool(threads: 3).threadCount == 3 && ThreadPool(threads: 0).threadCount == 1)
     }
 }

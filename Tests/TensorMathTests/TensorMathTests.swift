@@ -5,19 +5,19 @@ import Testing
 
 @Suite struct NoiseTests {
     @Test func numbersDependOnTheirPositionAlone() {
-        let stream = NoiseStream(seed: 11, stream: 5)
+        let stream = Philox(seed: 11, stream: 5)
         var whole = [Float](repeating: 0, count: 1000), part = [Float](repeating: 0, count: 300)
         stream.normals(into: &whole)
         stream.normals(into: &part, from: 400)
         #expect(Array(whole[400..<700]) == part)
         #expect(stream.normal(123) == whole[123])
-        #expect(whole != { var other = whole; NoiseStream(seed: 11, stream: 6).normals(into: &other); return other }())
+        #expect(whole != { var other = whole; Philox(seed: 11, stream: 6).normals(into: &other); return other }())
     }
 
     @Test func normalsHaveTheMomentsOfANormal() {
         let count = 200_000
         var values = [Float](repeating: 0, count: count)
-        NoiseStream(seed: 1, stream: 0).normals(into: &values)
+        Philox(seed: 1, stream: 0).normals(into: &values)
         let mean = values.reduce(0.0) { $0 + Double($1) } / Double(count)
         let variance = values.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(count)
         let fourth = values.reduce(0.0) { $0 + pow(Double($1), 4) } / Double(count)
@@ -67,7 +67,7 @@ private func kernelResults() -> [(String, [Float])] {
     let (rows, n) = (3, 83)
     func noise(_ stream: UInt64, _ count: Int) -> [Float] {
         var values = [Float](repeating: 0, count: count)
-        NoiseStream(seed: 9, stream: stream).normals(into: &values)
+        Philox(seed: 9, stream: stream).normals(into: &values)
         return values
     }
     let x = noise(0, rows * n), y = noise(1, rows * n), a = noise(2, n), b = noise(3, n), c = noise(4, n), d = noise(5, n)
@@ -150,17 +150,17 @@ private func kernelResults() -> [(String, [Float])] {
 
 @Suite struct PoolTests {
     @Test(arguments: [1, 2, 5])
-    func everyIndexIsVisitedOnceInEveryRound(lanes: Int) {
-        let pool = ComputePool(lanes: lanes)
+    func everyIndexIsVisitedOnceInEveryRound(threads: Int) {
+        let pool = ThreadPool(threads: threads)
         let counts = Memory(capacity: 1024).take(100, 1)
         for _ in 0..<200 { pool.forEach(100) { counts[$0, 0] += 1 } }
         #expect(counts.array.allSatisfy { $0 == 200 })
     }
 
     @Test func sharesCoverEverythingOnce() {
-        let pool = ComputePool(lanes: 3)
+        let pool = ThreadPool(threads: 3)
         for count in [0, 1, 15, 16, 17, 47, 48, 1000, 4097] {
-            let shares = (0..<3).map { pool.share(of: count, lane: $0) }
+            let shares = (0..<3).map { pool.share(of: count, thread: $0) }
             #expect(shares.flatMap { Array($0) } == Array(0..<count), "\(count)")
         }
     }
@@ -172,8 +172,8 @@ private func kernelResults() -> [(String, [Float])] {
         let (m, n, k) = (7, 5, 9)
         let memory = Memory(capacity: 4096)
         let a = memory.take(m, k), at = memory.take(k, m), b = memory.take(k, n), bt = memory.take(n, k), c = memory.take(m, n)
-        NoiseStream(seed: 2, stream: 0).normals(into: a)
-        NoiseStream(seed: 2, stream: 1).normals(into: b)
+        Philox(seed: 2, stream: 0).normals(into: a)
+        Philox(seed: 2, stream: 1).normals(into: b)
         for i in 0..<m { for j in 0..<k { at[j, i] = a[i, j] } }
         for i in 0..<k { for j in 0..<n { bt[j, i] = b[i, j] } }
         for (left, right) in [(Factor.plain(a), Factor.plain(b)), (.transposed(at), .plain(b)), (.plain(a), .transposed(bt)), (.transposed(at), .transposed(bt))] {

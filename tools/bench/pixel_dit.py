@@ -1,7 +1,7 @@
 """A DiT of pixels in PyTorch as this package's own bases are: it predicts the data on the linear path, t from 0 (noise) to 1 (data).
 
 The network is facebookresearch/DiT's under its own key names, its positions fixed; the objective is TrainingObjective.swift's for
-`x0`, and `sampled` is the multistep sampler of LinearRules.swift. `adapterctl forward` and `sample` give the same numbers.
+`x0`, and `sampled` is the AB2 (`multistep`) sampler of RectifiedFlowRules.swift. `adapterctl forward` and `sample` give the same numbers.
 """
 
 import math

@@ -108,37 +108,37 @@ double ck_sum_of_squares(const float *x, size_t count);
 
 // Packed products ------------------------------------------------------------------------------------------------------
 //
-// A packed product leaves sums behind; an epilogue takes them once, adds the bias and writes what the next layer reads.
+// A packed product leaves its accumulators behind; an epilogue takes them once, adds the bias and writes what the next layer reads.
 // bfloat16 values are the upper halves of float32 ones (uint16_t), rounded to nearest even.
 
-/// The sums [rows, n] of a product: float32 where row_step is null; else int32 sums of u8 rows (x = row_step (u - row_zero))
-/// times s8 columns (w = column_step s), column_sum being the sum of a column's s.
+/// The accumulators [rows, n] of a product: float32 where row_scale is null; else int32 accumulators of u8 rows (x = row_scale (u - row_zero_point))
+/// times s8 columns (w = column_scale s), column_sum being the sum of a column's s.
 typedef struct {
   const void *values;
   size_t stride;
-  const float *row_step;
-  const int32_t *row_zero;
-  const float *column_step;
+  const float *row_scale;
+  const int32_t *row_zero_point;
+  const float *column_scale;
   const int32_t *column_sum;
-} ck_sums;
+} ck_accumulators;
 
-/// out = gamma (sums + bias), rows of out `stride` values apart.
-void ck_sums_gamma(float *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
-void ck_sums_gamma_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, const float *gamma, size_t rows, size_t n);
-/// out = gelu(sums + bias), the tanh form.
-void ck_sums_gelu(float *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
-void ck_sums_gelu_bf16(uint16_t *out, size_t stride, const ck_sums *sums, const float *bias, size_t rows, size_t n);
-/// x += gate (sums + bias).
-void ck_sums_residual(float *x, size_t stride, const ck_sums *sums, const float *bias, const float *gate, size_t rows, size_t n);
+/// out = gamma (accumulators + bias), rows of out `stride` values apart.
+void ck_accumulators_gamma(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
+void ck_accumulators_gamma_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
+/// out = gelu(accumulators + bias), the tanh form.
+void ck_accumulators_gelu(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, size_t rows, size_t n);
+void ck_accumulators_gelu_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, size_t rows, size_t n);
+/// x += gate (accumulators + bias).
+void ck_accumulators_residual(float *x, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gate, size_t rows, size_t n);
 
-/// ck_norm_modulate to bfloat16, and to u8 with a step and a zero point per row; `line` is scratch of n values.
+/// ck_norm_modulate to bfloat16, and to u8 with a scale and a zero point per row; `line` is scratch of n values.
 void ck_norm_modulate_bf16(uint16_t *out, const float *x, const float *scale, const float *shift, size_t rows, size_t n, float eps);
-void ck_norm_modulate_u8(uint8_t *out, float *row_step, int32_t *row_zero, const float *x, const float *scale, const float *shift,
+void ck_norm_modulate_u8(uint8_t *out, float *row_scale, int32_t *row_zero_point, const float *x, const float *scale, const float *shift,
                          size_t rows, size_t n, float eps, float *line);
-/// u8 = x / row_step + row_zero per row, the row's range and 0 spread over 0 ... 255; `line` is scratch of n values.
-void ck_quantise_rows(uint8_t *out, float *row_step, int32_t *row_zero, const uint16_t *x, size_t rows, size_t n, float *line);
+/// u8 = x / row_scale + row_zero_point per row, the row's range and 0 spread over 0 ... 255; `line` is scratch of n values.
+void ck_quantise_rows(uint8_t *out, float *row_scale, int32_t *row_zero_point, const uint16_t *x, size_t rows, size_t n, float *line);
 /// s8 = w / step per row of w, -127 ... 127, and the sum of each row's integers.
-void ck_quantise_weights(int8_t *out, float *step, int32_t *sum, const float *w, size_t rows, size_t n);
+void ck_quantise_weights(int8_t *out, float *scales, int32_t *sums, const float *w, size_t rows, size_t n);
 
 // Conversion and noise ----------------------------------------------------------------------------------------------
 

@@ -53,8 +53,8 @@ final class Generation: Sendable {
         for await event in follow() {
             switch event {
             case .picture(let picture): pictures.append(picture)
-            case .finished(let account):
-                return GenerationReply(pictures.sorted { $0.index < $1.index }, size: size, account: account, created: unixSeconds())
+            case .finished(let usage):
+                return GenerationReply(pictures.sorted { $0.index < $1.index }, size: size, usage: usage, created: unixSeconds())
             case .failed(let error): throw error
             case .queued, .progress, .partial: break
             }
@@ -88,16 +88,16 @@ final class Generation: Sendable {
                 return .failed(note(error))
             }
         case .finished(let times):
-            let account = Account(order, times, origin)
+            let usage = Usage(order, times, origin)
             metrics.count(finished: order, times)
             logger.info(
                 "sampled",
                 metadata: [
                     "adapter": "\(order.recipe.label)", "digest": "\(order.recipe.digest)", "class": "\(order.className)",
-                    "n": "\(order.count)", "steps": "\(order.steps)", "seed": "\(order.seed)", "queue_ms": "\(account.queueMs)",
-                    "swap_us": "\(account.swapUs)", "sample_ms": "\(account.sampleMs)", "decode_ms": "\(account.decodeMs)",
+                    "n": "\(order.count)", "steps": "\(order.steps)", "seed": "\(order.seed)", "queue_ms": "\(usage.queueMs)",
+                    "swap_us": "\(usage.swapUs)", "sample_ms": "\(usage.sampleMs)", "decode_ms": "\(usage.decodeMs)",
                 ])
-            return .finished(account)
+            return .finished(usage)
         case .failed(let failure): return .failed(note(ServiceError(failure)))
         }
     }
@@ -129,7 +129,7 @@ enum GenerationEvent: Sendable {
     case progress(step: Int, of: Int, etaMs: Double?)
     case partial(index: UInt64, number: Int, png: Data)
     case picture(Picture)
-    case finished(Account)
+    case finished(Usage)
     case failed(ServiceError)
 
     var isLast: Bool {
@@ -153,8 +153,8 @@ enum GenerationEvent: Sendable {
         case .picture(let picture):
             SocketService.serverSentEvent(
                 "image_generation.completed", StreamedEvent.Completed(picture, size: size, createdAt: unixSeconds()))
-        case .finished(let account):
-            SocketService.serverSentEvent("image_generation.summary", StreamedEvent.Summary(createdAt: unixSeconds(), xDifffit: account))
+        case .finished(let usage):
+            SocketService.serverSentEvent("image_generation.summary", StreamedEvent.Summary(createdAt: unixSeconds(), xDifffit: usage))
         case .failed(let error): SocketService.serverSentEvent("error", ErrorReply(error))
         }
     }

@@ -24,23 +24,23 @@ extension SamplingService {
 
     /// A body becomes an order: nothing about it can change after this.
     func order(_ call: Call) async throws(ServiceError) -> GenerationOrder {
-        let body = try GenerationBody(await call.body(limit: offer.limits.bodyBytes), limits: offer.limits)
+        let body = try GenerationBody(await call.body(limit: capabilities.limits.bodyBytes), limits: capabilities.limits)
         let cost = try composingCost(body)
         return try await composed(cost, body.user, call) { () throws(ServiceError) in
             // 53 bits, so that a browser shows the same number.
-            try GenerationOrder(body, offer: offer, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
+            try GenerationOrder(body, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
         }
     }
 
     /// What composing a body's recipe takes, in network rows; within the limits, and found before anything is done.
     private func composingCost(_ body: GenerationBody) throws(ServiceError) -> Int {
-        let recipe = try body.recipe(offer.limits)
+        let recipe = try body.recipe(capabilities.limits)
         let isPlain = recipe.only != nil && body.strength ?? 1 == 1 && body.labelsFrom == nil
         return isPlain ? 0 : try composingCost(recipe)
     }
 
     func composingCost(_ recipe: Recipe) throws(ServiceError) -> Int {
-        let (all, merged) = recipe.termCounts, limits = offer.limits
+        let (all, merged) = recipe.termCounts, limits = capabilities.limits
         guard all <= limits.recipeTerms else { throw .tooManyTerms(all, limit: limits.recipeTerms, setting: "recipe_terms") }
         guard merged <= limits.mergeTerms else { throw .tooManyTerms(merged, limit: limits.mergeTerms, setting: "merge_terms") }
         let cost = engine.rows(ofComposing: recipe)

@@ -9,7 +9,7 @@ extension SamplingService {
         guard !order.isStreamed else { throw .badField(name: "stream", reason: "a job is watched at /v1/jobs/ID/events") }
         try await jobs.checkRoom()
         let generation = try await submit(order, call, isJob: true)
-        let job = try await jobs.start(generation, of: call.connection.account)
+        let job = try await jobs.start(generation, of: call.connection.owner)
         var response = Response(json: JobReply(job, position: generation.ticket.position), status: .accepted)
         response.headers[.location] = "/v1/jobs/\(job.id)"
         return response
@@ -17,7 +17,7 @@ extension SamplingService {
 
     /// `GET /v1/jobs`: those of the caller's user, newest first, without their pictures.
     func listJobs(_ call: Call) async -> Response {
-        let own = await jobs.all(of: call.connection.account)
+        let own = await jobs.all(of: call.connection.owner)
         var replies: [JobReply] = []
         for job in own { replies.append(await reply(job, withResult: false)) }
         return Response(json: JobList(data: replies))

@@ -7,7 +7,7 @@ import SamplingEngine
 
 extension SamplingService {
     /// `GET /v1/capabilities`: what may be asked for.
-    func capabilities() -> Response { Response(json: Capabilities(offer, origin)) }
+    func capabilitiesReply() -> Response { Response(json: CapabilitiesReply(capabilities, origin)) }
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {
@@ -42,7 +42,7 @@ extension SamplingService {
     /// `GET /v1/recipes/{recipe}`: how a recipe is understood, its adapters and classes, without sampling.
     func recipe(_ call: Call) async throws(ServiceError) -> Response {
         let text = call.parameters.get("recipe").flatMap(\.removingPercentEncoding) ?? ""
-        let recipe = try Recipe(model: text, limits: offer.limits)
+        let recipe = try Recipe(model: text, limits: capabilities.limits)
         let bound = try await composed(recipe.only == nil ? composingCost(recipe) : 0, nil, call) { () throws(ServiceError) in
             try bind(recipe, strength: 1, labelsFrom: nil)
         }
@@ -63,7 +63,7 @@ extension Call {
     fileprivate var reference: String { parameters.get("ref").flatMap(\.removingPercentEncoding) ?? "" }
 }
 
-private struct Capabilities: Encodable {
+private struct CapabilitiesReply: Encodable {
     let build: String
     let base: String
     let baseDigest: String
@@ -83,14 +83,14 @@ private struct Capabilities: Encodable {
         let guidanceScale: Float
     }
 
-    init(_ offer: Offer, _ origin: Origin) {
+    init(_ capabilities: Capabilities, _ origin: Origin) {
         build = origin.build
         base = origin.baseName
         baseDigest = origin.baseDigest.description
-        size = offer.size
+        size = capabilities.size
         precision = origin.precision
-        samplers = offer.samplers.map(\.rawValue)
-        defaults = Defaults(sampler: offer.sampler.rawValue, steps: offer.steps, guidanceScale: offer.guidanceScale)
-        limits = offer.limits
+        samplers = capabilities.samplers.map(\.rawValue)
+        defaults = Defaults(sampler: capabilities.sampler.rawValue, steps: capabilities.steps, guidanceScale: capabilities.guidanceScale)
+        limits = capabilities.limits
     }
 }

@@ -27,7 +27,7 @@ struct Job: Sendable {
     let id: String
     /// Later jobs have larger ones.
     let number: Int
-    /// Whose it is (`Connection.account`).
+    /// Whose it is (`Connection.owner`).
     let owner: String
     let order: Summary
     let ticket: RequestID
@@ -35,7 +35,7 @@ struct Job: Sendable {
     private(set) var status = Status.queued
     private(set) var step = 0
     private(set) var pictures: [Picture] = []
-    private(set) var account: Account?
+    private(set) var usage: Usage?
     private(set) var error: ServiceError?
     private(set) var endedAt: ContinuousClock.Instant?
 
@@ -57,8 +57,8 @@ struct Job: Sendable {
             self.step = step
             if status == .queued { status = .running }
         case .picture(let picture): pictures.append(picture)
-        case .finished(let account):
-            self.account = account
+        case .finished(let usage):
+            self.usage = usage
             end(.completed, now)
         case .failed(let error):
             self.error = error
@@ -75,7 +75,7 @@ struct Job: Sendable {
         var events: [GenerationEvent] = []
         if step > 0 { events.append(.progress(step: step, of: order.steps, etaMs: nil)) }
         events += pictures.map { .picture($0) }
-        if let account { events.append(.finished(account)) }
+        if let usage { events.append(.finished(usage)) }
         if let error { events.append(.failed(error)) }
         return events
     }
@@ -122,8 +122,8 @@ struct JobReply: Encodable, Sendable {
         step = job.step
         steps = job.order.steps
         error = job.error.map { ErrorReply($0).error }
-        result = !withResult ? nil : job.account.map {
-            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, account: $0, created: job.createdAt)
+        result = !withResult ? nil : job.usage.map {
+            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, usage: $0, created: job.createdAt)
         }
     }
 }

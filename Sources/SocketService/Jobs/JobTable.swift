@@ -36,7 +36,7 @@ struct JobTable: Sendable {
         throw expired.contains(id) ? .jobExpired(id) : .noSuchJob(String(id.prefix(64)))
     }
 
-    /// An account's jobs, newest first.
+    /// An owner's jobs, newest first.
     mutating func all(of owner: String, now: ContinuousClock.Instant) -> [Job] {
         forgetOld(now: now)
         return jobs.values.filter { $0.owner == owner }.sorted { $0.number > $1.number }

@@ -36,7 +36,7 @@ package final class ServiceMetrics: Sendable {
         if facts.setAside > 0 { setAsides.increment(by: facts.setAside) }
     }
 
-    /// One row of the bank overwritten.
+    /// One adapter slot overwritten.
     package func count(swap duration: Duration) {
         swap.recordNanoseconds(Int64(duration / .nanoseconds(1)))
         swaps.increment()
@@ -57,7 +57,7 @@ package final class ServiceMetrics: Sendable {
         Counter(label: "difffit_images_total", factory: registry).increment(by: order.count)
     }
 
-    /// - Parameter hadStarted: whether it was in the batch already, or still in the line.
+    /// - Parameter hadStarted: whether it was in the batch already, or still in the queue.
     func count(ended order: GenerationOrder, _ error: ServiceError, hadStarted: Bool) {
         requests(order.metricsLabel, error.reply.code).increment()
         guard error == .cancelled else { return }
@@ -97,7 +97,7 @@ package final class ServiceMetrics: Sendable {
         gauge("difffit_network_bytes", Double(status.networkBytes))
         gauge("difffit_row_capacity", Double(status.rowCapacity))
         gauge("difffit_last_step_seconds", status.lastStepSeconds)
-        gauge("difffit_bank_bytes", Double(status.bankBytes))
+        gauge("difffit_bank_bytes", Double(status.slotBytes))
         gauge("difffit_draining", status.draining ? 1 : 0)
     }
 
@@ -139,9 +139,9 @@ package final class ServiceMetrics: Sendable {
         "difffit_batch_rows": "Rows of each network call.",
         "difffit_batch_distinct_adapters": "Different adapters in each network call.",
         "difffit_step_seconds": "Time of each network call.",
-        "difffit_swap_seconds": "Hot swaps: overwriting a bank's row (resident), and before that reading from the store (store) and composing (compose).",
+        "difffit_swap_seconds": "Hot swaps: overwriting an adapter slot (resident), and before that reading from the store (store) and composing (compose).",
         "difffit_resident_bytes": "Bytes of the adapters in memory.",
-        "difffit_bank_bytes": "Bytes of the bank.",
+        "difffit_bank_bytes": "Bytes of the adapter slots.",
         "difffit_store_version": "The store's generation, raised by every change.",
     ]
 

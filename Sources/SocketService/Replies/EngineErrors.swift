@@ -9,15 +9,15 @@ import SystemErrors
 extension ServiceError {
     init(submitting error: any Error) {
         switch error {
-        case Refusal.queueFull(let seconds): self = .queueFull(retryAfter: seconds)
-        case Refusal.clientShareFull(let seconds): self = .clientShareFull(retryAfter: seconds)
-        case Refusal.composingFull: self = .composingFull("\(error)")
+        case AdmissionError.queueFull(let seconds): self = .queueFull(retryAfter: seconds)
+        case AdmissionError.clientShareFull(let seconds): self = .clientShareFull(retryAfter: seconds)
+        case AdmissionError.composingFull: self = .composingFull("\(error)")
         case is CancellationError: self = .cancelled
-        case Refusal.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
-        case Refusal.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
-        case Refusal.tooManyRows, Refusal.tooManyAdapters, Refusal.mixedGrids, Refusal.gridOfLatents, Refusal.noNetwork: self = .badField(name: "model", reason: "\(error)")
-        case Refusal.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
-        case Refusal.draining: self = .draining
+        case AdmissionError.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
+        case AdmissionError.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
+        case AdmissionError.tooManyRows, AdmissionError.tooManyAdapters, AdmissionError.mixedGrids, AdmissionError.gridOfLatents, AdmissionError.noNetwork: self = .badField(name: "model", reason: "\(error)")
+        case AdmissionError.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
+        case AdmissionError.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")
         default: self = .failed(words(of: error))
         }
@@ -37,7 +37,7 @@ extension ServiceError {
         case StoreError.badName, StoreError.ambiguous, StoreError.incompatible: self = .badReference("\(error)")
         case is AdapterFormatError: self = .badReference("\(error).")
         case is SamplingEngineError: self = .badReference("\(error).")
-        case Refusal.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
+        case AdmissionError.tooManyAdapters: self = .badField(name: "model", reason: "\(error)")
         case ComposerError.cancelled: self = .cancelled
         case ComposerError.noLabels: self = .badField(name: "labels_from", reason: "\(error)")
         case is ComposerError: self = .badField(name: "model", reason: "\(error)")

@@ -23,18 +23,18 @@ struct GenerationReply: Encodable, Sendable {
     let data: [Item]
     let size: String
     var outputFormat = "png"
-    let xDifffit: Account
+    let xDifffit: Usage
 
-    init(_ pictures: [Picture], size: String, account: Account, created: Int) {
+    init(_ pictures: [Picture], size: String, usage: Usage, created: Int) {
         self.created = created
         data = pictures.map(Item.init)
         self.size = size
-        xDifffit = account
+        xDifffit = usage
     }
 }
 
 /// Which weights ran, and where the time went.
-struct Account: Encodable, Sendable {
+struct Usage: Encodable, Sendable {
     struct Part: Encodable, Sendable {
         let name: String
         let digest: String

@@ -88,14 +88,14 @@ struct RecipeReply: Encodable, Sendable {
     let recipe: String
     let label: String
     let digest: String
-    let adapters: [Account.Part]
+    let adapters: [Usage.Part]
     let classes: [String]
 
     init(_ recipe: BoundRecipe) {
         self.recipe = recipe.text
         label = recipe.label
         digest = recipe.digest.description
-        adapters = recipe.shares.map(Account.Part.init)
+        adapters = recipe.shares.map(Usage.Part.init)
         classes = recipe.classNames
     }
 }

@@ -58,6 +58,6 @@ enum StreamedEvent {
     struct Summary: Encodable {
         var type = "image_generation.summary"
         let createdAt: Int
-        let xDifffit: Account
+        let xDifffit: Usage
     }
 }

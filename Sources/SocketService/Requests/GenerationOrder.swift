@@ -38,15 +38,15 @@ package struct GenerationOrder: Sendable {
     ///   - profile: the network calls that run the blocks at a level of the cache.
     ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
-        _ body: GenerationBody, offer: Offer, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
+        _ body: GenerationBody, capabilities: Capabilities, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
         bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
         profile: (CacheLevel, BoundRecipe, Sampler, Int) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
-        try body.refuseWhatIsNotOffered(offer)
+        try body.refuseWhatIsNotServed(capabilities)
         self.composingCost = composingCost
-        let limits = offer.limits
+        let limits = capabilities.limits
         count = try within(1...limits.images, body.n ?? 1, "n")
-        steps = try within(1...limits.steps, body.steps ?? offer.steps, "steps")
+        steps = try within(1...limits.steps, body.steps ?? capabilities.steps, "steps")
         partialImages = try within(0...limits.partialImages, body.partialImages ?? 0, "partial_images")
         strength = try within(-limits.strength...limits.strength, body.strength ?? 1, "strength")
         deadlineMs = try body.deadlineMs.map { milliseconds throws(ServiceError) in
@@ -54,14 +54,14 @@ package struct GenerationOrder: Sendable {
         }
         indexOffset = try within(0...(UInt64.max >> 1), body.indexOffset ?? 0, "index_offset")
         self.seed = body.seed ?? seed()
-        sampler = try body.chosenSampler(offer)
-        guidance = try body.chosenGuidance(offer)
+        sampler = try body.chosenSampler(capabilities)
+        guidance = try body.chosenGuidance(capabilities)
         user = try body.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = body.stream ?? false
         hasMetadata = body.metadata ?? true
         labelsFrom = body.labelsFrom
         recipe = try bind(body.recipe(limits), strength, labelsFrom)
-        size = try body.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? offer.size, of: recipe, offer)
+        size = try body.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? capabilities.size, of: recipe, capabilities)
         guard let cache = body.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
             throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
@@ -98,7 +98,7 @@ extension GenerationBody {
         return try Recipe(model: model, limits: limits)
     }
 
-    func refuseWhatIsNotOffered(_ offer: Offer) throws(ServiceError) {
+    func refuseWhatIsNotServed(_ capabilities: Capabilities) throws(ServiceError) {
         if let responseFormat, responseFormat != "b64_json" {
             throw .badField(
                 name: "response_format",
@@ -117,25 +117,25 @@ extension GenerationBody {
     }
 
     /// The side of the pictures, told apart from what was asked for only where the operator allows it.
-    func chosenSize(_ own: String, of recipe: BoundRecipe, _ offer: Offer) throws(ServiceError) -> String {
+    func chosenSize(_ own: String, of recipe: BoundRecipe, _ capabilities: Capabilities) throws(ServiceError) -> String {
         guard let size, size != "auto", size != own else { return own }
         let sides = size.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) ?? 0 }
-        guard offer.foreignSize == .nearest, sides.count == 2, sides.allSatisfy({ (1...65_536).contains($0) }) else {
+        guard capabilities.foreignSize == .nearest, sides.count == 2, sides.allSatisfy({ (1...65_536).contains($0) }) else {
             throw .badField(name: "size", reason: "'\(recipe.label)' makes pictures of \(own); give that or auto")
         }
         return own
     }
 
-    func chosenSampler(_ offer: Offer) throws(ServiceError) -> Sampler {
-        guard let sampler else { return offer.sampler }
-        guard let known = Sampler(rawValue: sampler), offer.samplers.contains(known) else {
-            throw .badField(name: "sampler", reason: "this base works with \(offer.samplers.map(\.rawValue).joined(separator: ", "))")
+    func chosenSampler(_ capabilities: Capabilities) throws(ServiceError) -> Sampler {
+        guard let sampler else { return capabilities.sampler }
+        guard let known = Sampler(rawValue: sampler), capabilities.samplers.contains(known) else {
+            throw .badField(name: "sampler", reason: "this base works with \(capabilities.samplers.map(\.rawValue).joined(separator: ", "))")
         }
         return known
     }
 
-    func chosenGuidance(_ offer: Offer) throws(ServiceError) -> ImageGuidance {
-        let scale = try within(0...offer.limits.guidanceScale, guidanceScale ?? offer.guidanceScale, "guidance_scale")
+    func chosenGuidance(_ capabilities: Capabilities) throws(ServiceError) -> ImageGuidance {
+        let scale = try within(0...capabilities.limits.guidanceScale, guidanceScale ?? capabilities.guidanceScale, "guidance_scale")
         guard let kind = guidance.map(GuidanceKind.init(rawValue:)) ?? .cfg else {
             throw .badField(name: "guidance", reason: "it is one of \(GuidanceKind.allCases.map(\.rawValue).joined(separator: ", "))")
         }

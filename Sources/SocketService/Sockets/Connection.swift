@@ -24,7 +24,7 @@ package final class Connection: Sendable {
     }
 
     /// Whose jobs are whose: a user of this machine, or everybody who shows the token.
-    package var account: String {
+    package var owner: String {
         switch peer {
         case .user(let uid): "uid:\(uid)"
         case .loopback: "token"

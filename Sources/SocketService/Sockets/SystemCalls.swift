@@ -2,7 +2,7 @@ import Foundation
 import NIOCore
 import SystemErrors
 
-/// The fence: every C call of this room.
+/// Every C call of this module.
 package enum SystemCalls {
     /// The C library's `struct ucred`, which its Swift module hides.
     private struct PeerCredentials: Sendable {

@@ -75,7 +75,7 @@ struct Eval: AsyncParsableCommand {
             let trained = measured.compactMap(\.training).filter { $0.facts.validationShare != nil }
             let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first) { folder, size in
                 try latents.loadData(
-                    folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ComputePool())
+                    folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ThreadPool())
             }
             if trained.contains(where: { $0.facts.seed != trained[0].facts.seed || $0.facts.validationShare != trained[0].facts.validationShare }) {
                 note("these were trained on different parts of '\(source)': what the first of them held out, others saw")

@@ -18,12 +18,12 @@ struct EvaluationBench {
     private let bootstrap: Bootstrap
     private let seed: UInt64
     private let cache: FeatureCache
-    private let pool = ComputePool()
+    private let pool = ThreadPool()
 
     init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
         (self.frozen, self.counts, self.seed) = (frozen, counts, seed)
         convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
-        features = FrozenFeatures(try PackedDiT(frozen), base: frozen, convention: convention)
+        features = FrozenFeatures(try InferenceDiT(frozen), base: frozen, convention: convention)
         bootstrap = Bootstrap(resamples: counts.resamples)
         cache = FeatureCache(features, base: frozen.digest, isUsed: usesCache, pool: pool)
     }
@@ -66,10 +66,10 @@ struct EvaluationBench {
         // An adapter of another resolution is measured at that.
         var images = try adapter.grid.map { try real.resized(to: $0.size).latents(.heldOut, images.count, pool: pool) } ?? images
         images.labels = images.labels.map { rows[$0] }
-        let bank = TunableBank(subject.base.layout, rows: 1, classRows: adapter.classes.rows)
-        bank.install(adapter.vector, adapter.classes, row: 0)
+        let adapterSlots = AdapterSlots(subject.base.layout, count: 1, classRows: adapter.classes.rows)
+        adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
         return DenoisingError.measure(
-            try PackedDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: bank.rows[0],
+            try InferenceDiT(subject.base, precision: precision).fitting(adapter.grid), tunables: adapterSlots.tunables[0],
             objective: try TrainingObjective(subject.base, lossWeighting: "constant"), images: images, bootstrap: bootstrap, pool: pool)
     }
 

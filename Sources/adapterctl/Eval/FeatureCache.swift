@@ -11,9 +11,9 @@ struct FeatureCache {
     private let features: FrozenFeatures
     private let base: Digest
     private let isUsed: Bool
-    private let pool: ComputePool
+    private let pool: ThreadPool
 
-    init(_ features: FrozenFeatures, base: Digest, isUsed: Bool, pool: ComputePool) {
+    init(_ features: FrozenFeatures, base: Digest, isUsed: Bool, pool: ThreadPool) {
         (self.features, self.base, self.isUsed, self.pool) = (features, base, isUsed, pool)
     }
 

@@ -46,7 +46,7 @@ struct RealImages {
     ///   - trained: how the first that is measured was: the images of a folder that were held out then are so again.
     init(
         _ source: String, size: Int, trained: Training? = nil,
-        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0, allowsEmpty: true, pool: ComputePool()) }
+        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0, allowsEmpty: true, pool: ThreadPool()) }
     ) throws {
         self.source = source
         self.size = size
@@ -82,7 +82,7 @@ struct RealImages {
 
     /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
     /// held-out one where it holds some out.
-    func latents(_ part: Part, _ count: Int, pool: ComputePool) -> LabelledLatents {
+    func latents(_ part: Part, _ count: Int, pool: ThreadPool) -> LabelledLatents {
         switch form {
         case .drawn(let domain):
             let classes = classNames.count
@@ -99,7 +99,7 @@ struct RealImages {
 
     /// The first images of the reference part, as pictures.
     func examples(_ count: Int) -> [RGBImage] {
-        let images = latents(.reference, count, pool: ComputePool(lanes: 1)).values
+        let images = latents(.reference, count, pool: ThreadPool(threads: 1)).values
         return (0..<images.rows).map { RGBImage(images.row($0).array, side: size, halvesUp: false) }
     }
 }

@@ -27,7 +27,7 @@ import Testing
             for (k, connection) in connections.enumerated() {
                 let reply = try connection.response()
                 #expect(reply.hashes == solo[k % 3].hashes)
-                #expect(reply.account["effective_digest"] as? String == solo[k % 3].account["effective_digest"] as? String)
+                #expect(reply.usage["effective_digest"] as? String == solo[k % 3].usage["effective_digest"] as? String)
             }
         }
     }
@@ -39,8 +39,8 @@ import Testing
             let adapted = try server.generate(#"{"model":"flowers","class":"class:0","seed":5,"steps":3}"#)
             #expect(base.status == 200 && adapted.status == 200 && base.hashes != adapted.hashes)
             let shown = try server.get("/v1/adapters/flowers").json["digest"] as? String
-            #expect(adapted.account["effective_digest"] as? String == shown)
-            #expect(base.account["effective_digest"] as? String == base.account["base_digest"] as? String)
+            #expect(adapted.usage["effective_digest"] as? String == shown)
+            #expect(base.usage["effective_digest"] as? String == base.usage["base_digest"] as? String)
         }
     }
 
@@ -78,12 +78,12 @@ import Testing
         try with(Server()) { server in
             let request = #"{"model":"flowers","class":"class:2","seed":5,"steps":3}"#
             let old = try server.generate(request)
-            let digest = try #require(old.account["effective_digest"] as? String)
+            let digest = try #require(old.usage["effective_digest"] as? String)
             #expect(try server.adapterctl("add", "flowers", Server.shipped("cars"), "--replace") == 0)
             let new = try server.generate(request)
-            #expect(new.hashes != old.hashes && new.account["effective_digest"] as? String != digest)
+            #expect(new.hashes != old.hashes && new.usage["effective_digest"] as? String != digest)
             let pinned = try server.generate(#"{"model":"flowers@\#(digest)","class":"class:2","seed":5,"steps":3}"#)
-            #expect(pinned.hashes == old.hashes && pinned.account["effective_digest"] as? String == digest)
+            #expect(pinned.hashes == old.hashes && pinned.usage["effective_digest"] as? String == digest)
             #expect(try server.generate(#"{"model":"flowers@0123456789","class":"class:2"}"#).status == 409)
             // By either spelling of the address, also after the name has moved on.
             for at in ["@", "%40"] { #expect(try server.get("/v1/adapters/flowers\(at)\(digest)").json["digest"] as? String == digest) }
@@ -96,12 +96,12 @@ import Testing
     @Test func swapTimeIsHidden() throws {
         try with(Server(arguments: ["--domains", "1"])) { server in
             for model in ["flowers", "birds", "flowers"] {
-                let account = try server.generate(#"{"model":"\#(model)","class":"class:0","steps":1}"#).account
-                #expect(try #require(account["swap_us"] as? Double) > 0)
-                for key in ["queue_ms", "sample_ms", "decode_ms", "steps", "batch_rows"] { #expect(account[key] is Double) }
+                let usage = try server.generate(#"{"model":"\#(model)","class":"class:0","steps":1}"#).usage
+                #expect(try #require(usage["swap_us"] as? Double) > 0)
+                for key in ["queue_ms", "sample_ms", "decode_ms", "steps", "batch_rows"] { #expect(usage[key] is Double) }
             }
             let metrics = try server.get("/metrics").text
-            // Two came from the store; three overwrote the one row of the bank.
+            // Two came from the store; three overwrote the One adapter slot.
             #expect(
                 metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#)
                     && metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
@@ -377,7 +377,7 @@ import Testing
     @Test func unknownNamesFallBackToTheBase() throws {
         try onShared { server in
             let reply = try server.generate(rose)
-            #expect((reply.account["adapters"] as? [[String: Any]])?.first?["name"] as? String == "flowers")
+            #expect((reply.usage["adapters"] as? [[String: Any]])?.first?["name"] as? String == "flowers")
             let wrong = try server.generate(#"{"model":"flowrs","class":"rose"}"#)
             #expect(
                 wrong.status == 404 && wrong.code == "adapter_not_found" && (wrong.error["message"] as? String)?.contains("flowers") == true

@@ -160,7 +160,7 @@ struct Reply {
     var code: String { error["code"] as? String ?? "" }
     var images: [[String: Any]] { json["data"] as? [[String: Any]] ?? [] }
     var hashes: [String] { images.compactMap { $0["sha256"] as? String } }
-    var account: [String: Any] { json["x_difffit"] as? [String: Any] ?? [:] }
+    var usage: [String: Any] { json["x_difffit"] as? [String: Any] ?? [:] }
 }
 
 /// One server-sent event.

@@ -43,7 +43,7 @@ import Testing
             #expect(try Data(contentsOf: URL(filePath: served)) == image, name)
             let told = try #require(try JSONSerialization.jsonObject(with: Data(answer.text.utf8)) as? [String: Any])
             let digest = try #require((told["data"] as? [String: Any])?["digest"] as? String, name)
-            #expect(reply.account["effective_digest"] as? String == digest, name)
+            #expect(reply.usage["effective_digest"] as? String == digest, name)
             digests.insert(digest)
 
             // What the page asks to fill its list of classes.

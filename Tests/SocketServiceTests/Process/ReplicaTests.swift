@@ -36,7 +36,7 @@ import Testing
         defer { twin.end() }
         let (a, b) = (try server.generate(rose), try twin.generate(rose))
         #expect(a.status == 200 && a.hashes == b.hashes)
-        #expect(a.account["effective_digest"] as? String == b.account["effective_digest"] as? String)
+        #expect(a.usage["effective_digest"] as? String == b.usage["effective_digest"] as? String)
     }
 
     @Test func aServersStatus() throws {

@@ -69,7 +69,7 @@ import Testing
         let base = try BaseFile(path: Server.shipped("base"))
         var engineOptions = EngineOptions()
         engineOptions.onStep = { _ in gate.pass() }
-        let engine = try SamplingEngine(base, options: engineOptions, pool: ComputePool(lanes: 1))
+        let engine = try SamplingEngine(base, options: engineOptions, pool: ThreadPool(threads: 1))
         let catalogue = try AdapterCatalogue(AdapterStore.open(at: folder + "/store"), base: base)
         var options = ServiceOptions()
         options.patience = .seconds(3600)

@@ -1,0 +1,28 @@
+/// What can be wrong with an autoencoder's file, or with what it is given.
+package enum AutoencoderError: Error, Sendable, Hashable, CustomStringConvertible {
+    case notAnAutoencoder(file: String)
+    case missingTensor(file: String, name: String, shape: [Int])
+    case wrongShape(file: String, name: String, shape: [Int], expected: [Int])
+    case unknownTensor(file: String, name: String)
+    case unknownGroups(file: String, channels: Int, groups: Int)
+    case unsupported(file: String, field: String, value: String, wanted: String)
+    case badConfiguration(file: String, reason: String)
+    case badSides(height: Int, width: Int, multiple: Int)
+
+    package var description: String {
+        switch self {
+        case .notAnAutoencoder(let file):
+            "'\(file)' holds no decoder.conv_in.weight: an AutoencoderKL in diffusers' or CompVis' names is wanted"
+        case .missingTensor(let file, let name, let shape): "'\(file)' has no tensor '\(name)' of shape \(shape)"
+        case .wrongShape(let file, let name, let shape, let expected):
+            "'\(name)' in '\(file)' has shape \(shape); the other tensors ask for \(expected)"
+        case .unknownTensor(let file, let name): "'\(name)' in '\(file)' has no place in an AutoencoderKL of its shape"
+        case .unknownGroups(let file, let channels, let groups):
+            "'\(file)' has a layer of \(channels, "channel"), which \(groups, "norm group") \(groups == 1 ? "does" : "do") not divide; its config.json should say norm_num_groups"
+        case .unsupported(let file, let field, let value, let wanted): "'\(file)' has \(field) \(value); only \(wanted) is known here"
+        case .badConfiguration(let file, let reason): "the configuration of '\(file)' cannot be read: \(reason)"
+        case .badSides(let height, let width, let multiple):
+            "an image of \(height) x \(width) has no latent here: both sides must be positive multiples of \(multiple)"
+        }
+    }
+}

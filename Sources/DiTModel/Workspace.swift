@@ -1,0 +1,98 @@
+import AdapterFormat
+import TensorMath
+
+/// How the T rows of an image are cut: tiles of one matrix product, and parts of a tile for what works row by row.
+///
+/// The cut is a function of the shape alone, so an image's bytes do not depend on its batch or on how many threads share it (law 5).
+struct Tiles: Sendable {
+    let tokens: Int
+    /// Rows of one product: an even part of the image, large enough for full speed, small enough for a core's cache.
+    let rows: Int
+
+    init(tokens: Int) {
+        var rows = tokens
+        while rows > 256 && rows.isMultiple(of: 2) { rows /= 2 }
+        self.tokens = tokens
+        self.rows = rows
+    }
+
+    var count: Int { tokens / rows }
+    func range(_ tile: Int) -> Range<Int> { (tile * rows)..<((tile + 1) * rows) }
+
+    private static let part = 32
+    var parts: Int { (tokens + Tiles.part - 1) / Tiles.part }
+    func part(_ index: Int) -> Range<Int> { (index * Tiles.part)..<min(tokens, (index + 1) * Tiles.part) }
+}
+
+/// The memory of one image on its way through a packed network: taken once, used again for every image and step.
+package struct InferenceWorkspace: Sendable {
+    let patches: Matrix  // (T, C p p)
+    /// The residual stream, in float32 at every precision.
+    let x: Matrix  // (T, D)
+    /// What enters W_qkv and W_fc1.
+    let normed: QuantizedMatrix  // (T, D)
+    let qkv: QuantizedMatrix  // (T, 3D)
+    let attended: QuantizedMatrix  // (T, D)
+    let activated: QuantizedMatrix  // (T, 4D)
+    /// The two above as their products read them: themselves, or bytes.
+    let projInput, fc2Input: QuantizedMatrix
+    let folded: FoldedVectors
+    let finalLayer: FinalLayer.Workspace
+    /// Per thread that may work at once.
+    let scratch: [ThreadScratch]
+
+    struct ThreadScratch: Sendable {
+        let workspace: ProductWorkspace
+        /// The scores of one head, or the scratch of a fused one.
+        let attention: Matrix
+        /// For the low-rank pairs of one tile: A x, and x in float32 where the layer reads another form.
+        let lowRank, floats: Matrix
+    }
+
+    /// - Parameter threads: threads that may share one image.
+    package init(_ model: InferenceDiT, threads: Int = 1) {
+        var capacity = 0
+        let empty = Memory(capacity: 0)
+        _ = InferenceWorkspace(
+            model, threads: threads,
+            take: { rows, columns in
+                capacity += Memory.paddedCount(rows * columns)
+                return empty.take(0, 0)
+            },
+            takeQuantized: { rows, columns, form in
+                capacity += Memory.quantizedCount(rows, columns, form)
+                return empty.take(0, 0, form)
+            })
+        let memory = Memory(capacity: capacity)
+        self.init(model, threads: threads, take: memory.take, takeQuantized: memory.take)
+    }
+
+    private init(
+        _ model: InferenceDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, QuantizedMatrix.Form) -> QuantizedMatrix
+    ) {
+        let c = model.configuration
+        let (T, D) = (c.tokens, c.hiddenSize)
+        // Between layers nothing is kept in bytes: a row's range is known when all of it is there.
+        let between: QuantizedMatrix.Form = model.precision == .f32 ? .f32 : .bf16
+        let (input, mlp) = (model.precision.operand(isMLPOutput: false), model.precision.operand(isMLPOutput: true))
+        patches = take(T, c.patchInSize)
+        x = take(T, D)
+        normed = takeQuantized(T, D, input)
+        qkv = takeQuantized(T, 3 * D, between)
+        attended = takeQuantized(T, D, between)
+        activated = takeQuantized(T, 4 * D, between)
+        projInput = input == between ? attended : takeQuantized(T, D, input)
+        fc2Input = mlp == between ? activated : takeQuantized(T, 4 * D, mlp)
+        folded = FoldedVectors(
+            scale1: take(1, D), shift1: take(1, D), factor1: take(1, D), scale2: take(1, D), shift2: take(1, D), factor2: take(1, D))
+        finalLayer = FinalLayer.Workspace(
+            scale: take(1, D), shift: take(1, D), normed: take(T, D), mean: take(1, T), rstd: take(1, T), patches: take(T, c.patchOutSize))
+        let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
+        self.scratch = (0..<threads).map { _ in
+            ThreadScratch(
+                workspace: ProductWorkspace(accumulators: model.workspace.accumulators, scratch: model.workspace.scratch, line: 4 * D, take: take),
+                attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
+                floats: take(1, between == .f32 ? 0 : model.shape.tiles.rows * 4 * D))
+        }
+    }
+}

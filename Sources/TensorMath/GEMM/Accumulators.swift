@@ -1,0 +1,91 @@
+import CKernels
+
+/// What a packed product leaves behind for one tile and panel, before any bias: read once by an epilogue.
+@safe package struct Accumulators {
+    package let rows: Int
+    /// The outputs of the matrix that these are; the epilogues take their parts of whole vectors by it.
+    package let columns: Range<Int>
+    let values: ck_accumulators
+}
+
+/// Where one thread's products leave their accumulators, and their scratch.
+package struct ProductWorkspace: Sendable {
+    let accumulators: Matrix
+    let scratch: Matrix
+    /// Scratch of one row, for norms and quantisation.
+    package let line: Matrix
+
+    /// - Parameters:
+    ///   - accumulators: values of the largest tile and panel.
+    ///   - scratch: bytes.
+    ///   - line: values of the longest row.
+    package init(accumulators: Int, scratch: Int, line: Int, take: (Int, Int) -> Matrix) {
+        self.accumulators = take(1, accumulators)
+        self.scratch = take(1, (scratch + 3) / 4)
+        self.line = take(1, line)
+    }
+}
+
+/// out = gamma (accumulators + bias); bias and gamma of all outputs, out (rows, all outputs).
+package func biasGamma(_ accumulators: Accumulators, bias: Matrix, gamma: Matrix, into out: QuantizedMatrix) {
+    let (out, bias, gamma) = (accumulators.part(of: out), accumulators.part(of: bias), accumulators.part(of: gamma))
+    var values = unsafe accumulators.values
+    switch out.form {
+    case .f32: unsafe ck_accumulators_gamma(out.floats, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
+    case .bf16: unsafe ck_accumulators_gamma_bf16(out.bfloat16, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
+    case .u8: preconditionFailure("a row is quantised when all of it is there")
+    }
+}
+
+/// out = gelu(accumulators + bias), the tanh form.
+package func biasGelu(_ accumulators: Accumulators, bias: Matrix, into out: QuantizedMatrix) {
+    let (out, bias) = (accumulators.part(of: out), accumulators.part(of: bias))
+    var values = unsafe accumulators.values
+    switch out.form {
+    case .f32: unsafe ck_accumulators_gelu(out.floats, out.stride, &values, bias.base, accumulators.rows, out.columns)
+    case .bf16: unsafe ck_accumulators_gelu_bf16(out.bfloat16, out.stride, &values, bias.base, accumulators.rows, out.columns)
+    case .u8: preconditionFailure("a row is quantised when all of it is there")
+    }
+}
+
+/// x += gate (accumulators + bias), on x (rows, all outputs).
+package func addResidual(_ accumulators: Accumulators, bias: Matrix, gate: Matrix, to x: Matrix) {
+    precondition(x.rows == accumulators.rows)
+    let (x, bias, gate) = (x.columns(accumulators.columns), accumulators.part(of: bias), accumulators.part(of: gate))
+    var values = unsafe accumulators.values
+    unsafe ck_accumulators_residual(x.base, x.stride, &values, bias.base, gate.base, accumulators.rows, x.columns)
+}
+
+extension Accumulators {
+    /// The accumulators plus scale low b^T, in float32: what an adapter adds to a linear layer of one image. The packed matrix is not touched.
+    /// - Parameters:
+    ///   - low: (rows, rank).
+    ///   - b: (all outputs, rank).
+    package func adding(_ low: Matrix, _ b: Matrix, scale: Float) -> Accumulators {
+        let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self))
+        if unsafe values.row_scale != nil { unsafe dequantise(into: floats) }
+        let matrix = unsafe Matrix(base: floats, rows: rows, columns: columns.count, stride: values.stride, keeping: low)
+        multiply(.plain(low), .transposed(b.rows(columns)), into: matrix, scale: scale, adding: true)
+        var values = unsafe values
+        unsafe values.row_scale = nil
+        return unsafe Accumulators(rows: rows, columns: columns, values: values)
+    }
+
+    /// Overwrites whole numbers by the values that they stand for.
+    private func dequantise(into floats: UnsafeMutablePointer<Float>) {
+        let whole = unsafe values.values.assumingMemoryBound(to: Int32.self)
+        for row in 0..<rows {
+            for column in 0..<columns.count {
+                let at = unsafe row * values.stride + column
+                let sum = unsafe whole[at] &- values.row_zero_point[row] &* values.column_sum[column]
+                unsafe floats[at] = values.row_scale[row] * values.column_scale[column] * Float(sum)
+            }
+        }
+    }
+
+    fileprivate func part(of vector: Matrix) -> Matrix { vector.values(columns) }
+    fileprivate func part(of out: QuantizedMatrix) -> QuantizedMatrix {
+        precondition(out.rows == rows, "\(rows) rows of accumulators into \(out.rows)")
+        return out.columns(columns)
+    }
+}
