@@ -100,10 +100,16 @@ let package = Package(
             ]),
 
         // Level 6
+        .target(
+            name: "Programs",
+            dependencies: [
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "Autoencoder", "Diffusion", "Evaluation", "ImageFiles",
+                "SamplingEngine", "SystemErrors", "TensorFiles", "TensorMath", .product(name: "NIOCore", package: "swift-nio"),
+            ]),
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "TensorMath",
+                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "Programs", "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -113,7 +119,7 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "Autoencoder", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
+                "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -125,6 +131,7 @@ let package = Package(
         // A test run that is killed by the tests.
         .executableTarget(name: "orphanmaker", dependencies: ["ProgramRunner"], path: "Tests/OrphanMaker"),
         .testTarget(name: "ProgramRunnerTests", dependencies: ["ProgramRunner", "orphanmaker"]),
+        .testTarget(name: "ProgramsTests", dependencies: ["Programs"]),
         .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),

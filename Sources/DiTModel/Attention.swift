@@ -26,7 +26,7 @@ package enum Attention {
         softmax(scores, alpha: scale(hd))
     }
 
-    /// Way back of one head; the attention weights are formed again rather than kept.
+    /// The backward pass of one head; the attention weights are formed again rather than kept.
     /// - Parameters:
     ///   - dOut: (T, D).
     ///   - dQKV: (T, 3D); the columns of this head are overwritten.

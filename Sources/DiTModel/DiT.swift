@@ -110,7 +110,7 @@ package struct DiT: Sendable {
         }
     }
 
-    /// Way back of a pass that kept its saved: adds to the gradients.
+    /// The backward pass of a pass that kept its saved: adds to the gradients.
     /// - Parameters:
     ///   - dOut: (images, Cout S S), the gradient of what `forward` wrote.
     ///   - classes: as given to the conditioning.

@@ -57,7 +57,7 @@ package enum Conditioning {
         }
     }
 
-    /// Way back from `dBlock` and `dFinal` to the embedders, summed over the rows into the gradients.
+    /// Backward pass from `dBlock` and `dFinal` to the embedders, summed over the rows into the gradients.
     /// - Parameter weightGradients: nil leaves the matrices alone.
     package static func backward(
         _ state: ConditioningState, rows: Int, classes: [Int], tunables: Tunables, weights: Weights, gradients: Tunables,

@@ -10,7 +10,7 @@ package struct LowRankPair: Sendable {
     /// Columns of the scratch for A x; a larger rank is taken a slice at a time.
     static let sliceRank = 64
 
-    /// Way forward: y += scale B (A x).
+    /// Forward pass: y += scale B (A x).
     /// - Parameters:
     ///   - x: (rows, inputs).
     ///   - y: (rows, outputs), which holds W x.
@@ -36,7 +36,7 @@ package struct LowRankPair: Sendable {
         return accumulators
     }
 
-    /// Way back: dx and the pair's gradients are added to.
+    /// Backward pass: dx and the pair's gradients are added to.
     /// - Parameters:
     ///   - dy: (rows, outputs).
     ///   - x: (rows, inputs), as in the forward pass.

@@ -2,6 +2,7 @@ import AdapterStore
 import ArgumentParser
 import CProcess
 import Foundation
+import Programs
 import SamplingEngine
 
 /// The command line of the adapter store, its trainer and its sampler.

@@ -1,20 +1,9 @@
-import AdapterComposer
-import AdapterFormat
-import AdapterStore
-import AdapterTraining
 import ArgumentParser
-import DiTModel
-import Diffusion
-import Evaluation
 import Foundation
-import ImageFiles
-import Autoencoder
-import SamplingEngine
+import Programs
 import SystemErrors
-import TensorFiles
-import TensorMath
 
-/// The one table of exit codes, and how an error is shown.
+/// What this program refuses, and how an error is shown.
 enum Failure: Error, CustomStringConvertible {
     case usage(String)
     case notFound(String)
@@ -29,39 +18,16 @@ enum Failure: Error, CustomStringConvertible {
         }
     }
 
-    static func exitCode(_ error: any Error) -> Int32 {
+    /// What this program alone refuses, then the table of all modules; nil for the parser's own errors and a fault of ours.
+    private static func exitCode(_ error: any Error) -> Int32? {
         switch error {
-        case let error as StoreError: error.exitCode
         case Failure.usage: 2
         case Failure.notFound: 4
         case Failure.interrupted: 130
         case Failure.unreachable: 14
         case Failure.refused(_, let status, let code): code == "class_not_found" ? 4 : [400: 2, 404: 4, 409: 4, 413: 2][status] ?? 1
-        case AdapterFormatError.badName, AdapterFormatError.badReference: 2
-        case AdapterFormatError.otherContent: 6
-        case is AdapterFormatError: 7
         case let error as PlannedOutput.Refused: error.refusal.exitCode(otherwise: 2)
-        case let error as SystemFault: error.refusal.exitCode(otherwise: 1)
-        case TensorFileError.unreadable(_, let reason): reason.exitCode(otherwise: 4)
-        case TensorFileError.unwritable(_, let reason), TrainingError.unwritable(_, let reason): reason.exitCode(otherwise: 12)
-        case ImageFileError.notWritable(_, _, let code): SystemError(code: code).exitCode(otherwise: 12)
-        case TrainingError.noFolder: 4
-        case TrainingError.held, TrainingError.outputHeld: 11
-        case TrainingError.unreadable: 12
-        case TrainingError.unfinished, TrainingError.otherContent: 5
-        case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.parts: 2
-        case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision, TrainingError.noNullRow: 2
-        case TrainingError.otherSet: 7
-        case is TensorFileError: 6
-        case is DiffusionError, is AdmissionError: 2
-        case SamplingEngineError.noCacheProfile: 4
-        case is SamplingEngineError, is AutoencoderError: 7
-        case EvaluationError.reportForm, EvaluationError.tooLarge: 2
-        case is RecipeError: 2
-        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
-        case ComposerError.unknownClass, ComposerError.noLabels: 4
-        case is ComposerError: 2
-        default: 1
+        default: Programs.exitCode(of: error)
         }
     }
 
@@ -71,7 +37,7 @@ enum Failure: Error, CustomStringConvertible {
         // The parser's own errors and help requests keep their form; 2 is the code of wrong usage.
         if let status = error as? ExitCode { exit(status.rawValue) }
         let error = SystemFault(error) ?? error
-        guard let code = knownCode(error) else {
+        guard let code = exitCode(error) else {
             let parserCode = command.exitCode(for: error).rawValue
             let text = command.fullMessage(for: error)
             if parserCode == 0 {
@@ -90,16 +56,6 @@ enum Failure: Error, CustomStringConvertible {
         }
         note("error: \(error)")
         exit(code)
-    }
-
-    private static func knownCode(_ error: any Error) -> Int32? {
-        switch error {
-        case is StoreError, is Failure, is AdapterFormatError, is TensorFileError, is DiffusionError, is TrainingError,
-            is ImageFileError, is AdmissionError, is SamplingEngineError, is AutoencoderError, is EvaluationError, is ProcessGroup.Failure,
-            is RecipeError, is ComposerError, is PlannedOutput.Refused, is SystemFault:
-            exitCode(error)
-        default: nil
-        }
     }
 }
 

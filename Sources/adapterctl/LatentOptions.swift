@@ -2,8 +2,9 @@ import AdapterFormat
 import AdapterStore
 import AdapterTraining
 import ArgumentParser
-import Foundation
 import Autoencoder
+import Foundation
+import Programs
 import SamplingEngine
 import TensorFiles
 import TensorMath

@@ -2,6 +2,7 @@ import AdapterFormat
 import AdapterStore
 import DiTModel
 import Foundation
+import Programs
 import TensorFiles
 
 /// A folder that others put adapter files into, on its way into a store.

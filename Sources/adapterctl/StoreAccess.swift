@@ -4,6 +4,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
+import Programs
 import TensorFiles
 
 /// Where the store is, and what is in it that a command needs.

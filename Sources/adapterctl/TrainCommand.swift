@@ -4,6 +4,7 @@ import AdapterTraining
 import ArgumentParser
 import DiTModel
 import Foundation
+import Programs
 import SyntheticDomains
 import TensorFiles
 import TensorMath

@@ -5,6 +5,7 @@ import CProcess
 import Foundation
 import Logging
 import Metrics
+import Programs
 import SamplingEngine
 import ServiceLifecycle
 import SocketService

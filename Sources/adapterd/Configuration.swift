@@ -3,6 +3,7 @@ import AdapterStore
 import DiTModel
 import Foundation
 import Logging
+import Programs
 import SamplingEngine
 import SocketService
 import TensorMath

@@ -2,6 +2,7 @@ import AdapterFormat
 import AdapterStore
 import Evaluation
 import Foundation
+import Programs
 import TensorFiles
 import TensorMath
 

@@ -1,4 +1,4 @@
-import AdapterStore
+import Programs
 import Testing
 
 struct ShellWordsTests {

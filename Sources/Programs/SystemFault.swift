@@ -3,17 +3,17 @@ import NIOCore
 import SystemErrors
 
 /// What the system or Foundation threw and nothing in between has put into words: the path, where it names one, and the reason.
-struct SystemFault: Error, CustomStringConvertible {
-    let path: String?
-    let refusal: SystemError
+package struct SystemFault: Error, CustomStringConvertible {
+    package let path: String?
+    package let refusal: SystemError
 
-    var description: String { path.map { "'\($0)' cannot be used: \(refusal)" } ?? "\(refusal)" }
+    package var description: String { path.map { "'\($0)' cannot be used: \(refusal)" } ?? "\(refusal)" }
 
     /// What was refused of a file or folder that a user named.
-    init(_ error: any Error, at path: String) { (self.path, refusal) = (path, SystemError(error)) }
+    package init(_ error: any Error, at path: String) { (self.path, refusal) = (path, SystemError(error)) }
 
     /// Nil for an error that has words of its own.
-    init?(_ error: any Error) {
+    package init?(_ error: any Error) {
         switch error {
         case is CancellationError: (path, refusal) = (nil, "it was ended before its end")
         case is IOError, is CocoaError, is POSIXError, is DecodingError, is EncodingError, is SystemError:
