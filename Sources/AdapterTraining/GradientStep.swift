@@ -1,6 +1,6 @@
 import AdapterFormat
-import DiTModel
 import Diffusion
+import DiTModel
 import TensorMath
 
 /// One batch forward and back: loss and gradients of every trainable value, split over the pool by image.
@@ -136,4 +136,24 @@ package final class GradientStep {
 
     /// Bytes of activations and gradients.
     package var bytes: Int { passes.reduce(0) { $0 + $1[chunk - 1].bytes } + shardGradients.reduce(0) { $0 + $1.all.count * 4 } }
+}
+
+/// AdamW's step over the ranges that move, and the average after it, split over the pool.
+/// - Parameters:
+///   - step: counted from 1.
+///   - decay: of the average.
+package func takeStep(
+    _ values: TrainableValues, m: TrainableValues, v: TrainableValues, average: TrainableValues, gradients: TrainableValues, moved: [Range<Int>],
+    step: Int, _ optimiser: AdamWSettings, gradientScale: Float = 1, decay: Double, pool: ThreadPool
+) {
+    pool.run { thread in
+        for range in moved {
+            let share = pool.share(of: range.count, thread: thread)
+            let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
+            adamW(
+                values.all.values(part), m: m.all.values(part), v: v.all.values(part), g: gradients.all.values(part), step: step, optimiser,
+                gradientScale: gradientScale)
+            updateAverage(average.all.values(part), with: values.all.values(part), decay: decay)
+        }
+    }
 }

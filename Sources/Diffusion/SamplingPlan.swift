@@ -1,3 +1,5 @@
+
+
 /// A sampler laid out for a number of steps: one update rule per network call, every coefficient computed in double
 /// precision beforehand. Immutable; any number of images may go through it at their own pace.
 package struct SamplingPlan: Sendable {
@@ -44,4 +46,69 @@ package struct SamplingPlan: Sendable {
 
     /// What the timestep embedder takes at network call `index`.
     package func embedderTime(_ index: Int) -> Float { convention.embedderTime(rules[index].time) }
+}
+
+/// The samplers, by the names users give.
+package enum Sampler: String, Codable, Sendable, CaseIterable {
+    /// DiT's ancestral sampling, with the learned variance where there is one (`DiT.md`, "DDPM and DDIM").
+    case ddpm
+    case ddim
+    /// DPM-Solver++(2M), midpoint (arXiv 2211.01095).
+    case dpmpp2m = "dpm++2m"
+    /// UniPC of order 2 with its corrector, bh2 (arXiv 2302.04867).
+    case unipc
+    case euler
+    /// Two network calls a step, except the last.
+    case heun
+    /// Second order from the velocity of the step before (Adams-Bashforth): one network call a step.
+    case ab2 = "multistep"
+
+    package var path: DiffusionPath {
+        switch self {
+        case .ddpm, .ddim, .dpmpp2m, .unipc: .vp
+        case .euler, .heun, .ab2: .rectifiedFlow
+        }
+    }
+
+    /// The samplers that serve a path.
+    package static func of(_ path: DiffusionPath) -> [Sampler] { allCases.filter { $0.path == path } }
+}
+
+/// What happens to one image after one network call. Every sampler of this module is such a list: each update is linear in
+/// the latent x, a saved latent, and the predictions m of the data from this call and the two before.
+package struct UpdateRule: Sendable {
+    /// t of the call, in the path's own unit.
+    package var time: Double
+    /// m = xToData x + outputToData output.
+    var xToData: Double
+    var outputToData: Double
+    /// Where present, x is first replaced by this combination (UniPC's corrector).
+    var correction: Combination?
+    /// Whether x, corrected, is kept for later calls.
+    var savesLatent = false
+    /// The next x.
+    var prediction: Combination
+    var noise = Noise.none
+    var clips = false
+
+    struct Combination: Sendable {
+        var x = 0.0
+        var saved = 0.0
+        var m = 0.0
+        /// The prediction one call ago, and two.
+        var m1 = 0.0
+        var m2 = 0.0
+    }
+
+    enum Noise: Sendable {
+        case none
+        case fixed(Double)
+        /// Standard deviation exp((f maxLog + (1 - f) minLog) / 2) with f = (v + 1) / 2, v from the output's second half.
+        case learned(minLog: Double, maxLog: Double)
+    }
+
+    /// Whether `SamplerState.advance` will draw noise.
+    package var drawsNoise: Bool {
+        if case .none = noise { false } else { true }
+    }
 }

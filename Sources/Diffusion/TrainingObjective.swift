@@ -137,3 +137,94 @@ package struct TrainingObjective: Sendable {
         }
     }
 }
+
+/// The random numbers of one training image: a function of (seed, step, image) alone, so a resumed run draws what it would have drawn.
+package struct TrainingDraws: Sendable {
+    /// Numbers 0 and up are the noise of the image.
+    package let noise: Philox
+    /// Single draws lie far past any image's noise, four apart: numbers of one block share random words.
+    private static let singles: UInt64 = 1 << 40
+
+    /// - Parameters:
+    ///   - step: below 2^39.
+    ///   - image: position in the batch, below 2^24.
+    package init(seed: UInt64, step: Int, image: Int) {
+        precondition(step >= 0 && image >= 0 && image < 1 << 24, "step \(step), image \(image)")
+        // The top bit keeps training apart from the images of requests, whose streams count from 0.
+        noise = Philox(seed: seed, stream: 1 << 63 | UInt64(step) << 24 | UInt64(image))
+    }
+
+    /// Standard normals for a sample of the image's posterior: numbers of their own, past all others.
+    package func posteriorNoise(into x: Matrix) { noise.normals(into: x, from: 1 << 41) }
+
+    var timeUniform: Float { noise.uniform(Self.singles) }
+    var timeNormal: Float { noise.normal(Self.singles) }
+
+    /// True with probability `rate`: the label gives way to the null class.
+    package func dropsLabel(rate: Float) -> Bool { noise.uniform(Self.singles + 4) < rate }
+    /// True for half of the images.
+    package var flips: Bool { noise.uniform(Self.singles + 8) < 0.5 }
+    /// In [0, 1) per token of the image: the order in which tokens are routed.
+    package func token(_ index: Int) -> Float { noise.uniform(Self.singles + 16 + UInt64(index)) }
+    /// In [0, 1): which item of a data set, where a run draws with replacement.
+    package var item: Float { noise.uniform(Self.singles + 12) }
+}
+
+/// Weight of the squared error over time; a learned-variance term is never weighted.
+///
+/// Min-SNR-gamma (arXiv 2303.09556): min(SNR, g) on the error of x0, and what that makes of the error of another prediction.
+/// The soft form g SNR / (g + SNR) is the Hourglass DiT's (arXiv 2401.11605).
+package enum LossWeighting: Sendable, Hashable, CustomStringConvertible {
+    case constant
+    case minSNR(Double)
+    case softMinSNR(Double)
+
+    /// Reads 'constant', 'min-snr:5', 'soft-min-snr:4'.
+    package init(_ text: String) throws(DiffusionError) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        if text == "constant" {
+            self = .constant
+            return
+        }
+        guard parts.count == 2, let gamma = Double(parts[1]), gamma > 0 else { throw .lossWeighting(text) }
+        switch parts[0] {
+        case "min-snr": self = .minSNR(gamma)
+        case "soft-min-snr": self = .softMinSNR(gamma)
+        default: throw .lossWeighting(text)
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .constant: "constant"
+        case .minSNR(let gamma): "min-snr:\(gamma.formatted)"
+        case .softMinSNR(let gamma): "soft-min-snr:\(gamma.formatted)"
+        }
+    }
+
+    /// Weight on the squared error of epsilon: that of x0 over SNR. An infinite gamma leaves exactly 1.
+    package func onEpsilon(snr: Double) -> Double {
+        switch self {
+        case .constant: 1
+        case .minSNR(let gamma): min(1, gamma / snr)
+        case .softMinSNR(let gamma): 1 / (1 + snr / gamma)
+        }
+    }
+
+    /// Weight on the squared error of the velocity of rectified flow, which is that of x0 over noiseScale^2 with noiseScale = 1 - t.
+    ///
+    /// - Parameter divisor: what the error of x0 was divided by, noiseScale or its clamped value.
+    package func onVelocity(t: Double, divisor: Double) -> Double {
+        let ratio = t / (1 - t)
+        return switch self {
+        case .constant: 1
+        case .minSNR(let gamma): min(ratio * ratio, gamma) * divisor * divisor
+        case .softMinSNR(let gamma): divisor * divisor / (1 / gamma + 1 / (ratio * ratio))
+        }
+    }
+}
+
+extension Double {
+    /// 5 rather than 5.0.
+    fileprivate var formatted: String { Int(exactly: self).map(String.init) ?? String(self) }
+}

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Reads a mapped file forwards between two positions; what would reach beyond is `nil`.
 struct ByteReader {
     let file: MappedFile
@@ -31,4 +33,9 @@ struct ByteReader {
         }
         return nil
     }
+}
+
+extension Data {
+    /// The bytes without the mark that editors put before UTF-8 text.
+    package var withoutByteOrderMark: Data { starts(with: [0xef, 0xbb, 0xbf]) ? Data(dropFirst(3)) : self }
 }

@@ -1,6 +1,11 @@
+import AdapterFormat
+import AdapterStore
 import ArgumentParser
+import Autoencoder
 import Diffusion
+import DiTModel
 import SamplingEngine
+import TensorMath
 
 /// How images are sampled.
 struct SamplingOptions: ParsableArguments {
@@ -53,4 +58,44 @@ func noSampler(_ text: String, _ convention: DiffusionConvention) -> Failure {
 func seedNumber(_ text: String) throws -> UInt64 {
     guard let seed = UInt64(text) else { throw ValidationError("it is out of range; a seed is a whole number from 0 to \(UInt64.max)") }
     return seed
+}
+
+/// How a base that makes latents gets its pictures.
+struct AutoencoderOptions: ParsableArguments {
+    @Option(help: "The autoencoder (VAE) of a base that makes latents, where the store has none or another is wanted.") var vae: String?
+    @Option(help: "original or diffusers, in place of what the base's card says: whose function of the weights, guided channels and rounding.")
+    var preset: String?
+
+    var isGiven: Bool { vae != nil || preset != nil }
+
+    /// An engine over a base with its autoencoder.
+    func engine(_ base: BaseFile, _ store: AdapterStore, options: EngineOptions = .unbounded) throws -> SamplingEngine {
+        try SamplingEngine(
+            base, options: options, pool: ThreadPool(), preset: preset.map(presetNamed), autoencoder: store.autoencoder(vae, for: base.digest))
+    }
+}
+
+/// `--precision` on every verb that runs the network.
+struct PrecisionOption: ParsableArguments {
+    @Option(help: "f32, bf16, int8, or int8-careful (the MLP's second matrix in bf16) (default: f32).") var precision: String?
+
+    var isGiven: Bool { precision != nil }
+
+    /// The precision asked for, or f32 with one line on standard error where this machine does not have it.
+    func chosen() throws -> Precision {
+        let name = precision ?? Precision.f32.rawValue
+        guard let asked = Precision(rawValue: name) else {
+            throw Failure.usage("--precision takes \(Precision.allCases.map(\.rawValue).joined(separator: ", ")), not '\(name)'")
+        }
+        return asked.orFallback()
+    }
+}
+
+extension Precision {
+    /// Itself, or f32 with one line on standard error where this machine does not have it.
+    func orFallback() -> Precision {
+        let (chosen, notice) = fallback
+        if let notice { note(notice) }
+        return chosen
+    }
 }

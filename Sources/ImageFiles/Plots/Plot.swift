@@ -1,3 +1,5 @@
+
+
 /// A figure with axes: lines with error bars over numbers, or groups of bars over names. Drawn as SVG or as pixels from the same marks.
 package struct Plot: Sendable {
     package struct Point: Sendable {
@@ -168,4 +170,93 @@ private struct Frame {
 
     func across(_ value: Double) -> Double { left + (value - x.low) / (x.high - x.low) * (right - left) }
     func down(_ value: Double) -> Double { bottom - (value - y.low) / (y.high - y.low) * (bottom - top) }
+}
+
+extension Plot {
+    /// The plot as a picture, `scale` pixels for one of its units.
+    package func picture(scale: Int = 2) -> RGBImage {
+        var picture = RGBImage(width: Int(Self.width) * scale, height: Int(Self.height) * scale, filledWith: (255, 255, 255))
+        let factor = Double(scale)
+        for mark in marks {
+            switch mark {
+            case .line(let x1, let y1, let x2, let y2, let width, let colour):
+                picture.draw(from: (x1 * factor, y1 * factor), to: (x2 * factor, y2 * factor), width: width * factor, colour)
+            case .rectangle(let x, let y, let width, let height, let colour):
+                // A rectangle is a line as wide as it is high.
+                let middle = (y + height / 2) * factor
+                picture.draw(from: (x * factor, middle), to: ((x + width) * factor, middle), width: height * factor, colour)
+            case .text(let text, let x, let y, let anchor):
+                let width = RGBImage.textWidth(text, scale: scale)
+                let left = Int(x * factor) - (anchor == .end ? width : anchor == .middle ? width / 2 : 0)
+                picture.draw(text: text, x: left, y: Int(y * factor), scale: scale, colour: (PlotColour.ink.red, PlotColour.ink.green, PlotColour.ink.blue))
+            }
+        }
+        return picture
+    }
+}
+
+extension RGBImage {
+    /// A straight stroke with square ends, each pixel coloured by the share of it that is covered.
+    fileprivate mutating func draw(from a: (x: Double, y: Double), to b: (x: Double, y: Double), width stroke: Double, _ colour: PlotColour) {
+        let (dx, dy) = (b.x - a.x, b.y - a.y)
+        let length = (dx * dx + dy * dy).squareRoot()
+        guard length > 0, stroke > 0 else { return }
+        let reach = stroke / 2 + 1
+        let columns = Int(max(0, min(a.x, b.x) - reach))..<max(Int(max(0, min(a.x, b.x) - reach)), min(width, Int(max(a.x, b.x) + reach) + 1))
+        let rows = Int(max(0, min(a.y, b.y) - reach))..<max(Int(max(0, min(a.y, b.y) - reach)), min(height, Int(max(a.y, b.y) + reach) + 1))
+        for row in rows {
+            for column in columns {
+                let (px, py) = (Double(column) + 0.5 - a.x, Double(row) + 0.5 - a.y)
+                let along = (px * dx + py * dy) / length, beside = abs(px * dy - py * dx) / length
+                let share = covered(along, from: 0, to: length) * covered(beside, from: -stroke / 2, to: stroke / 2)
+                guard share > 0 else { continue }
+                let at = (row * width + column) * 3
+                for (channel, value) in [colour.red, colour.green, colour.blue].enumerated() {
+                    pixels[at + channel] = UInt8((Double(value) * share + Double(pixels[at + channel]) * (1 - share)).rounded())
+                }
+            }
+        }
+    }
+
+    /// Share of the unit interval around `place` that lies between two ends.
+    private func covered(_ place: Double, from low: Double, to high: Double) -> Double {
+        max(0, min(place + 0.5, high) - max(place - 0.5, low))
+    }
+}
+
+extension Plot {
+    /// An `svg` element for a page: no file, script or font beside it is needed.
+    package var svg: String {
+        let body = marks.map(Self.element).joined(separator: "\n")
+        return """
+            <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Self.width) \(Self.height)" width="\(Self.width)" height="\(Self.height)" \
+            role="img" aria-label="\(escapedForMarkup(title))" font-family="sans-serif" font-size="11" fill="#333338">
+            \(body)
+            </svg>
+            """
+    }
+
+    private static func element(_ mark: Mark) -> String {
+        switch mark {
+        case .line(let x1, let y1, let x2, let y2, let width, let colour):
+            "<line x1=\"\(short(x1))\" y1=\"\(short(y1))\" x2=\"\(short(x2))\" y2=\"\(short(y2))\" stroke=\"\(colour.hex)\" stroke-width=\"\(width)\"/>"
+        case .rectangle(let x, let y, let width, let height, let colour):
+            "<rect x=\"\(short(x))\" y=\"\(short(y))\" width=\"\(short(width))\" height=\"\(short(height))\" fill=\"\(colour.hex)\"/>"
+        case .text(let text, let x, let y, let anchor):
+            // SVG places text by its base line.
+            "<text x=\"\(short(x))\" y=\"\(short(y + 9))\" text-anchor=\"\(anchor.rawValue)\">\(escapedForMarkup(text))</text>"
+        }
+    }
+
+    private static func short(_ value: Double) -> Double { (value * 100).rounded() / 100 }
+}
+
+/// Text as it may stand in HTML and SVG, in quotes too.
+package func escapedForMarkup(_ text: String) -> String {
+    let names: [Character: String] = ["&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;"]
+    return text.map { names[$0] ?? String($0) }.joined()
+}
+
+extension PlotColour {
+    fileprivate var hex: String { "#" + [red, green, blue].map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }
