@@ -103,7 +103,7 @@ def uniforms(seed: int, stream: int, count: int) -> list[int]:
 
 
 def held_out_indices(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """The pictures that `adapterctl train --validation` holds out (HeldOutSplit.swift)."""
+    """The pictures that `adapterctl train --validation` holds out (HeldOut.swift)."""
     chosen = []
     for label in np.unique(labels):
         images = np.flatnonzero(labels == label)
