@@ -117,16 +117,26 @@ package struct CanonicalSum: Sendable, Hashable {
     /// The text without digests, for people.
     package var label: String { text.replacing(/@[0-9a-f]{64}/, with: "") }
 
+    /// An adapter of it, and its weight in the sum.
+    package struct Share: Sendable {
+        package let resolved: ResolvedAdapter
+        package let weight: Double
+        /// The blocks that it has that weight in; nil where in all.
+        package let blocks: ClosedRange<Int>?
+    }
+
     /// Its adapters with their weights, those of a merge with their shares in the mean.
-    package var shares: [(resolved: ResolvedAdapter, weight: Double, blocks: ClosedRange<Int>?)] {
+    package var shares: [Share] {
         parts.flatMap { part in
-            part.runs.flatMap { run -> [(resolved: ResolvedAdapter, weight: Double, blocks: ClosedRange<Int>?)] in
+            part.runs.flatMap { run -> [Share] in
                 switch part.source {
-                case .adapter(let resolved): return [(resolved, run.weight, run.blocks)]
+                case .adapter(let resolved): return [Share(resolved: resolved, weight: run.weight, blocks: run.blocks)]
                 case .merge(_, let arguments):
                     let total = arguments.reduce(0) { $0 + $1.weight }
                     return arguments.flatMap { argument in
-                        argument.sum.shares.map { ($0.resolved, $0.weight * run.weight * argument.weight / total, $0.blocks ?? run.blocks) }
+                        argument.sum.shares.map {
+                            Share(resolved: $0.resolved, weight: $0.weight * run.weight * argument.weight / total, blocks: $0.blocks ?? run.blocks)
+                        }
                     }
                 }
             }

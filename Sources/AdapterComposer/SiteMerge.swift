@@ -12,10 +12,22 @@ package struct SiteMerge: Sendable {
 
     package let rule: Rule
     /// In the order of their digests.
-    private let sites: [(resolved: ResolvedAdapter, samples: Double)]
+    /// One site's adapter.
+    package struct Site: Sendable {
+        package let resolved: ResolvedAdapter
+        /// Images it was trained on, which it is weighted by.
+        package let samples: Double
+
+        package init(_ resolved: ResolvedAdapter, samples: Double) {
+            self.resolved = resolved
+            self.samples = samples
+        }
+    }
+
+    private let sites: [Site]
 
     /// - Parameter sites: each with its samples, above 0.
-    package init(_ rule: Rule, _ sites: [(resolved: ResolvedAdapter, samples: Double)]) throws(ComposerError) {
+    package init(_ rule: Rule, _ sites: [Site]) throws(ComposerError) {
         guard !sites.isEmpty else { throw .nothingToMerge }
         for site in sites where !(site.samples > 0 && site.samples.isFinite) { throw .badCount(name: site.resolved.name, count: site.samples) }
         self.rule = rule

@@ -22,6 +22,13 @@ struct RunningImage {
     mutating func hold(_ held: [Int]) { slots = Dictionary(uniqueKeysWithValues: zip(stepPlan.adapters(from: state.position), held)) }
 }
 
+/// What a row of a network call runs under.
+private struct NetworkRow {
+    let slot: Int
+    /// Row of the adapter's class table.
+    let classIndex: Int
+}
+
 /// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
 /// in it, all over the same matrices and the same slots.
 final class StepBatch {
@@ -180,11 +187,11 @@ final class StepBatch {
     }
 
     /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
-    private func rows(of image: RunningImage, at call: StepPlan.Call) -> [(slot: Int, classIndex: Int)] {
+    private func rows(of image: RunningImage, at call: StepPlan.Call) -> [NetworkRow] {
         let parts = image.order.stages[call.stage].parts
-        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> (slot: Int, classIndex: Int) {
+        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> NetworkRow {
             guard let slot = image.slots[adapter.key] else { preconditionFailure("no adapter slot holds \(adapter.key)") }
-            return (slot, classIndex)
+            return NetworkRow(slot: slot, classIndex: classIndex)
         }
         let conditional = parts.map { row($0.adapter, $0.classIndex) }
         guard call.isGuided else { return conditional }
@@ -192,7 +199,7 @@ final class StepBatch {
         return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
     }
 
-    private func cacheActions(of image: RunningImage, rows: [(slot: Int, classIndex: Int)]) -> [ResidualCacheAction] {
+    private func cacheActions(of image: RunningImage, rows: [NetworkRow]) -> [ResidualCacheAction] {
         guard let runs = image.order.cache else { return rows.map { _ in .run } }
         return rows.indices.map { image.residuals[$0].cacheAction(at: image.state.position, runs: runs[image.state.position]) }
     }

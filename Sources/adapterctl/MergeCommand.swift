@@ -51,7 +51,7 @@ struct Merge: ParsableCommand {
         }
     }
 
-    private func site(_ text: String, _ store: AdapterStore, _ base: BaseFile) throws -> (resolved: ResolvedAdapter, samples: Double) {
+    private func site(_ text: String, _ store: AdapterStore, _ base: BaseFile) throws -> SiteMerge.Site {
         let parts = text.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
         let stated = parts.count > 1 ? Double(parts[parts.count - 1]) : nil
         guard parts.count == 1 || (parts.count == 2 && stated != nil) else { throw Failure.usage("a site reads NAME=SAMPLES or FILE=SAMPLES, not '\(text)'") }
@@ -60,7 +60,7 @@ struct Merge: ParsableCommand {
         guard let samples = stated ?? resolved.adapter.manifest.training.map({ Double($0.images) }) else {
             throw Failure.usage("'\(source)' does not say how many images it was trained on: give \(source)=SAMPLES")
         }
-        return (resolved, samples)
+        return SiteMerge.Site(resolved, samples: samples)
     }
 }
 

@@ -5,7 +5,7 @@ import Testing
 @Suite struct SiteMergeTests {
     private let domains = Domains(names: ["a", "b", "c"])
 
-    private func site(_ name: String, _ samples: Double) throws -> (resolved: ResolvedAdapter, samples: Double) { (try domains.resolve(name), samples) }
+    private func site(_ name: String, _ samples: Double) throws -> SiteMerge.Site { SiteMerge.Site(try domains.resolve(name), samples: samples) }
 
     @Test(arguments: SiteMerge.Rule.allCases) func oneSiteIsItself(rule: SiteMerge.Rule) throws {
         let a = try domains.resolve("a")
@@ -39,7 +39,7 @@ import Testing
     @Test func classesOfSomeSitesStay() throws {
         var dice = Dice(state: 11)
         let a = try site("a", 3), other = domains.random("d", &dice, classes: ["oak", "fern"])
-        let merged = try SiteMerge(.average, [a, (other, 1)]).adapter(over: domains.base)
+        let merged = try SiteMerge(.average, [a, SiteMerge.Site(other, samples: 1)]).adapter(over: domains.base)
         #expect(Set(merged.classes.names) == ["rose", "oak", "fern"])
         let (one, two) = (a.resolved.adapter.classes, other.adapter.classes)
         let row = { (name: String) in Array(merged.classes.row(merged.classes.names.firstIndex(of: name) ?? 0)) }
@@ -51,6 +51,6 @@ import Testing
         #expect(throws: ComposerError.nothingToMerge) { try SiteMerge(.average, []) }
         #expect(throws: ComposerError.badCount(name: "a", count: 0)) { try SiteMerge(.average, [site("a", 0)]) }
         let other = try Domains(depth: 3, names: ["e"]).resolve("e")
-        #expect(throws: ComposerError.self) { try SiteMerge(.average, [site("a", 1), (other, 1)]).adapter(over: domains.base) }
+        #expect(throws: ComposerError.self) { try SiteMerge(.average, [site("a", 1), SiteMerge.Site(other, samples: 1)]).adapter(over: domains.base) }
     }
 }
