@@ -116,7 +116,7 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
             rows: x.rows, columns: columns,
             values: ck_accumulators(
                 values: workspace.accumulators.base, stride: panelOutputs, row_scale: x.rowScale, row_zero_point: x.rowZeroPoint,
-                column_scale: quantization.map { $0.scales + columns.lowerBound }, column_sum: quantization.map { $0.sums + columns.lowerBound }))
+                column_scale: quantization.map { unsafe $0.scales + columns.lowerBound }, column_sum: quantization.map { unsafe $0.sums + columns.lowerBound }))
     }
 }
 

@@ -47,7 +47,7 @@ import CKernels
         let first = range.lowerBound
         return unsafe QuantizedMatrix(
             form, rows: range.count, columns: columns, stride: stride, base: base + first * stride * form.bytes,
-            rowScale: rowScale.map { $0 + first }, rowZeroPoint: rowZeroPoint.map { $0 + first }, owner: owner)
+            rowScale: rowScale.map { unsafe $0 + first }, rowZeroPoint: rowZeroPoint.map { unsafe $0 + first }, owner: owner)
     }
 
     package func columns(_ range: Range<Int>) -> QuantizedMatrix {
