@@ -19,7 +19,7 @@ final class ResidualCache {
     }
 
     /// What the row's blocks do at call `call`. A row that has not run twice yet runs, whatever the profile says.
-    func stack(at call: Int, runs: Bool) -> ResidualCacheAction {
+    func cacheAction(at call: Int, runs: Bool) -> ResidualCacheAction {
         guard runs || kept < 2 else { return .skip(extrapolated(to: call)) }
         (older, newer) = (newer, older)
         (olderCall, newerCall) = (newerCall, call)
@@ -29,7 +29,7 @@ final class ResidualCache {
 
     /// A call that ran elsewhere, and what its blocks added.
     func take(_ residual: Matrix, at call: Int) {
-        if case .keep(let place) = stack(at: call, runs: true) { place.copy(from: residual) }
+        if case .keep(let place) = cacheAction(at: call, runs: true) { place.copy(from: residual) }
     }
 
     /// newer + (newer - older) (call - newerCall) / (newerCall - olderCall)
