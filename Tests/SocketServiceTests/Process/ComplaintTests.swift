@@ -234,7 +234,7 @@ import Testing
             let body = isStreamed ? long.replacing("}", with: #","stream":true}"#) : long
             connection.send(Server.message("POST", "/v1/images/generations", body))
             // Not before it runs: leaving earlier is another path.
-            while try server.get("/readyz").json["active_images"] as? Int == 0 {}
+            try server.wait { $0["active_images"] as? Int != 0 }
             connection.close()
             #expect(server.waitForLog("not sampled"))
             let ready = try server.get("/readyz").json

@@ -105,7 +105,7 @@ import Testing
         _ = try streamed.head()
         running.send(Server.message("POST", "/v1/images/generations", long + "}"))
         waiting.send(Server.message("POST", "/v1/images/generations", long + "}"))
-        while try server.get("/readyz").json["queued_images"] as? Int ?? 0 < 40 {}
+        try server.wait { $0["queued_images"] as? Int ?? 0 >= 40 }
         #expect(server.kill(SIGTERM) == 0)
         for connection in [running, waiting] {
             let reply = try connection.response()

@@ -16,6 +16,7 @@ import Testing
     @Test func aFullQueueIs429WithRetryAfter() throws {
         try with(Server(arguments: ["--rows", "2", "--queue", "4"])) { server in
             #expect(try server.post("/v1/jobs", long).status == 202)
+            try server.wait { $0["active_images"] as? Int != 0 }
             #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":1}"#).status == 202)
             let refused = try server.generate(#"{"model":"flowers","class":"rose","n":4}"#)
             #expect(refused.status == 429 && refused.code == "queue_full")
@@ -39,7 +40,7 @@ import Testing
         try with(Server(arguments: ["--rows", "2", "--client-share", "4"])) { server in
             let single = long.replacing(#""n":4"#, with: #""n":1"#)
             #expect(try server.post("/v1/jobs", single).status == 202)
-            while try server.get("/readyz").json["active_images"] as? Int == 0 {}
+            try server.wait { $0["active_images"] as? Int != 0 }
             let held = try (0..<4).map { _ in try server.connect() }
             for connection in held { connection.send(Server.message("POST", "/v1/jobs", single)) }
             #expect(try held.map { try $0.response().status } == [202, 202, 202, 202])

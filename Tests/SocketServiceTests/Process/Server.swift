@@ -1,6 +1,7 @@
 import Foundation
 import ProgramRunner
 import Synchronization
+import Testing
 
 /// The real `adapterd` on a store of its own, made from the shipped files.
 final class Server: Sendable {
@@ -101,6 +102,12 @@ final class Server: Sendable {
     static func message(_ method: String, _ path: String, _ body: String? = nil, headers: [String] = []) -> String {
         let lines = ["\(method) \(path) HTTP/1.1", "Host: localhost"] + headers + (body.map { ["Content-Length: \($0.utf8.count)"] } ?? [])
         return lines.joined(separator: "\r\n") + "\r\n\r\n" + (body ?? "")
+    }
+
+    /// Asks for the engine's state until it is as wanted: what a request set off is seen there, sooner or later.
+    func wait(until isWanted: ([String: Any]) -> Bool) throws {
+        for _ in 0..<1_000_000 { if isWanted(try get("/readyz").json) { return } }
+        Issue.record("the engine never came to the wanted state")
     }
 
     /// Runs `adapterctl` on the server's store, in another process as a user does.
