@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import ProgramRunner
 import Testing
@@ -164,6 +165,13 @@ import Testing
             #expect(policy.hasPrefix("default-src 'none'") && !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"))
             #expect(!page.text.contains("http://") && !page.text.contains("https://") && !page.text.contains("src="))
             #expect(page.text.contains("<script>\"use strict\"") && page.headers["x-content-type-options"] == "nosniff")
+            // What the build embedded is what lies in the checkout, whole.
+            for (name, tag) in [("page.css", "style"), ("page.js", "script")] {
+                let file = try String(contentsOfFile: checkout + "/Sources/SocketService/Page/" + name, encoding: .utf8)
+                #expect(page.text.contains("<\(tag)>\(file.dropLast())</\(tag)>"), "\(name)")
+                let digest = Data(SHA256.hash(data: Data(file.utf8.dropLast()))).base64EncodedString()
+                #expect(policy.contains("\(tag)-src 'sha256-\(digest)'"), "\(name)")
+            }
         }
     }
 }
