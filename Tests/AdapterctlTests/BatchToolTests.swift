@@ -88,7 +88,7 @@ import Testing
                 return [image.body for image in images.images_of_file(name, options)]
             def refused(name, text, words):
                 try: read(name, text)
-                except images.Wrong as wrong: assert words in str(wrong), wrong
+                except images.InputError as wrong: assert words in str(wrong), wrong
                 else: assert False, text
             rose = {"model": "flowers", "class": "rose"}
             def holds(name, text, **more):

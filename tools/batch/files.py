@@ -1,8 +1,11 @@
 """Files as a user names them: read as text whatever their first bytes, written whole or not at all."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def said(error: OSError) -> str:
@@ -16,32 +19,21 @@ def replace(path: Path, data: bytes):
         file.write(data)
 
 
-class replacing:
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is whole."""
-
-    def __init__(self, path: Path):
-        self.path = Path(os.path.realpath(path))
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{threading.get_ident()}")
-
-    def __enter__(self):
-        if self.path.exists() and not self.path.is_file():
-            raise OSError(0, "it is no file, and is not replaced", str(self.path))
-        self.file = open(self.temporary, "wb")
-        if self.path.exists():
-            os.fchmod(self.file.fileno(), self.path.stat().st_mode & 0o7777)
-        return self.file
-
-    def __exit__(self, kind, *_):
-        try:
-            self.file.flush()
-            os.fsync(self.file.fileno())
-        except OSError:
-            if kind is None:
-                os.unlink(self.temporary)
-                raise
-        finally:
-            self.file.close()
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            os.unlink(self.temporary)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no file, and is not replaced", str(path))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        with open(temporary, "wb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 
 
-class Wrong(Exception):
+class InputError(Exception):
     """Bad input, said so that it can be put right."""
 
 
@@ -49,7 +49,13 @@ def interval(text: str) -> list[float]:
 
 
 READERS = {
-    "n": whole, "seed": whole, "index_offset": whole, "steps": whole, "guidance_scale": real, "guidance_interval": interval, "strength": real,
+    "n": whole,
+    "seed": whole,
+    "index_offset": whole,
+    "steps": whole,
+    "guidance_scale": real,
+    "guidance_interval": interval,
+    "strength": real,
     "deadline_ms": whole,
 }
 TEXTS = {"model", "class", "prompt", "sampler", "guidance", "labels_from", "cache", "user"}
@@ -71,25 +77,25 @@ def images_of_file(path: str, options) -> list[Image]:
         with io.TextIOWrapper(sys.stdin.buffer if path == "-" else open(path, "rb"), newline="", encoding="utf-8-sig") as file:
             requests = list(table(file, name) if path.lower().endswith((".csv", ".tsv")) else jsonl(file, name))
     except UnicodeDecodeError as error:
-        raise Wrong(f"'{name}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+        raise InputError(f"'{name}' is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except FileNotFoundError:
-        raise Wrong(f"there is no file '{path}'") from None
+        raise InputError(f"there is no file '{path}'") from None
     images: list[Image] = []
-    for where, request in requests:
-        check(where, request)
-        request = with_recipe(where, request)
-        count, id = request.pop("n", 1), str(request.pop("id", ""))
+    for where, written in requests:
+        check(where, written)
+        request = with_recipe(where, written)
+        count, name_of_request = request.pop("n", 1), str(request.pop("id", ""))
         if count < 1:
-            raise Wrong(f"{where}: 'n' is a whole number from 1, not {count!r}")
+            raise InputError(f"{where}: 'n' is a whole number from 1, not {count!r}")
         for k in range(count):
             index = len(images)
             body = defaults(options) | request | {"n": 1}
             # With a seed of its own a request counts its images; without, the run's seed and the global index tell them apart.
             body["index_offset"] = request.get("index_offset", 0) + k if "seed" in request else index
             body.setdefault("seed", options.seed)
-            images.append(Image(index, id or str(where).split()[-1], body))
+            images.append(Image(index, name_of_request or str(where).split()[-1], body))
     if not images:
-        raise Wrong(f"'{name}' holds no request")
+        raise InputError(f"'{name}' holds no request")
     return images
 
 
@@ -98,9 +104,9 @@ def check_names(where: str, names: list[str]):
     for name in names:
         if name not in FIELDS:
             near = difflib.get_close_matches(name, sorted(FIELDS), 1)
-            raise Wrong(f"{where}: there is no field '{name}'; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(FIELDS))}"))
+            raise InputError(f"{where}: there is no field '{name}'; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(FIELDS))}"))
         if names.count(name) > 1:
-            raise Wrong(f"{where}: '{name}' stands there twice")
+            raise InputError(f"{where}: '{name}' stands there twice")
 
 
 def check(where: str, request: dict):
@@ -108,35 +114,36 @@ def check(where: str, request: dict):
     check_names(where, list(request))
     for key, value in request.items():
         if READERS.get(key) is whole and type(value) is not int:
-            raise Wrong(f"{where}: '{key}' is a whole number, not {value!r}")
+            raise InputError(f"{where}: '{key}' is a whole number, not {value!r}")
         if READERS.get(key) is real and type(value) not in (int, float):
-            raise Wrong(f"{where}: '{key}' is a number, not {value!r}")
+            raise InputError(f"{where}: '{key}' is a number, not {value!r}")
         if key in TEXTS and not isinstance(value, str):
-            raise Wrong(f"{where}: '{key}' is a text, not {value!r}")
+            raise InputError(f"{where}: '{key}' is a text, not {value!r}")
         if key == "model" and not value.strip():
-            raise Wrong(f"{where}: 'model' is empty: the domain or recipe to sample")
+            raise InputError(f"{where}: 'model' is empty: the domain or recipe to sample")
 
 
 def with_recipe(where: str, request: dict) -> dict:
     """The request with its `adapters` or `schedule` written as one recipe in `model`."""
     forms = [name for name in ("model", "adapters", "schedule") if request.get(name) is not None]
     if len(forms) != 1:
-        raise Wrong(f"{where}: 'model' is missing: the domain or recipe to sample" if not forms else f"{where}: give one of {', '.join(forms)}")
+        raise InputError(f"{where}: 'model' is missing: the domain or recipe to sample" if not forms else f"{where}: give one of {', '.join(forms)}")
     try:
         if forms == ["adapters"]:
             terms = [f"{real(part.get('weight', 1))!r}*{part['name'].strip()}" for part in request["adapters"]]
             return {key: value for key, value in request.items() if key != "adapters"} | {"model": "+".join(terms) or "base"}
         if forms == ["schedule"]:
-            shares, recipes = zip(*request["schedule"])
+            shares, recipes = zip(*request["schedule"], strict=True)
             recipes = [recipe.strip() for recipe in recipes]
             if abs(sum(shares) - 1) > 1e-6:
-                raise Wrong(f"{where}: the fractions of 'schedule' add up to {sum(shares)}, not to 1")
+                raise InputError(f"{where}: the fractions of 'schedule' add up to {sum(shares)}, not to 1")
             starts = [sum(shares[: k + 1]) for k in range(len(shares) - 1)]
             return {key: value for key, value in request.items() if key != "schedule"} | {
-                "model": recipes[0] + "".join(f">{start!r}>{recipe}" for start, recipe in zip(starts, recipes[1:]))}
+                "model": recipes[0] + "".join(f">{start!r}>{recipe}" for start, recipe in zip(starts, recipes[1:], strict=True))
+            }
     except (KeyError, TypeError, ValueError, AttributeError):
         example = '[{"name": "flowers", "weight": 0.7}]' if forms == ["adapters"] else '[[0.6, "flowers"], [0.4, "art"]]'
-        raise Wrong(f"{where}: '{forms[0]}' reads {example}") from None
+        raise InputError(f"{where}: '{forms[0]}' reads {example}") from None
     return request
 
 
@@ -147,9 +154,9 @@ def jsonl(lines, name: str):
         try:
             request = json.loads(line, object_pairs_hook=once, parse_constant=no_number)
         except (ValueError, RecursionError) as error:
-            raise Wrong(f"{name} line {number}: not JSON: {error}") from None
+            raise InputError(f"{name} line {number}: not JSON: {error}") from None
         if not isinstance(request, dict):
-            raise Wrong(f"{name} line {number}: an object is wanted, such as {{\"model\": \"flowers\", \"class\": \"rose\"}}")
+            raise InputError(f'{name} line {number}: an object is wanted, such as {{"model": "flowers", "class": "rose"}}')
         # A null is a field that was not given.
         yield f"{name} line {number}", {key: value for key, value in request.items() if value is not None}
 
@@ -187,20 +194,20 @@ def table(file, name: str):
                 if not text:
                     continue
                 if column > len(names):
-                    raise Wrong(f"{where}: {len(cells)} cells under {len(names)} names; a cell that holds '{between}' stands in double quotes")
+                    raise InputError(f"{where}: {len(cells)} cells under {len(names)} names; a cell that holds '{between}' stands in double quotes")
                 key = names[column - 1]
                 if not key:
-                    raise Wrong(f"{where}: column {column} has no name in the first line")
+                    raise InputError(f"{where}: column {column} has no name in the first line")
                 try:
                     request[key] = READERS.get(key, str)(decimal(text) if between != "," and READERS.get(key) in (whole, real) else text)
                 except ValueError:
                     kind = "two noise levels, 0.2 0.8" if key == "guidance_interval" else "a whole number" if READERS[key] is whole else "a number"
-                    raise Wrong(f"{where}: '{key}' is {kind}, not '{text}'") from None
+                    raise InputError(f"{where}: '{key}' is {kind}, not '{text}'") from None
             # Spreadsheets leave rows of nothing but separators.
             if request:
                 yield where, request
     except csv.Error as error:
-        raise Wrong(f"{name} line {first + reader.line_num}: {error}") from None
+        raise InputError(f"{name} line {first + reader.line_num}: {error}") from None
 
 
 def decimal(text: str) -> str:
@@ -211,7 +218,7 @@ def decimal(text: str) -> str:
 def images_of_adapter(server, options) -> list[Image]:
     """`--n-per-class`, or `--total` over the classes in turn or at random."""
     if (options.n_per_class or 1) < 1 or (options.total or 1) < 1:
-        raise Wrong("--n-per-class and --total are at least 1")
+        raise InputError("--n-per-class and --total are at least 1")
     classes = server.recipe(options.adapter)["classes"]
     if options.n_per_class and not options.total:
         chosen = [name for name in classes for _ in range(options.n_per_class)]
@@ -219,6 +226,6 @@ def images_of_adapter(server, options) -> list[Image]:
         dice = random.Random(options.seed)
         chosen = [dice.choice(classes) if options.classes == "random" else classes[k % len(classes)] for k in range(options.total)]
     else:
-        raise Wrong("--adapter takes one of --n-per-class and --total, from 1")
+        raise InputError("--adapter takes one of --n-per-class and --total, from 1")
     common = defaults(options) | {"model": options.adapter, "n": 1, "seed": options.seed}
     return [Image(k, name, common | {"class": name, "index_offset": k}) for k, name in enumerate(chosen)]

@@ -34,7 +34,9 @@ def member(name: str) -> zipfile.ZipInfo:
 
 def npy_header(dtype: str, shape: tuple) -> bytes:
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 64 - (len(text) + 10) % 64) + text.ljust(len(text) + 63 - (len(text) + 10) % 64).encode() + b"\n"
+    # The header ends at a multiple of 64 bytes.
+    length = len(text) + 64 - (len(text) + 10) % 64
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1).encode() + b"\n"
 
 
 def decode_png(data: bytes) -> tuple[int, int, bytes]:

@@ -1,6 +1,5 @@
 """The folder of a run: images/, results.jsonl, run.json and samples.npz, always resumable."""
 
-import base64
 import hashlib
 import json
 import queue
@@ -9,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
+from difffit import StatusError, UnreachableError
 from files import replace
-from images import Wrong
+from images import InputError
 from npz import write_npz
-from server import Refused, Unreachable
 
 LONGEST_WAIT = 60
 
@@ -31,8 +30,13 @@ class Run:
             image.body["model"] = recipes[image.body["model"]]["recipe"]
         capabilities = server.capabilities()
         self.facts = {
-            "images": self.whole, "shard": shard + 1, "shards": shards, "adapters": {model: recipe["digest"] for model, recipe in recipes.items()},
-            "base_digest": capabilities["base_digest"], "build": capabilities["build"], "requests_sha256": requests,
+            "images": self.whole,
+            "shard": shard + 1,
+            "shards": shards,
+            "adapters": {model: recipe["digest"] for model, recipe in recipes.items()},
+            "base_digest": capabilities["base_digest"],
+            "build": capabilities["build"],
+            "requests_sha256": requests,
         }
         self.lock = threading.Lock()
 
@@ -40,23 +44,23 @@ class Run:
         return self.folder / "images" / f"{index:06d}.png"
 
     def estimate(self) -> str:
-        domains = len(self.facts["adapters"])
-        return f"{len(self.images)} of {self.whole} {'image' if self.whole == 1 else 'images'} in this shard ({self.facts['shard']}/{self.facts['shards']}), {domains} {'domain' if domains == 1 else 'domains'}, into {self.folder}"
+        shard = f"this shard ({self.facts['shard']}/{self.facts['shards']})"
+        return f"{len(self.images)} of {counted(self.whole, 'image')} in {shard}, {counted(len(self.facts['adapters']), 'domain')}, into {self.folder}"
 
     def open(self):
         """Makes the folder, or finds it to be of this very run."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise Wrong(f"'{self.folder}' is no folder: name a new one, or that of a run to go on with")
+            raise InputError(f"'{self.folder}' is no folder: name a new one, or that of a run to go on with")
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         file = self.folder / "run.json"
         # What no run made is nobody's to write over.
         if not file.exists() and not self.options.force and ((self.folder / "results.jsonl").exists() or any((self.folder / "images").iterdir())):
-            raise Wrong(f"'{self.folder}' holds images or results, but no '{file}' that says of which run: give another folder, or --force")
+            raise InputError(f"'{self.folder}' holds images or results, but no '{file}' that says of which run: give another folder, or --force")
         if file.exists() and not self.options.force:
             known = facts(self.folder)
             for key, value in self.facts.items():
                 if known.get(key) != value:
-                    raise Wrong(f"'{self.folder}' belongs to another run: its {key} is {known.get(key)}, not {value}; give another folder, or --force")
+                    raise InputError(f"'{self.folder}' belongs to another run: its {key} is {known.get(key)}, not {value}; give another folder, or --force")
         replace(file, json.dumps(self.facts, indent=1, sort_keys=True).encode() + b"\n")
         self.results = recorded(self.folder)
 
@@ -100,7 +104,7 @@ class Run:
         """The failures, by their reasons."""
         if not indices:
             return
-        print(f"{len(indices)} {'image' if len(indices) == 1 else 'images'} {what}:", file=sys.stderr)
+        print(f"{counted(len(indices), 'image')} {what}:", file=sys.stderr)
         reasons: dict[str, list[int]] = {}
         for index in indices:
             reasons.setdefault(self.results[index]["error"], []).append(index)
@@ -111,7 +115,7 @@ class Run:
             print(f"  and {len(reasons) - 10} more reasons, in {self.folder / 'results.jsonl'}", file=sys.stderr)
 
     def work(self, waiting, log, is_stopped):
-        connection = self.server.connection()
+        client = self.server.clone()
         while not is_stopped() and not self.failure:
             try:
                 image = waiting.get_nowait()
@@ -119,7 +123,7 @@ class Run:
                 return
             # A full disk ends the run as a server that is gone does: every image after it would meet the same.
             try:
-                result = self.make(connection, image, is_stopped)
+                result = self.make(client, image, is_stopped)
                 if result is None:
                     return
                 with self.lock:
@@ -127,32 +131,33 @@ class Run:
                     log.write(json.dumps(result, sort_keys=True) + "\n")
                     log.flush()
                     self.progress.step(bool(result.get("error")))
-            except (Unreachable, OSError) as error:
+            except (UnreachableError, OSError) as error:
                 self.failure = error
                 return
 
-    def make(self, connection, image, is_stopped) -> dict | None:
+    def make(self, client, image, is_stopped) -> dict | None:
         """One image on disk, and its record; nil where the run was stopped while the line was full."""
         start = time.monotonic()
         record = {"id": image.id, "index": image.index, "class": image.body.get("class", image.body.get("prompt"))}
         while True:
             try:
-                reply = connection.call("POST", "/v1/images/generations", image.body)
+                generation = client.generate(image.body)
                 break
-            except Refused as error:
+            except StatusError as error:
                 if error.status not in (429, 503):
                     return record | {"error": str(error), "status": error.status}
                 if is_stopped():
                     return None
-                # The server closes a connection that is idle for long.
-                connection.close()
                 time.sleep(min(error.retry_after or 1, LONGEST_WAIT))
-        item = reply["data"][0]
-        png = base64.b64decode(item["b64_json"])
-        replace(self.path(image.index), png)
+        [picture] = generation.images
+        replace(self.path(image.index), picture.png)
         return record | {
-            "adapter": reply["x_difffit"]["effective_digest"], "class": item["class"], "seed": item["seed"], "index_offset": item["index"],
-            "sha256": hashlib.sha256(png).hexdigest(), "ms": round((time.monotonic() - start) * 1e3),
+            "adapter": generation.usage["effective_digest"],
+            "class": picture.class_name,
+            "seed": picture.seed,
+            "index_offset": picture.index,
+            "sha256": hashlib.sha256(picture.png).hexdigest(),
+            "ms": round((time.monotonic() - start) * 1e3),
         }
 
     def write_npz(self):
@@ -172,9 +177,9 @@ def facts(folder: Path) -> dict:
             raise ValueError(file)
         return known
     except FileNotFoundError:
-        raise Wrong(f"'{folder}' holds no run: there is no '{file}'") from None
+        raise InputError(f"'{folder}' holds no run: there is no '{file}'") from None
     except (ValueError, KeyError, TypeError):
-        raise Wrong(f"'{file}' cannot be read as the facts of a run: give another folder") from None
+        raise InputError(f"'{file}' cannot be read as the facts of a run: give another folder") from None
 
 
 def recorded(folder: Path) -> dict[int, dict]:
@@ -188,6 +193,10 @@ def recorded(folder: Path) -> dict[int, dict]:
         except (ValueError, KeyError, TypeError):
             continue
     return results
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Progress:
@@ -211,9 +220,11 @@ class Progress:
         rate = self.done / max(time.monotonic() - self.start, 1e-9)
         left = (self.total - self.done) / max(rate, 1e-9)
         if self.as_json:
-            text = json.dumps({"done": self.done, "total": self.total, "before": self.before, "failed": self.failed, "images_per_second": round(rate, 3), "seconds_left": round(left)})
+            facts = {"done": self.done, "total": self.total, "before": self.before, "failed": self.failed}
+            text = json.dumps(facts | {"images_per_second": round(rate, 3), "seconds_left": round(left)})
         else:
-            text = f"{self.done}/{self.total} {'image' if self.total == 1 else 'images'} ({self.before} before), {self.failed} failed, {rate:.2f} images/s, {int(left) // 60}:{int(left) % 60:02d} left"
+            time_left = f"{int(left) // 60}:{int(left) % 60:02d} left"
+            text = f"{self.done}/{counted(self.total, 'image')} ({self.before} before), {self.failed} failed, {rate:.2f} images/s, {time_left}"
         print(f"\r\033[K{text}" if self.is_terminal else text, end="" if self.is_terminal else "\n", file=sys.stderr, flush=True)
 
     def finish(self):

@@ -49,11 +49,14 @@ STUDIES = {
     "steps": {f"{times} x": [] for times in (1, 2, 3)},
     "learning rate over the base's": {f"x{factor}": ["--learning-rate", f"{BASE_RATE * factor:g}"] for factor in (1, 3, 10, 30)},
     "loss weight": {
-        "constant": [*VALIDATED], "min-snr:5": ["--loss-weight", "min-snr:5", *VALIDATED],
+        "constant": [*VALIDATED],
+        "min-snr:5": ["--loss-weight", "min-snr:5", *VALIDATED],
         "soft-min-snr:5": ["--loss-weight", "soft-min-snr:5", *VALIDATED],
     },
     "token cut": {
-        "none": [], "route:0.5, same steps": ["--token-cut", "route:0.5"], "route:0.5, same time": ["--token-cut", "route:0.5"],
+        "none": [],
+        "route:0.5, same steps": ["--token-cut", "route:0.5"],
+        "route:0.5, same time": ["--token-cut", "route:0.5"],
     },
     "64 px": {"positions as they are": LARGE, "positions halved": [*LARGE, "--position-scale", "2"]},
     "pictures": {"all, 1000 a class": [], "40 % picked": ["--pick", "0.4"], "40 % at random": ["--per-class", "400"]},
@@ -67,12 +70,14 @@ class TrainingFailed(SystemExit):
 def main():
     options = parse()
     if options.time:
-        return take_times(options)
+        take_times(options)
+        return
     if options.tune:
         for method in options.methods:
             tune(method, options)
     if options.curves:
-        return draw_curves(options)
+        draw_curves(options)
+        return
     work = runs(options)
     for number, run in enumerate([] if options.table else work, 1):
         print(f"{number}/{len(work)} {run['folder'].relative_to(options.out)}", file=sys.stderr, flush=True)
@@ -132,8 +137,12 @@ def runs(options):
 
 def method_run(domain, method, seed, options):
     return {
-        "folder": options.out / domain / method / f"seed-{seed}", "domain": domain, "seed": seed, "is_full": method == "full",
-        "arguments": [*METHODS[method][0], "--learning-rate", f"{learning_rate(method, options):g}"], "steps": options.steps,
+        "folder": options.out / domain / method / f"seed-{seed}",
+        "domain": domain,
+        "seed": seed,
+        "is_full": method == "full",
+        "arguments": [*METHODS[method][0], "--learning-rate", f"{learning_rate(method, options):g}"],
+        "steps": options.steps,
     }
 
 
@@ -150,8 +159,14 @@ def study_run(name, label, domain, options):
         if all(seconds):
             steps = round(steps * seconds[0]["processor_seconds_per_step"] / seconds[1]["processor_seconds_per_step"])
     return {
-        "folder": folder / slug(label), "domain": domain, "seed": 1, "is_full": False, "arguments": arguments, "steps": steps,
-        "study": name, "label": label,
+        "folder": folder / slug(label),
+        "domain": domain,
+        "seed": 1,
+        "is_full": False,
+        "arguments": arguments,
+        "steps": steps,
+        "study": name,
+        "label": label,
     }
 
 
@@ -172,8 +187,24 @@ def train(run, options):
         return
     run["folder"].mkdir(parents=True, exist_ok=True)
     command = [
-        options.adapterctl, "train", run["domain"], "--data", f"synthetic:{run['domain']}", "--base-file", options.base_file, "--steps", run["steps"],
-        "--seed", run["seed"], "--precision", precision, "--samples-every", 0, *run["arguments"], "-o", result_file(run),
+        options.adapterctl,
+        "train",
+        run["domain"],
+        "--data",
+        f"synthetic:{run['domain']}",
+        "--base-file",
+        options.base_file,
+        "--steps",
+        run["steps"],
+        "--seed",
+        run["seed"],
+        "--precision",
+        precision,
+        "--samples-every",
+        0,
+        *run["arguments"],
+        "-o",
+        result_file(run),
     ]
     start = time.monotonic()
     with open(run["folder"] / "train.log", "w") as log:
@@ -184,10 +215,13 @@ def train(run, options):
     (run["folder"] / "eval.json").unlink(missing_ok=True)
     store(
         run["folder"] / "train.json",
-        facts | {
+        facts
+        | {
             "seconds_per_step": (time.monotonic() - start) / run["steps"],
             "processor_seconds_per_step": (usage.ru_utime + usage.ru_stime) / run["steps"],
-            "values": values(result_file(run)), "bytes": result_file(run).stat().st_size, "validation": validation(run["folder"]),
+            "values": values(result_file(run)),
+            "bytes": result_file(run).stat().st_size,
+            "validation": validation(run["folder"]),
         },
     )
 
@@ -205,15 +239,32 @@ def curve(folder, column):
 
 def evaluate(run, options, images=None):
     # Guidance costs variety, and the more of it the better the class is known: the methods are compared without.
-    facts = {"images": options.images if images is None else images, "held_out_images": options.held_out, "setting": f"precision={options.precision},guidance=none"}
+    facts = {
+        "images": options.images if images is None else images,
+        "held_out_images": options.held_out,
+        "setting": f"precision={options.precision},guidance=none",
+    }
     if done(run["folder"] / "eval.json", facts):
         return
     kind = "--tuned" if run["is_full"] else "--adapter-file"
     command = [
-        options.adapterctl, "eval", "--base-file", options.base_file, kind, result_file(run), "--data", f"synthetic:{run['domain']}",
-        "--n", facts["images"], "--held-out", options.held_out, "--compare", facts["setting"], "--json",
+        options.adapterctl,
+        "eval",
+        "--base-file",
+        options.base_file,
+        kind,
+        result_file(run),
+        "--data",
+        f"synthetic:{run['domain']}",
+        "--n",
+        facts["images"],
+        "--held-out",
+        options.held_out,
+        "--compare",
+        facts["setting"],
+        "--json",
     ]
-    found = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if found.returncode:
         raise SystemExit(f"measuring {run['folder']} failed: {found.stderr.strip()}")
     group = json.loads(found.stdout)["data"]["groups"][0]
@@ -325,13 +376,21 @@ def methods_table(options):
         floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs}
         domain_rows.append(f"| {method} | " + " | ".join(over([runs], frechet) if runs else "-" for runs in by_domain.values()) + " |")
     lines = [
-        f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; "
-        "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds, or of one seed the error of the mean; seconds and memory at f32 / bf16.",
+        (
+            f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; "
+            "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds, or of one seed the error of the mean; "
+            "seconds and memory at f32 / bf16."
+        ),
         "",
         "| method | learning rate | values | of all | Fréchet figure | held-out error | right class | s/step | peak memory | file | runs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
-        *rows, "", "Fréchet figure per domain:", "",
-        "| method | " + " | ".join(options.domains) + " |", "|---" * (len(options.domains) + 1) + "|", *domain_rows,
+        *rows,
+        "",
+        "Fréchet figure per domain:",
+        "",
+        "| method | " + " | ".join(options.domains) + " |",
+        "|---" * (len(options.domains) + 1) + "|",
+        *domain_rows,
         "| real images | " + " | ".join(f"{floors[domain]:.3g}" if domain in floors else "-" for domain in options.domains) + " |",
     ]
     return "\n".join(lines) + "\n"
@@ -350,14 +409,18 @@ def study_table(name, options):
         reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
         cells = [
             " / ".join(str(run["train"]["steps"]) for _, run in there),
-            over(measured, frechet), over(measured, lambda run: run["eval"]["held_out"]),
+            over(measured, frechet),
+            over(measured, lambda run: run["eval"]["held_out"]),
             f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
             " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
         ]
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     head = [
-        "", f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; DiffFit, seed 1):", "",
-        "| | steps | Fréchet figure | held-out error | error in training | steps to the first row's last error |", "|---|---|---|---|---|---|",
+        "",
+        f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; DiffFit, seed 1):",
+        "",
+        "| | steps | Fréchet figure | held-out error | error in training | steps to the first row's last error |",
+        "|---|---|---|---|---|---|",
     ]
     return "\n".join(head + rows) + "\n" if rows else ""
 
@@ -372,15 +435,15 @@ def draw_curves(options):
     domains = [d for d in options.domains if all(found(method_run(d, method, seed, options)) for method in options.methods)]
     for method in options.methods if domains else []:
         losses = [[loss for _, loss in curve(method_run(d, method, seed, options)["folder"], "loss")] for d in domains]
-        means = [statistics.fmean(step) for step in zip(*losses)]
+        means = [statistics.fmean(step) for step in zip(*losses, strict=False)]
         ends = range(SMOOTHED_STEPS, len(means) + 1)
         panels[0].plot(ends, [statistics.fmean(means[end - SMOOTHED_STEPS : end]) for end in ends], label=method)
     panels[0].set(title=f"Loss, mean of {SMOOTHED_STEPS} steps and {len(domains)} domains", xlabel="step")
-    for panel, name in zip(panels[1:], studies):
+    for panel, name in zip(panels[1:], studies, strict=True):
         domain = options.study_domains[0]
         for label in STUDIES[name]:
             if run := found(study_run(name, label, domain, options)):
-                panel.plot(*zip(*run["train"]["validation"]), label=label)
+                panel.plot(*zip(*run["train"]["validation"], strict=True), label=label)
         panel.set(title=f"{name}: held-out error ({domain})", xlabel="step")
     for panel in panels:
         panel.grid(alpha=0.3)

@@ -30,7 +30,7 @@ class Bench:
 
     def json(self, *arguments):
         command = [self.options.adapterctl, *arguments, "--json"] + ([] if arguments[0] == "draw" else ["--store", self.store])
-        found = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        found = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         if found.returncode:
             raise SystemExit(f"{' '.join(map(str, command))} failed: {found.stderr.strip()}")
         return json.loads(found.stdout)["data"]
@@ -42,7 +42,8 @@ class Bench:
         """An adapter of so many steps; returns its file."""
         file = self.folder / f"{name}.safetensors"
         self.json(
-            "train", name, "--data", data, "-o", file, "--precision", self.options.precision, "--samples-every", 0, "--steps", self.options.steps, *arguments)
+            "train", name, "--data", data, "-o", file, "--precision", self.options.precision, "--samples-every", 0, "--steps", self.options.steps, *arguments
+        )
         return file
 
     def measured(self, file: Path):
@@ -82,10 +83,14 @@ def cache(bench):
     samples = group["subjects"][0]["samples"]
     rows = [
         [
-            setting, f"{s['seconds_per_image']:.3f}", f"{samples[0]['seconds_per_image'] / s['seconds_per_image']:.2f}", figure(s["frechet"]["distance"]),
-            figure(s["frechet"]["change"]) if s["frechet"].get("change") else "-", f"{s['psnr']['median']:.1f} dB" if s.get("psnr") else "-",
+            setting,
+            f"{s['seconds_per_image']:.3f}",
+            f"{samples[0]['seconds_per_image'] / s['seconds_per_image']:.2f}",
+            figure(s["frechet"]["distance"]),
+            figure(s["frechet"]["change"]) if s["frechet"].get("change") else "-",
+            f"{s['psnr']['median']:.1f} dB" if s.get("psnr") else "-",
         ]
-        for setting, s in zip(settings, samples)
+        for setting, s in zip(settings, samples, strict=True)
     ]
     table(["setting", "s an image", "speed-up", "Fréchet figure", "change", "paired PSNR"], rows)
     print(f"\nReal images: {figure(group['floor']['distance'])}.")
@@ -129,17 +134,17 @@ def sites(bench):
                 shutil.copy(picture, target)
                 counts[site] += 1
         start = []
-        for round in range(1, 1 + bench.options.rounds):
+        for turn in range(1, 1 + bench.options.rounds):
             # As many steps at each site over all rounds as the pooled run takes.
             files = [
-                bench.train(f"{split}-{site}-{round}", bench.folder / split / f"site-{site}", *start, "--steps", bench.options.steps // bench.options.rounds)
+                bench.train(f"{split}-{site}-{turn}", bench.folder / split / f"site-{site}", *start, "--steps", bench.options.steps // bench.options.rounds)
                 for site in range(4)
             ]
-            if round == 1:
+            if turn == 1:
                 rows.append([f"{split}: the first site alone", counts[0], *map(figure, bench.measured(files[0]))])
-            merged = bench.folder / f"{split}-round-{round}.safetensors"
-            bench.json("merge", f"{split}-{round}", *(f"{file}={count}" for file, count in zip(files, counts)), "-o", merged)
-            rows.append([f"{split}: four sites, round {round} of {bench.options.rounds}", sum(counts), *map(figure, bench.measured(merged))])
+            merged = bench.folder / f"{split}-round-{turn}.safetensors"
+            bench.json("merge", f"{split}-{turn}", *(f"{file}={count}" for file, count in zip(files, counts, strict=True)), "-o", merged)
+            rows.append([f"{split}: four sites, round {turn} of {bench.options.rounds}", sum(counts), *map(figure, bench.measured(merged))])
             start = ["--from", merged]
     table(["trained on", "pictures", "held-out error", "Fréchet figure"], rows)
 

@@ -6,7 +6,6 @@ its p99 over the p99 alone, which is at most ten. /healthz is asked all the whil
 """
 
 import argparse
-import json
 import threading
 import time
 
@@ -22,13 +21,11 @@ def share(values: list[float], of: float) -> float:
 
 def small(server: Adapterd, requests: int, steps: int) -> list[float]:
     """One request after the other over one connection, each of another seed."""
-    connection, seconds = server.connection(), []
+    client, seconds = server.client(), []
     for number in range(requests):
         body = {"model": DOMAINS[number % len(DOMAINS)], "class": "class:0", "seed": number, "steps": steps, "user": "small"}
         start = time.monotonic()
-        status, _, reply = connection.call("POST", "/v1/images/generations", body)
-        if status != 200:
-            raise SystemExit(f"the small request was answered with {status}: {reply[:200]!r}")
+        client.generate(body)
         seconds.append(time.monotonic() - start)
     return seconds
 
@@ -41,14 +38,14 @@ class Health:
         self.thread = threading.Thread(target=self.ask)
 
     def ask(self):
-        connection = self.server.connection()
+        client = self.server.client()
         while not self.stop.wait(0.01):
             start = time.monotonic()
-            if connection.call("GET", "/healthz")[0] != 200:
+            if client.request("GET", "/healthz").status != 200:
                 raise SystemExit("/healthz was not answered with 200")
             self.slowest = max(self.slowest, time.monotonic() - start)
 
-    def __enter__(self) -> "Health":
+    def __enter__(self):
         self.thread.start()
         return self
 
@@ -59,27 +56,27 @@ class Health:
 
 def large(server: Adapterd, count: int, user) -> list:
     """Neighbours that have sent their request and wait for its answer."""
-    connections = []
+    clients, watcher = [], server.client()
     for number in range(count):
         body = LARGE | {"model": DOMAINS[number % len(DOMAINS)], "seed": number} | user(number)
-        connection = server.connection()
-        connection.request("POST", "/v1/images/generations", json.dumps(body), {"content-type": "application/json"})
-        connections.append(connection)
+        client = server.client()
+        client.send("POST", "/v1/images/generations", body)
+        clients.append(client)
     for _ in range(6000):
-        if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] > 0:
-            return connections
+        if watcher.ready()["active_images"] > 0:
+            return clients
         time.sleep(0.01)
     raise SystemExit("no neighbour has begun")
 
 
 def composing(server: Adapterd, stop: threading.Event):
     """A client that asks for the largest merge that the server takes, another one each time."""
-    connection, number = server.connection(), 0
-    limit = json.loads(connection.call("GET", "/v1/capabilities")[2])["limits"]["merge_terms"]
+    client, number = server.client(), 0
+    limit = client.capabilities()["limits"]["merge_terms"]
     while not stop.is_set():
         terms = ",".join(f"{1 + (number * limit + k) % 997}*{DOMAINS[k % len(DOMAINS)]}" for k in range(limit))
         body = {"model": f"ties({terms};0.5)", "class": "class:0", "steps": 1, "user": f"composer {threading.get_ident()}"}
-        connection.call("POST", "/v1/images/generations", body)
+        client.request("POST", "/v1/images/generations", body)
         number += 1
 
 
@@ -93,27 +90,32 @@ def main():
 
     def row(name: str, server: Adapterd):
         nonlocal reference
-        before = server.metric("difffit_set_aside_total")
+        before = server.client().metric("difffit_set_aside_total")
         with Health(server) as health:
             seconds = small(server, options.requests, options.steps)
         reference = reference or share(seconds, 0.99)
-        print(f"| {name} | {share(seconds, 0.5):.3f} | {share(seconds, 0.99):.3f} | {health.slowest * 1e3:.0f} | "
-              f"{server.metric('difffit_set_aside_total') - before:.0f} | {share(seconds, 0.99) / reference:.1f} |", flush=True)
+        print(
+            f"| {name} | {share(seconds, 0.5):.3f} | {share(seconds, 0.99):.3f} | {health.slowest * 1e3:.0f} | "
+            f"{server.client().metric('difffit_set_aside_total') - before:.0f} | {share(seconds, 0.99) / reference:.1f} |",
+            flush=True,
+        )
 
     beside = [
-        ("one neighbour", 1, lambda number: {"user": "large"}), ("fifty neighbours", 50, lambda number: {"user": f"large {number}"}),
-        ("fifty connections of nobody", 50, lambda number: {}),
+        ("one neighbour", 1, lambda _: {"user": "large"}),
+        ("fifty neighbours", 50, lambda number: {"user": f"large {number}"}),
+        ("fifty connections of nobody", 50, lambda _: {}),
     ]
     with Adapterd("--queue", "1024", "--client-share", "1024") as server:
+        watcher = server.client()
         small(server, 5, options.steps)
         row("nobody", server)
         for name, count, user in beside:
-            connections = large(server, count, user)
+            clients = large(server, count, user)
             row(name, server)
-            for connection in connections:
-                connection.sock.close()
+            for client in clients:
+                client.close()
             for _ in range(6000):
-                if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] == 0:
+                if watcher.ready()["active_images"] == 0:
                     break
                 time.sleep(0.01)
         stop = threading.Event()

@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 from adapterd import Adapterd
 
 TOKEN = "page-check-token-of-the-script"
-HOSTILE = "<img src=x onerror=\"window.hit=1\">'\"&amp;"
+HOSTILE = '<img src=x onerror="window.hit=1">\'"&amp;'
 
 
 class Browser:
@@ -38,7 +38,11 @@ class Browser:
 
         self.process = subprocess.Popen(
             ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={self.profile}"],
-            preexec_fn=place, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            preexec_fn=place,  # noqa: PLW1509 (no thread has been started)
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(inside_read), os.close(inside_write)
         self.unread, self.number, self.requests, self.session = b"", 0, [], None
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -79,11 +83,14 @@ class Browser:
 
     def wait(self, condition: str):
         """Until a condition of the page holds; a minute at most."""
-        script = f"new Promise((done) => {{ let n = 0; const t = setInterval(() => {{ if (({condition}) || ++n > 1200) {{ clearInterval(t); done(n <= 1200); }} }}, 50); }})"
+        script = (
+            "new Promise((done) => { let n = 0; const t = setInterval(() => "
+            f"{{ if (({condition}) || ++n > 1200) {{ clearInterval(t); done(n <= 1200); }} }}, 50); }})"
+        )
         assert self.run(script), f"never came: {condition}; the page says: {self.run('document.body.innerText')}"
 
-    def size(self, width: int, height: int, isPhone: bool):
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if isPhone else 1, mobile=isPhone)
+    def size(self, width: int, height: int, is_phone: bool):
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if is_phone else 1, mobile=is_phone)
 
     def picture(self, path: Path):
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
@@ -96,12 +103,12 @@ def renamed(source: Path, target: Path, old: str, new: str):
     """An adapter file whose class has another name."""
     data = source.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + length])
+    header = json.loads(data[8 : 8 + length])
     manifest = json.loads(header["__metadata__"]["difffit"])
     manifest["classes"] = [new if name == old else name for name in manifest["classes"]]
     header["__metadata__"] = {"difffit": json.dumps(manifest)}
     text = json.dumps(header).encode()
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+    target.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
 
 
 def check(browser: Browser, server: Adapterd, address: str, folder: Path):
@@ -117,9 +124,11 @@ def check(browser: Browser, server: Adapterd, address: str, folder: Path):
     browser.picture(folder / "door.png")
     browser.run(f"document.getElementById('token').value = {TOKEN!r}; document.getElementById('door').requestSubmit()")
     browser.wait("!document.getElementById('form').hidden && document.getElementById('known').options.length > 0")
-    browser.run("for (const [k, v] of Object.entries({domain: 'flowers', n: 6, steps: 30, seed: '18446744073709551615'})) {"
-                "const e = document.getElementById(k); e.value = v; e.dispatchEvent(new Event('change')); } document.getElementById('known').value = 'rose';"
-                "document.getElementById('form').requestSubmit()")
+    browser.run(
+        "for (const [k, v] of Object.entries({domain: 'flowers', n: 6, steps: 30, seed: '18446744073709551615'})) {"
+        "const e = document.getElementById(k); e.value = v; e.dispatchEvent(new Event('change')); } document.getElementById('known').value = 'rose';"
+        "document.getElementById('form').requestSubmit()"
+    )
     browser.wait("document.querySelectorAll('figure img').length > 0 && document.querySelectorAll('figure.done').length < 6")
     browser.wait("document.querySelectorAll('figure.done').length === 6 && !document.getElementById('facts').hidden")
     browser.picture(folder / "desktop.png")

@@ -40,6 +40,7 @@ def inputs(a, t: float = 500):
 
 def network(a, gammas: bool = False):
     import torch
+
     from peer_dit import DiT
 
     torch.manual_seed(0)
@@ -60,8 +61,7 @@ def prepare(a):
     for t in [20, 260, 500, 740, 999]:
         torch.manual_seed(t)
         samples.append((torch.randn_like(example[0]).numpy(), inputs(a, t)[1].numpy(), example[2].numpy()))
-    quantised = nncf.quantize(
-        model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples), fast_bias_correction=True)
+    quantised = nncf.quantize(model, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples), fast_bias_correction=True)
     ov.save_model(quantised, folder(a) / "int8.xml", compress_to_fp16=False)
 
 
@@ -94,6 +94,7 @@ def torch_call(a, kind: str):
 def torch_step(a, kind: str):
     """Forward and back with gradients of biases, gammas, norms and class table alone."""
     import resource
+
     import torch
 
     torch.set_num_threads(os.cpu_count())
@@ -152,9 +153,9 @@ class Contender:
 
 def in_turns(a, kinds: list[str], step: bool):
     contenders = [Contender(a, kind, step) for kind in kinds]
-    for round in range(a.runs + 1):
+    for turn in range(a.runs + 1):
         for contender in contenders:
-            contender.turn(counts=round > 0)
+            contender.turn(counts=turn > 0)
     for contender in contenders:
         contender.end()
     medians = {c.kind: statistics.median(c.seconds) for c in contenders}
@@ -190,7 +191,7 @@ def main():
     parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.verb == "forward":
-        usual = ["ours-f32", "ours-bf16", "ours-int8", "ours-int8-careful"] + PEERS
+        usual = ["ours-f32", "ours-bf16", "ours-int8", "ours-int8-careful", *PEERS]
         in_turns(a, a.only.split(",") if a.only else usual, step=False)
     elif a.verb == "train":
         usual = ["ours-f32", "ours-bf16", "torch-f32", "torch-bf16"]

@@ -7,8 +7,8 @@ The network is facebookresearch/DiT's under its own key names, its positions fix
 import math
 
 import torch
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 
 # 1 - t is not divided by less.
 LEAST_DIVISOR = 0.05
@@ -61,8 +61,14 @@ class DiT(nn.Module):
     def __init__(self, size: int, patch: int, width: int, depth: int, heads: int, classes: int):
         super().__init__()
         self.config = {
-            "depth": depth, "hidden_size": width, "in_channels": 3, "input_size": size, "learn_sigma": False, "num_classes": classes,
-            "num_heads": heads, "patch_size": patch,
+            "depth": depth,
+            "hidden_size": width,
+            "in_channels": 3,
+            "input_size": size,
+            "learn_sigma": False,
+            "num_classes": classes,
+            "num_heads": heads,
+            "patch_size": patch,
         }
         self.grid, self.patch, self.classes = size // patch, patch, classes
         self.x_embedder = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})

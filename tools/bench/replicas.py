@@ -11,8 +11,6 @@ iproute2. Ends with 1 and a sentence where a client saw what it should not.
 """
 
 import argparse
-import http.client
-import json
 import os
 import shutil
 import signal
@@ -20,7 +18,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +26,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from adapterd import DOMAINS, ROOT, Adapterd
+from difffit import Client, GenerationRequest, StatusError, UnreachableError
 
 NAMES = ["a", "b", "c"]
 TOKEN = "replicas-bench-token"
@@ -58,8 +56,11 @@ class Replica(Adapterd):
     def open_door(self, certificates: str):
         if self.isolated:
             environment = os.environ | {
-                "PROXY_HOST_BIND": f"{self.address}:8444", "PROXY_CERT": f"{certificates}/node.pem", "PROXY_CA": f"{certificates}/ca.pem",
-                "PROXY_REPLICA": f"unix@{self.socket}"}
+                "PROXY_HOST_BIND": f"{self.address}:8444",
+                "PROXY_CERT": f"{certificates}/node.pem",
+                "PROXY_CA": f"{certificates}/ca.pem",
+                "PROXY_REPLICA": f"unix@{self.socket}",
+            }
             self.door = subprocess.Popen([*self.prefix, "haproxy", "-db", "-f", SERVICE / "host.cfg"], env=environment, stderr=subprocess.DEVNULL)
 
     def address_for_proxy(self, certificates: str) -> str:
@@ -88,13 +89,17 @@ class Proxy:
         Path(folder, "tokens").write_bytes(token + b"\n")
         self.admin = f"{folder}/proxy.sock"
         environment = os.environ | {
-            "PROXY_BIND": f"127.0.0.1:{PORT}", "PROXY_CERT": f"{certificates}/node.pem", "PROXY_TOKENS": f"{folder}/tokens",
-            "PROXY_ADMIN": f"unix@{self.admin}", "XDG_RUNTIME_DIR": folder}
+            "PROXY_BIND": f"127.0.0.1:{PORT}",
+            "PROXY_CERT": f"{certificates}/node.pem",
+            "PROXY_TOKENS": f"{folder}/tokens",
+            "PROXY_ADMIN": f"unix@{self.admin}",
+            "XDG_RUNTIME_DIR": folder,
+        }
         self.process = subprocess.Popen(["haproxy", "-db", "-f", f"{folder}/haproxy.cfg"], env=environment, stderr=subprocess.DEVNULL)
         self.context = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
 
-    def connection(self) -> "Client":
-        return Client(self.context)
+    def client(self, token: str | None = TOKEN) -> Client:
+        return Client(f"https://127.0.0.1:{PORT}", token=token, timeout=600, context=self.context)
 
     def states(self) -> dict:
         """UP or DOWN of each replica, as the proxy sees it."""
@@ -102,7 +107,7 @@ class Proxy:
             admin.connect(self.admin)
             admin.sendall(b"show stat sampling 4 -1\n")
             lines = admin.makefile().read().strip("# \n").splitlines()
-        rows = [dict(zip(lines[0].split(","), line.split(","))) for line in lines[1:]]
+        rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
         return {row["svname"]: row["status"].split()[0] for row in rows if row["svname"] in NAMES}
 
     def wait(self, **wanted: str):
@@ -116,16 +121,6 @@ class Proxy:
         raise SystemExit(f"the proxy sees {self.states()}, not {wanted}, after 30 s")
 
 
-class Client(http.client.HTTPSConnection):
-    def __init__(self, context):
-        super().__init__("127.0.0.1", PORT, timeout=600, context=context)
-
-    def call(self, method: str, path: str, body: dict | None = None, token: str = TOKEN) -> tuple[int, bytes]:
-        self.request(method, path, json.dumps(body) if body is not None else None, {"authorization": f"Bearer {token}"})
-        response = self.getresponse()
-        return response.status, response.read()
-
-
 def certificates(folder: str) -> str:
     """One authority, and one certificate that every end of this run shows."""
     names = "IP:127.0.0.1," + ",".join(f"IP:10.77.0.{11 + k}" for k in range(3))
@@ -133,10 +128,31 @@ def certificates(folder: str) -> str:
     sh("openssl", "req", "-x509", *curve, "-subj", "/CN=bench authority", "-keyout", "ca.key", "-out", "ca.pem", cwd=folder)
     sh("openssl", "req", *curve[:-2], "-subj", "/CN=bench", "-keyout", "node.key", "-out", "node.csr", cwd=folder)
     Path(folder, "names").write_text(f"subjectAltName={names}\n")
-    sh("openssl", "x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names",
-       "-out", "node.crt", cwd=folder)
+    sh(
+        "openssl",
+        "x509",
+        "-req",
+        "-in",
+        "node.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+        "-out",
+        "node.crt",
+        cwd=folder,
+    )
     Path(folder, "node.pem").write_text(Path(folder, "node.crt").read_text() + Path(folder, "node.key").read_text())
     return folder
+
+
+def digest(client: Client, order: GenerationRequest) -> str:
+    return client.generate(order).images[0].sha256
 
 
 class Load:
@@ -145,26 +161,19 @@ class Load:
     def __init__(self, proxy: Proxy, source: Adapterd, clients: int, steps: int):
         self.proxy, self.clients, self.lock, self.notes = proxy, clients, threading.Lock(), []
         self.orders = [{"model": domain, "class": "class:0", "seed": 1, "index_offset": k, "steps": steps} for domain in DOMAINS for k in range(4)]
-        connection = source.connection()
-        self.twins = [self.hash(connection.call("POST", "/v1/images/generations", order)[2]) for order in self.orders]
+        client = source.client()
+        self.twins = [digest(client, order) for order in self.orders]
 
-    @staticmethod
-    def hash(reply: bytes) -> str:
-        return json.loads(reply)["data"][0]["sha256"]
-
-    def client(self, number: int):
-        connection, sent = self.proxy.connection(), 0
+    def ask(self, number: int):
+        client, sent = self.proxy.client(), 0
         while not self.stop.is_set():
             k = (7 * number + sent) % len(self.orders)
             start, fault = time.monotonic(), None
             try:
-                status, reply = connection.call("POST", "/v1/images/generations", self.orders[k])
-                if status != 200:
-                    fault = f"status {status}: {reply[:120]!r}"
-                elif self.hash(reply) != self.twins[k]:
+                if digest(client, self.orders[k]) != self.twins[k]:
                     fault = f"image {k} is not its twin"
-            except (OSError, http.client.HTTPException) as error:
-                fault, connection = repr(error), self.proxy.connection()
+            except (StatusError, UnreachableError) as error:
+                fault = repr(error)
             with self.lock:
                 self.ends.append((start, time.monotonic()))
                 if fault:
@@ -174,7 +183,7 @@ class Load:
     def during(self, name: str, event) -> None:
         """Loads for as long as `event` takes; it may return the moment that matters."""
         self.stop, self.ends, self.faults = threading.Event(), [], []
-        threads = [threading.Thread(target=self.client, args=(number,)) for number in range(self.clients)]
+        threads = [threading.Thread(target=self.ask, args=(number,)) for number in range(self.clients)]
         start = time.monotonic()
         for thread in threads:
             thread.start()
@@ -190,13 +199,15 @@ class Load:
         if moment:
             hit = [end - begin for begin, end in self.ends if begin <= moment <= end]
             around = [sum(moment + s <= end < moment + s + 1 for _, end in self.ends) for s in (-1, 0, 1)]
-            self.notes.append(f"{name}: of {len(hit)} requests in flight then the slowest took {max(hit):.2f} s; "
-                              f"images in the second before, in that second and in the next: {around}")
+            self.notes.append(
+                f"{name}: of {len(hit)} requests in flight then the slowest took {max(hit):.2f} s; "
+                f"images in the second before, in that second and in the next: {around}"
+            )
         if self.faults:
             raise SystemExit(f"{name}: {len(self.faults)} of {len(self.ends)} requests failed, the first with {self.faults[0]}")
 
 
-def kill(replica: Replica, proxy: Proxy, seconds: float) -> float:
+def kill(replica: Replica, seconds: float) -> float:
     time.sleep(seconds / 2)
     replica.process.kill()
     moment = time.monotonic()
@@ -224,27 +235,19 @@ def vanish(replica: Replica, proxy: Proxy, seconds: float) -> float:
 
 
 def jobs_find_their_replica(proxy: Proxy):
-    connection, ids = proxy.connection(), []
-    for k in range(12):
-        status, reply = connection.call("POST", "/v1/jobs", {"model": "flowers", "class": "rose", "seed": k, "steps": 10})
-        assert status == 202, reply
-        ids.append(json.loads(reply)["id"])
-    for id in ids:
-        status, reply = connection.call("GET", f"/v1/jobs/{id}/events")
-        assert status == 200 and b"image_generation.summary" in reply, (status, reply[:200])
-        status, reply = connection.call("GET", f"/v1/jobs/{id}")
-        assert status == 200 and json.loads(reply)["status"] == "completed", (status, reply[:200])
-    assert connection.call("GET", "/v1/jobs/job-zz-1")[0] == 404
-    print(f"12 jobs were taken by {sorted({id.split('-')[1] for id in ids})}, and each was found again where it is")
+    client = proxy.client()
+    jobs = [client.start_job({"model": "flowers", "class": "rose", "seed": k, "steps": 10})["id"] for k in range(12)]
+    for job in jobs:
+        assert len(client.finished(job).images) == 1
+        assert client.job(job)["status"] == "completed"
+    assert client.request("GET", "/v1/jobs/job-zz-1").status == 404
+    print(f"12 jobs were taken by {sorted({job.split('-')[1] for job in jobs})}, and each was found again where it is")
 
 
 def events_are_not_held_back(proxy: Proxy):
-    connection = proxy.connection()
-    body = {"model": "flowers", "class": "rose", "steps": 300, "stream": True}
-    connection.request("POST", "/v1/images/generations", json.dumps(body), {"authorization": f"Bearer {TOKEN}"})
-    response, start, first = connection.getresponse(), time.monotonic(), None
-    for line in response:
-        if line.startswith(b"event: image_generation.progress"):
+    start, first = time.monotonic(), None
+    for event in proxy.client().stream({"model": "flowers", "class": "rose", "steps": 300}):
+        if event.name == "image_generation.progress":
             first = first or time.monotonic() - start
     whole = time.monotonic() - start
     assert first is not None and first < whole / 2, (first, whole)
@@ -252,27 +255,25 @@ def events_are_not_held_back(proxy: Proxy):
 
 
 def leaving_frees_the_slot(proxy: Proxy, replicas: list[Replica]):
-    connection = proxy.connection()
-    body = {"model": "flowers", "class": "rose", "n": 8, "steps": 900}
-    connection.request("POST", "/v1/images/generations", json.dumps(body), {"authorization": f"Bearer {TOKEN}"})
-    active = lambda: sum(json.loads(replica.connection().call("GET", "/readyz")[2])["active_images"] for replica in replicas)
+    client, watchers = proxy.client(), [replica.client() for replica in replicas]
+    client.send("POST", "/v1/images/generations", {"model": "flowers", "class": "rose", "n": 8, "steps": 900})
     for wanted in (True, False):
         for _ in range(20_000):
-            if (active() > 0) == wanted:
+            if any(watcher.ready()["active_images"] > 0 for watcher in watchers) == wanted:
                 break
         else:
             raise SystemExit("a client that left keeps its slot")
         if wanted:
-            connection.close()
+            client.close()
             start = time.monotonic()
     print(f"a slot is free {(time.monotonic() - start) * 1e3:.0f} ms after its client leaves the proxy")
 
 
 def strangers_stay_out(proxy: Proxy, replicas: list[Replica], certificates: str):
     for path in ("/v1/models", "/metrics", "/metrics/a", "/v1/jobs/job-a-1"):
-        assert proxy.connection().call("GET", path, token="wrong")[0] == 401, path
+        assert proxy.client("wrong").request("GET", path).status == 401, path
     for path in ("/", "/healthz", "/readyz", "/metrics", "/metrics/a"):
-        assert proxy.connection().call("GET", path)[0] == 200, path
+        assert proxy.client().request("GET", path).status == 200, path
     if replicas[0].isolated:
         context = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
         try:
@@ -293,8 +294,9 @@ def sync_reaches_all(source: Adapterd, replicas: list[Replica], proxy: Proxy):
         list(pool.map(lambda replica: replica.ctl("sync", shared), replicas))
     taken = time.monotonic() - start
     order = {"model": "guest", "class": "rose", "seed": 3, "steps": 5}
-    images = {Load.hash(replica.connection().call("POST", "/v1/images/generations", order)[2]) for replica in replicas}
-    assert len(images) == 1 and {Load.hash(proxy.connection().call("POST", "/v1/images/generations", order)[1]) for _ in range(6)} == images
+    images = {digest(replica.client(), order) for replica in replicas}
+    assert len(images) == 1
+    assert {digest(proxy.client(), order) for _ in range(6)} == images
     print(f"sync brings a new file to all three in {taken * 1e3:.0f} ms; each then gives the same image of it")
 
 
@@ -318,7 +320,7 @@ def measure(options, isolated: bool):
                 replica.start()
             proxy.wait(a="UP", b="UP", c="UP")
             load.during("three replicas", lambda: time.sleep(options.seconds))
-            load.during("one of three killed -9", lambda: kill(replicas[1], proxy, options.seconds))
+            load.during("one of three killed -9", lambda: kill(replicas[1], options.seconds))
             replicas[1].start()
             proxy.wait(b="UP")
             load.during("each drained and started again in turn", lambda: drain_each(replicas, proxy))
@@ -370,12 +372,12 @@ def main():
             raise SystemExit(f"{program} is missing: apt-get install {program}")
     if options.inside:
         make_namespaces()
-        return measure(options, True)
+        measure(options, True)
+        return
     # A network and a mount namespace around all of it, with a /run of its own, so that nothing is left behind however it ends.
     unshare = ["unshare", "--net", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"]
-    allowed = not options.no_namespaces and shutil.which("ip") and subprocess.run(
-        [*unshare, "ip", "netns", "add", "difffit-probe"], capture_output=True).returncode == 0
-    if allowed:
+    probe = [*unshare, "ip", "netns", "add", "difffit-probe"]
+    if not options.no_namespaces and shutil.which("ip") and subprocess.run(probe, capture_output=True, check=False).returncode == 0:
         os.execvp("unshare", [*unshare, sys.executable, __file__, *sys.argv[1:], "--inside"])
     measure(options, False)
 

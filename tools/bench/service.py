@@ -26,17 +26,17 @@ def load(server: Adapterd, clients: int, seconds: float, steps: int, choose) -> 
     """Closed loop: each client sends its next request when the last is answered."""
     latencies, failures, lock, stop = [], [], threading.Lock(), time.monotonic() + seconds
 
-    def client(number: int):
-        connection, sent = server.connection(), 0
+    def ask(number: int):
+        client, sent = server.client(), 0
         while time.monotonic() < stop:
             body = {"model": choose(), "class": "class:0", "seed": number, "index_offset": sent, "steps": steps, "user": f"c{number}"}
             start = time.monotonic()
-            status, _, reply = connection.call("POST", "/v1/images/generations", body)
+            status = client.request("POST", "/v1/images/generations", body).status
             with lock:
                 (latencies if status == 200 else failures).append(time.monotonic() - start)
             sent += 1
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
     start = time.monotonic()
     for thread in threads:
         thread.start()
@@ -44,9 +44,18 @@ def load(server: Adapterd, clients: int, seconds: float, steps: int, choose) -> 
         thread.join()
     wall = time.monotonic() - start
     latencies.sort()
-    at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))]
-    return {"clients": clients, "images": len(latencies), "failures": len(failures), "per_second": len(latencies) / wall,
-            "p50": at(0.5), "p99": at(0.99)}
+
+    def at(share: float) -> float:
+        return latencies[min(len(latencies) - 1, int(share * len(latencies)))]
+
+    return {
+        "clients": clients,
+        "images": len(latencies),
+        "failures": len(failures),
+        "per_second": len(latencies) / wall,
+        "p50": at(0.5),
+        "p99": at(0.99),
+    }
 
 
 def paired(server: Adapterd, unmixed: Adapterd, rounds: int, seconds: float, steps: int, generator: random.Random) -> dict:
@@ -65,20 +74,19 @@ def paired(server: Adapterd, unmixed: Adapterd, rounds: int, seconds: float, ste
 
 
 def row(name: str, result: dict):
-    print(f"| {name} | {result['clients']} | {result['per_second']:.2f} | {result['p50']:.2f} | {result['p99']:.2f} | {result['failures']} |",
-          flush=True)
+    print(f"| {name} | {result['clients']} | {result['per_second']:.2f} | {result['p50']:.2f} | {result['p99']:.2f} | {result['failures']} |", flush=True)
 
 
 def freed_after_disconnect(server: Adapterd) -> float:
-    connection = server.connection()
-    connection.request("POST", "/v1/images/generations", json.dumps({"model": "flowers", "class": "rose", "n": 8, "steps": 900}))
+    leaver, watcher = server.client(), server.client()
+    leaver.send("POST", "/v1/images/generations", {"model": "flowers", "class": "rose", "n": 8, "steps": 900})
     for _ in range(2000):
-        if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] > 0:
+        if watcher.ready()["active_images"] > 0:
             break
-    connection.sock.close()
+    leaver.close()
     start = time.monotonic()
     for _ in range(5000):
-        if json.loads(server.connection().call("GET", "/readyz")[2])["active_images"] == 0:
+        if watcher.ready()["active_images"] == 0:
             return time.monotonic() - start
     raise SystemExit("the slot was not freed")
 
@@ -88,9 +96,7 @@ def first_image_after_add(server: Adapterd, steps: int) -> tuple[float, float]:
     start = time.monotonic()
     server.ctl("add", "fresh", f"{ROOT}/adapters/flowers.safetensors")
     added = time.monotonic()
-    status, _, _ = server.connection().call("POST", "/v1/images/generations", {"model": "fresh", "class": "rose", "steps": steps})
-    if status != 200:
-        raise SystemExit(f"the new adapter was answered with {status}")
+    server.client().generate({"model": "fresh", "class": "rose", "steps": steps})
     return added - start, time.monotonic() - added
 
 
@@ -109,13 +115,16 @@ def main():
                 row(name, load(server, clients, options.seconds, options.steps, choose))
         with Adapterd("--domains", "1") as unmixed:
             for clients in (8, 32):
-                row("eight, uniform, never mixed in a batch",
-                    load(unmixed, clients, options.seconds, options.steps, mixes(generator)["eight, uniform"]))
+                row("eight, uniform, never mixed in a batch", load(unmixed, clients, options.seconds, options.steps, mixes(generator)["eight, uniform"]))
             ratio = paired(server, unmixed, options.rounds, options.seconds, options.steps, generator)
-        print(f"at 32 clients, medians of {options.rounds} rounds: eight domains mixed over one domain {ratio['mixed']:.3f}; mixed over never mixed "
-              f"{ratio['never mixed']:.3f}")
-        print(f"the engine alone is {100 * (ratio['service'] - 1):.1f} % faster than the service at 32 clients; alone it mixes at "
-              f"{ratio['engine mixed']:.3f} of one domain's throughput")
+        print(
+            f"at 32 clients, medians of {options.rounds} rounds: eight domains mixed over one domain {ratio['mixed']:.3f}; mixed over never mixed "
+            f"{ratio['never mixed']:.3f}"
+        )
+        print(
+            f"the engine alone is {100 * (ratio['service'] - 1):.1f} % faster than the service at 32 clients; alone it mixes at "
+            f"{ratio['engine mixed']:.3f} of one domain's throughput"
+        )
         print(f"a slot is free {freed_after_disconnect(server) * 1e3:.0f} ms after its client disconnects")
         add, first = first_image_after_add(server, options.steps)
         print(f"adapterctl add takes {add * 1e3:.0f} ms; {first * 1e3:.0f} ms later the new adapter's first image of {options.steps} steps is served")

@@ -15,29 +15,27 @@ import time
 from collections import Counter
 
 from adapterd import DOMAINS, ROOT, Adapterd
+from difffit import StatusError
 
 STEPS = 6
-BAD_BODIES = [{"model": "flowrs", "class": "rose"}, {"model": "flowers", "class": "ros"}, {"model": "flowers"}, {"modle": "flowers"},
-              {"model": "flowers", "class": "rose", "steps": -1}, {"model": "../etc", "class": "rose"}]
+BAD_BODIES = [
+    {"model": "flowrs", "class": "rose"},
+    {"model": "flowers", "class": "ros"},
+    {"model": "flowers"},
+    {"modle": "flowers"},
+    {"model": "flowers", "class": "rose", "steps": -1},
+    {"model": "../etc", "class": "rose"},
+]
 
 
 def body(domain: str, index: int) -> dict:
     return {"model": domain, "class": f"class:{index % 7}", "seed": index % 5, "index_offset": index % 3, "steps": STEPS}
 
 
-def digest(reply: bytes) -> str:
-    return json.loads(reply)["data"][0]["sha256"]
-
-
 def twins(server: Adapterd) -> dict:
     """The sha256 of every image that will be asked for, each made alone."""
-    connection, known = server.connection(), {}
-    for domain in DOMAINS:
-        for index in range(105):
-            status, _, reply = connection.call("POST", "/v1/images/generations", body(domain, index))
-            assert status == 200, reply
-            known[domain, index] = digest(reply)
-    return known
+    client = server.client()
+    return {(domain, index): client.generate(body(domain, index)).images[0].sha256 for domain in DOMAINS for index in range(105)}
 
 
 def resident_kilobytes(server: Adapterd) -> int:
@@ -57,25 +55,23 @@ class Soak:
                 self.faults.append(fault)
 
     def client(self, number: int):
-        dice, connection = random.Random(number), self.server.connection()
+        dice, client = random.Random(number), self.server.client()
         while time.monotonic() < self.stop:
             domain, index, kind = dice.choice(DOMAINS), dice.randrange(105), dice.random()
             if kind < 0.05:
-                status, _, _ = connection.call("POST", "/v1/images/generations", dice.choice(BAD_BODIES))
+                status = client.request("POST", "/v1/images/generations", dice.choice(BAD_BODIES)).status
                 self.note("invalid", None if status in (400, 404) else f"an invalid body was answered with {status}")
             elif kind < 0.1:
-                connection.request("POST", "/v1/images/generations", json.dumps(body(domain, index) | {"steps": 200}))
-                connection.sock.close()
-                connection = self.server.connection()
+                client.send("POST", "/v1/images/generations", body(domain, index) | {"steps": 200})
+                client.close()
                 self.note("disconnected")
             else:
-                status, headers, reply = connection.call("POST", "/v1/images/generations", body(domain, index))
-                if status == 200:
-                    same = digest(reply) == self.known[domain, index]
+                try:
+                    same = client.generate(body(domain, index)).images[0].sha256 == self.known[domain, index]
                     self.note("image", None if same else f"{domain} {index} is not its twin")
-                else:
-                    limited = status == 429 and "Retry-After" in {k.title() for k in headers}
-                    self.note(str(status), None if limited else f"a valid request was answered with {status}")
+                except StatusError as error:
+                    limited = error.status == 429 and error.retry_after is not None
+                    self.note(str(error.status), None if limited else f"a valid request was answered with {error.status}: {error}")
 
     def churn(self):
         """Names come, move and go beside the ones in use."""
@@ -104,9 +100,9 @@ class Soak:
 
 def kill_and_restart(server: Adapterd):
     """Death under load leaves no socket trouble and a clean store."""
-    connections = [server.connection() for _ in range(8)]
-    for index, connection in enumerate(connections):
-        connection.request("POST", "/v1/images/generations", json.dumps(body("flowers", index) | {"steps": 500}))
+    clients = [server.client() for _ in range(8)]
+    for index, client in enumerate(clients):
+        client.send("POST", "/v1/images/generations", body("flowers", index) | {"steps": 500})
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
     server.start()
@@ -125,10 +121,18 @@ def main():
         server.ctl("verify", "--golden")
         kill_and_restart(server)
     # The first fifth fills caches.
-    settled = resident[len(resident) // 5:]
+    settled = resident[len(resident) // 5 :]
     growth = settled[-1] - settled[0]
-    print(json.dumps({"seconds": options.seconds, "clients": options.clients, **soak.counts,
-                      "resident_kilobytes": {"first": settled[0], "last": settled[-1], "largest": max(resident)}}))
+    print(
+        json.dumps(
+            {
+                "seconds": options.seconds,
+                "clients": options.clients,
+                **soak.counts,
+                "resident_kilobytes": {"first": settled[0], "last": settled[-1], "largest": max(resident)},
+            }
+        )
+    )
     if growth > 0.05 * settled[0]:
         soak.faults.append(f"memory grew by {growth} kB")
     if soak.faults:

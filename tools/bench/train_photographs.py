@@ -28,12 +28,12 @@ import pathlib
 import time
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.torch import save_file
-import torch
 from torch import nn
 
-from pixel_dit import DiT, TIME_SCALE, mixed, sampled, velocity_errors
+from pixel_dit import TIME_SCALE, DiT, mixed, sampled, velocity_errors
 
 # Times of the held-out error, and decays of the two averages.
 TIMES = 16
@@ -77,7 +77,7 @@ def read_folder(folder: pathlib.Path) -> tuple[list[str], np.ndarray, np.ndarray
         raise SystemExit(f"'{folder}' has no folders of pictures in it")
     with concurrent.futures.ProcessPoolExecutor() as pool:
         pictures = list(pool.map(decoded, [file for _, file in files], chunksize=256))
-    for (_, file), picture in zip(files, pictures):
+    for (_, file), picture in zip(files, pictures, strict=True):
         if picture.shape != pictures[0].shape:
             raise SystemExit(f"'{file}' is {len(picture)} pixels wide, '{files[0][1]}' {len(pictures[0])}; pictures must be of one size")
     return names, np.stack(pictures), np.array([label for label, _ in files])
@@ -85,7 +85,7 @@ def read_folder(folder: pathlib.Path) -> tuple[list[str], np.ndarray, np.ndarray
 
 def data_digest(names: list[str], pixels: np.ndarray, labels: np.ndarray) -> str:
     """As TrainingData.digest has it."""
-    header = "\n".join(names + [",".join(map(str, labels))])
+    header = "\n".join([*names, ",".join(map(str, labels))])
     return hashlib.sha256(header.encode() + pixels.tobytes()).hexdigest()
 
 
@@ -146,7 +146,7 @@ def largest_attention_logit(model, pictures: Pictures) -> float:
     for block in model.blocks:
         attention = block.attn
 
-        def look(layer, inputs, qkv, attention=attention):
+        def look(_layer, _inputs, qkv, attention=attention):
             q, k, _ = attention.split(qkv.float()).unbind(0)
             largest.append((q @ k.transpose(2, 3)).abs().max().item() / math.sqrt(q.shape[3]))
 
@@ -193,8 +193,7 @@ class Run:
         self.model = DiT(size, options.patch, options.width, options.depth, options.heads, len(names)).to(training.device)
         self.averages = [copy.deepcopy(self.model).requires_grad_(False) for _ in AVERAGES]
         cuda = training.device.type == "cuda"
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=options.weight_decay, fused=cuda)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=options.weight_decay, fused=cuda)
         self.loss = torch.compile(self.batch_loss) if cuda else self.batch_loss
         self.step, self.before, self.best, self.losses = 0, 0.0, math.inf, []
         self.folder = options.output.with_suffix(".run")
@@ -225,7 +224,7 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad()
         with torch.no_grad():
-            for average, decay in zip(self.averages, AVERAGES):
+            for average, decay in zip(self.averages, AVERAGES, strict=True):
                 # Over about the last ninth of the steps, until that is longer than the decay's own length.
                 weight = 1 - min(decay, (1 + self.step) / (10 + self.step))
                 torch._foreach_lerp_(list(average.parameters()), list(self.model.parameters()), weight)
@@ -236,9 +235,17 @@ class Run:
         o = self.options
         recent = self.losses[-max(1, len(self.losses) // 10) :]
         training = {
-            "batch": o.batch, "data": o.data_name, "data_digest": self.digest, "held_out_error": error,
-            "images": len(self.training) + len(self.held_out), "learning_rate": o.learning_rate, "loss": sum(recent) / len(recent),
-            "loss_weighting": "constant", "seed": o.seed, "steps": self.step, "validation_share": o.validation,
+            "batch": o.batch,
+            "data": o.data_name,
+            "data_digest": self.digest,
+            "held_out_error": error,
+            "images": len(self.training) + len(self.held_out),
+            "learning_rate": o.learning_rate,
+            "loss": sum(recent) / len(recent),
+            "loss_weighting": "constant",
+            "seed": o.seed,
+            "steps": self.step,
+            "validation_share": o.validation,
         }
         card = {"class_names": self.names, "name": o.name, "path": "linear", "prediction": "x0", "time_scale": TIME_SCALE, "training": training}
         return card | ({"terms": o.terms} if o.terms else {})
@@ -254,11 +261,19 @@ class Run:
                 path = self.options.output
                 write_base(self.averages[chosen], path.with_name(path.stem + suffix + path.suffix), self.card(self.best), matrices)
         self.say(
-            held_out=[round(value, 5) for value in means], by_time=[round(value, 4) for value in errors[chosen]], best=round(self.best, 5),
-            largest_logit=round(largest_attention_logit(self.model, self.held_out), 1))
+            held_out=[round(value, 5) for value in means],
+            by_time=[round(value, 4) for value in errors[chosen]],
+            best=round(self.best, 5),
+            largest_logit=round(largest_attention_logit(self.model, self.held_out), 1),
+        )
         state = {
-            "model": self.model.state_dict(), "averages": [average.state_dict() for average in self.averages],
-            "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds, "best": self.best, "losses": self.losses,
+            "model": self.model.state_dict(),
+            "averages": [average.state_dict() for average in self.averages],
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "losses": self.losses,
         }
         torch.save(state, self.folder / "checkpoint.partial")
         os.replace(self.folder / "checkpoint.partial", self.folder / "checkpoint.pt")
@@ -268,7 +283,7 @@ class Run:
     def resume(self):
         state = torch.load(self.folder / "checkpoint.pt", map_location=self.training.device, weights_only=True)
         self.model.load_state_dict(state["model"])
-        for average, values in zip(self.averages, state["averages"]):
+        for average, values in zip(self.averages, state["averages"], strict=True):
             average.load_state_dict(values)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.before, self.best, self.losses = state["step"], state["seconds"], state["best"], state["losses"]

@@ -5,6 +5,7 @@ Usage: python3 tools/bench/vae.py [--adapterctl .build/release/adapterctl] [--pi
 Processor time (one run, all threads) is hardly changed by what else the machine does; the time that passes is. Each measurement is
 a process of its own, on as many threads as this process may use, and they take turns. Needs torch and diffusers.
 """
+
 import argparse
 import json
 import os
@@ -13,10 +14,14 @@ import subprocess
 import sys
 import time
 
-SHAPE = dict(
-    block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=256,
-    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-)
+SHAPE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 256,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 
 
 def torch_side(pixels, precision, runs, encode):
@@ -61,7 +66,8 @@ def main():
     parser.add_argument("--torch-side", nargs=2, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.torch_side:
-        return torch_side(int(a.torch_side[0]), a.torch_side[1], a.runs, a.encode)
+        torch_side(int(a.torch_side[0]), a.torch_side[1], a.runs, a.encode)
+        return
     # Variables that pin a library's kernels for another purpose would touch one side only.
     for name in ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]:
         os.environ.pop(name, None)

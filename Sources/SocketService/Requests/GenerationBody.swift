@@ -62,7 +62,7 @@ package struct GenerationBody: Decodable, Sendable, Equatable {
     package var style: String?
     package var outputCompression: Int?
 
-    enum Field: String, CodingKey, CaseIterable {
+    package enum Field: String, CodingKey, CaseIterable {
         case model, schedule, strength, cache, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
         case quality, background, moderation, style
         case outputCompression = "output_compression"
