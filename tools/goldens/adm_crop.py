@@ -2,6 +2,7 @@
 
 Usage: python3 tools/goldens/adm_crop.py   (writes Tests/Goldens/adm-crop/*.png)
 """
+
 from pathlib import Path
 
 import numpy as np

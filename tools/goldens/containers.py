@@ -23,6 +23,7 @@ import collections
 import json
 import os
 import shutil
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
@@ -96,8 +97,14 @@ def main():
     shutil.rmtree(FOLDER, ignore_errors=True)
     os.makedirs(FOLDER)
     transformer = DiTTransformer2DModel(
-        num_attention_heads=HEADS, attention_head_dim=WIDTH // HEADS, in_channels=4, out_channels=8, num_layers=DEPTH,
-        patch_size=PATCH, sample_size=SIDE, num_embeds_ada_norm=CLASSES,
+        num_attention_heads=HEADS,
+        attention_head_dim=WIDTH // HEADS,
+        in_channels=4,
+        out_channels=8,
+        num_layers=DEPTH,
+        patch_size=PATCH,
+        sample_size=SIDE,
+        num_embeds_ada_norm=CLASSES,
     )
     with torch.no_grad():
         for parameter in transformer.parameters():
@@ -106,15 +113,20 @@ def main():
         for block in transformer.transformer_blocks[1:]:
             block.norm1.emb.load_state_dict(first.state_dict())
     vae = AutoencoderKL(
-        block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        layers_per_block=1, latent_channels=4, norm_num_groups=2, sample_size=8, scaling_factor=0.18215,
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=2,
+        sample_size=8,
+        scaling_factor=0.18215,
     )
     pipeline = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False), id2label={int(k): v for k, v in LABELS.items()})
     pipeline.save_pretrained(f"{FOLDER}/diffusers")
     # Saving drops the labels (diffusers issue 13616); the published folder has them here.
-    index = f"{FOLDER}/diffusers/model_index.json"
-    content = json.load(open(index)) | {"id2label": LABELS}
-    json.dump(content, open(index, "w"), indent=2)
+    index = Path(FOLDER, "diffusers/model_index.json")
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"id2label": LABELS}, indent=2))
     transformer.save_pretrained(f"{FOLDER}/diffusers-bin/transformer", safe_serialization=False)
 
     state = original(transformer.state_dict())
@@ -147,7 +159,7 @@ def main():
     for file, own in parts.items():
         save_file({k: state[k] for k in own}, f"{FOLDER}/{file}")
     weight_map = {k: file for file, own in parts.items() for k in own}
-    json.dump({"metadata": {"total_size": 0}, "weight_map": weight_map}, open(f"{FOLDER}/dit-sharded.safetensors.index.json", "w"))
+    Path(FOLDER, "dit-sharded.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 0}, "weight_map": weight_map}))
 
     moved, adapter = port(state)
     torch.save({"model": {k: v + 1 for k, v in moved.items()}, "ema": moved}, f"{FOLDER}/port.pt")

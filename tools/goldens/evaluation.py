@@ -5,6 +5,7 @@ logistic regression on standardised features with a quadratic penalty, minimised
 
 Usage: python3 tools/goldens/evaluation.py   (writes Tests/Goldens/evaluation.safetensors)
 """
+
 from pathlib import Path
 
 import numpy as np

@@ -83,13 +83,16 @@ def to_diffusers(state):
         if parts[0] == "blocks":
             block, rest = f"transformer_blocks.{parts[1]}", ".".join(parts[2:-1])
             if rest == "attn.qkv":
-                for part, own in zip("qkv", value.chunk(3)):
+                for part, own in zip("qkv", value.chunk(3), strict=True):
                     result[f"{block}.attn1.to_{part}.{kind}"] = own.contiguous()
             names = {"attn.proj": "attn1.to_out.0", "mlp.fc1": "ff.net.0.proj", "mlp.fc2": "ff.net.2", "adaLN_modulation.1": "norm1.linear"}
             if rest in names:
                 result[f"{block}.{names[rest]}.{kind}"] = value
-        for old, new in (("t_embedder.mlp.0", "timestep_embedder.linear_1"), ("t_embedder.mlp.2", "timestep_embedder.linear_2"),
-                         ("y_embedder.embedding_table", "class_embedder.embedding_table")):
+        for old, new in (
+            ("t_embedder.mlp.0", "timestep_embedder.linear_1"),
+            ("t_embedder.mlp.2", "timestep_embedder.linear_2"),
+            ("y_embedder.embedding_table", "class_embedder.embedding_table"),
+        ):
             if name.startswith(old):
                 for i in range(2):
                     result[f"transformer_blocks.{i}.norm1.emb.{new}.{kind}"] = value
@@ -126,7 +129,9 @@ def record():
         outputs[name] = call(model, inputs)
 
     configs = {
-        "peft": LoraConfig(r=2, lora_alpha=5, target_modules=["qkv", "attn.proj", "fc1", "fc2"], rank_pattern={"fc1": 3}, alpha_pattern={"blocks.1.attn.qkv": 7}),
+        "peft": LoraConfig(
+            r=2, lora_alpha=5, target_modules=["qkv", "attn.proj", "fc1", "fc2"], rank_pattern={"fc1": 3}, alpha_pattern={"blocks.1.attn.qkv": 7}
+        ),
         "peft-rslora": LoraConfig(r=4, lora_alpha=6, target_modules=["qkv"], use_rslora=True, modules_to_save=["y_embedder"]),
         "peft-bias": LoraConfig(r=2, lora_alpha=4, target_modules=["qkv", "fc2"], bias="all"),
         "peft-embedding": LoraConfig(r=2, lora_alpha=3, target_modules=["qkv", "embedding_table"]),
@@ -139,7 +144,9 @@ def record():
         merged(name, model.merge_and_unload().state_dict())
 
     # diffusers: queries, keys and values apart, with different ranks.
-    config = LoraConfig(r=2, lora_alpha=8, target_modules=["to_q", "to_k", "to_out.0"], rank_pattern={"to_k": 3}, alpha_pattern={"transformer_blocks.1.attn1.to_q": 3})
+    config = LoraConfig(
+        r=2, lora_alpha=8, target_modules=["to_q", "to_k", "to_out.0"], rank_pattern={"to_k": 3}, alpha_pattern={"transformer_blocks.1.attn1.to_q": 3}
+    )
     model = get_peft_model(network(), config)
     stir(model)
     layers = {k.replace("base_model.model.", ""): v for k, v in get_peft_model_state_dict(model).items()}
@@ -169,7 +176,7 @@ def record():
     model.load_state_dict(change)
     outputs["processor"] = call(model, inputs)
 
-    save_file({**{k: v for k, v in inputs.items()}, **{f"out.{k}": v for k, v in outputs.items()}}, f"{FOLDER}/forward.safetensors")
+    save_file({**inputs, **{f"out.{k}": v for k, v in outputs.items()}}, f"{FOLDER}/forward.safetensors")
 
 
 def check(program):

@@ -2,6 +2,7 @@
 
 Usage: python3 tools/goldens/picture_forms.py   (writes Tests/Goldens/picture-forms.json)
 """
+
 import base64
 import ctypes
 import ctypes.util
@@ -37,7 +38,10 @@ def add(name: str, data: bytes, tolerance: int = 0, expected: np.ndarray | None 
             image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
         expected = np.asarray(image)
     cases[name] = {
-        "file": base64.b64encode(data).decode(), "tolerance": tolerance, "width": expected.shape[1], "height": expected.shape[0],
+        "file": base64.b64encode(data).decode(),
+        "tolerance": tolerance,
+        "width": expected.shape[1],
+        "height": expected.shape[0],
         "pixels": base64.b64encode(np.ascontiguousarray(expected, np.uint8).tobytes()).decode(),
     }
 
@@ -54,6 +58,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 def png(depth: int, colour: int, values: np.ndarray, before: bytes = b"", after: bytes = b"", interlaced: bool = False) -> bytes:
     """A PNG of any depth and colour type, from values (height, width, channels)."""
+
     def rows(part: np.ndarray) -> bytes:
         out = b""
         for row in part:
@@ -62,20 +67,25 @@ def png(depth: int, colour: int, values: np.ndarray, before: bytes = b"", after:
             else:
                 bits = "".join(format(int(v), f"0{depth}b") for v in row.reshape(-1))
                 bits += "0" * (-len(bits) % 8)
-                out += b"\0" + bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8))
+                out += b"\0" + bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
         return out
 
     passes = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)] if interlaced else [(0, 1, 0, 1)]
     data = b"".join(rows(values[top::down, left::right]) for top, down, left, right in passes)
     header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, colour, 0, 0, int(interlaced))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(data)) + after + chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(data)) + after + chunk(b"IEND", b"")
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
     """A TIFF block with an unrelated tag before the orientation."""
     mark = b"II" if order == "<" else b"MM"
-    return (mark + struct.pack(order + "HIH", 42, 8, 2) + struct.pack(order + "HHIHH", 0x0103, 3, 1, 6, 0)
-            + struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack(order + "I", 0))
+    return (
+        mark
+        + struct.pack(order + "HIH", 42, 8, 2)
+        + struct.pack(order + "HHIHH", 0x0103, 3, 1, 6, 0)
+        + struct.pack(order + "HHIHH", 0x0112, 3, 1, orientation, 0)
+        + struct.pack(order + "I", 0)
+    )
 
 
 def with_segment(jpeg: bytes, content: bytes) -> bytes:
@@ -91,7 +101,7 @@ def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 add("rgb.png", saved(picture, "PNG"))
 for depth in (1, 2, 4, 8):
     levels = (GREY.astype(int) >> (8 - depth))[..., None]
-    add(f"grey-{depth}.png", png(depth, 0, levels), expected=np.repeat(levels * 255 // (2 ** depth - 1), 3, 2))
+    add(f"grey-{depth}.png", png(depth, 0, levels), expected=np.repeat(levels * 255 // (2**depth - 1), 3, 2))
 palette = bytes(RGB.reshape(-1, 3)[:16].tobytes())
 places = ((x + y) % 16)[..., None]
 add("palette-4.png", png(4, 3, places, chunk(b"PLTE", palette)))
@@ -130,10 +140,15 @@ turbo = ctypes.CDLL(ctypes.util.find_library("turbojpeg"))
 turbo.tjInitCompress.restype = ctypes.c_void_p
 out, size = ctypes.POINTER(ctypes.c_ubyte)(), ctypes.c_ulong(0)
 stored = np.ascontiguousarray(255 - inks)
-assert turbo.tjCompress2(ctypes.c_void_p(turbo.tjInitCompress()), stored.ctypes.data_as(ctypes.c_void_p), WIDTH, 0, HEIGHT, 11,
-                         ctypes.byref(out), ctypes.byref(size), 0, 95, 0) == 0
-add("ycck.jpg", bytes(out[:size.value]), 2)
-add("arithmetic.jpg", subprocess.run(["jpegtran", "-arithmetic"], input=jpeg, capture_output=True, check=True).stdout, 2, np.asarray(Image.open(io.BytesIO(jpeg))))
+assert (
+    turbo.tjCompress2(
+        ctypes.c_void_p(turbo.tjInitCompress()), stored.ctypes.data_as(ctypes.c_void_p), WIDTH, 0, HEIGHT, 11, ctypes.byref(out), ctypes.byref(size), 0, 95, 0
+    )
+    == 0
+)
+add("ycck.jpg", bytes(out[: size.value]), 2)
+arithmetic = subprocess.run(["jpegtran", "-arithmetic"], input=jpeg, capture_output=True, check=True).stdout
+add("arithmetic.jpg", arithmetic, 2, np.asarray(Image.open(io.BytesIO(jpeg))))
 add("extraneous.jpg", jpeg[:-2] + b"\0" * 17 + jpeg[-2:], 2)
 add("behind-the-end.jpg", jpeg + b"made by a camera", 2)
 add("no-end-mark.jpg", jpeg[:-2], 2, np.asarray(Image.open(io.BytesIO(jpeg))))
@@ -143,8 +158,14 @@ xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:D
 add("xmp.jpg", with_segment(jpeg, xmp), 2)
 plain = np.asarray(Image.open(io.BytesIO(jpeg)))
 for name, block in {
-    "nothing": b"", "too-short": exif(6)[:15], "far-directory": b"II*\0\xff\xff\xff\xff", "endless": b"II*\0\x08\0\0\0\xff\xff", "loop": b"MM\0*\0\0\0\0",
-    "value-0": exif(0), "value-9": exif(9), "no-order": b"XX" + exif(6)[2:],
+    "nothing": b"",
+    "too-short": exif(6)[:15],
+    "far-directory": b"II*\0\xff\xff\xff\xff",
+    "endless": b"II*\0\x08\0\0\0\xff\xff",
+    "loop": b"MM\0*\0\0\0\0",
+    "value-0": exif(0),
+    "value-9": exif(9),
+    "no-order": b"XX" + exif(6)[2:],
 }.items():
     add(f"broken-exif-{name}.jpg", with_segment(jpeg, b"Exif\0\0" + block), 2, plain)
 
@@ -164,8 +185,11 @@ add("interlaced.gif", saved(big, "GIF", interlace=1))
 add("transparent.gif", saved(few, "GIF", transparency=few.getpixel((5, 3))))
 add("animated.gif", saved(few, "GIF", save_all=True, append_images=[Image.new("RGB", (WIDTH, HEIGHT), "red")]))
 
+
 # BMP
-def bmp(bits: int, rows: bytes, compression: int = 0, table: bytes = b"", masks: bytes = b"", header: int = 40, height: int = HEIGHT, colours: int = 0) -> bytes:
+def bmp(
+    bits: int, rows: bytes, compression: int = 0, table: bytes = b"", masks: bytes = b"", header: int = 40, height: int = HEIGHT, colours: int = 0
+) -> bytes:
     info = struct.pack("<IiiHHIIiiII", header, WIDTH, height, 1, bits, compression, len(rows), 2835, 2835, colours, 0)
     info += masks + b"\0" * max(0, header - 40 - len(masks))
     start = 14 + len(info) + len(table)
@@ -179,7 +203,7 @@ def padded(rows: list[bytes]) -> bytes:
 def packed(values: np.ndarray, bits: int) -> bytes:
     text = "".join(format(int(v), f"0{bits}b") for v in values)
     text += "0" * (-len(text) % 8)
-    return bytes(int(text[i:i + 8], 2) for i in range(0, len(text), 8))
+    return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
 
 
 bgr = RGB[::-1, :, ::-1]
@@ -188,16 +212,28 @@ flat = places[..., 0]
 add("24.bmp", saved(picture, "BMP"))
 add("top-down.bmp", bmp(24, padded([RGB[r, :, ::-1].tobytes() for r in range(HEIGHT)]), height=-HEIGHT))
 add("32.bmp", bmp(32, np.dstack([bgr, ALPHA]).tobytes()))
-add("32-alpha.bmp", bmp(32, np.dstack([bgr, ALPHA[::-1]]).tobytes(), 3, masks=struct.pack("<IIII", 0xff0000, 0xff00, 0xff, 0xff000000), header=108))
-add("32-empty-alpha.bmp", bmp(32, np.dstack([bgr, ALPHA * 0]).tobytes(), 3, masks=struct.pack("<IIII", 0xff0000, 0xff00, 0xff, 0xff000000), header=108), expected=RGB)
+add("32-alpha.bmp", bmp(32, np.dstack([bgr, ALPHA[::-1]]).tobytes(), 3, masks=struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000), header=108))
+add(
+    "32-empty-alpha.bmp",
+    bmp(32, np.dstack([bgr, ALPHA * 0]).tobytes(), 3, masks=struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000), header=108),
+    expected=RGB,
+)
 add("1.bmp", bmp(1, padded([packed(row % 2, 1) for row in flat[::-1]]), table=table16[:8], colours=2))
 add("4.bmp", bmp(4, padded([packed(row, 4) for row in flat[::-1]]), table=table16, colours=16))
 add("8.bmp", bmp(8, padded([bytes(row.astype(np.uint8)) for row in flat[::-1]]), table=table16, colours=16))
 five = (RGB.astype(int) >> 3)[::-1]
 add("16.bmp", bmp(16, padded([(row[:, 0] << 10 | row[:, 1] << 5 | row[:, 2]).astype("<u2").tobytes() for row in five]), table=b""), 1)
 six = RGB.astype(int)[::-1]
-add("565.bmp", bmp(16, padded([((row[:, 0] >> 3) << 11 | (row[:, 1] >> 2) << 5 | row[:, 2] >> 3).astype("<u2").tobytes() for row in six]), 3,
-                   masks=struct.pack("<III", 0xf800, 0x7e0, 0x1f)), 1)
+add(
+    "565.bmp",
+    bmp(
+        16,
+        padded([((row[:, 0] >> 3) << 11 | (row[:, 1] >> 2) << 5 | row[:, 2] >> 3).astype("<u2").tobytes() for row in six]),
+        3,
+        masks=struct.pack("<III", 0xF800, 0x7E0, 0x1F),
+    ),
+    1,
+)
 runs = b"".join(b"\5\3" + b"\0\4" + bytes([1, 2, 3, 4]) + b"\3\7" + b"\0\0" for _ in range(HEIGHT)) + b"\0\1"
 add("rle8.bmp", bmp(8, runs, 1, table=table16, colours=16))
 runs = b"".join(b"\5\x34" + b"\0\4" + b"\x12\x34" + b"\3\x77" + b"\0\0" for _ in range(HEIGHT)) + b"\0\1"
@@ -206,11 +242,12 @@ core = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, 24) + padded([row.tobytes() f
 add("os2.bmp", b"BM" + struct.pack("<IHHI", 14 + len(core), 0, 0, 26) + core)
 
 # TIFF
-for name, options in {"raw": {}, "lzw": {"compression": "tiff_lzw"}, "deflate": {"compression": "tiff_adobe_deflate"}, "packbits": {"compression": "packbits"}}.items():
+TIFF_FORMS = {"raw": {}, "lzw": {"compression": "tiff_lzw"}, "deflate": {"compression": "tiff_adobe_deflate"}, "packbits": {"compression": "packbits"}}
+for name, options in TIFF_FORMS.items():
     add(f"{name}.tif", saved(picture, "TIFF", **options))
 add("jpeg.tif", saved(smooth, "TIFF", compression="jpeg", quality=95), 3)
 add("grey.tif", saved(Image.fromarray(GREY), "TIFF"))
-add("grey-16.tif", saved(Image.fromarray((GREY.astype(np.uint16) * 257)), "TIFF"), expected=np.repeat(GREY[..., None], 3, 2))
+add("grey-16.tif", saved(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"), expected=np.repeat(GREY[..., None], 3, 2))
 add("fax.tif", saved(Image.fromarray(GREY > 99), "TIFF", compression="group4"))
 add("palette.tif", saved(few, "TIFF"))
 add("rgba.tif", saved(Image.fromarray(np.dstack([RGB, ALPHA]), "RGBA"), "TIFF"), 1)
