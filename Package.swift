@@ -3,7 +3,10 @@ import Foundation
 import PackageDescription
 
 // oneDNN multiplies at bf16 and int8. Without it the package builds all the same and computes in f32.
-let hasOneDNN = ["/usr/include", "/usr/local/include"].contains { FileManager.default.fileExists(atPath: $0 + "/oneapi/dnnl/dnnl.h") }
+// DIFFFIT_WITHOUT_ONEDNN=1 builds so where it is installed.
+let hasOneDNN =
+    Context.environment["DIFFFIT_WITHOUT_ONEDNN"] == nil
+    && ["/usr/include", "/usr/local/include"].contains { FileManager.default.fileExists(atPath: $0 + "/oneapi/dnnl/dnnl.h") }
 
 let package = Package(
     name: "difffit",
