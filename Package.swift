@@ -137,6 +137,9 @@ let package = Package(
         .testTarget(name: "ProgramRunnerTests", dependencies: ["ProgramRunner", "orphanmaker"]),
         .testTarget(name: "ProgramsTests", dependencies: ["Programs"]),
         .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
+        // Swaps slots with every allocation counted.
+        .target(name: "CAllocationCount", path: "Tests/AllocationCount"),
+        .executableTarget(name: "swapcounter", dependencies: ["CAllocationCount", "AdapterFormat", "DiTModel"], path: "Tests/SwapCounter"),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),
         .testTarget(name: "SystemFilesTests", dependencies: ["SystemErrors", "SystemFiles"]),
@@ -152,7 +155,7 @@ let package = Package(
             dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/StoreHammer"),
         .testTarget(name: "AdapterStoreTests", dependencies: ["ProgramRunner", "AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
-        .testTarget(name: "DiTModelTests", dependencies: ["GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
+        .testTarget(name: "DiTModelTests", dependencies: ["ProgramRunner", "swapcounter", "GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "AutoencoderTests", dependencies: ["GoldenFiles", "Autoencoder", "TensorMath", "TensorFiles", "CKernels"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(

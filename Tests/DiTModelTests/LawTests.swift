@@ -1,6 +1,7 @@
 import AdapterFormat
 import DiTModel
 import GoldenFiles
+import ProgramRunner
 import TensorMath
 import Testing
 
@@ -33,6 +34,17 @@ import Testing
         adapterSlots.install(vectors[1], classes, slot: 0)
         adapterSlots.install(vectors[0], classes, slot: 0)
         #expect(adapterSlots.read(slot: 0).values.map(\.bitPattern) == before)
+    }
+
+    /// Law 1: a warm swap allocates nothing. In a program that counts every allocation, which making and reading a slot do.
+    @Test func aWarmSwapAllocatesNothing() throws {
+        let program = try RunningProgram(builtProgram("swapcounter"), output: .followed)
+        let counts = try #require(program.line()).split(separator: " ").compactMap { Int($0) }
+        #expect(program.wait() == 0)
+        try #require(counts.count == 3)
+        #expect(counts[0] > 0)
+        #expect(counts[1] == 0)
+        #expect(counts[2] > 0)
     }
 
     /// Every image of a mixed batch has the bytes it has alone, whatever the threads and its neighbours.
