@@ -142,9 +142,9 @@ private func golden(_ name: String) -> String {
 
     @Test func cancellingEndsARequestAndNoOther() async throws {
         let engine = try engine(rows: 4)
-        let long = try await engine.submit(request((0..<200).map(order), steps: 1000))
-        // On a thread of its own: other tests may hold the cooperative pool for longer than the engine takes.
-        let last = await WorkExecutor("watcher", width: 1).run {
+        // All of it on a thread of its own: other tests may hold the cooperative pool for longer than the engine takes.
+        let last = try await WorkExecutor("watcher", width: 1).run {
+            let long = try await engine.submit(request((0..<200).map(order), steps: 1000))
             var last: SamplingEvent?
             for await event in long.events {
                 if case .progress(let step, _) = event, step == 2 { await engine.cancel(long.id) }
@@ -160,8 +160,8 @@ private func golden(_ name: String) -> String {
     /// A client that has gone takes its work with it at the next step boundary.
     @Test func droppingTheEventsCancels() async throws {
         let engine = try engine(rows: 2, queue: 4000)
-        do { _ = try await engine.submit(request((0..<4000).map(order), steps: 1000)) }
-        let isFree = await WorkExecutor("watcher", width: 1).run {
+        let isFree = try await WorkExecutor("watcher", width: 1).run {
+            do { _ = try await engine.submit(request((0..<4000).map(order), steps: 1000)) }
             var isFree = false
             for _ in 0..<50_000 where !isFree {
                 let status = await engine.status()
