@@ -28,7 +28,7 @@ public final class RunningProgram: Sendable {
 
     /// - Parameters:
     ///   - program: its path, or a name to be found on PATH.
-    ///   - environment: the whole of it.
+    ///   - environment: the whole of it, but for the options of a sanitizer that this process has.
     ///   - hasInput: whether its input stays open until `closeInput()`; else it is empty.
     ///   - handed: descriptors that it gets as 3, 4, ...
     public init(
@@ -53,7 +53,8 @@ public final class RunningProgram: Sendable {
         for (number, stream) in streams.enumerated() { posix_spawn_file_actions_adddup2(&actions, stream.writing, Int32(number + 1)) }
         for (number, descriptor) in handed.enumerated() { posix_spawn_file_actions_adddup2(&actions, descriptor, Int32(number + 3)) }
         let words = cStrings([program] + arguments)
-        let variables = cStrings(environment.map { "\($0.key)=\($0.value)" })
+        let sanitizer = ProcessInfo.processInfo.environment.filter { ["TSAN_OPTIONS", "ASAN_OPTIONS"].contains($0.key) }
+        let variables = cStrings(environment.merging(sanitizer) { $1 }.map { "\($0.key)=\($0.value)" })
         defer { for text in words + variables { free(text) } }
         var attributes = Self.attributes()
         defer { posix_spawnattr_destroy(&attributes) }
