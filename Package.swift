@@ -80,7 +80,7 @@ let package = Package(
             name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorFiles", "TensorMath"]),
 
         // Level 5
         .target(

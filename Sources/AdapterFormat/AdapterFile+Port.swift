@@ -13,7 +13,7 @@ extension AdapterFile {
             guard entry.shape == shape else {
                 throw AdapterFormatError.wrongShape(file: file.path, name: name, shape: entry.shape, expected: shape)
             }
-            guard entry.type.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else {
+            guard entry.dtype.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else {
                 throw AdapterFormatError.otherMatrix(file: file.path, name: name, base: base.digest.short)
             }
         }

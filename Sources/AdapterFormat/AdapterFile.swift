@@ -17,7 +17,7 @@ package enum AdapterFile {
 
     /// The file of weights that a path means: itself, or what PEFT and diffusers call theirs in a folder.
     package static func weights(_ path: String) throws -> String {
-        guard DiffusersFolder.isFolder(path) else { return path }
+        guard WeightsFolder.isFolder(path) else { return path }
         let names = ["adapter_model.safetensors", "adapter_model.bin", "pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin"]
         guard let name = names.first(where: { FileManager.default.fileExists(atPath: "\(path)/\($0)") }) else {
             let below = adapters(below: path, names)

@@ -18,10 +18,10 @@ package struct AutoencoderFile: Sendable {
 
     /// - Parameter given: what latents are multiplied by, for a file that does not say.
     package init(path: String, latentScale given: Double? = nil) throws {
-        let weights = try TensorFile(path: DiffusersFolder.isFolder(path) ? DiffusersFolder.weights(in: path) : path)
+        let weights = try TensorFile(path: path)
         let entries = weights.entries.filter { entry in
             let name = entry.name.hasPrefix(Self.prefix) ? String(entry.name.dropFirst(Self.prefix.count)) : entry.name
-            return entry.type.isFloatingPoint && Self.parts.contains { name.hasPrefix($0) }
+            return entry.dtype.isFloatingPoint && Self.parts.contains { name.hasPrefix($0) }
         }
         guard entries.contains(where: { $0.name.hasSuffix("decoder.conv_in.weight") }) else {
             throw AdapterFormatError.missingTensor(file: weights.path, name: "decoder.conv_in.weight", shape: [])

@@ -91,7 +91,7 @@ package struct BaseFile: Sendable {
         metadata["card"] = file.metadata["card"]
         let matrices = try configuration.frozenTensors.map { name, _ in
             let entry = try file.entry(name)
-            return OutgoingTensor(entry, as: type ?? (entry.type == .bf16 ? .bf16 : .f32))
+            return OutgoingTensor(entry, as: type ?? (entry.dtype == .bf16 ? .bf16 : .f32))
         }
         let values = tunables(layout, vector, classes) { $0.kind == .bias || file[$0.name] != nil }
         return SafetensorsEncoding(before + matrices + values, metadata: metadata)
@@ -117,8 +117,8 @@ package struct BaseFile: Sendable {
             guard entry.shape == shape else {
                 throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape)
             }
-            guard entry.type.isFloatingPoint else {
-                throw TensorFileError.wrongType(path: file.path, name: entry.name, type: entry.type.rawValue, wanted: "a floating-point type")
+            guard entry.dtype.isFloatingPoint else {
+                throw TensorFileError.wrongType(path: file.path, name: entry.name, type: entry.dtype.rawValue, wanted: "a floating-point type")
             }
         }
         let optional = Set(layout.tensors.filter { $0.kind != .bias }.map(\.name) + [positionsName])

@@ -12,13 +12,13 @@ struct BaseSource {
     /// - Parameter path: a diffusers folder, a folder with one model's weights, or a file in either naming and any container that
     ///   `TensorFile` opens.
     init(path: String) throws {
-        let isFolder = DiffusersFolder.isFolder(path)
+        let isFolder = WeightsFolder.isFolder(path)
         if isFolder, try DiffusersFolder.isDiffusers(path) {
             let folder = try DiffusersFolder(path: path)
             (file, fields, card, autoencoder) = (folder.transformer, folder.fields, folder.card, folder.vae)
             return
         }
-        let found = try Self.model(in: TensorFile(path: isFolder ? DiffusersFolder.weights(in: path) : path))
+        let found = try Self.model(in: TensorFile(path: path))
         autoencoder = nil
         let own: BaseFields? = try BaseFile.metadata("config", of: found)
         let said = BaseFields(arguments: found.arguments, classRows: found[TunableLayout.classTableName]?.shape.first)

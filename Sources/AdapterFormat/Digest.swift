@@ -2,7 +2,7 @@ import Crypto
 import Foundation
 
 /// A SHA-256 content digest, written as 64 lower-case hexadecimal digits.
-package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, Codable {
+public struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, Codable {
     package let bytes: [UInt8]
 
     package init(_ digest: SHA256.Digest) { bytes = Array(digest) }
@@ -11,7 +11,7 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, 
     package init(of data: Data) { self.init(SHA256.hash(data: data)) }
 
     /// Reads 64 hexadecimal digits; nil for anything else.
-    package init?(hex: some StringProtocol) {
+    public init?(hex: some StringProtocol) {
         guard hex.utf8.count == 64 else { return nil }
         var bytes: [UInt8] = []
         var high: UInt8?
@@ -33,7 +33,8 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, 
         self.bytes = Array(bytes)
     }
 
-    package var description: String {
+    /// 64 lower-case hexadecimal digits.
+    public var description: String {
         bytes.map { byte in
             let digits = String(byte, radix: 16)
             return byte < 16 ? "0" + digits : digits
@@ -41,11 +42,13 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, 
     }
 
     /// The first twelve digits, as lists show them.
-    package var short: String { String(description.prefix(12)) }
+    public var short: String { String(description.prefix(12)) }
 
-    package static func < (a: Digest, b: Digest) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
+    /// By their bytes.
+    public static func < (a: Digest, b: Digest) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
 
-    package init(from decoder: any Decoder) throws {
+    /// A string of 64 hexadecimal digits.
+    public init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
         guard let digest = Digest(hex: text) else {
             throw DecodingError.dataCorrupted(
@@ -54,7 +57,7 @@ package struct Digest: Sendable, Hashable, Comparable, CustomStringConvertible, 
         self = digest
     }
 
-    package func encode(to encoder: any Encoder) throws {
+    public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(description)
     }

@@ -152,7 +152,7 @@ struct LowRankFile {
         guard entry.shape == shape else { throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape) }
         // Positions follow from the shape.
         guard name != BaseFile.positionsName else { return }
-        guard entry.type.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else { throw AdapterFormatError.movedMatrix(file: file.path, name: name) }
+        guard entry.dtype.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else { throw AdapterFormatError.movedMatrix(file: file.path, name: name) }
     }
 
     /// Reads single pairs of a file.
@@ -203,7 +203,7 @@ struct LowRankFile {
 
         private func number(_ alpha: TensorEntry) throws -> Double {
             guard alpha.count == 1 else { throw AdapterFormatError.wrongShape(file: file.path, name: alpha.name, shape: alpha.shape, expected: []) }
-            return try alpha.type.isInteger ? Double(file.integers(alpha.name)[0]) : Double(file.finite(alpha.name)[0])
+            return try alpha.dtype.isInteger ? Double(file.integers(alpha.name)[0]) : Double(file.finite(alpha.name)[0])
         }
 
         /// From the layer's own tensor, else what accompanies the file, else what the user says; all that speak must agree, but for
@@ -228,9 +228,9 @@ struct LowRankFile {
 extension TensorEntry {
     /// Whether these values, rounded to the tensor's own type, are the tensor's.
     fileprivate func holds(_ values: [Float]) -> Bool {
-        guard type.isFloatingPoint, count == values.count else { return false }
+        guard dtype.isFloatingPoint, count == values.count else { return false }
         let own = floats(0..<count)
-        switch type {
+        switch dtype {
         case .bf16: return own == values.map(BFloat16.rounded)
         case .f16: return own == values.map { Float(Float16($0)) }
         default: return own == values

@@ -81,3 +81,42 @@ extension AdapterManifest {
 extension AdapterEntry {
     package func decodedManifest() throws(StoreError) -> AdapterManifest { try AdapterManifest(stored: manifest, of: digest) }
 }
+
+extension Adapter {
+    /// An adapter as the store gave it back.
+    /// - Throws: as `AdapterManifest.init(stored:of:)`.
+    package init(_ stored: StoredAdapter) throws(StoreError) {
+        let manifest = try AdapterManifest(stored: stored.manifest, of: stored.digest)
+        self.init(manifest: manifest, vector: stored.vector, classes: stored.classes)
+    }
+
+    /// The adapter as a store takes it, under its own digest.
+    package func stored() throws -> StoredAdapter {
+        StoredAdapter(
+            digest: digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: manifest.baseDigest, vector: vector, classes: classes)
+    }
+
+    /// bfloat16 where that loses nothing: values that are the base's own are not stored at all.
+    package func storedPrecision(over base: TunableVector) -> StoredPrecision {
+        // Low-rank pairs, which the base has none of, stand behind its values.
+        let old = base.values + [Float](repeating: 0, count: vector.values.count - base.values.count)
+        let moved = zip(vector.values, old).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
+        let isExact = moved.allSatisfy { BFloat16.rounded($0) == $0 } && classes.values.allSatisfy { BFloat16.rounded($0) == $0 }
+        return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
+    }
+}
+
+extension StoreOptions {
+    /// Compares every adapter with the digest that it names, as `add` takes it and `verify` reads it.
+    package static var checkingContent: StoreOptions {
+        var options = StoreOptions()
+        // A manifest that cannot be read has no identity; the digest then differs from any other.
+        options.contentDigest = { stored in (try? Adapter(stored))?.digest ?? Digest(of: stored.manifest) }
+        return options
+    }
+}
+
+extension BaseFile {
+    /// The base's own values, as a store takes them.
+    package func values() throws(StoreError) -> BaseValues { try BaseValues(digest: digest, layout: layout, vector: vector) }
+}

@@ -121,6 +121,20 @@ extension TrainingRun {
             classes: ClassTable(names: data.classNames, values: values.classTable.array))
     }
 
+    /// Writes values of the run as an adapter file, with the recorded network call.
+    /// - Parameters:
+    ///   - rounded: to bfloat16, which makes another adapter of half the size.
+    ///   - values: nil is the run's result.
+    /// - Returns: what is in the file.
+    /// - Throws: `TensorFileError.unwritable`.
+    package func writeAdapter(named name: String, base: BaseFile, rounded: Bool = false, to path: String, values: TrainableValues? = nil) throws -> Adapter {
+        var adapter = adapter(name: name, base: base, created: nil, values: values)
+        if rounded { adapter = adapter.roundedToBFloat16(base.layout) }
+        adapter.manifest.golden = try InferenceDiT(model).goldenValues(adapter.vector, adapter.classes, layout: layout)
+        try AdapterFile.write(adapter, layout: base.layout, to: path, as: rounded ? .bf16 : .f32)
+        return adapter
+    }
+
     /// Writes values of the run as a base file.
     /// - Parameter values: nil is the run's result.
     package func writeBase(

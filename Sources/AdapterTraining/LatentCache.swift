@@ -60,6 +60,16 @@ package struct LatentCache {
         return table
     }
 
+    /// The images as a base of latents learns them.
+    /// - Parameters: as `posteriors` has them.
+    package static func encoded(
+        _ data: TrainingData, by autoencoder: AutoencoderKL, folder: String, mirrored: Bool, pool: ThreadPool,
+        onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
+    ) throws -> TrainingData {
+        let cache = try LatentCache(folder: folder, autoencoder: autoencoder, digest: Digest(of: AutoencoderFile(path: autoencoder.file.path).encoding.pieces))
+        return data.seen(through: try cache.posteriors(of: data, mirrored: mirrored, pool: pool, onImage: onImage))
+    }
+
     private func path(of image: Matrix) -> String {
         let bytes = SafetensorsWriter.encoded([OutgoingTensor("image", shape: [image.count], image.array)])
         return "\(folder)/\(Digest(of: bytes)).safetensors"

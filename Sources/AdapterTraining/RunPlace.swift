@@ -45,6 +45,11 @@ package final class RunPlace {
         }
     }
 
+    /// The folder that belongs to an output file where none is given: its name with `.run`.
+    package static func folder(for output: String) -> String {
+        (output.hasSuffix(".safetensors") ? String(output.dropLast(".safetensors".count)) : output) + ".run"
+    }
+
     package var checkpoint: String { Self.checkpoint(in: path) }
     var finished: String { path + "/finished.safetensors" }
 

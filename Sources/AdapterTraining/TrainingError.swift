@@ -33,6 +33,8 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case parts([String], folder: String)
     case sameName(String, folder: String)
     case notFinite(step: Int)
+    /// A run that was asked to stop; its state is kept.
+    case interrupted(step: Int)
     case tokenCut(String, depth: Int)
     case shards(Int, processes: Int)
     case fullPrecision
@@ -73,6 +75,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
             "'\(folder)' holds the parts of a data set (\(names.joined(separator: ", "))), and the classes lie below them: give --data '\(folder)/\(names.first { $0.lowercased().hasPrefix("train") } ?? names[0])'"
         case .sameName(let name, let folder): "two folders of '\(folder)' give the class '\(name)', in other bytes: rename one, or put their pictures into one"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
+        case .interrupted(let step): "stopped at step \(step); go on with --resume"
         case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
         case .shards(let shards, let processes): "\(shards, "shard") cannot be dealt evenly to \(processes, "process")"
         case .fullPrecision: "full training moves its matrices, in f32; another precision is for frozen ones"

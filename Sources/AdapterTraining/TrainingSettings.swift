@@ -3,11 +3,15 @@ import Foundation
 import TensorMath
 
 /// How a training run goes, all of it recorded with the result.
-package struct TrainingSettings: Sendable, Hashable, Codable {
-    package var steps: Int
-    package var batch: Int
-    package var seed: UInt64
-    package var learningRate: Float
+public struct TrainingSettings: Sendable, Hashable, Codable {
+    /// Steps of AdamW.
+    public var steps: Int
+    /// Images of one batch.
+    public var batch: Int
+    /// Of the random numbers: the same seed, data and base give the same adapter on the same machine.
+    public var seed: UInt64
+    /// AdamW's largest step.
+    public var learningRate: Float
     package var beta2: Float = 0.95
     package var weightDecay: Float = 0
     /// Steps over which the learning rate rises from nothing, in a run of at least ten times as many.
@@ -18,9 +22,9 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     /// Largest gradient norm.
     package var clip: Double = 1
     /// Probability that a label gives way to the null class.
-    package var labelDropout: Float = 0.1
+    public var labelDropout: Float = 0.1
     /// Whether images are mirrored at random.
-    package var flips: Bool = false
+    public var flips: Bool = false
     package var lossWeighting: String = "constant"
     /// Batches whose gradients are added up for one step; memory is needed for one.
     package var accumulation: Int = 1
@@ -30,11 +34,11 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     /// summation depends on. nil is one per compute thread.
     package var shards: Int?
     /// Share of each class that is never trained on.
-    package var validationShare: Double = 0
+    public var validationShare: Double = 0
     /// Steps between two looks at the held-out images.
-    package var validationInterval: Int = 100
+    public var validationInterval: Int = 100
     /// Ends the run after so many looks without a better one.
-    package var patience: Int?
+    public var patience: Int?
     /// Routing of tokens around middle blocks (`TokenCut`), "none" or "route:0.3@[2,6]".
     package var tokenCut: String = "none"
     /// Share of the values that is the base's again at the end, reached on a cubic schedule over the second half of the run.
@@ -42,7 +46,8 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
     /// Of the frozen matrices' products, forward and back: f32 or bf16. Gradients, moments and values are float32.
     package var precision = Precision.f32
 
-    package init(steps: Int, batch: Int, seed: UInt64, learningRate: Float) {
+    /// The defaults are those of `adapterctl train`.
+    public init(steps: Int = 1500, batch: Int = 64, seed: UInt64 = 1, learningRate: Float = 5e-3) {
         self.steps = steps
         self.batch = batch
         self.seed = seed
@@ -63,6 +68,16 @@ package struct TrainingSettings: Sendable, Hashable, Codable {
         case validationShare = "validation_share"
         case validationInterval = "validation_interval"
         case tokenCut = "token_cut"
+    }
+
+    /// What no run can have, in a sentence; nil where every value is in its range.
+    package var fault: String? {
+        guard steps > 0, batch > 0, validationInterval > 0, (patience ?? 1) > 0 else { return "steps, batch, validationInterval and patience are above 0" }
+        guard learningRate > 0, learningRate.isFinite else { return "learningRate is a number above 0, not \(learningRate)" }
+        guard (0..<1).contains(labelDropout), (0..<1).contains(validationShare) else {
+            return "labelDropout and validationShare are shares from 0 up to, but not with, 1"
+        }
+        return patience == nil || validationShare > 0 ? nil : "patience needs held-out images: set validationShare, such as 0.1"
     }
 
     /// Steps over which the learning rate rises: at most a tenth of the run, so that a short one learns.

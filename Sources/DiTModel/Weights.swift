@@ -170,13 +170,13 @@ extension BaseFile {
     /// A matrix where it lies in the mapped file, if it is bfloat16 there.
     fileprivate func bfloat16(_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix? {
         let entry = try file.entry(name)
-        guard entry.type == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
+        guard entry.dtype == .bf16, let (map, range) = entry.mapped, range.lowerBound.isMultiple(of: 2) else { return nil }
         return unsafe QuantizedMatrix(readOnlyBFloat16: map.address(range), rows: rows, columns: columns, owner: map)
     }
 
     /// Whether the mapped bytes are float32 values that may be read where they lie.
     private static func isUsable(_ entry: TensorEntry) -> Bool {
-        entry.type == .f32 && entry.mapped.map { $0.range.lowerBound % 4 == 0 } ?? false
+        entry.dtype == .f32 && entry.mapped.map { $0.range.lowerBound % 4 == 0 } ?? false
     }
 
     /// Memory for those of the chosen tensors that have to be converted.

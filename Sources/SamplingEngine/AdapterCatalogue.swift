@@ -5,8 +5,8 @@ import Diffusion
 import Foundation
 import Synchronization
 
-/// The adapters of one base as a server sees them: loaded ones stay resident, and what any process changes in the store is
-/// seen at the next call, at the price of one look at the store's generation.
+/// The adapters of one base: those of a store, and those that were put in beside it. Loaded ones stay resident, and what any process
+/// changes in the store is seen at the next call, at the price of one look at the store's generation.
 package final class AdapterCatalogue: Sendable {
     package struct Binding: Sendable {
         package let adapter: BoundAdapter
@@ -15,7 +15,8 @@ package final class AdapterCatalogue: Sendable {
         package let wasResident: Bool
     }
 
-    package let store: AdapterStore
+    /// nil where there are only adapters that were put in.
+    package let store: AdapterStore?
     package let base: BaseFile
     private let values: BaseValues
     private let composing: ComposingBase
@@ -25,6 +26,8 @@ package final class AdapterCatalogue: Sendable {
 
     private struct State {
         var generation: UInt64?
+        /// Adapters that were put in, under every text that means them.
+        var own: [String: Resident] = [:]
         /// What references stood for at that generation.
         var digests: [String: (name: String, digest: Digest)] = [:]
         var resident: [Digest: Resident] = [:]
@@ -42,7 +45,7 @@ package final class AdapterCatalogue: Sendable {
     /// - Parameters:
     ///   - budget: bytes of vectors and class tables that stay resident; the longest unused go first.
     ///   - vectorLimit: most vectors of one recipe, so that none is composed for a request that will be refused.
-    package init(_ store: AdapterStore, base: BaseFile, budget: Int = 1 << 30, vectorLimit: Int = .max) throws {
+    package init(_ store: AdapterStore?, base: BaseFile, budget: Int = 1 << 30, vectorLimit: Int = .max) throws {
         self.store = store
         self.base = base
         self.budget = budget
@@ -57,7 +60,31 @@ package final class AdapterCatalogue: Sendable {
         if let cut = base.file.cutFile {
             throw .damaged(item: "base \(base.digest.short)", reason: "its file '\(cut)' was cut while it was in use")
         }
-        return try store.generation()
+        return try store?.generation() ?? 0
+    }
+
+    /// Puts an adapter in beside the store's; its name goes before an equal one there.
+    /// - Throws: `AdapterFormatError.badName`; `SamplingEngineError.otherBase`.
+    package func insert(_ adapter: Adapter, as name: String) throws {
+        let name = try AdapterName(name).description, manifest = adapter.manifest, digest = adapter.digest
+        guard manifest.baseDigest == base.digest else { throw SamplingEngineError.otherBase(adapter: name, base: manifest.baseDigest, wanted: base.digest) }
+        let bound = BoundAdapter(name: name, digest: digest, vector: adapter.vector, classes: adapter.classes, grid: manifest.imageGrid)
+        let own = Resident(adapter: bound, manifest: Data(try sortedJSON(manifest).utf8), lastUse: 0)
+        state.withLock { state in
+            for text in [name, "\(digest)", "\(name)@\(digest)"] { state.own[text] = own }
+        }
+    }
+
+    /// What a store says of an adapter.
+    /// - Throws: `StoreError`; `notFound` for one that is not in a store.
+    package func lookup(_ reference: String) throws(StoreError) -> AdapterEntry {
+        guard let store else { throw unknown(reference) }
+        return try store.lookup(reference)
+    }
+
+    private func unknown(_ reference: String) -> StoreError {
+        let names = state.withLock { $0.own.values.map(\.adapter.name) }
+        return .notFound(reference: reference, nearest: nearestNames(to: reference, among: Set(names).sorted()))
     }
 
     /// The adapter behind `base`, a name, a digest or its first digits, or `name@digest`, whole and immutable.
@@ -68,7 +95,9 @@ package final class AdapterCatalogue: Sendable {
     }
 
     private func held(_ reference: String) throws -> (binding: Binding, manifest: Data?) {
-        let (name, digest) = try resolve(reference)
+        if let own = state.withLock({ $0.own[reference] }) { return (Binding(adapter: own.adapter, load: .zero, wasResident: true), own.manifest) }
+        guard let store else { throw unknown(reference) }
+        let (name, digest) = try resolve(reference, in: store)
         if let found = resident(digest) { return (Binding(adapter: found.adapter.named(name), load: .zero, wasResident: true), found.manifest) }
         let start = ContinuousClock.now
         let stored = try store.load(digest, over: values)
@@ -137,7 +166,7 @@ package final class AdapterCatalogue: Sendable {
     /// - Throws: `SamplingEngineError.noCacheProfile` where there is none: one of another adapter is never taken.
     package func cache(_ level: CacheLevel, for recipe: BoundRecipe, sampler: Sampler, steps: Int) throws -> [Bool]? {
         if level == .exact { return nil }
-        guard let adapter = recipe.adapter, let entry = try? store.lookup(adapter.digest.description) else {
+        guard let adapter = recipe.adapter, let entry = try? lookup(adapter.digest.description) else {
             throw SamplingEngineError.noCacheProfile(recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: [])
         }
         let profiles = try entry.decodedManifest().cacheProfiles ?? []
@@ -147,12 +176,12 @@ package final class AdapterCatalogue: Sendable {
     }
 
     /// The store's adapters of this base, by name.
-    package func list() throws -> [AdapterEntry] { try store.list().filter { $0.baseDigest == base.digest } }
+    package func list() throws -> [AdapterEntry] { try store?.list().filter { $0.baseDigest == base.digest } ?? [] }
 
     package var residentDigests: Set<Digest> { state.withLock { Set($0.resident.filter { $0.value.manifest != nil }.keys) } }
     package var residentBytes: Int { state.withLock { $0.bytes } }
 
-    private func resolve(_ reference: String) throws -> (name: String, digest: Digest) {
+    private func resolve(_ reference: String, in store: AdapterStore) throws -> (name: String, digest: Digest) {
         let generation = try generation()
         let known = state.withLock { state in
             if state.generation != generation {

@@ -114,6 +114,22 @@ package struct BoundRecipe: Sendable {
         return (chosen, names.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }.joined(separator: ","))
     }
 
+    /// Images 0 to `count` - 1 of a request, of one class or of all in turn, and the class of each as it was understood.
+    /// - Parameters:
+    ///   - name: as `choosing` takes it; nil takes the recipe's classes one after the other.
+    ///   - given: noise of each image, in place of its own.
+    package func orders(
+        class name: String?, count: Int, seed: UInt64, guidance: ImageGuidance, strength: Double = 1, given: [GivenNoise]? = nil
+    ) throws(ComposerError) -> [(order: ImageOrder, className: String)] {
+        let names = name.map { [$0] } ?? (classNames.isEmpty ? ["null"] : classNames)
+        var chosen: [(stages: [ImageOrder.Stage], className: String)] = []
+        for name in names.prefix(count) { chosen.append(try choosing(class: name, strength: strength)) }
+        return (0..<count).map { index in
+            let (stages, name) = chosen[index % chosen.count]
+            return (ImageOrder(stages: stages, seed: seed, index: UInt64(index), guidance: guidance, given: given?[index]), name)
+        }
+    }
+
     /// The first of the texts that the adapter's table knows.
     private func find(_ texts: [String], in adapter: BoundAdapter, used: inout Set<String>) throws(ComposerError) -> ClassChoice? {
         for text in texts {

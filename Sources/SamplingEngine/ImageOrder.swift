@@ -48,11 +48,13 @@ package enum CacheLevel: String, Sendable, CaseIterable {
     case fast
 }
 
-package enum GuidanceKind: String, Sendable, CaseIterable {
+/// What an image is drawn away from, by the guidance scale.
+public enum GuidanceKind: String, Sendable, CaseIterable {
     /// Against the domain's own null class.
     case cfg
     /// Against the frozen base's null class, which one more slot holds (Domain Guidance, arXiv 2504.01521).
     case domain
+    /// Nothing, whatever the scale.
     case none
 }
 

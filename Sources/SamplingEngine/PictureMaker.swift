@@ -1,5 +1,4 @@
 import AdapterFormat
-import AdapterStore
 import Autoencoder
 import DiTModel
 import ImageFiles
@@ -23,10 +22,7 @@ struct PictureMaker {
             (decoder, side) = (nil, size)
             return
         }
-        guard autoencoder.configuration.latentChannels == channels, autoencoder.configuration.outChannels == 3 else {
-            throw SamplingEngineError.otherAutoencoder(
-                file: autoencoder.file.path, channels: autoencoder.configuration.latentChannels, wanted: channels)
-        }
+        try autoencoder.check(latentChannels: channels)
         let decoder = try LatentDecoder(autoencoder, latentHeight: size, latentWidth: size, pool: pool, kind)
         (self.decoder, side) = (decoder, decoder.imageSize.height)
     }
@@ -55,20 +51,4 @@ struct PendingPicture {
     let image: Int
     let kind: Kind
     let latent: [Float]
-}
-
-extension AutoencoderKL {
-    /// From a weights file, or from a diffusers component folder.
-    package init(fileOrFolder path: String) throws {
-        try self.init(path: DiffusersFolder.isFolder(path) ? DiffusersFolder.weights(in: path) : path)
-    }
-}
-
-extension AdapterStore {
-    /// The autoencoder of a base: the file or diffusers folder that is given, else the one that was imported with the base.
-    /// - Returns: nil where there is neither; a pixel-space base needs none.
-    package func autoencoder(_ given: String?, for base: Digest) throws -> AutoencoderKL? {
-        guard let path = try given ?? self.base(base).vae?.path else { return nil }
-        return try AutoencoderKL(fileOrFolder: path)
-    }
 }

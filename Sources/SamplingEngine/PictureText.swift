@@ -2,9 +2,6 @@ import AdapterFormat
 import Diffusion
 import Foundation
 
-/// The version of this package, as both programs and every picture say it.
-package let packageVersion = "0.1.0"
-
 /// What makes a picture again: the text chunk of its file, the same whichever program made it. Never a path, a host, a user or
 /// a time, so that the same request gives the same bytes.
 package struct PictureText: Codable, Sendable, Equatable {

@@ -3,11 +3,14 @@ import Foundation
 /// Why the system refused something: its words, and its number (errno), 0 where it gave none.
 ///
 /// The one place where an error of the C library, of Foundation or of SwiftNIO becomes words that a user reads.
-package struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
-    package let reason: String
-    package let code: Int32
+public struct SystemError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// In words for a user, such as "No space left on device".
+    public let reason: String
+    /// errno, such as `ENOSPC`; 0 where there is none.
+    public let code: Int32
 
-    package var description: String { reason }
+    /// The reason.
+    public var description: String { reason }
 
     /// - Parameter code: an errno, such as `ENOSPC`.
     package init(code: Int32) { self.init(reason: unsafe String(cString: strerror(code)), code: code) }
@@ -86,5 +89,5 @@ package func words(of error: any Error) -> String {
 
 extension SystemError: ExpressibleByStringLiteral, ExpressibleByStringInterpolation {
     /// A reason of ours.
-    package init(stringLiteral reason: String) { self.init(reason: reason, code: 0) }
+    public init(stringLiteral reason: String) { self.init(reason: reason, code: 0) }
 }

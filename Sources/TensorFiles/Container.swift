@@ -5,6 +5,7 @@ enum Container {
     case safetensors
     case torchArchive
     case torchLegacy
+    case numpyArchive
     /// A file of another kind, named with what would be right.
     case other(String)
     case unknown
@@ -17,7 +18,7 @@ enum Container {
         } else if let other = Container.known(file, start) {
             self = .other(other)
         } else if start.starts(with: [0x50, 0x4b]) {
-            self = .torchArchive
+            self = NumPyArchive.begins(start) ? .numpyArchive : .torchArchive
         } else if Container.isPickle(start) {
             self = .torchLegacy
         } else if start.count < 9 || start[8] == UInt8(ascii: "{") {

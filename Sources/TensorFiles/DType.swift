@@ -1,5 +1,5 @@
-/// Number formats of stored tensors, by safetensors' names.
-package enum DType: String, Sendable, CaseIterable {
+/// Number formats of stored tensors, by safetensors' names, which are the raw values.
+public enum DType: String, Sendable, CaseIterable {
     case f64 = "F64"
     case f32 = "F32"
     case f16 = "F16"

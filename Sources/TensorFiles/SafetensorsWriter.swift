@@ -3,7 +3,7 @@ import SystemErrors
 import SystemFiles
 
 /// A tensor on its way to a file: its bytes are made piece by piece when they are written.
-package struct OutgoingTensor: Sendable {
+public struct OutgoingTensor: Sendable {
     package let name: String
     package let type: DType
     package let shape: [Int]
@@ -14,7 +14,10 @@ package struct OutgoingTensor: Sendable {
     var byteCount: Int { count * type.size }
 
     /// Floats, stored as F32, BF16 or F16 (nearest, ties to even).
-    package init(_ name: String, shape: [Int], _ values: [Float], as type: DType = .f32) {
+    /// - Parameters:
+    ///   - shape: sides, the slowest first; their product is the number of values.
+    ///   - values: in row-major order.
+    public init(_ name: String, shape: [Int], _ values: [Float], as type: DType = .f32) {
         precondition(shape.reduce(1, *) == values.count, "'\(name)': \(values.count) values for shape \(shape)")
         self.init(name, shape: shape, as: type) { Array(values[$0]) }
     }
@@ -35,7 +38,7 @@ package struct OutgoingTensor: Sendable {
 
     /// A tensor of another file, which may lie there in any order; its elements are floats.
     package init(_ entry: TensorEntry, named name: String? = nil, as type: DType) {
-        if entry.type == type, let mapped = entry.mapped {
+        if entry.dtype == type, let mapped = entry.mapped {
             let (start, size) = (mapped.range.lowerBound, type.size)
             self.init(name ?? entry.name, type, entry.shape) {
                 mapped.file.bytes((start + $0.lowerBound * size)..<(start + $0.upperBound * size))
@@ -46,7 +49,8 @@ package struct OutgoingTensor: Sendable {
     }
 
     /// Integers, stored as I64.
-    package init(_ name: String, shape: [Int], integers: [Int]) {
+    /// - Parameter integers: in row-major order.
+    public init(_ name: String, shape: [Int], integers: [Int]) {
         precondition(shape.reduce(1, *) == integers.count, "'\(name)': \(integers.count) values for shape \(shape)")
         self.init(name, .i64, shape) { TensorFiles.bytes(of: integers[$0].map(Int64.init)) }
     }
@@ -98,9 +102,12 @@ package struct SafetensorsEncoding: Sendable {
     }
 }
 
-/// Writes safetensors, as `OutputFile` writes.
-package enum SafetensorsWriter {
-    package static func write(_ tensors: [OutgoingTensor], metadata: [String: String] = [:], to path: String) throws(TensorFileError) {
+/// Writes safetensors files.
+public enum SafetensorsWriter {
+    /// Writes a file whole or not at all: what was there stays until the new bytes are on the disk. The same tensors and metadata always
+    /// give the same bytes.
+    /// - Throws: `TensorFileError.unwritable`.
+    public static func write(_ tensors: [OutgoingTensor], metadata: [String: String] = [:], to path: String) throws(TensorFileError) {
         try write(SafetensorsEncoding(tensors, metadata: metadata), to: path)
     }
 

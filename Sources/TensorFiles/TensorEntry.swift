@@ -1,45 +1,49 @@
 /// One tensor of a file: its name, form, and where its elements lie.
-package struct TensorEntry: Sendable {
-    package let name: String
-    package let type: DType
-    package let shape: [Int]
+public struct TensorEntry: Sendable {
+    /// As the model names it, such as `blocks.0.attn.qkv.weight`.
+    public let name: String
+    /// How its elements are stored.
+    public let dtype: DType
+    /// Sides, the slowest first; empty for a single value.
+    public let shape: [Int]
     /// Stacked along the first side, in order; one, but for tensors that were put together from several.
     let parts: [TensorPart]
 
     init(name: String, type: DType, shape: [Int], parts: [TensorPart]) {
-        (self.name, self.type, self.shape, self.parts) = (name, type, shape, parts)
+        (self.name, dtype, self.shape, self.parts) = (name, type, shape, parts)
     }
 
-    package var count: Int { shape.reduce(1, *) }
+    /// Elements.
+    public var count: Int { shape.reduce(1, *) }
 
     /// Where the bytes lie in a mapped file; nil where they are not in one piece in row-major order.
     package var mapped: (file: MappedFile, range: Range<Int>)? {
         guard parts.count == 1, let part = parts.first, part.isContiguous else { return nil }
-        return (part.file, part.offset..<(part.offset + (part.count * type.bits + 7) / 8))
+        return (part.file, part.offset..<(part.offset + (part.count * dtype.bits + 7) / 8))
     }
 
-    package func renamed(_ name: String) -> TensorEntry { TensorEntry(name: name, type: type, shape: shape, parts: parts) }
+    package func renamed(_ name: String) -> TensorEntry { TensorEntry(name: name, type: dtype, shape: shape, parts: parts) }
 
     /// Several tensors as one, stacked along the first side; nil where their types or other sides differ.
     package static func stacked(_ name: String, _ entries: [TensorEntry]) -> TensorEntry? {
         guard let first = entries.first else { return nil }
-        let fits = entries.allSatisfy { $0.type == first.type && !$0.shape.isEmpty && $0.shape.dropFirst() == first.shape.dropFirst() }
+        let fits = entries.allSatisfy { $0.dtype == first.dtype && !$0.shape.isEmpty && $0.shape.dropFirst() == first.shape.dropFirst() }
         // Sides beside a side of 0 may be of any size.
         guard fits, entries.allSatisfy({ $0.count > 0 }) else { return nil }
         let rows = entries.reduce(0) { $0 + $1.shape[0] }
-        return TensorEntry(name: name, type: first.type, shape: [rows] + first.shape.dropFirst(), parts: entries.flatMap(\.parts))
+        return TensorEntry(name: name, type: first.dtype, shape: [rows] + first.shape.dropFirst(), parts: entries.flatMap(\.parts))
     }
 
     /// Elements `range` in row-major order as float32; the type must be a floating-point type.
     package func floats(_ range: Range<Int>) -> [Float] {
-        switch type {
+        switch dtype {
         case .f32: elements(range, of: Float.self) { $0 }
         case .bf16: elements(range, of: UInt16.self, convert: BFloat16.value)
         case .f16: elements(range, of: UInt16.self) { Float(Float16(bitPattern: $0)) }
         case .f64: elements(range, of: Double.self) { Float($0) }
         case .f8E4M3: elements(range, of: UInt8.self, convert: Float8.e4m3)
         case .f8E5M2: elements(range, of: UInt8.self, convert: Float8.e5m2)
-        default: preconditionFailure("'\(name)' is \(type.rawValue), no floating-point type")
+        default: preconditionFailure("'\(name)' is \(dtype.rawValue), no floating-point type")
         }
     }
 
@@ -56,7 +60,7 @@ package struct TensorEntry: Sendable {
 
     /// Whether another tensor has the same shape and, bit for bit, the same values as float32.
     package func hasSameValues(as other: TensorEntry) -> Bool {
-        guard shape == other.shape, type.isFloatingPoint, other.type.isFloatingPoint else { return false }
+        guard shape == other.shape, dtype.isFloatingPoint, other.dtype.isFloatingPoint else { return false }
         return pieces.allSatisfy { zip(floats($0), other.floats($0)).allSatisfy { $0.bitPattern == $1.bitPattern } }
     }
 

@@ -1,7 +1,9 @@
 import SystemErrors
 
 /// What can be wrong with a tensor file, each with the name, number or shape at fault.
-package enum TensorFileError: Error, Equatable, CustomStringConvertible {
+///
+/// Its description is one sentence. Later versions may add cases: switch over it with a `default`.
+public enum TensorFileError: Error, Equatable, CustomStringConvertible {
     case unreadable(path: String, reason: SystemError)
     case unwritable(path: String, reason: SystemError)
     case tooShort(path: String, bytes: Int)
@@ -24,7 +26,8 @@ package enum TensorFileError: Error, Equatable, CustomStringConvertible {
     case repeated(path: String, name: String, shape: [Int], bytes: Int)
     case badIndex(path: String, reason: String)
 
-    package var description: String {
+    /// One sentence without its full stop.
+    public var description: String {
         switch self {
         case .unreadable(let path, let reason): "'\(path)' cannot be read: \(reason)"
         case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"

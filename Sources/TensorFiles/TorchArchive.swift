@@ -36,7 +36,6 @@ enum TorchArchive {
         }
         if names.contains(where: { $0.contains("/data.pkl") }) { return nil }
         if parts.contains("model.json") || parts.contains("archive_format") { return "a program that torch.export saved: save the module's state_dict() instead" }
-        if !names.isEmpty, names.allSatisfy({ $0.hasSuffix(".npy") }) { return "an archive of numpy arrays (.npz): save them as safetensors" }
         guard let first = names.min() else { return "a zip archive with nothing in it" }
         return "a zip archive with \(names.count, "file"), such as '\(first)', and not what torch saves: unpack it and give the file of weights"
     }

@@ -1,3 +1,4 @@
+import AdapterFormat
 import AdapterStore
 import ArgumentParser
 import CProcess

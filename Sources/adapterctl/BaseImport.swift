@@ -2,8 +2,8 @@ import AdapterFormat
 import AdapterStore
 import ArgumentParser
 import DiTModel
-import Foundation
-import Autoencoder
+import SamplingEngine
+import SystemErrors
 import TensorFiles
 
 struct BaseImport: ParsableCommand {
@@ -44,11 +44,8 @@ struct BaseImport: ParsableCommand {
         let store = try location.open()
         Progress.begin("importing")
         let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
-        try base.checkMatrices()
         let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoder
         if let autoencoder {
-            try autoencoder.checkValues()
-            try autoencoder.checkUse(with: base)
             if !autoencoder.statesScale {
                 note("'\(autoencoder.file.path)' has no config.json beside it: latents are scaled by \(BaseCard.latentScale), Stable Diffusion's; another factor is given as --latent-scale")
             }
@@ -57,23 +54,13 @@ struct BaseImport: ParsableCommand {
             }
         }
         guard (latentScale ?? 1).isFinite, (latentScale ?? 1) > 0 else { throw Failure.usage("--latent-scale is a number above 0") }
-
-        let encoding = try base.encoding(as: type)
-        let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
-        let vaeContent = autoencoder.map { FileContent($0.encoding.pieces, digest: Digest(of: $0.encoding.pieces)) }
-        var card = base.card
-        // A file's own name is a name's beginning only.
-        card.name = name ?? AdapterName.fitting(card.name)?.description ?? "base-\(digest.short)"
-        if let preset { card.preset = preset.rawValue }
-        if digest != base.digest { card.roundedFrom = base.digest }
-        card.vae = vaeContent?.digest
-        card.latentScale = latentScale ?? autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
-        // From the list, which a damaged file does not keep from being read.
-        if let known = try store.listBases().first(where: { $0.digest == digest })?.decodedCard {
-            card.complete(from: known)
-            card.name = name ?? known.name
+        let digest: Digest, card: BaseCard
+        do {
+            (digest, card) = try store.importBase(
+                base, autoencoder: autoencoder, as: name, type: type, preset: preset?.rawValue, latentScale: latentScale)
+        } catch SamplingEngineError.otherAutoencoder(let file, let channels, let wanted) {
+            throw Failure.usage("the autoencoder '\(file)' has latents of \(channels, "channel"), the base \(wanted)")
         }
-        try store.importBase(FileContent(encoding.pieces, digest: digest), vae: vaeContent, card: Data(try sortedJSON(card).utf8))
 
         let result = Result(
             digest: digest.description, name: card.name, section: base.file.section, autoencoder: card.vae?.description,
@@ -84,17 +71,6 @@ struct BaseImport: ParsableCommand {
             let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
             let classes = c.hasNullRow ? "" : ", \(c.numClasses, "class") without a null class"
             return "base \(card.name) is \(digest.short): \(c.depth, "block") of width \(c.hiddenSize)\(classes)\(from)\(with)"
-        }
-    }
-}
-
-extension AutoencoderFile {
-    /// Refuses weights that no decoder of the base's latents can be made of.
-    fileprivate func checkUse(with base: BaseFile) throws {
-        let autoencoder = try AutoencoderKL(file: file)
-        guard autoencoder.configuration.latentChannels == base.configuration.inChannels else {
-            throw Failure.usage(
-                "the autoencoder '\(file.path)' has latents of \(autoencoder.configuration.latentChannels, "channel"), the base \(base.configuration.inChannels)")
         }
     }
 }

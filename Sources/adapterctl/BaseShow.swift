@@ -39,7 +39,7 @@ struct BaseShow: ParsableCommand {
         var matrices: [String: Int] = [:]
         for (name, _) in c.frozenTensors {
             let entry = try base.file.entry(name)
-            matrices[entry.type.rawValue, default: 0] += entry.count * entry.type.size
+            matrices[entry.dtype.rawValue, default: 0] += entry.count * entry.dtype.size
         }
         let details = Details(
             digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count, file: base.file.path,

@@ -41,9 +41,7 @@ struct Timing: Encodable {
         self.what = what
         runs = seconds.count
         (medianSeconds, p10Seconds, p90Seconds, p99Seconds) = (at(0.5), at(0.1), at(0.9), at(0.99))
-        let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-        let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
-        processor = line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
+        processor = Processors.name
         threads = ThreadPool.processorCount
         self.library = library
     }

@@ -66,27 +66,12 @@ struct RecipeStore {
     /// - Parameter base: the base's name or digest, else that of the recipe's first adapter, else the only one.
     init(_ store: AdapterStore, _ recipe: Recipe, base: String?) throws {
         let base = try store.baseFile(of: recipe, base)
-        let values = try base.values()
         composing = ComposingBase(base)
-        canonical = try CanonicalRecipe(recipe, over: composing) { reference in
-            let entry = try store.lookup(reference)
-            guard entry.baseDigest == base.digest else {
-                throw ComposerError.otherBase(name: reference, base: entry.baseDigest, wanted: base.digest)
-            }
-            return ResolvedAdapter(name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(store.load(entry.digest, over: values)))
-        }
+        canonical = try CanonicalRecipe(recipe, over: composing) { try store.adapter($0, of: base) }
         self.base = base
     }
 
     func adapter(labelsFrom: String? = nil) throws -> Adapter { try canonical.oneVector().adapter(over: composing, labelsFrom: labelsFrom) }
-}
-
-extension AdapterStore {
-    /// The base that a recipe is for.
-    func baseFile(of recipe: Recipe, _ base: String?) throws -> BaseFile {
-        guard base == nil, let first = recipe.references.first else { return try baseFile(base) }
-        return try baseFile(lookup(first).baseDigest)
-    }
 }
 
 func checkedStrength(_ strength: Double) throws -> Double {

@@ -1,16 +1,17 @@
 import AdapterComposer
+import AdapterStore
 import ImageFiles
 import SamplingEngine
 
 extension Sheet {
     /// Each pair of domains as one strip, from the first to the second; the first class of each crosses over with the values.
-    func crossed(_ domains: [String], at weights: [Double], _ catalogue: AdapterCatalogue) async throws {
+    func crossed(_ domains: [String], at weights: [Double], _ catalogue: AdapterCatalogue, in store: AdapterStore) async throws {
         let pairs = domains.indices.flatMap { a in domains.indices.dropFirst(a + 1).map { (domains[a], domains[$0]) } }
         guard !pairs.isEmpty else { throw Failure.usage("--cross needs two domains or more") }
         guard !domains.contains("base") else { throw Failure.usage("--cross takes adapters, each of which is crossed from the base by its weight; leave base out of --domains") }
         let same = Dictionary(grouping: domains) { (try? catalogue.bind(Recipe($0)).digest.description) ?? $0 }.values.first { $0.count > 1 }
         if let same { throw Failure.usage("\(same.map { "'\($0)'" }.joined(separator: " and ")) are one adapter: --cross takes each once") }
-        let engine = try autoencoder.engine(catalogue.base, catalogue.store, options: .unbounded(at: precision.chosen()))
+        let engine = try autoencoder.engine(catalogue.base, store, options: .unbounded(at: precision.chosen()))
         let sampler = try sampling.chosen(engine.convention), guidance = try sampling.imageGuidance()
         let classes = try Dictionary(uniqueKeysWithValues: domains.map { ($0, try catalogue.bind(Recipe($0)).classNames.first ?? "null") })
         var orders: [ImageOrder] = []

@@ -58,7 +58,7 @@ struct Forward: ParsableCommand {
         guard shape == [n, c.inChannels, c.inputSize, c.inputSize], (1...4096).contains(n) else {
             throw Failure.usage("'x' has shape \(shape); this network takes [n, \(c.inChannels), \(c.inputSize), \(c.inputSize)]")
         }
-        let times = try tensors.entry("t").type.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
+        let times = try tensors.entry("t").dtype.isFloatingPoint ? tensors.floats("t") : tensors.integers("t").map(Float.init)
         let labels = try tensors.integers("y")
         guard times.count == n, labels.count == n else { throw Failure.usage("'t' and 'y' need \(n, "value") each, as 'x' has images") }
         let last = classes.hasNullRow ? classes.nullClass : classes.names.count - 1

@@ -25,25 +25,21 @@ struct LatentOptions: ParsableArguments {
         pool: ThreadPool
     ) throws -> TrainingData {
         let c = base.configuration
-        guard let autoencoder = try vae.map({ try AutoencoderKL(fileOrFolder: $0) }) ?? store?.autoencoder(nil, for: base.digest) else {
+        guard let autoencoder = try vae.map({ try AutoencoderKL(path: $0) }) ?? store?.autoencoder(nil, for: base.digest) else {
             guard c.inChannels == 3 else {
                 throw Failure.usage("this base learns latents of \(c.inChannels, "channel"), not pictures: give its autoencoder with --vae")
             }
             return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
-        guard autoencoder.configuration.latentChannels == c.inChannels else {
-            throw SamplingEngineError.otherAutoencoder(
-                file: autoencoder.file.path, channels: autoencoder.configuration.latentChannels, wanted: c.inChannels)
-        }
+        try autoencoder.check(decodes: base)
         let data = try adapterctl.loadData(text, size: size * autoencoder.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
-        let cache = try LatentCache(folder: folder, autoencoder: autoencoder, digest: Digest(of: AutoencoderFile(path: autoencoder.file.path).encoding.pieces))
         var encoded = 0
-        let latents = try cache.posteriors(of: data, mirrored: mirrored, pool: pool) { done, count in
+        let latents = try LatentCache.encoded(data, by: autoencoder, folder: folder, mirrored: mirrored, pool: pool) { done, count in
             encoded = count
             if count > 0, count.isMultiple(of: 100) { note("encoded \(count, "image"), \(done) of \(data.count) are ready") }
         }
         note("\(data.count, "image") as latents, \(encoded) of them encoded now, kept in \(folder)")
-        return data.seen(through: latents)
+        return latents
     }
 
     private var folder: String { latentCache ?? UserFolders.cache() + "/latents" }

@@ -56,7 +56,7 @@ struct Merge: ParsableCommand {
         let stated = parts.count > 1 ? Double(parts[parts.count - 1]) : nil
         guard parts.count == 1 || (parts.count == 2 && stated != nil) else { throw Failure.usage("a site reads NAME=SAMPLES or FILE=SAMPLES, not '\(text)'") }
         let source = parts[0]
-        let resolved = try adapter(source, of: base) { store }
+        let resolved = try ResolvedAdapter(source, of: base, as: .noting) { store }
         guard let samples = stated ?? resolved.adapter.manifest.training.map({ Double($0.images) }) else {
             throw Failure.usage("'\(source)' does not say how many images it was trained on: give \(source)=SAMPLES")
         }

@@ -75,7 +75,8 @@ struct Sample: AsyncParsableCommand {
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
         var shape = baseFile.configuration
         shape.inputSize = bound.grid?.size ?? shape.inputSize
-        var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? images(bound, strength, shape)
+        let single = try ends == nil ? images(bound, strength, shape) : []
+        var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? single.map(\.order)
         let level = try sampling.cacheLevel()
         let cache = try catalogue.cache(level, for: bound, sampler: sampler, steps: sampling.stepCount)
         for index in images.indices { images[index].cache = cache }
@@ -87,7 +88,7 @@ struct Sample: AsyncParsableCommand {
         let digest = bound.digest.description
         if let file {
             var text = PictureText(
-                bound, className: try describedClass(bound, strength), labelsFrom: labelsFrom, strength: strength, seed: sampling.seed, index: 0,
+                bound, className: describedClass(single.map(\.className)), labelsFrom: labelsFrom, strength: strength, seed: sampling.seed, index: 0,
                 sampler: sampler, steps: sampling.stepCount, guidance: try sampling.imageGuidance(), cache: level, base: baseFile.digest,
                 precision: engine.precision.rawValue)
             if let morph { (text.recipe, text.frames) = (morph, frames) }
@@ -116,22 +117,16 @@ struct Sample: AsyncParsableCommand {
         return try Recipe(recipe)
     }
 
-    private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [ImageOrder] {
-        let classes = className.map { [$0] } ?? (bound.classNames.isEmpty ? ["null"] : bound.classNames)
-        let stages = try classes.map { try bound.choosing(class: $0, strength: strength).stages }
-        let given = try noise.map { try givenNoise($0, shape) }
-        let guidance = try sampling.imageGuidance()
-        return (0..<n).map { index in
-            ImageOrder(
-                stages: stages[index % stages.count], seed: sampling.seed, index: UInt64(index), guidance: guidance, given: given?[index])
-        }
+    private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [(order: ImageOrder, className: String)] {
+        try bound.orders(
+            class: className, count: n, seed: sampling.seed, guidance: sampling.imageGuidance(), strength: strength,
+            given: noise.map { try givenNoise($0, shape) })
     }
 
-    /// The class as the recipe understands it; `*` for all in turn.
-    private func describedClass(_ bound: BoundRecipe, _ strength: Double) throws -> String {
+    /// The class as the recipe understood it; `*` for all in turn.
+    private func describedClass(_ names: [String]) -> String {
         if morph != nil { return className ?? "*" }
-        guard let one = className ?? (n == 1 ? bound.classNames.first ?? "null" : nil) else { return "*" }
-        return try bound.choosing(class: one, strength: strength).className
+        return className != nil || n == 1 ? names.first ?? "null" : "*"
     }
 
     /// All pictures as one PNG file that says how they were made; of one picture it is the file that a server sends.

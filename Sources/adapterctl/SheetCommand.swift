@@ -47,7 +47,7 @@ struct Sheet: AsyncParsableCommand {
         let catalogue = try AdapterCatalogue(store, base: baseFile)
         let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
-        if let cross { return try await crossed(references, at: weights(cross), catalogue) }
+        if let cross { return try await crossed(references, at: weights(cross), catalogue, in: store) }
         // One adapter slot, so that each domain has to be swapped in.
         var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1

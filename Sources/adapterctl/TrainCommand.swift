@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import AdapterTraining
@@ -79,7 +80,7 @@ struct Train: ParsableCommand {
         wanted.seed = job.seed ?? wanted.seed
         let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
-            wanted, set, lowRank: lowRank, base: base, model: model, data: data, startingAt: from.map { try adapter($0, of: base) { try location.open() }.adapter },
+            wanted, set, lowRank: lowRank, base: base, model: model, data: data, startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
             pool: pool, processes: processes)
         func write(_ values: TrainableValues, _ path: String) throws -> Digest {
             if set.method == .full {
@@ -88,10 +89,7 @@ struct Train: ParsableCommand {
                 try run.writeBase(named: job.name, configuration: configuration, to: path, as: bf16 ? .bf16 : .f32, values: values)
                 return try BaseFile(path: path).digest
             }
-            var adapter = run.adapter(name: job.name, base: base, created: nil, values: values)
-            if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
-            adapter.manifest.golden = try InferenceDiT(model).goldenValues(adapter.vector, adapter.classes, layout: run.layout)
-            try AdapterFile.write(adapter, layout: base.layout, to: path, as: bf16 ? .bf16 : .f32)
+            var adapter = try run.writeAdapter(named: job.name, base: base, rounded: bf16, to: path, values: values)
             if add, path == job.output {
                 _ = try location.open().add(&adapter, as: job.name, over: base, replace: replace)
             }

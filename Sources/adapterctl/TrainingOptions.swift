@@ -65,8 +65,7 @@ struct TrainingOptions: ParsableArguments {
 
     /// The folder that belongs to an output file.
     func folder(for output: String, name: String) -> String {
-        if let runFolder { return runFolder.replacing("{}", with: name) }
-        return (output.hasSuffix(".safetensors") ? String(output.dropLast(".safetensors".count)) : output) + ".run"
+        runFolder?.replacing("{}", with: name) ?? RunPlace.folder(for: output)
     }
 
     /// Takes the run's folder for this process, before the work; nil in the other processes of a group.
@@ -77,89 +76,26 @@ struct TrainingOptions: ParsableArguments {
         return place
     }
 
-    /// Runs to the end: curves, samples and checkpoints into the run's folder, progress on standard error. Among several
-    /// processes the first alone writes.
-    /// - Parameters:
-    ///   - place: of the run; nil in the processes that do not write.
-    ///   - path: its folder.
-    ///   - what: what config.json says beside the settings.
-    ///   - keep: writes the run's values as a file: the best so far, or the last.
+    /// Runs to the end, progress on standard error.
+    /// - Parameters: as `TrainingLoop.run` has them.
     func follow(
         _ run: TrainingRun, in place: RunPlace?, folder path: String, what: [String: String], keep: (_ values: TrainableValues, _ file: String) throws -> Void
     ) throws {
-        if resume { try takeUp(run, place?.state ?? RunPlace.state(in: path), folder: path) }
-        if run.isFirstProcess, let line = run.settings.shortRunLine { note(line) }
-        try run.checkProcessesAgree()
-        let folder = try place.map { try RunFolder($0, run, configuration: what, environment: environment(run)) }
-        let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: run.settings.seed)
-        Interruption.watch()
-        var view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
-        while !run.isFinished {
-            try run.advance()
-            view?.show(run)
-            do { try write(run, sheet, in: folder) } catch { throw stopped(run, folder, by: error) }
-            if Interruption.happened {
-                if let folder { try keepState(run, folder) }
-                throw Failure.interrupted("stopped at step \(run.step); go on with --resume")
+        var loop = TrainingLoop()
+        (loop.checkpointEvery, loop.samplesEvery, loop.resumes, loop.configuration) = (checkpointEvery, samplesEvery, resume, what)
+        loop.isStopped = { Interruption.happened }
+        var view: TrainingView?
+        loop.onEvent = { event, run in
+            switch event {
+            case .remark(let text): note(text)
+            case .began:
+                Interruption.watch()
+                view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
+            case .step: view?.show(run)
+            case .ended: view?.finish(run)
             }
         }
-        view?.finish(run)
-        guard let folder else { return }
-        do {
-            try keep(run.average, path + "/last.safetensors")
-            if let best = run.bestValues { try keep(best, path + "/best.safetensors") }
-            try folder.finish(run)
-        } catch { throw stopped(run, folder, by: error) }
-    }
-
-    private func takeUp(_ run: TrainingRun, _ state: String?, folder: String) throws {
-        guard let state else {
-            if run.isFirstProcess { note("there is no run in '\(folder)' to go on from: this one begins") }
-            return
-        }
-        let before = TrainingRun.progress(ofCheckpoint: state)?.steps
-        try run.restore(from: state)
-        guard run.isFirstProcess else { return }
-        note("going on at step \(run.step) of \(run.settings.steps)")
-        if let before, before != run.settings.steps { note("--steps was \(before), is now \(run.settings.steps): the learning rate follows the new length from here") }
-        if run.isFinished { note("the run is done; give more --steps to go on") }
-    }
-
-    /// What a step leaves in the run's folder, where it is due.
-    private func write(_ run: TrainingRun, _ sheet: SampleSheet, in folder: RunFolder?) throws {
-        guard let folder else { return }
-        let sheetSteps = samplesEvery ?? max(1, run.settings.steps / 5)
-        if run.step % 100 == 0 || run.isFinished { try folder.report(run) }
-        if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished, run.model.configuration.inChannels == 3 { try folder.sample(run, sheet) }
-        if run.step % checkpointEvery == 0, !run.isFinished { try run.save(to: folder.checkpoint) }
-    }
-
-    private func keepState(_ run: TrainingRun, _ folder: RunFolder) throws {
-        // A curve can be drawn again, and must not cost the checkpoint.
-        try? folder.report(run)
-        try run.save(to: folder.checkpoint)
-    }
-
-    /// Keeps the run's state where it can still be written, else the checkpoint before it, and says which.
-    /// - Returns: the error, to be thrown.
-    private func stopped(_ run: TrainingRun, _ folder: RunFolder?, by error: any Error) -> any Error {
-        guard let folder else { return error }
-        try? run.save(to: folder.checkpoint)
-        if let (step, _) = TrainingRun.progress(ofCheckpoint: folder.checkpoint) {
-            note("the run stands at step \(run.step); its state at step \(step) is kept: go on with --resume")
-        } else {
-            note("the run stood at step \(run.step), and its state could not be kept")
-        }
-        return error
-    }
-
-    private func environment(_ run: TrainingRun) -> [String: String] {
-        let timing = Timing("", seconds: [0])
-        return [
-            "program": Adapterctl.configuration.version, "processor": timing.processor, "threads": "\(timing.threads)", "library": timing.library,
-            "system": ProcessInfo.processInfo.operatingSystemVersionString, "processes": "\(run.processes?.size ?? 1)",
-            "started": Date().formatted(.iso8601),
-        ]
+        try loop.run(run, in: place, folder: path, keep: keep)
     }
 }
 

@@ -91,7 +91,7 @@ import Testing
         let unsaid = try read("kohya.safetensors")
         let resized = try TensorFile(path: Self.goldens + "/lora/kohya.safetensors"), dynamic = folder + "/dynamic.safetensors"
         try SafetensorsWriter.write(
-            resized.entries.map { OutgoingTensor($0, as: $0.type) }, metadata: ["ss_network_alpha": "Dynamic", "ss_network_dim": "Dynamic"], to: dynamic)
+            resized.entries.map { OutgoingTensor($0, as: $0.dtype) }, metadata: ["ss_network_alpha": "Dynamic", "ss_network_dim": "Dynamic"], to: dynamic)
         #expect(try AdapterFile.read(path: dynamic, base: base).manifest.lowRank == unsaid.manifest.lowRank)
         #expect(try AdapterFile.read(path: file("own", metadata: ["lora_config": #"{"r": 2, "lora_alpha": 1}"#]), base: base).manifest.lowRank?.scale == 0.5)
     }

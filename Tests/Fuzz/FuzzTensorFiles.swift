@@ -19,11 +19,11 @@ public func testOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     precondition(unsafe ftruncate(descriptor, 0) == 0 && pwrite(descriptor, data, count, 0) == count)
     guard let file = try? TensorFile(path: "/proc/self/fd/\(descriptor)") else { return 0 }
     for entry in file.entries {
-        precondition(entry.count * entry.type.bits / 8 <= max(count, 1), "'\(entry.name)' is larger than its file")
-        if entry.type.isFloatingPoint {
+        precondition(entry.count * entry.dtype.bits / 8 <= max(count, 1), "'\(entry.name)' is larger than its file")
+        if entry.dtype.isFloatingPoint {
             precondition((try? file.floats(entry.name))?.count == entry.count)
             _ = OutgoingTensor(entry, as: .f32).bytes(0..<entry.count)
-        } else if entry.type.isInteger, entry.type != .u64 {
+        } else if entry.dtype.isInteger, entry.dtype != .u64 {
             precondition((try? file.integers(entry.name))?.count == entry.count)
         }
         _ = TensorEntry.stacked("twice", [entry, entry])

@@ -21,7 +21,7 @@ import Testing
             (".json", Array("{\n  \"num_layers\": 28, \"sample_size\": 32}".utf8), "JSON text"), (".ckpt.data-00000-of-00001", pad, "a part of a TensorFlow checkpoint"),
             (".msgpack", [0x81, 0xa6] + pad, "Flax's msgpack"), (".png", [0x89] + Array("PNG\r\n".utf8) + pad, "a PNG picture"),
             (".zip", S.zip([("photos/1.jpg", pad), ("photos/2.jpg", pad)]), "a zip archive with 2 files, such as 'photos/1.jpg'"),
-            (".npz", S.zip([("arr_0.npy", pad)]), "numpy arrays (.npz)"), (".zip", [0x50, 0x4b, 5, 6] + pad, "a zip archive with nothing in it"),
+            (".npz", S.zip([("arr_0.npy", pad)]), "'arr_0' is no array of numpy's"), (".zip", [0x50, 0x4b, 5, 6] + pad, "a zip archive with nothing in it"),
             (".pt", S.zip([("m/data.pkl", S.pickle([])), ("m/constants.pkl", []), ("m/code/__torch__.py", [])]), "a TorchScript program"),
             (".pkl", [0x80, 4, 0x95, 2, 0, 0, 0, 0, 0, 0, 0, 0x7d, 0x2e] + pad, "a Python pickle that torch.save did not write"),
             (".bin", pad, "neither safetensors nor"),
@@ -30,9 +30,11 @@ import Testing
             let said = try sentence(bytes, named: suffix)
             #expect(said.contains(wanted), "\(suffix): \(said)")
         }
-        let folder = NSTemporaryDirectory()
+        let folder = NSTemporaryDirectory() + "container-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
         let thrown = #expect(throws: TensorFileError.self) { try TensorFile(path: folder) }
-        #expect(thrown.map { "\($0)".contains("it is a folder") } == true)
+        #expect(thrown.map { "\($0)".contains("it is a folder without") } == true)
     }
 }
 
@@ -59,10 +61,10 @@ import Testing
         let size = 8 * bits / 8
         try withFile(file(#"{"a":{"dtype":"\#(type)","shape":[2,4],"data_offsets":[0,\#(size)]}}"#, [UInt8](repeating: 1, count: size))) { path in
             let file = try TensorFile(path: path), entry = try file.entry("a")
-            #expect(entry.type.rawValue == type && entry.shape == [2, 4])
+            #expect(entry.dtype.rawValue == type && entry.shape == [2, 4])
             #expect(try #require(entry.mapped).range.count == size)
-            if entry.type.isInteger { #expect(try file.integers("a").count == 8) }
-            if !entry.type.isInteger, !entry.type.isFloatingPoint { #expect(throws: TensorFileError.self) { try file.floats("a") } }
+            if entry.dtype.isInteger { #expect(try file.integers("a").count == 8) }
+            if !entry.dtype.isInteger, !entry.dtype.isFloatingPoint { #expect(throws: TensorFileError.self) { try file.floats("a") } }
         }
         let odd = bits < 8 ? 1 : size + 1
         try withFile(file(#"{"a":{"dtype":"\#(type)","shape":[2,4],"data_offsets":[0,\#(odd)]}}"#, [UInt8](repeating: 1, count: odd))) { path in

@@ -89,7 +89,7 @@ private func file(header: String, data: [UInt8] = [], length: UInt64? = nil) -> 
             #expect(try file.floats("half \"quoted\" \\ ü") == values.map(BFloat16.rounded))
             #expect(try file.integers("numbers") == [-5, 1 << 40])
             let starts = try file.entries.map { try #require($0.mapped).range.lowerBound }
-            #expect(zip(starts, file.entries).allSatisfy { $0 % $1.type.size == 0 })
+            #expect(zip(starts, file.entries).allSatisfy { $0 % $1.dtype.size == 0 })
             #expect(starts[0] % 64 == 0)
         }
     }
@@ -103,7 +103,7 @@ private func file(header: String, data: [UInt8] = [], length: UInt64? = nil) -> 
             try withFile(mutations.mutated(sound)) { path in
                 do {
                     let file = try TensorFile(path: path)
-                    for entry in file.entries where entry.type.isFloatingPoint { _ = try file.floats(entry.name) }
+                    for entry in file.entries where entry.dtype.isFloatingPoint { _ = try file.floats(entry.name) }
                 } catch { refused += 1 }
             }
         }

@@ -141,7 +141,7 @@ import Testing
             try withFile(mutations.mutated(round % 4 == 0 ? legacy : archive)) { path in
                 do {
                     let file = try TensorFile(path: path)
-                    for entry in file.entries where entry.type.isFloatingPoint { _ = try file.floats(entry.name) }
+                    for entry in file.entries where entry.dtype.isFloatingPoint { _ = try file.floats(entry.name) }
                     read += 1
                 } catch { refused += 1 }
             }

@@ -29,7 +29,7 @@ extension SamplingService {
         metrics.showBuild(origin)
         if let entries = try? catalogue.list() {
             metrics.show(
-                entries, resident: catalogue.residentDigests, bytes: catalogue.residentBytes, version: try? catalogue.store.generation())
+                entries, resident: catalogue.residentDigests, bytes: catalogue.residentBytes, version: try? catalogue.store?.generation())
         }
         return Response(text: metrics.registry.text(help: ServiceMetrics.help), type: "text/plain; version=0.0.4; charset=utf-8")
     }

@@ -33,7 +33,7 @@ extension SamplingService {
     private func entry<Reply>(_ call: Call, _ reply: (AdapterEntry) throws -> Reply) throws(ServiceError) -> Reply {
         do {
             _ = try AdapterReference(call.reference)
-            return try reply(catalogue.store.lookup(call.reference))
+            return try reply(catalogue.lookup(call.reference))
         } catch {
             throw ServiceError(binding: error)
         }

@@ -57,7 +57,7 @@ extension SamplingService {
             return bound
         } catch {
             metrics.count(storeFault: error)
-            if case .notFound(let reference, _) = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.store.lookup(name) {
+            if case .notFound(let reference, _) = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.lookup(name) {
                 throw .digestMismatch(
                     "The name '\(name)' stands for \(now.digest.short), and there is no adapter '\(reference.prefix(140))' in the store.")
             }

@@ -1,7 +1,8 @@
 import COneDNN
 
 /// The arithmetic of the frozen matrices' products. All else (norms, softmax, residual stream, conditioning) is float32.
-package enum Precision: String, Sendable, Codable, CaseIterable {
+public enum Precision: String, Sendable, Codable, CaseIterable {
+    /// float32: the reference.
     case f32
     /// Both factors rounded to bfloat16, summed in float32.
     case bf16

@@ -3,6 +3,13 @@ import Foundation
 /// How many processors a process may use: what its affinity leaves it (taskset, SLURM, cpusets), and the time that its control groups give
 /// it (a container's `--cpus`, a unit's `CPUQuota`).
 package enum Processors {
+    /// What the system calls this machine's processor; "unknown" where it does not say.
+    package static var name: String {
+        let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+        let line = information.split(separator: "\n").first { $0.hasPrefix("model name") }
+        return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "unknown"
+    }
+
     /// - Parameters:
     ///   - affinity: processors that the scheduler may choose from.
     ///   - root: where `/proc` and `/sys` lie.
