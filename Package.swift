@@ -11,6 +11,12 @@ let hasOneDNN =
 let package = Package(
     name: "difffit",
     products: [
+        // The library; DiffFit is all of it.
+        .library(name: "DiffFit", targets: ["DiffFit"]),
+        .library(name: "TensorFiles", targets: ["TensorFiles"]),
+        .library(name: "AdapterStore", targets: ["AdapterStore"]),
+        .library(name: "DiffFitSampling", targets: ["DiffFitSampling"]),
+        .library(name: "DiffFitTraining", targets: ["DiffFitTraining"]),
         .executable(name: "adapterctl", targets: ["adapterctl"]),
         .executable(name: "adapterd", targets: ["adapterd"]),
     ],
@@ -42,8 +48,7 @@ let package = Package(
         .target(name: "CProcess"),
         // Loads libopenblas.so.0 when the first product is wanted.
         .target(name: "COpenBLAS"),
-        // Optimised in debug builds too: scalar loops of the whole network take minutes otherwise.
-        .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3"])]),
+        .target(name: "CKernels"),
 
         // What the system refused, in words: any module may import it.
         .target(name: "SystemErrors"),
@@ -84,6 +89,12 @@ let package = Package(
 
         // Level 5
         .target(
+            name: "DiffFitSampling",
+            dependencies: [
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "Autoencoder", "Diffusion", "ImageFiles", "SamplingEngine", "SystemErrors", "TensorFiles",
+                "TensorMath",
+            ]),
+        .target(
             name: "SocketService",
             dependencies: [
                 "SystemErrors", "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles", "TensorMath",
@@ -104,6 +115,10 @@ let package = Package(
             resources: [.embedInCode("Page/page.html"), .embedInCode("Page/page.css"), .embedInCode("Page/page.js")]),
 
         // Level 6
+        .target(
+            name: "DiffFitTraining",
+            dependencies: ["AdapterFormat", "AdapterTraining", "DiTModel", "DiffFitSampling", "TensorMath"]),
+        .target(name: "DiffFit", dependencies: ["AdapterStore", "DiffFitSampling", "DiffFitTraining", "TensorFiles"]),
         .target(
             name: "Programs",
             dependencies: [
@@ -182,6 +197,7 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ]),
+        .testTarget(name: "DiffFitTests", dependencies: ["AdapterFormat", "DiffFit", "ImageFiles", "ProgramRunner", "adapterctl"]),
         .testTarget(name: "AdapterctlTests", dependencies: ["ProgramRunner", "adapterctl", "adapterd", "AdapterFormat", "TensorFiles", "ImageFiles"]),
     ],
     swiftLanguageModes: [.v6]

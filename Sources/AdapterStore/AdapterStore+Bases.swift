@@ -3,18 +3,21 @@ import Foundation
 import TensorFiles
 
 /// A base file in the store.
-package struct BaseEntry: Sendable, Hashable {
+public struct BaseEntry: Sendable, Hashable {
     /// SHA-256 of the file.
-    package let digest: Digest
+    public let digest: Digest
     package let path: String
     /// Bytes of the file.
-    package let size: Int
+    public let size: Int
     /// The card's JSON, opaque to the store but for the autoencoder that it names.
     package let card: Data
     /// Nil where the card cannot be read.
     package let decodedCard: BaseCard?
     /// The autoencoder that belongs to the base, where the card names one.
     package let vae: StoredVAE?
+
+    /// nil where the base's card cannot be read.
+    public var name: String? { decodedCard?.name }
 
     init(digest: Digest, size: Int, card: Data, folder: String) {
         (self.digest, self.size, self.card) = (digest, size, card)
@@ -186,7 +189,7 @@ extension AdapterStore {
     }
 
     /// Every base, by digest.
-    package func listBases() throws(StoreError) -> [BaseEntry] {
+    public func listBases() throws(StoreError) -> [BaseEntry] {
         try environment.read { transaction throws(StoreError) in try baseEntries(transaction) }
     }
 
@@ -219,7 +222,7 @@ extension AdapterStore {
     /// - Returns: bytes of the files that were removed.
     /// - Throws: `baseNotFound`, and `baseInUse` while an adapter, named or not, is stored against it.
     @discardableResult
-    package func removeBase(_ digest: Digest) throws(StoreError) -> Int {
+    public func removeBase(_ digest: Digest) throws(StoreError) -> Int {
         try environment.lock.withLock(timeout: options.lockTimeout) { () throws(StoreError) in
             let loose = try environment.write(limit: options.mapSizeLimit) { transaction throws(StoreError) in
                 guard let value = try transaction.value(.bases, digest.bytes) else { throw .baseNotFound(digest) }

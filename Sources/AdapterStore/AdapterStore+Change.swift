@@ -2,7 +2,7 @@ import AdapterFormat
 import Foundation
 
 /// What `add` did.
-package enum AddOutcome: Sendable, Hashable {
+public enum AddOutcome: Sendable, Hashable {
     /// The name is new.
     case added
     /// The name led to this adapter before: another one, or the same with a damaged frame.
@@ -84,7 +84,7 @@ extension AdapterStore {
     /// - Returns: the adapter that the name led to, nil where the name was damaged.
     /// - Throws: `notFound`, `locked`, `mapFull`, `diskFull`.
     @discardableResult
-    package func remove(_ name: String) throws(StoreError) -> Digest? {
+    public func remove(_ name: String) throws(StoreError) -> Digest? {
         try change { transaction throws(StoreError) in
             var digest: Digest?
             do throws(StoreError) {
@@ -100,7 +100,7 @@ extension AdapterStore {
 
     /// Gives an adapter's name to it in another form; an existing name is never overwritten.
     /// - Throws: `notFound`, `badName`, `nameTaken`, `locked`, `mapFull`, `diskFull`.
-    package func rename(_ old: String, to new: String) throws(StoreError) {
+    public func rename(_ old: String, to new: String) throws(StoreError) {
         try AdapterStore.check(name: new)
         try change { transaction throws(StoreError) in
             let digest = try AdapterStore.known(old, transaction)

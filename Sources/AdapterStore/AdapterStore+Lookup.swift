@@ -2,19 +2,21 @@ import AdapterFormat
 import Foundation
 
 /// One line of the store's list.
-package struct AdapterEntry: Sendable, Hashable {
+public struct AdapterEntry: Sendable, Hashable {
     /// The name that was asked for or listed; nil for an adapter reached by its digest or one without a name.
-    package let name: String?
-    package let digest: Digest
-    package let baseDigest: Digest
+    public let name: String?
+    /// SHA-256 of the content: the adapter's identity, whatever it is called.
+    public let digest: Digest
+    /// The base that it belongs to.
+    public let baseDigest: Digest
     package let layoutDigest: Digest
     /// Classes without the null class.
-    package let classCount: Int
+    public let classCount: Int
     package let precision: StoredPrecision
     /// Bytes of the compressed frame.
-    package let storedBytes: Int
+    public let storedBytes: Int
     /// Bytes of the values as float32, class names included.
-    package let contentBytes: Int
+    public let contentBytes: Int
     package let manifest: Data
 }
 
@@ -24,7 +26,7 @@ extension AdapterStore {
     /// A full digest wins over a name, a name over a prefix. In `name@digest` the digest alone decides, so it keeps its meaning
     /// after the name has moved on.
     /// - Throws: `notFound` with the nearest names, `ambiguous` with the matches, `badName`, `damaged`.
-    package func lookup(_ reference: String) throws(StoreError) -> AdapterEntry {
+    public func lookup(_ reference: String) throws(StoreError) -> AdapterEntry {
         try environment.read { transaction throws(StoreError) in
             let (name, digest) = try AdapterStore.resolve(reference, transaction)
             return try AdapterStore.entry(name, digest, transaction)
@@ -32,7 +34,7 @@ extension AdapterStore {
     }
 
     /// Every name in ascending order with its adapter; by choice also the adapters without a name, by digest.
-    package func list(includingUnnamed: Bool = false) throws(StoreError) -> [AdapterEntry] {
+    public func list(includingUnnamed: Bool = false) throws(StoreError) -> [AdapterEntry] {
         try environment.read { transaction throws(StoreError) in
             var entries: [AdapterEntry] = []
             var named: Set<Digest> = []

@@ -2,20 +2,20 @@ import AdapterFormat
 import Foundation
 
 /// What `prune` removed, or would.
-package struct PruneReport: Sendable, Hashable {
+public struct PruneReport: Sendable, Hashable {
     /// Adapters that no name led to.
-    package var adapters: [Digest] = []
+    public internal(set) var adapters: [Digest] = []
     /// Base files and left-over copies that no entry named.
-    package var files: [String] = []
+    public internal(set) var files: [String] = []
     /// Bytes of both.
-    package var bytes = 0
+    public internal(set) var bytes = 0
 }
 
 extension AdapterStore {
     /// Removes adapters without a name and files without an entry. The data file does not shrink; its pages are used again.
     /// - Parameter dryRun: only reports.
     /// - Throws: `locked`, `mapFull`, `diskFull`.
-    package func prune(dryRun: Bool = false) throws(StoreError) -> PruneReport {
+    public func prune(dryRun: Bool = false) throws(StoreError) -> PruneReport {
         if dryRun {
             let (report, known) = try environment.read { transaction throws(StoreError) in
                 (try AdapterStore.unnamed(transaction), try knownFiles(transaction))

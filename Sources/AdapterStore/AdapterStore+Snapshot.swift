@@ -3,18 +3,19 @@ import Foundation
 import Glibc
 
 /// What a snapshot holds.
-package struct SnapshotReport: Sendable, Hashable {
+public struct SnapshotReport: Sendable, Hashable {
     /// The new store's folder, absolute.
-    package let path: String
+    public let path: String
     /// The moment of the source that it shows.
-    package let generation: UInt64
-    package let names: Int
-    package let adapters: Int
-    package let bases: Int
+    public let generation: UInt64
+    /// Names, adapters and bases in it.
+    public let names: Int
+    public let adapters: Int
+    public let bases: Int
     /// Base files that share their bytes on the disk with the source; the others were copied.
-    package let linkedBases: Int
+    public let linkedBases: Int
     /// Bytes of the data file and of all base files.
-    package let bytes: Int
+    public let bytes: Int
 }
 
 extension AdapterStore {
@@ -24,7 +25,7 @@ extension AdapterStore {
     /// - Parameter copyingBases: copies and hashes base files even where a second name for the same bytes would do.
     /// - Throws: `pathTaken` where anything is there already, `badFile` without a parent folder, `damaged`, `digestMismatch`,
     ///   `networkFileSystem`, `diskFull`, `permission`.
-    package func snapshot(at destination: String, copyingBases: Bool = false) throws(StoreError) -> SnapshotReport {
+    public func snapshot(at destination: String, copyingBases: Bool = false) throws(StoreError) -> SnapshotReport {
         let destination = try AdapterStore.absolute(destination)
         if try FileCalls.status(destination) != nil { throw .pathTaken(destination) }
         try FileCalls.refuseNetworkFileSystem((destination as NSString).deletingLastPathComponent)

@@ -1,25 +1,29 @@
 import AdapterFormat
 
 /// How large the store is.
-package struct StoreStatistics: Sendable, Hashable {
-    package let generation: UInt64
-    package let names: Int
-    package let adapters: Int
-    package let bases: Int
+public struct StoreStatistics: Sendable, Hashable {
+    /// Raised by every change.
+    public let generation: UInt64
+    /// Names, adapters and bases.
+    public let names: Int
+    public let adapters: Int
+    public let bases: Int
     /// Bytes of all compressed frames.
-    package let adapterBytes: Int
+    public let adapterBytes: Int
     /// Bytes of the same adapters as float32.
-    package let contentBytes: Int
-    package let baseBytes: Int
+    public let contentBytes: Int
+    /// Bytes of all base files.
+    public let baseBytes: Int
     /// Bytes of the data file up to its last page in use.
-    package let usedBytes: Int
-    package let mapBytes: Int
-    package let mapSizeLimit: Int
+    public let usedBytes: Int
+    /// Bytes of the map now, and at most.
+    public let mapBytes: Int
+    public let mapSizeLimit: Int
 }
 
 extension AdapterStore {
     /// Counts and sizes at one moment.
-    package func statistics() throws(StoreError) -> StoreStatistics {
+    public func statistics() throws(StoreError) -> StoreStatistics {
         let bases = try listBases()
         let sizes = try environment.sizes()
         return try environment.read { transaction throws(StoreError) in

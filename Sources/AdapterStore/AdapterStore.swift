@@ -4,17 +4,18 @@ import SystemErrors
 import TensorFiles
 
 /// How a store is opened.
-package struct StoreOptions: Sendable {
-    /// Most bytes of the map, and so of the data file.
-    package var mapSizeLimit = 64 << 30
-    /// How long a change waits for another writer.
-    package var lockTimeout: Duration = .seconds(10)
+public struct StoreOptions: Sendable {
+    /// Most bytes of LMDB's map, and so of the data file.
+    public var mapSizeLimit = 64 << 30
+    /// How long a change waits for another writer before it throws `StoreError.locked`.
+    public var lockTimeout: Duration = .seconds(10)
     /// zstd level of new adapters, 1 to 22. At 19 adapters of DiT-XL/2 get 0.6 % smaller and take eleven times as long to add.
-    package var compressionLevel = 9
+    public var compressionLevel = 9
     /// Computes an adapter's content digest; where given, `add` and `verify` compare it with the digest that the adapter names.
     package var contentDigest: (@Sendable (StoredAdapter) -> Digest)?
 
-    package init() {}
+    /// The defaults of the programs.
+    public init() {}
 }
 
 /// A folder with compressed adapters and the base files they belong to.
@@ -27,14 +28,14 @@ package struct StoreOptions: Sendable {
 /// Two rules. Every call is one short transaction which copies out, so calls block for a disk and never for a reader. And every
 /// change is one transaction: the store is before or after it, through kill -9, a full disk or a full map. Any number of
 /// processes may use one store; within a process all handles share one environment.
-package final class AdapterStore: Sendable {
+public final class AdapterStore: Sendable {
     /// The format of the tables and frames that this program writes.
     package static let formatVersion = 1
     /// Largest manifest, in bytes.
     package static let manifestLimit = 1 << 24
 
     /// The folder, absolute.
-    package let path: String
+    public let path: String
     package let options: StoreOptions
     let environment: Environment
 
@@ -48,7 +49,7 @@ package final class AdapterStore: Sendable {
 
     /// Makes an empty store and opens it. The folder appears complete or not at all.
     /// - Throws: `storeExists`, `folderInUse`, `pathTaken`, `networkFileSystem`, and what the system refuses.
-    package static func create(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
+    public static func create(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
         let path = try absolute(path)
         if try FileCalls.status(path + "/data.mdb") != nil { throw .storeExists(path: path) }
         if try FileCalls.status(path)?.isRegular == true { throw .pathTaken(path) }
@@ -73,7 +74,7 @@ package final class AdapterStore: Sendable {
 
     /// Opens an existing store after checking its data file's pages.
     /// - Throws: `noStore`, `damaged`, `unknownFormat`, `networkFileSystem`, and what the system refuses.
-    package static func open(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
+    public static func open(at path: String, options: StoreOptions = StoreOptions()) throws(StoreError) -> AdapterStore {
         let path = try absolute(path)
         let store = AdapterStore(path: path, options: options, environment: try EnvironmentRegistry.acquire(path))
         let format = try store.environment.read { transaction throws(StoreError) in

@@ -1,7 +1,7 @@
 import AdapterFormat
 
-/// What can go wrong in the store, each case one plain sentence.
-package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
+/// What can go wrong in the store, each case one plain sentence. Later versions may add cases: switch over it with a `default`.
+public enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case noStore(path: String)
     /// A file, where a store's folder was to be.
     case notAFolder(path: String)
@@ -43,7 +43,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case memoryRefused(path: String)
     case system(path: String, reason: String)
 
-    package var description: String {
+    /// One sentence.
+    public var description: String {
         switch self {
         case .noStore(let path): "There is no adapter store at '\(path)'; create one first: adapterctl init --store '\(path)'"
         case .notAFolder(let path): "'\(path)' is a file, and a store is a folder: give the folder that adapterctl init made."

@@ -49,14 +49,18 @@ package struct SamplingPlan: Sendable {
 }
 
 /// The samplers, by the names users give.
-package enum Sampler: String, Codable, Sendable, CaseIterable {
+///
+/// DDPM, DDIM, DPM-Solver++ and UniPC serve bases on the VP path (DiT); Euler, Heun and AB2 bases on the linear path (rectified flow).
+public enum Sampler: String, Codable, Sendable, CaseIterable {
     /// DiT's ancestral sampling, with the learned variance where there is one (`DiT.md`, "DDPM and DDIM").
     case ddpm
+    /// Deterministic (arXiv 2010.02502, eta 0).
     case ddim
     /// DPM-Solver++(2M), midpoint (arXiv 2211.01095).
     case dpmpp2m = "dpm++2m"
     /// UniPC of order 2 with its corrector, bh2 (arXiv 2302.04867).
     case unipc
+    /// First order: one network call a step.
     case euler
     /// Two network calls a step, except the last.
     case heun

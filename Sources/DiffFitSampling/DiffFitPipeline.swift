@@ -1,0 +1,124 @@
+import AdapterComposer
+import AdapterFormat
+import AdapterStore
+import Diffusion
+import SamplingEngine
+import TensorMath
+
+/// Samples pictures of any domain of one frozen base, several domains in one batch.
+///
+/// The base is loaded once. A domain costs its adapter's values in memory from its first use on, and a swap between two calls of the
+/// network, never a second load of the base. Calls may run at the same time: their pictures share batches, and each gets the bytes that
+/// it has alone (on one machine, at one precision).
+public final class DiffFitPipeline: Sendable {
+    /// What it samples from.
+    public let base: DiffFitBase
+    /// The arithmetic that runs: what was asked for, or `.f32` where this machine does not have it.
+    public var precision: Precision { engine.precision }
+    private let engine: SamplingEngine
+    private let catalogue: AdapterCatalogue
+    // Reading and composing adapters blocks, which Swift's cooperative pool must not.
+    private let reading = WorkExecutor("adapters", width: 1)
+
+    /// Loads a base of a store, with the store's adapters as its domains; what other programs change in the store is seen at the next call.
+    /// Blocks while the weights are packed.
+    /// - Parameters:
+    ///   - base: as `DiffFitBase(_:in:)` takes it.
+    ///   - threads: that compute; nil is one for each processor that the process may use.
+    /// - Throws: `StoreError`; `DiffFitError` of the kind `incompatible`.
+    public convenience init(store: AdapterStore, base: String? = nil, precision: Precision = .f32, threads: Int? = nil) throws {
+        try self.init(DiffFitBase(base, in: store), store: store, precision: precision, threads: threads)
+    }
+
+    /// Loads an opened base. Blocks while the weights are packed.
+    /// - Parameters:
+    ///   - store: whose adapters are its domains; nil leaves it with those that `loadAdapter` gives it.
+    ///   - threads: that compute; nil is one for each processor that the process may use.
+    /// - Throws: `DiffFitError` of the kind `incompatible`.
+    public init(_ base: DiffFitBase, store: AdapterStore? = nil, precision: Precision = .f32, threads: Int? = nil) throws {
+        self.base = base
+        (engine, catalogue) = try DiffFitError.translating {
+            let engine = try SamplingEngine(
+                base.file, options: .unbounded(at: precision), pool: ThreadPool(threads: max(1, threads ?? ThreadPool.processorCount)),
+                autoencoder: base.autoencoder)
+            return (engine, try AdapterCatalogue(store, base: base.file))
+        }
+    }
+
+    /// Reads an adapter file of the base, which is a domain of this pipeline from now on and goes before an equal name in the store.
+    /// - Parameters: as `AdapterStore.addAdapter` has them.
+    /// - Returns: the content's digest.
+    /// - Throws: `TensorFileError`; `DiffFitError` where the name is none or the file is not of this base.
+    @discardableResult
+    public func loadAdapter(path: String, as name: String, onRemark: (@Sendable (String) -> Void)? = nil) throws -> Digest {
+        try DiffFitError.translating {
+            let adapter = try AdapterFile.read(path: path, base: base.file, as: .remarking(onRemark))
+            try catalogue.insert(adapter, as: name)
+            return adapter.digest
+        }
+    }
+
+    /// The classes of a domain or a recipe, in the order of its table.
+    /// - Throws: `StoreError.notFound` with the nearest names; `DiffFitError` for a recipe that is none.
+    public func classNames(of domain: String) throws -> [String] {
+        try DiffFitError.translating { try catalogue.bind(Recipe(domain)).classNames }
+    }
+
+    /// Samples pictures of one domain.
+    /// - Parameters:
+    ///   - numInferenceSteps: steps of the sampler.
+    ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
+    ///   - others: as `ImageRequest` has them.
+    ///   - onProgress: told after each network call; it runs on the caller's task.
+    /// - Returns: `count` pictures in order.
+    /// - Throws: as `sample(_:numInferenceSteps:sampler:onProgress:)`.
+    public func sample(
+        _ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, numInferenceSteps: Int = 40, guidanceScale: Float = 3,
+        guidance: GuidanceKind = .cfg, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
+    ) async throws -> [SampledImage] {
+        let request = ImageRequest(domain, class: className, count: count, seed: seed, guidanceScale: guidanceScale, guidance: guidance)
+        return try await sample([request], numInferenceSteps: numInferenceSteps, sampler: sampler, onProgress: onProgress)
+    }
+
+    /// Samples pictures of several domains and classes, together in the same network calls.
+    ///
+    /// A cancelled task gives up its pictures before the next network call.
+    /// - Parameters:
+    ///   - numInferenceSteps: steps of the sampler.
+    ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
+    ///   - onProgress: told after each network call; it runs on the caller's task.
+    /// - Returns: the pictures of each request in order, one request after the other.
+    /// - Throws: `CancellationError`; `StoreError.notFound` for a domain that there is none of, with the nearest names; `DiffFitError`:
+    ///   `notFound` for a class, `invalidRequest` for a recipe, a count, a number of steps or a sampler, `incompatible` for an adapter of
+    ///   another base, or a base of latents without its autoencoder.
+    public func sample(
+        _ requests: [ImageRequest], numInferenceSteps: Int = 40, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
+    ) async throws -> [SampledImage] {
+        do {
+            let sampler = sampler ?? UsualSampling.sampler(engine.convention.path)
+            let chosen = try await reading.run { try requests.flatMap { try bind($0, sampler, steps: numInferenceSteps) } }
+            let request = SamplingRequest(client: "library", images: chosen.map(\.order), sampler: sampler, steps: numInferenceSteps)
+            let result = try await engine.sample(request) { event in
+                if case .progress(let step, let count) = event { onProgress(SamplingProgress(step: step, total: count)) }
+            }
+            return zip(result.images, chosen).compactMap { image, chosen in
+                image.picture.map { SampledImage($0, chosen.text, chosen.digest) }
+            }
+        } catch { throw DiffFitError.translated(error) }
+    }
+
+    /// A request with its adapters read and composed, picture by picture.
+    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [(order: ImageOrder, text: PictureText, digest: Digest)] {
+        guard (1...4096).contains(request.count) else { throw DiffFitError(.invalidRequest, "a count is between 1 and 4096, not \(request.count)") }
+        guard request.guidanceScale.isFinite, request.guidanceScale >= 0 else {
+            throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale)")
+        }
+        let recipe = try catalogue.bind(Recipe(request.domain)), guidance = ImageGuidance(request.guidance, scale: request.guidanceScale)
+        return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: guidance).map { order, className in
+            let text = PictureText(
+                recipe, className: className, labelsFrom: nil, strength: 1, seed: request.seed, index: order.index, sampler: sampler, steps: steps,
+                guidance: guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
+            return (order, text, recipe.digest)
+        }
+    }
+}

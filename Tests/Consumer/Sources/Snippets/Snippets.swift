@@ -1,0 +1,1 @@
+../../../DiffFitTests/Snippets.swift
