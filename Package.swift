@@ -59,7 +59,9 @@ let package = Package(
         .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
         .target(
             name: "ImageFiles",
-            dependencies: ["SystemErrors", "SystemFiles", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system")]),
+            dependencies: [
+                "SystemErrors", "SystemFiles", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system"),
+            ]),
 
         // Level 2
         .target(name: "AdapterFormat", dependencies: ["SystemErrors", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
@@ -85,7 +87,10 @@ let package = Package(
             name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         .target(
             name: "SamplingEngine",
-            dependencies: ["SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorFiles", "TensorMath"]),
+            dependencies: [
+                "SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorFiles",
+                "TensorMath",
+            ]),
 
         // Level 5
         .target(
@@ -128,7 +133,8 @@ let package = Package(
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "Programs", "TensorMath",
+                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "Programs",
+                "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Metrics", package: "swift-metrics"),
@@ -170,12 +176,16 @@ let package = Package(
             dependencies: ["AdapterStore", "AdapterFormat", .product(name: "Crypto", package: "swift-crypto")],
             path: "Tests/StoreHammer"),
         .testTarget(name: "AdapterStoreTests", dependencies: ["ProgramRunner", "AdapterStore", "AdapterFormat", "TensorFiles", "storehammer"]),
-        .testTarget(name: "DiTModelTests", dependencies: ["ProgramRunner", "swapcounter", "GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
+        .testTarget(
+            name: "DiTModelTests",
+            dependencies: ["ProgramRunner", "swapcounter", "GoldenFiles", "DiTModel", "TensorMath", "TensorFiles", "AdapterFormat", "Diffusion"]),
         .testTarget(name: "AutoencoderTests", dependencies: ["GoldenFiles", "Autoencoder", "TensorMath", "TensorFiles", "CKernels"]),
         .testTarget(name: "SyntheticDomainsTests", dependencies: ["SyntheticDomains", "ImageFiles"]),
         .testTarget(
             name: "AdapterTrainingTests",
-            dependencies: ["GoldenFiles", "AdapterTraining", "Autoencoder", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles"]),
+            dependencies: [
+                "GoldenFiles", "AdapterTraining", "Autoencoder", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles",
+            ]),
         .testTarget(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(

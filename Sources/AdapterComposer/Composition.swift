@@ -18,7 +18,8 @@ extension CanonicalSum {
         let (sum, null) = values(over: base)
         if Task.isCancelled { throw .cancelled }
         // Biases that stand beside pairs are summed like any others.
-        let vector = pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
+        let vector =
+            pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
         let hasNullRow = base.hasNullRow && resolvedAdapters.allSatisfy(\.adapter.classes.hasNullRow)
         guard vector.values.allSatisfy(\.isFinite), !hasNullRow || null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let classes: ClassTable
@@ -33,7 +34,8 @@ extension CanonicalSum {
         let manifests = resolvedAdapters.map(\.adapter.manifest)
         var manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.over(vector.lowRank).digest,
-            trainableSet: vector.lowRank == nil ? TrainableSet(uniting: manifests.map(\.trainableSet))
+            trainableSet: vector.lowRank == nil
+                ? TrainableSet(uniting: manifests.map(\.trainableSet))
                 : TrainableSet(manifests.contains { $0.trainableSet.method == .loraBias } ? .loraBias : .lora, gammaDepth: 0),
             classes: classes.names, prediction: base.prediction, path: base.path, lowRank: vector.lowRank)
         manifest.resolution = manifests[0].resolution

@@ -134,8 +134,9 @@ private struct RecipeParser {
         let pin = try pin()
         let reference = pin.map { "\(name)@\($0)" } ?? name
         guard (try? AdapterReference(reference)) != nil else {
-            throw fault("'\(reference)' is no name of an adapter (1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first)"
-                + (AdapterName.isValid(reference.lowercased()) ? "; did you mean \(reference.lowercased())?" : ""), start)
+            throw fault(
+                "'\(reference)' is no name of an adapter (1 to 64 of a-z, 0-9, '.', '_', '-', a letter or digit first)"
+                    + (AdapterName.isValid(reference.lowercased()) ? "; did you mean \(reference.lowercased())?" : ""), start)
         }
         return .adapter(reference)
     }

@@ -49,7 +49,8 @@ extension TensorEntry {
     /// Twice the relative rounding of the coarsest format that holds every value: a base and a port may both be rounded.
     var roundingStep: Float {
         let formats: [(step: Float, holds: (Float) -> Bool)] = [
-            (0x1p-2, { Float8Rounding.holdsWide($0) }), (0x1p-3, { Float8Rounding.holds($0) }), (0x1p-8, { BFloat16.rounded($0) == $0 }), (0x1p-10, { Float(Float16($0)) == $0 }),
+            (0x1p-2, { Float8Rounding.holdsWide($0) }), (0x1p-3, { Float8Rounding.holds($0) }), (0x1p-8, { BFloat16.rounded($0) == $0 }),
+            (0x1p-10, { Float(Float16($0)) == $0 }),
         ]
         return formats.first { format in pieces.allSatisfy { floats($0).allSatisfy(format.holds) } }?.step ?? 0
     }

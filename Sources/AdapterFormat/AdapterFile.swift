@@ -25,7 +25,8 @@ package enum AdapterFile {
                 let shown = below.prefix(4).map { "'\(path.droppingLastSlashes)/\($0)'" }.joined(separator: " or ")
                 throw TensorFileError.unreadable(path: path, reason: "it holds no adapter itself, but its sub-folders do; did you mean \(shown)?")
             }
-            throw TensorFileError.unreadable(path: path, reason: "it is a folder without \(names.dropLast().joined(separator: ", ")) or \(names[3]); an adapter is one file")
+            throw TensorFileError.unreadable(
+                path: path, reason: "it is a folder without \(names.dropLast().joined(separator: ", ")) or \(names[3]); an adapter is one file")
         }
         return "\(path)/\(name)"
     }
@@ -81,10 +82,12 @@ package enum AdapterFile {
     /// Refuses what a later version may mean by its fields.
     private static func check(_ manifest: AdapterManifest, _ path: String) throws(AdapterFormatError) {
         guard manifest.schemaVersion == 1 else {
-            throw .badMetadata(file: path, key: manifestKey, reason: "a later version of this program wrote it (schema \(manifest.schemaVersion)); this one knows schema 1")
+            throw .badMetadata(
+                file: path, key: manifestKey, reason: "a later version of this program wrote it (schema \(manifest.schemaVersion)); this one knows schema 1")
         }
         guard manifest.kind == (manifest.trainableSet.isLowRank ? "lora" : "difffit"), manifest.trainableSet.isLowRank == (manifest.lowRank != nil) else {
-            throw .badMetadata(file: path, key: manifestKey, reason: "its kind '\(manifest.kind)' does not fit its set '\(manifest.trainableSet.method.rawValue)'")
+            throw .badMetadata(
+                file: path, key: manifestKey, reason: "its kind '\(manifest.kind)' does not fit its set '\(manifest.trainableSet.method.rawValue)'")
         }
     }
 
@@ -169,10 +172,12 @@ package enum AdapterFile {
         var classes = base.classes
         if let (rows, own) = found.table {
             let names = try numberedClasses(rows: rows, file, base, reading)
-            classes = names.count < rows ? ClassTable(names: names, values: own) : .withoutNullRow(names: names, values: own, width: base.configuration.hiddenSize)
+            classes =
+                names.count < rows ? ClassTable(names: names, values: own) : .withoutNullRow(names: names, values: own, width: base.configuration.hiddenSize)
         }
         let manifest = AdapterManifest(
-            name: nil, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: TrainableSet(found.biases.isEmpty ? .lora : .loraBias, gammaDepth: 0),
+            name: nil, baseDigest: base.digest, layoutDigest: layout.digest,
+            trainableSet: TrainableSet(found.biases.isEmpty ? .lora : .loraBias, gammaDepth: 0),
             classes: classes.names, prediction: base.card.prediction, path: base.card.path, lowRank: found.lowRank)
         return Adapter(manifest: manifest, vector: TunableVector(values, layout: layout), classes: classes)
     }

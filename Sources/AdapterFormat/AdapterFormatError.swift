@@ -69,7 +69,8 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
             "'\(file)' has a pair for '\(layer)'; pairs stand beside attn.qkv, attn.proj, mlp.fc1 and mlp.fc2 of the base's blocks (in diffusers to_q, to_k, "
                 + "to_v, to_out.0, ff.net.0.proj, ff.net.2), and nothing is skipped silently"
         case .halfPair(let file, let layer, let missing): "the pair of '\(layer)' in '\(file)' has no \(missing)"
-        case .movedMatrix(let file, let name): "'\(file)' moves the matrix '\(name)' itself, which no adapter here holds: train it as full, or without modules_to_save"
+        case .movedMatrix(let file, let name):
+            "'\(file)' moves the matrix '\(name)' itself, which no adapter here holds: train it as full, or without modules_to_save"
         case .noForm(let adapter, let form, let reason): "\(form) has no form for '\(adapter)': \(reason)"
         case .otherMatrix(let file, let name, let base):
             "the frozen matrix '\(name)' in '\(file)' is not that of the base \(base): the file belongs to another base"

@@ -52,7 +52,8 @@ package struct AutoencoderFile: Sendable {
     /// Refuses what the decoder here does not compute: latents that are shifted or normalised otherwise, and other kinds of autoencoder.
     private static func check(_ fields: [String: Any], _ path: String) throws {
         let wanted: [(String, (Any) -> Bool, String)] = [
-            ("_class_name", { $0 as? String == "AutoencoderKL" }, "AutoencoderKL"), ("latents_mean", { _ in false }, "null"), ("latents_std", { _ in false }, "null"),
+            ("_class_name", { $0 as? String == "AutoencoderKL" }, "AutoencoderKL"), ("latents_mean", { _ in false }, "null"),
+            ("latents_std", { _ in false }, "null"),
             ("act_fn", { ["silu", "swish"].contains($0 as? String) }, "silu"),
         ]
         for (field, isRight, text) in wanted {

@@ -56,7 +56,8 @@ package struct BaseFile: Sendable {
             throw AdapterFormatError.badMetadata(file: path, key: "card", reason: "\(names.count, "class name") for \(configuration.numClasses, "class")")
         }
         let table = try Self.finite(file, TunableLayout.classTableName)
-        classes = configuration.hasNullRow
+        classes =
+            configuration.hasNullRow
             ? ClassTable(names: names, values: table) : .withoutNullRow(names: names, values: table, width: configuration.hiddenSize)
         self.file = file
         autoencoder = source.autoencoder
@@ -159,7 +160,8 @@ package struct BaseFile: Sendable {
         matrix: (String) -> [Float]
     ) throws {
         let layout = TunableLayout(configuration), neutral = TunableVector.neutral(layout)
-        let tensors = configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
+        let tensors =
+            configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
             + tunables(layout, vector, classes) { $0.kind == .bias || vector.values[$0.range] != neutral.values[$0.range] }
         let metadata = ["config": try sortedJSON(configuration), "card": try sortedJSON(card), "format": "pt"]
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)

@@ -103,7 +103,8 @@ struct BaseShapes {
         let tokens = try shape(BaseFile.positionsName, rank: 3)[1]
         let side = Int(Double(tokens).squareRoot().rounded()), stated = given ?? fields.inputSize
         guard side * side == tokens, stated == nil || stated == side * patch else {
-            throw .inconsistentShapes(file: file.path, reason: "\(tokens) positions are not a square of \(stated.map { "\($0) / \(patch)" } ?? "whole") patches")
+            throw .inconsistentShapes(
+                file: file.path, reason: "\(tokens) positions are not a square of \(stated.map { "\($0) / \(patch)" } ?? "whole") patches")
         }
         return side * patch
     }
@@ -123,7 +124,8 @@ extension TensorFile {
         if entries.contains(where: { LowRankNames.isLowRank($0.name) }) { return "a low-rank adapter: take it in with 'adapterctl add'" }
         let heads = Set(beginnings)
         let known: [(Set<String>, String)] = [
-            (["down_blocks", "up_blocks"], "a U-Net"), (["input_blocks", "output_blocks"], "a U-Net"), (["encoder", "decoder"], "an autoencoder: give it with --vae"),
+            (["down_blocks", "up_blocks"], "a U-Net"), (["input_blocks", "output_blocks"], "a U-Net"),
+            (["encoder", "decoder"], "an autoencoder: give it with --vae"),
             (["first_stage_model"], "an autoencoder: give it with --vae"), (["double_blocks"], "a FLUX transformer"), (["joint_blocks"], "an SD3 transformer"),
             (["adaln_single"], "a PixArt transformer"), (["text_model"], "a text encoder"),
         ]
@@ -133,7 +135,8 @@ extension TensorFile {
     /// How a tensor of this name was quantised by other software; nil where nothing shows it.
     static func quantisation(of name: String) -> String? {
         let marks: [(String, String)] = [
-            (".absmax", "bitsandbytes"), (".quant_map", "bitsandbytes"), (".quant_state.", "bitsandbytes"), (".SCB", "bitsandbytes"), (".weight_format", "bitsandbytes"),
+            (".absmax", "bitsandbytes"), (".quant_map", "bitsandbytes"), (".quant_state.", "bitsandbytes"), (".SCB", "bitsandbytes"),
+            (".weight_format", "bitsandbytes"),
             (".qweight", "GPTQ or AWQ"), (".qzeros", "GPTQ or AWQ"), (".g_idx", "GPTQ"), (".weight_scale", "eight-bit floats with scales"),
             (".scale_weight", "eight-bit floats with scales"), (".input_scale", "eight-bit floats with scales"), ("scaled_fp8", "eight-bit floats with scales"),
             ("._data", "quanto"), ("._scale", "quanto"), (".weight_zero_point", "torchao"),

@@ -58,9 +58,10 @@ extension DiffusersFolder {
                     let own = (tunable.range.lowerBound + first)..<(tunable.range.lowerBound + first + count)
                     tensors.append(OutgoingTensor(part, shape: shape, Array(values[own])))
                 } else {
-                    tensors.append(OutgoingTensor(part, shape: shape, as: entry.dtype == .bf16 ? .bf16 : .f32) { range in
-                        entry.floats((range.lowerBound + first)..<(range.upperBound + first))
-                    })
+                    tensors.append(
+                        OutgoingTensor(part, shape: shape, as: entry.dtype == .bf16 ? .bf16 : .f32) { range in
+                            entry.floats((range.lowerBound + first)..<(range.upperBound + first))
+                        })
                 }
             }
         }

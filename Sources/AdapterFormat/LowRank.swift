@@ -79,7 +79,9 @@ package struct LowRank: Sendable, Hashable, Codable {
         for linear in Linear.allCases {
             for block in 0..<configuration.depth { sizes[linear.name(block: block)] = linear.largestRank(configuration) }
         }
-        guard scale.isFinite, scales.allSatisfy({ $0.value.isFinite && ranks[$0.key] != nil }), !ranks.isEmpty else { return "low-rank pairs need a finite scale and at least one layer" }
+        guard scale.isFinite, scales.allSatisfy({ $0.value.isFinite && ranks[$0.key] != nil }), !ranks.isEmpty else {
+            return "low-rank pairs need a finite scale and at least one layer"
+        }
         return ranks.sorted { $0.key < $1.key }.first { $0.value < 1 || $0.value > sizes[$0.key] ?? 0 }.map {
             "rank \($0.value) of '\($0.key)' does not fit the base"
         }

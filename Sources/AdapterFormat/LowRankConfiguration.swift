@@ -38,10 +38,14 @@ struct LowRankConfiguration {
     /// - Throws: where one is no number, or two of one key differ.
     private static func numbers(_ file: TensorFile, _ keys: [String]) throws -> [(key: String, number: Double)] {
         try keys.compactMap { key in
-            let found = file.metadata.filter { ($0.key == key || $0.key.hasSuffix("." + key)) && !isOfTextEncoder($0.key) }.sorted { ($0.key.count, $0.key) < ($1.key.count, $1.key) }
+            let found = file.metadata.filter { ($0.key == key || $0.key.hasSuffix("." + key)) && !isOfTextEncoder($0.key) }.sorted {
+                ($0.key.count, $0.key) < ($1.key.count, $1.key)
+            }
             // "Dynamic" stands in files whose ranks were reduced layer by layer: each tensor says its own.
             let numbers = try found.filter { !["none", "dynamic"].contains($0.value.lowercased()) }.map { name, text in
-                guard let number = Double(text), number.isFinite else { throw AdapterFormatError.badMetadata(file: file.path, key: name, reason: "'\(text)' is no number") }
+                guard let number = Double(text), number.isFinite else {
+                    throw AdapterFormatError.badMetadata(file: file.path, key: name, reason: "'\(text)' is no number")
+                }
                 return (name, number)
             }
             if let other = numbers.first(where: { $0.1 != numbers[0].1 }) {
@@ -96,7 +100,9 @@ struct LowRankConfiguration {
     private static func value<Value>(_ value: Any?, _ key: String, _ file: String) throws -> Value? {
         guard let value else { return nil }
         if Value.self == Double.self, let number = jsonNumber(value), number.isFinite, let result = number as? Value { return result }
-        guard let result = value as? Value else { throw AdapterFormatError.badMetadata(file: file, key: key, reason: "'\(value)' is not of the kind it should be") }
+        guard let result = value as? Value else {
+            throw AdapterFormatError.badMetadata(file: file, key: key, reason: "'\(value)' is not of the kind it should be")
+        }
         return result
     }
 
@@ -120,14 +126,15 @@ struct LowRankConfiguration {
         ]
         // Later options of these forms are not known here, and may change the numbers.
         let unknown = fields.keys.sorted().filter { key in
-            key.hasPrefix("use_") && !["use_rslora", "use_dora"].contains(key) 
+            key.hasPrefix("use_") && !["use_rslora", "use_dora"].contains(key)
         }
         if let key = (changing + unknown).first(where: isSet) { throw refuse("was trained with '\(key)', which makes other numbers of the same pairs") }
         if let start = fields["init_lora_weights"] as? String {
             let name = start.lowercased()
             // Those that begin with parts of the base's matrices take them out of it.
             if ["pissa", "olora", "corda", "loftq", "lora_ga", "lora-ga"].contains(where: name.hasPrefix) {
-                throw refuse("begins from '\(start)', which changes the base's own matrices: save it as plain LoRA (PEFT's path_initial_model_for_weight_conversion)")
+                throw refuse(
+                    "begins from '\(start)', which changes the base's own matrices: save it as plain LoRA (PEFT's path_initial_model_for_weight_conversion)")
             }
         }
     }
@@ -137,7 +144,8 @@ struct LowRankConfiguration {
     func scale(of layer: String, rank own: Int) throws -> Double? {
         let stated = ranks.first { $0.matches(layer) }?.value ?? rank
         if let stated, stated != own {
-            throw AdapterFormatError.badMetadata(file: file, key: isNote ? "ss_network_dim" : "r", reason: "'\(layer)' should have rank \(stated), and its pair has \(own)")
+            throw AdapterFormatError.badMetadata(
+                file: file, key: isNote ? "ss_network_dim" : "r", reason: "'\(layer)' should have rank \(stated), and its pair has \(own)")
         }
         guard let alpha = alphas.first(where: { $0.matches(layer) })?.value ?? alpha else { return nil }
         return isRankStabilised ? alpha / Double(own).squareRoot() : alpha / Double(own)
@@ -173,12 +181,15 @@ struct LayerPattern<Value> {
         let rest = text[start...]
         // The first that fits counts, and a dictionary has forgotten their order.
         let ordered = try fields.map { pattern, value in
-            let quoted = String(decoding: try JSONSerialization.data(withJSONObject: pattern, options: [.fragmentsAllowed, .withoutEscapingSlashes]), as: UTF8.self)
+            let quoted = String(
+                decoding: try JSONSerialization.data(withJSONObject: pattern, options: [.fragmentsAllowed, .withoutEscapingSlashes]), as: UTF8.self)
             return (pattern, value, rest.range(of: quoted)?.lowerBound ?? rest.endIndex)
         }.sorted { ($0.2, $0.0) < ($1.2, $1.0) }
         return try ordered.map { pattern, value, _ in
             let number = jsonNumber(value)
-            guard let value = Value.self == Int.self ? number.flatMap({ Int(exactly: $0) }) as? Value : number as? Value else { throw fault("'\(pattern)' has no number") }
+            guard let value = Value.self == Int.self ? number.flatMap({ Int(exactly: $0) }) as? Value : number as? Value else {
+                throw fault("'\(pattern)' has no number")
+            }
             guard pattern.utf8.count <= longest, pattern.count(where: { "*+{".contains($0) }) <= 3, let regex = try? Regex("(.*\\.)?(\(pattern))$") else {
                 throw fault("'\(pattern)' is no pattern of names that is taken here: \(longest) characters and three repetitions at most")
             }

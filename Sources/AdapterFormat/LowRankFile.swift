@@ -49,7 +49,9 @@ struct LowRankFile {
         var sources: [LowRankNames.Place: Source] = [:]
         for (layer, parts) in layers.sorted(by: { $0.key < $1.key }) {
             if parts[.embeddingA] != nil || parts[.embeddingB] != nil {
-                guard layer == TunableLayout.classTableName.dropLast(".weight".count) else { throw AdapterFormatError.noPairPlace(file: file.path, layer: layer) }
+                guard layer == TunableLayout.classTableName.dropLast(".weight".count) else {
+                    throw AdapterFormatError.noPairPlace(file: file.path, layer: layer)
+                }
                 table = try own.embedding(layer, parts)
                 continue
             }
@@ -146,13 +148,17 @@ struct LowRankFile {
             if !entry.holds(Array(base.vector.values[tensor.range])) { biases[name] = values }
             return
         }
-        guard let (_, shape) = base.configuration.frozenTensors.first(where: { $0.name == name }) ?? (name == BaseFile.positionsName ? (name, entry.shape) : nil) else {
+        guard
+            let (_, shape) = base.configuration.frozenTensors.first(where: { $0.name == name }) ?? (name == BaseFile.positionsName ? (name, entry.shape) : nil)
+        else {
             throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
         }
         guard entry.shape == shape else { throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape) }
         // Positions follow from the shape.
         guard name != BaseFile.positionsName else { return }
-        guard entry.dtype.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else { throw AdapterFormatError.movedMatrix(file: file.path, name: name) }
+        guard entry.dtype.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else {
+            throw AdapterFormatError.movedMatrix(file: file.path, name: name)
+        }
     }
 
     /// Reads single pairs of a file.

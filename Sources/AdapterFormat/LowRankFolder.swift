@@ -44,7 +44,9 @@ package enum LowRankFolder {
     package static func writeDiffusers(_ adapter: Adapter, base: BaseFile, to path: String, as type: DType = .f32) throws {
         let form = "diffusers", name = adapter.manifest.name ?? adapter.digest.short
         let fused = try pairs(of: adapter, base, form: form)
-        guard adapter.manifest.trainableSet.method == .lora else { throw AdapterFormatError.noForm(adapter: name, form: form, reason: "it moves biases beside its pairs") }
+        guard adapter.manifest.trainableSet.method == .lora else {
+            throw AdapterFormatError.noForm(adapter: name, form: form, reason: "it moves biases beside its pairs")
+        }
         guard adapter.classes.values == base.classes.values else {
             throw AdapterFormatError.noForm(adapter: name, form: form, reason: "it has a class table of its own, which --format peft has a place for")
         }
@@ -60,7 +62,8 @@ package enum LowRankFolder {
         let own = facts(pairs).map { ("transformer.\($0.key)", $0.value) }
         let metadata = try JSONSerialization.data(withJSONObject: Dictionary(uniqueKeysWithValues: own), options: [.sortedKeys, .withoutEscapingSlashes])
         try SafetensorsWriter.write(
-            tensors, metadata: ["format": "pt", "lora_adapter_metadata": String(decoding: metadata, as: UTF8.self)], to: path + "/pytorch_lora_weights.safetensors")
+            tensors, metadata: ["format": "pt", "lora_adapter_metadata": String(decoding: metadata, as: UTF8.self)],
+            to: path + "/pytorch_lora_weights.safetensors")
     }
 
     /// One pair under the name of its layer.
@@ -82,7 +85,8 @@ package enum LowRankFolder {
                 guard !kept.isEmpty else { return nil }
                 return Pair(
                     layer: "transformer_blocks.\(place.block).\(target.suffix)", rank: kept.count, scale: scale,
-                    a: kept.flatMap { a[($0 * inputs)..<(($0 + 1) * inputs)] }, b: (0..<rows).flatMap { row in kept.map { b[(top + row) * rank + $0] } }, place: place)
+                    a: kept.flatMap { a[($0 * inputs)..<(($0 + 1) * inputs)] }, b: (0..<rows).flatMap { row in kept.map { b[(top + row) * rank + $0] } },
+                    place: place)
             }
         }
     }
@@ -90,7 +94,8 @@ package enum LowRankFolder {
     private static func pairs(of adapter: Adapter, _ base: BaseFile, form: String) throws -> [Pair] {
         guard let lowRank = adapter.manifest.lowRank else {
             throw AdapterFormatError.noForm(
-                adapter: adapter.manifest.name ?? adapter.digest.short, form: form, reason: "it moves biases and scale factors, and only low-rank pairs have a place there")
+                adapter: adapter.manifest.name ?? adapter.digest.short, form: form,
+                reason: "it moves biases and scale factors, and only low-rank pairs have a place there")
         }
         let layout = adapter.manifest.layout(over: base.layout)
         return (0..<base.configuration.depth).flatMap { block in
@@ -98,7 +103,8 @@ package enum LowRankFolder {
                 let name = linear.name(block: block), names = LowRank.names(of: name)
                 guard let rank = lowRank.ranks[name], let a = layout[names.a], let b = layout[names.b] else { return nil }
                 return Pair(
-                    layer: name, rank: rank, scale: Double(lowRank.scale(of: name)), a: Array(adapter.vector.values[a.range]), b: Array(adapter.vector.values[b.range]),
+                    layer: name, rank: rank, scale: Double(lowRank.scale(of: name)), a: Array(adapter.vector.values[a.range]),
+                    b: Array(adapter.vector.values[b.range]),
                     place: LowRankNames.Place(block: block, linear: linear, third: nil))
             }
         }

@@ -67,7 +67,9 @@ extension TrainingRun {
     private static func take(_ earlier: Adapter, _ set: TrainableSet, _ layout: TunableLayout, _ names: [String], into values: TrainableValues) throws {
         let (own, name) = (earlier.manifest.trainableSet, earlier.manifest.name ?? earlier.digest.short)
         guard own == set, earlier.vector.values.count == layout.count, earlier.manifest.layoutDigest == layout.digest else {
-            throw TrainingError.otherSet(adapter: name, set: "\(own.method.rawValue), gammas of \(own.gammaDepth, "block")", wanted: "\(set.method.rawValue), gammas of \(set.gammaDepth)")
+            throw TrainingError.otherSet(
+                adapter: name, set: "\(own.method.rawValue), gammas of \(own.gammaDepth, "block")",
+                wanted: "\(set.method.rawValue), gammas of \(set.gammaDepth)")
         }
         values.vector.copy(from: earlier.vector.values)
         let (table, width) = (earlier.classes, earlier.classes.width)

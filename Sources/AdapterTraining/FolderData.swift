@@ -54,9 +54,13 @@ extension TrainingData {
         report.remarks = folder.remarks(counts: counts, loosePictures: loose.count)
         let empty = zip(folder.classes, counts).filter { $1 == 0 }.map(\.0)
         if !empty.isEmpty, !allowsEmpty {
-            throw TrainingError.emptyClasses(empty.map { each in
-                (name: each.name, reason: report.skipped.first { $0.file == folder.relative(each.path) || $0.file.hasPrefix(folder.relative(each.path) + "/") })
-            }.map { TrainingError.EmptyClass(name: $0.name, skipped: $0.reason) })
+            throw TrainingError.emptyClasses(
+                empty.map { each in
+                    (
+                        name: each.name,
+                        reason: report.skipped.first { $0.file == folder.relative(each.path) || $0.file.hasPrefix(folder.relative(each.path) + "/") }
+                    )
+                }.map { TrainingError.EmptyClass(name: $0.name, skipped: $0.reason) })
         }
         for each in empty { report.remarks.append("class '\(each.name)' has no usable picture and stays untrained") }
         var data = TrainingData(classNames: folder.classes.map(\.name), size: size, images: images, labels: labels, summary: "folder")

@@ -17,11 +17,12 @@ struct FolderEntry {
         var status = stat()
         guard unsafe path.withPlatformString({ unsafe stat($0, &status) }) == 0 else { throw Errno(rawValue: errno) }
         self.path = path
-        kind = switch status.st_mode & S_IFMT {
-        case S_IFDIR: .folder
-        case S_IFREG: .file
-        default: .other
-        }
+        kind =
+            switch status.st_mode & S_IFMT {
+            case S_IFDIR: .folder
+            case S_IFREG: .file
+            default: .other
+            }
         identity = Identity(device: UInt64(status.st_dev), node: UInt64(status.st_ino))
     }
 
@@ -32,7 +33,9 @@ struct FolderEntry {
         var names: [FilePath.Component] = []
         errno = 0
         while let entry = unsafe readdir(stream) {
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { unsafe $0.withMemoryRebound(to: CChar.self) { unsafe FilePath.Component(platformString: $0.baseAddress!) } }
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) {
+                unsafe $0.withMemoryRebound(to: CChar.self) { unsafe FilePath.Component(platformString: $0.baseAddress!) }
+            }
             if let name, name.kind == .regular { names.append(name) }
             errno = 0
         }

@@ -17,7 +17,9 @@ package struct FolderReport: Sendable, Hashable {
     package var passedOverLine: String? {
         let count = passedOver.values.reduce(0, +)
         guard count > 0 else { return nil }
-        let kinds = passedOver.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($1) \($0.isEmpty ? "without an ending" : $0 == "hidden" ? $0 : "." + $0)" }
+        let kinds = passedOver.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map {
+            "\($1) \($0.isEmpty ? "without an ending" : $0 == "hidden" ? $0 : "." + $0)"
+        }
         return "\(count) \(count == 1 ? "file that is no picture was" : "files that are no pictures were") passed over: \(kinds.joined(separator: ", "))"
     }
 }
@@ -30,19 +32,23 @@ extension PictureFolder {
 
     /// The parts of a data set, where the sub-folders are these and the classes lie below them.
     var isInParts: Bool {
-        !classes.isEmpty && classes.allSatisfy { part in
-            Self.parts.contains(part.name.lowercased()) && !part.below.isEmpty && part.files.allSatisfy { $0.removingLastComponent() != part.path }
-        }
+        !classes.isEmpty
+            && classes.allSatisfy { part in
+                Self.parts.contains(part.name.lowercased()) && !part.below.isEmpty && part.files.allSatisfy { $0.removingLastComponent() != part.path }
+            }
     }
 
     /// What a reader of the run should know before it is long.
     /// - Parameter counts: usable pictures of each class.
     func remarks(counts: [Int], loosePictures: Int) -> [String] {
         var remarks: [String] = []
-        for each in classes where !(each.path.lastComponent?.isText ?? true) { remarks.append("the name of folder '\(each.name)' is not UTF-8; it was read as Latin-1") }
+        for each in classes where !(each.path.lastComponent?.isText ?? true) {
+            remarks.append("the name of folder '\(each.name)' is not UTF-8; it was read as Latin-1")
+        }
         if loosePictures > 0 {
             remarks.append(
-                "\(loosePictures) \(loosePictures == 1 ? "picture lies" : "pictures lie") beside the class folders and \(loosePictures == 1 ? "was" : "were") not used: move each into the folder of its class")
+                "\(loosePictures) \(loosePictures == 1 ? "picture lies" : "pictures lie") beside the class folders and \(loosePictures == 1 ? "was" : "were") not used: move each into the folder of its class"
+            )
         }
         if classes.count == 1, let only = classes.first {
             var text = "one class only, '\(only.name)' (\(counts[0]) \(counts[0] == 1 ? "picture" : "pictures"))"
@@ -57,7 +63,9 @@ extension PictureFolder {
             remarks.append(text)
         } else if let nested = classes.first(where: { !$0.below.isEmpty }) {
             let count = classes.reduce(0) { $0 + $1.below.count }
-            remarks.append("\(count) \(count == 1 ? "folder lies" : "folders lie") inside of classes, such as '\(nested.below[0])': the first level is the class, here '\(nested.name)'")
+            remarks.append(
+                "\(count) \(count == 1 ? "folder lies" : "folders lie") inside of classes, such as '\(nested.below[0])': the first level is the class, here '\(nested.name)'"
+            )
         }
         for (_, names) in Dictionary(grouping: classes.map(\.name), by: { $0.lowercased() }).filter({ $1.count > 1 }).sorted(by: { $0.key < $1.key }) {
             remarks.append("\(names.map { "'\($0)'" }.joined(separator: " and ")) differ only in capitals: they are \(names.count) classes")

@@ -77,7 +77,8 @@ struct PictureFolder {
                     case .other: skipped.append(FolderReport.Skipped(file: relative(path), reason: "it is no regular file"))
                     }
                 } catch {
-                    skipped.append(FolderReport.Skipped(file: relative(path), reason: error == .noSuchFileOrDirectory ? "it is a link to nothing" : error.words))
+                    skipped.append(
+                        FolderReport.Skipped(file: relative(path), reason: error == .noSuchFileOrDirectory ? "it is a link to nothing" : error.words))
                 }
             }
         }

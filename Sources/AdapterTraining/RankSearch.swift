@@ -19,7 +19,8 @@ package enum RankSearch {
         guard let weights = gradients.weights else { preconditionFailure("full gradients without matrices") }
         var spectra: [String: [Double]] = [:]
         for (block, layer) in weights.blocks.enumerated() {
-            for (linear, matrix) in [(LowRank.Linear.qkv, layer.qkv), (.proj, layer.proj), (.fc1, layer.fc1), (.fc2, layer.fc2)] where linears.contains(linear) {
+            for (linear, matrix) in [(LowRank.Linear.qkv, layer.qkv), (.proj, layer.proj), (.fc1, layer.fc1), (.fc2, layer.fc2)] where linears.contains(linear)
+            {
                 spectra[linear.name(block: block)] = squaredSingularValues(matrix)
             }
         }

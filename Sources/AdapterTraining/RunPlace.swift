@@ -27,12 +27,20 @@ package final class RunPlace {
         } catch {
             throw TrainingError.unwritable(path, reason: SystemError(error))
         }
-        lock = try Self.holding(path + "/lock") { .held(folder: path, process: $0) } open: { try HeldFile(path + "/lock", isPassing: false) }
+        lock = try Self.holding(path + "/lock") {
+            .held(folder: path, process: $0)
+        } open: {
+            try HeldFile(path + "/lock", isPassing: false)
+        }
         self.output = try output.map { output in
             // Behind a link, what it leads to.
             let file = URL(filePath: output).resolvingSymlinksInPath(), name = String(file.lastPathComponent.prefix(60))
             let place = file.deletingLastPathComponent().appending(path: ".\(name).lock").path(percentEncoded: false)
-            return try Self.holding(place) { .outputHeld(output, process: $0) } open: { try HeldFile(place, isPassing: true) }
+            return try Self.holding(place) {
+                .outputHeld(output, process: $0)
+            } open: {
+                try HeldFile(place, isPassing: true)
+            }
         }
         let isRun = try holdsRun()
         if resumes, let found = Self.state(in: path) {
@@ -101,7 +109,8 @@ package final class RunPlace {
         do {
             try files.createDirectory(atPath: place, withIntermediateDirectories: false)
             // The configuration, by which a run is known, goes last: what a kill leaves is moved by the next.
-            for name in try files.contentsOfDirectory(atPath: path).sorted(by: { $1 == "config.json" && $0 != $1 }) where Self.own.contains(name) || name.hasPrefix(EventFile.prefix) {
+            for name in try files.contentsOfDirectory(atPath: path).sorted(by: { $1 == "config.json" && $0 != $1 })
+            where Self.own.contains(name) || name.hasPrefix(EventFile.prefix) {
                 try files.moveItem(atPath: path + "/" + name, toPath: place + "/" + name)
             }
         } catch {

@@ -57,11 +57,13 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .unfinished(let folder, let step, let steps):
             "'\(folder)' holds a run that was stopped at step \(step) of \(steps): go on with --resume, or begin anew with --restart, which keeps it beside"
         case .otherContent(let folder): "'\(folder)' holds a config.json that no run wrote: give another --run-folder"
-        case .noFolder(let path): path.isEmpty ? "the folder to read pictures from has no name: give --data FOLDER" : "there is no folder '\(path)' to read pictures from"
+        case .noFolder(let path):
+            path.isEmpty ? "the folder to read pictures from has no name: give --data FOLDER" : "there is no folder '\(path)' to read pictures from"
         case .unreadable(let path, let reason): "'\(path)' cannot be read: \(reason)"
         case .file(let path, let what, let isPicture):
             isPicture
-                ? "'\(path)' is a picture; --data takes a folder with one sub-folder per class" : "'\(path)' is a file (\(what)); --data takes a folder with one sub-folder per class: unpack it first where it is an archive"
+                ? "'\(path)' is a picture; --data takes a folder with one sub-folder per class"
+                : "'\(path)' is a file (\(what)); --data takes a folder with one sub-folder per class: unpack it first where it is an archive"
         case .noImages(let folder, let first):
             "'\(folder)' holds no usable picture in its sub-folders\(first.map { " ('\($0.file)': \($0.reason))" } ?? ""); give one sub-folder per class, with PNG, JPEG, WebP, GIF, BMP or TIFF files"
         case .tooFewClasses(let folder, let pictures):
@@ -76,12 +78,15 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .sameName(let name, let folder): "two folders of '\(folder)' give the class '\(name)', in other bytes: rename one, or put their pictures into one"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
         case .interrupted(let step): "stopped at step \(step); go on with --resume"
-        case .tokenCut(let text, let depth): "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
+        case .tokenCut(let text, let depth):
+            "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
         case .shards(let shards, let processes): "\(shards, "shard") cannot be dealt evenly to \(processes, "process")"
         case .fullPrecision: "full training moves its matrices, in f32; another precision is for frozen ones"
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
-        case .otherSet(let adapter, let set, let wanted): "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
-        case .processesDiffer(let step): "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
+        case .otherSet(let adapter, let set, let wanted):
+            "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
+        case .processesDiffer(let step):
+            "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
         case .noNullRow: "the base was trained without dropping labels and has no class that stands for none: train on it with --label-dropout 0"
         case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
         }

@@ -161,9 +161,10 @@ package final class TrainingRun {
             x: xt, times: times.map(objective.embedderTime), classes: labels, tunables: values.tunables, kept: kept,
             adding: adding
         ) { [objective, x0, noise, xt] image, output, slope in
-            losses[0, image] = objective.loss(
-                output: output, x0: x0.row(image), noise: noise.row(image), xt: xt.row(image), t: times[image], scale: share, gradient: slope
-            ).total
+            losses[0, image] =
+                objective.loss(
+                    output: output, x0: x0.row(image), noise: noise.row(image), xt: xt.row(image), t: times[image], scale: share, gradient: slope
+                ).total
         }
     }
 
@@ -199,7 +200,7 @@ package final class TrainingRun {
     }
 
     /// The network as it is sampled from: over the averaged matrices where these are trained.
-    package var averagedModel: DiT { 
+    package var averagedModel: DiT {
         average.weights.map { DiT(model.configuration, weights: $0, preset: model.preset, positionScale: model.positionScale) } ?? model
     }
     package var averagedVector: TunableVector { TunableVector(average.vector.array, layout: layout) }

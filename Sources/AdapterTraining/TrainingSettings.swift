@@ -91,7 +91,8 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         let decay = usedDecay(at: steps - 1)
         let parts = [
             usedWarmup < warmup ? "the learning rate rises over \(usedWarmup) \(usedWarmup == 1 ? "step" : "steps") in place of \(warmup)" : nil,
-            Double(steps) * (1 - emaDecay) < 1 && decay < emaDecay ? "the average spans its last \(Int((1 / (1 - decay)).rounded())) in place of \(Int((1 / (1 - emaDecay)).rounded()))" : nil,
+            Double(steps) * (1 - emaDecay) < 1 && decay < emaDecay
+                ? "the average spans its last \(Int((1 / (1 - decay)).rounded())) in place of \(Int((1 / (1 - emaDecay)).rounded()))" : nil,
         ].compactMap { $0 }
         return parts.isEmpty ? nil : "a short run of \(steps) \(steps == 1 ? "step" : "steps"): \(parts.joined(separator: ", "))"
     }

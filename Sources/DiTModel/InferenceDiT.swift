@@ -108,7 +108,8 @@ package struct InferenceDiT: Sendable {
     ///   - cacheAction: whether the blocks run, or what they add is given.
     ///   - onStage: sees the tokens (T, D) that enter block 0 and then each block's output.
     package func forward(
-        _ pass: InferenceWorkspace, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, cacheAction: ResidualCacheAction = .run, group: ThreadGroup = .solo,
+        _ pass: InferenceWorkspace, x: Matrix, conditioning: ConditioningState, row: Int, tunables: Tunables, cacheAction: ResidualCacheAction = .run,
+        group: ThreadGroup = .solo,
         into out: Matrix, onStage: (Matrix) -> Void = { _ in }
     ) {
         patchEmbed.forward(x, bias: tunables.xEmbedderBias, patches: pass.patches, into: pass.x)

@@ -1,5 +1,3 @@
-
-
 /// A sampler laid out for a number of steps: one update rule per network call, every coefficient computed in double
 /// precision beforehand. Immutable; any number of images may go through it at their own pace.
 package struct SamplingPlan: Sendable {

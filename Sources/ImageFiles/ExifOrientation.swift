@@ -40,7 +40,9 @@ enum ExifOrientation: Int {
 
     /// Of the blocks that a file holds: the first EXIF block that says something, else the first XMP packet.
     init?(exif blocks: [ArraySlice<UInt8>], xmp packets: [ArraySlice<UInt8>]) {
-        guard let found = blocks.lazy.compactMap({ ExifOrientation(exif: $0) }).first ?? packets.lazy.compactMap({ ExifOrientation(xmp: $0) }).first else { return nil }
+        guard let found = blocks.lazy.compactMap({ ExifOrientation(exif: $0) }).first ?? packets.lazy.compactMap({ ExifOrientation(xmp: $0) }).first else {
+            return nil
+        }
         self = found
     }
 }
@@ -55,16 +57,17 @@ extension RGBImage {
         var target = 0
         for y in 0..<result.height {
             for x in 0..<result.width {
-                let (column, row) = switch orientation {
-                case .upright: (x, y)
-                case .mirrored: (right - x, y)
-                case .upsideDown: (right - x, bottom - y)
-                case .flipped: (x, bottom - y)
-                case .transposed: (y, x)
-                case .turnedRight: (y, bottom - x)
-                case .transversed: (right - y, bottom - x)
-                case .turnedLeft: (right - y, x)
-                }
+                let (column, row) =
+                    switch orientation {
+                    case .upright: (x, y)
+                    case .mirrored: (right - x, y)
+                    case .upsideDown: (right - x, bottom - y)
+                    case .flipped: (x, bottom - y)
+                    case .transposed: (y, x)
+                    case .turnedRight: (y, bottom - x)
+                    case .transversed: (right - y, bottom - x)
+                    case .turnedLeft: (right - y, x)
+                    }
                 let source = (row * width + column) * 3
                 for channel in 0..<3 { result.pixels[target + channel] = pixels[source + channel] }
                 target += 3

@@ -50,7 +50,9 @@ private func image(_ file: UnsafeMutablePointer<GifFileType>, transparent: Int?,
     try PictureLimits.check(width, height, named: path)
     try PictureLimits.check(canvas.0, canvas.1, named: path)
     guard let table = unsafe place.ColorMap ?? file.pointee.SColorMap else { throw .notReadable(path: path, reason: "it has no colours") }
-    let colours = unsafe (0..<Int(table.pointee.ColorCount)).map { unsafe (table.pointee.Colors[$0].Red, table.pointee.Colors[$0].Green, table.pointee.Colors[$0].Blue) }
+    let colours = unsafe (0..<Int(table.pointee.ColorCount)).map {
+        unsafe (table.pointee.Colors[$0].Red, table.pointee.Colors[$0].Green, table.pointee.Colors[$0].Blue)
+    }
     var image = RGBImage(width: canvas.0, height: canvas.1, filledWith: (255, 255, 255))
     // An interlaced image comes in four passes.
     let passes = unsafe place.Interlace ? [(0, 8), (4, 8), (2, 4), (1, 2)] : [(0, 1)]

@@ -14,7 +14,8 @@ enum PictureLimits {
         guard width > 0, height > 0 else { throw .notReadable(path: path, reason: "it has no pixels") }
         guard width <= pixels, height <= pixels, width * height <= pixels else {
             throw .notReadable(
-                path: path, reason: "\(width)x\(height) is more than \(pixels / 1_000_000) megapixels: save it smaller, or as JPEG, which is reduced while it is read")
+                path: path,
+                reason: "\(width)x\(height) is more than \(pixels / 1_000_000) megapixels: save it smaller, or as JPEG, which is reduced while it is read")
         }
     }
 }
@@ -106,12 +107,17 @@ extension Errno {
 
 extension FilePath {
     /// The path in letters, for messages: what is not UTF-8 is read as Latin-1, as old archives have it.
-    package var shown: String { description.contains("\u{FFFD}") ? (components.map(\.shown).joined(separator: "/")).withPrefix("/", if: isAbsolute) : description }
+    package var shown: String {
+        description.contains("\u{FFFD}") ? (components.map(\.shown).joined(separator: "/")).withPrefix("/", if: isAbsolute) : description
+    }
 }
 
 extension FilePath.Component {
     /// The name in letters; nothing of it is lost where it is not UTF-8 but Latin-1 (Windows-1252).
-    package var shown: String { isText ? string : unsafe withPlatformString { unsafe String(cString: $0, encoding: .windowsCP1252) ?? String(cString: $0, encoding: .isoLatin1) } ?? string }
+    package var shown: String {
+        isText
+            ? string : unsafe withPlatformString { unsafe String(cString: $0, encoding: .windowsCP1252) ?? String(cString: $0, encoding: .isoLatin1) } ?? string
+    }
 
     /// Whether it is UTF-8.
     package var isText: Bool { unsafe withPlatformString { unsafe String(validatingCString: $0) } != nil }

@@ -18,7 +18,8 @@ func decodeJPEG(_ bytes: [UInt8], path: String) throws(ImageFileError) -> RGBIma
     let forms = markers(bytes).map(\.kind)
     let isProgressive = forms.contains { $0 == 0xc2 || $0 == 0xca }
     guard !isProgressive || Int(width) * Int(height) <= PictureLimits.jpegPixels / 4 else {
-        throw .notReadable(path: path, reason: "\(width)x\(height) is more than \(PictureLimits.jpegPixels / 4_000_000) megapixels of a progressive JPEG: save it smaller")
+        throw .notReadable(
+            path: path, reason: "\(width)x\(height) is more than \(PictureLimits.jpegPixels / 4_000_000) megapixels of a progressive JPEG: save it smaller")
     }
     // A half, a quarter, an eighth: libjpeg sums the frequencies of a smaller block.
     var reduction: Int32 = 1

@@ -172,7 +172,8 @@ package enum AnimatedPNG {
         var sequence: UInt32 = 0
         for (index, frame) in frames.enumerated() {
             let png = try frame.png(text: index == 0 ? text : [])
-            let control = number(sequence) + number(UInt32(frame.width)) + number(UInt32(frame.height)) + number(0) + number(0)
+            let control =
+                number(sequence) + number(UInt32(frame.width)) + number(UInt32(frame.height)) + number(0) + number(0)
                 // Thousandths of a second; 3, 232 is 1000.
                 + [UInt8(milliseconds >> 8 & 255), UInt8(milliseconds & 255), 3, 232, 0, 0]
             var isControlled = false

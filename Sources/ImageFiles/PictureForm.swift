@@ -52,7 +52,9 @@ package enum PictureForm: Sendable, Hashable {
         if begins([0xff, 0x0a]) || begins([0, 0, 0, 0x0c, 0x4a, 0x58, 0x4c, 0x20]) { return "a JPEG XL picture" }
         if begins([0, 0, 0, 0x0c, 0x6a, 0x50]) || begins([0xff, 0x4f, 0xff, 0x51]) { return "a JPEG 2000 picture" }
         if begins([0x49, 0x49, 0xbc, 1]) { return "a JPEG XR picture" }
-        if begins([0x49, 0x49, 0x55, 0]) || text("IIRO", 0) || text("IIRS", 0) || text("MMOR", 0) || text("FUJIFILMCCD-RAW", 0) || text("FOVb", 0) { return "a camera's raw file" }
+        if begins([0x49, 0x49, 0x55, 0]) || text("IIRO", 0) || text("IIRS", 0) || text("MMOR", 0) || text("FUJIFILMCCD-RAW", 0) || text("FOVb", 0) {
+            return "a camera's raw file"
+        }
         if begins([0, 0, 1, 0]) { return "a Windows icon" }
         if begins([0x8a, 0x4d, 0x4e, 0x47]) { return "an MNG animation" }
         if text("gimp xcf", 0) { return "a GIMP file" }
@@ -70,7 +72,9 @@ package enum PictureForm: Sendable, Hashable {
         if begins([0x50, 0x4b, 3, 4]) || begins([0x50, 0x4b, 5, 6]) { return "a zip archive" }
         if begins([0x1f, 0x8b]) { return "a gzip archive" }
         if text("ustar", 257) { return "a tar archive" }
-        if begins([0x28, 0xb5, 0x2f, 0xfd]) || begins([0xfd, 0x37, 0x7a, 0x58, 0x5a]) || text("BZh", 0) || begins([0x37, 0x7a, 0xbc, 0xaf]) || text("Rar!", 0) { return "an archive" }
+        if begins([0x28, 0xb5, 0x2f, 0xfd]) || begins([0xfd, 0x37, 0x7a, 0x58, 0x5a]) || text("BZh", 0) || begins([0x37, 0x7a, 0xbc, 0xaf]) || text("Rar!", 0) {
+            return "an archive"
+        }
         if text("MATLAB", 0) { return "a MATLAB file" }
         if text("PAR1", 0) { return "a Parquet file" }
         if text("SQLite format 3", 0) { return "a database" }
@@ -89,13 +93,17 @@ package enum PictureForm: Sendable, Hashable {
 
 extension PictureForm {
     /// Endings of file names that promise a picture, in small letters: such a file that holds none is broken, any other is beside the pictures.
-    package static let endings = Set([
-        "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "heic", "heif", "avif", "jxl",
-        "jp2", "j2k", "psd", "svg", "ico",
-    ] + Array(rawEndings))
+    package static let endings = Set(
+        [
+            "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "heic", "heif", "avif", "jxl",
+            "jp2", "j2k", "psd", "svg", "ico",
+        ] + Array(rawEndings))
 
     /// Of cameras' raw files, which are TIFF files with a small preview in front.
-    static let rawEndings: Set<String> = ["dng", "nef", "nrw", "arw", "sr2", "srf", "cr2", "cr3", "crw", "orf", "rw2", "raf", "pef", "srw", "3fr", "iiq", "rwl", "x3f", "kdc", "dcr", "erf", "mos", "mrw"]
+    static let rawEndings: Set<String> = [
+        "dng", "nef", "nrw", "arw", "sr2", "srf", "cr2", "cr3", "crw", "orf", "rw2", "raf", "pef", "srw", "3fr", "iiq", "rwl", "x3f", "kdc", "dcr", "erf",
+        "mos", "mrw",
+    ]
 }
 
 extension PictureForm {

@@ -30,12 +30,16 @@ private func firstImage(_ file: OpaquePointer, path: String, _ fault: (String) -
     try PictureLimits.check(width, height, named: path)
     var why = [CChar](repeating: 0, count: 1024)
     guard unsafe TIFFRGBAImageOK(file, &why) != 0 else {
-        throw .notReadable(path: path, reason: "it is a TIFF of a kind that is not read: " + String(decoding: why.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+        throw .notReadable(
+            path: path,
+            reason: "it is a TIFF of a kind that is not read: " + String(decoding: why.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
     let stored = unsafe tiff_number(file, UInt32(TIFFTAG_ORIENTATION), 1)
     var raster = [UInt32](repeating: 0, count: width * height)
     // Asked for in its own orientation, an image is not turned by libtiff, which knows only half of them.
-    guard unsafe TIFFReadRGBAImageOriented(file, UInt32(width), UInt32(height), &raster, Int32(stored), 1) != 0 else { throw fault("it is cut short or damaged") }
+    guard unsafe TIFFReadRGBAImageOriented(file, UInt32(width), UInt32(height), &raster, Int32(stored), 1) != 0 else {
+        throw fault("it is cut short or damaged")
+    }
     let hasAlpha = unsafe tiff_has_alpha(file) != 0
     var image = RGBImage(width: width, height: height)
     for (index, pixel) in raster.enumerated() {

@@ -26,7 +26,9 @@ private func firstFrame(_ bytes: [UInt8]) -> RGBImage? {
         defer { unsafe WebPAnimDecoderDelete(decoder) }
         var info = WebPAnimInfo()
         var canvas: UnsafeMutablePointer<UInt8>?, time: Int32 = 0
-        guard unsafe WebPAnimDecoderGetInfo(decoder, &info) != 0, unsafe WebPAnimDecoderGetNext(decoder, &canvas, &time) != 0, let canvas = unsafe canvas else { return nil }
+        guard unsafe WebPAnimDecoderGetInfo(decoder, &info) != 0, unsafe WebPAnimDecoderGetNext(decoder, &canvas, &time) != 0, let canvas = unsafe canvas else {
+            return nil
+        }
         let (width, height) = (Int(info.canvas_width), Int(info.canvas_height))
         return unsafe RGBImage(width: width, height: height, rgba: UnsafeBufferPointer(start: canvas, count: width * height * 4))
     }

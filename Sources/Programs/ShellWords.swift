@@ -21,7 +21,9 @@ package enum ShellWords {
     package static func joiningNegatives(_ arguments: [String]) -> [String] {
         var words: [String] = []
         for (index, word) in arguments.enumerated() {
-            if arguments[..<index].contains("--") { words.append(word) } else if isNegative(word), let option = words.last, option.hasPrefix("--"), !option.contains("=") {
+            if arguments[..<index].contains("--") {
+                words.append(word)
+            } else if isNegative(word), let option = words.last, option.hasPrefix("--"), !option.contains("=") {
                 words[words.count - 1] = option + "=" + word
             } else {
                 words.append(word)

@@ -46,7 +46,9 @@ package struct CacheCalibration {
     /// Schedules of rising tolerance, each different from the one before.
     package func measure(with engine: SamplingEngine) async throws -> [Measured] {
         // What is measured are guided images, by either guidance.
-        guard adapter.classes.hasNullRow, base.classes.hasNullRow else { throw AdmissionError.noNullRow(adapter: adapter.name, isBase: !base.classes.hasNullRow) }
+        guard adapter.classes.hasNullRow, base.classes.hasNullRow else {
+            throw AdmissionError.noNullRow(adapter: adapter.name, isBase: !base.classes.hasNullRow)
+        }
         let schedules = try await WorkExecutor("calibration", width: 1).run { try traced() }
         let exact = try await sample(nil, engine)
         var measured: [Measured] = []
@@ -112,7 +114,8 @@ package struct CacheCalibration {
             }
             for image in 0..<images {
                 Guidance.apply(
-                    scale: guidanceScale, guided: Preset(base.card).guidedChannels(of: c.inChannels) * c.inputSize * c.inputSize, conditional: out.row(image), unconditional: out.row(images + image))
+                    scale: guidanceScale, guided: Preset(base.card).guidedChannels(of: c.inChannels) * c.inputSize * c.inputSize, conditional: out.row(image),
+                    unconditional: out.row(images + image))
                 states[image].advance(out.row(image))
             }
         }

@@ -94,7 +94,9 @@ package actor SamplingEngine {
         let id = RequestID(number: lastID)
         let stepPlans = request.images.map { StepPlan($0, plan, base: base.digest) }
         let cost = request.composingCost + zip(stepPlans, request.images).reduce(0) { $0 + $1.0.cost * batch.weight(of: $1.1.grid) }
-        let needs = zip(stepPlans, request.images).map { Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid)) }
+        let needs = zip(stepPlans, request.images).map {
+            Scheduler.Need(adapters: $0.adapters(from: 0), rows: $0.rows(from: 0), weight: batch.weight(of: $1.grid))
+        }
         let admission = scheduler.admit(
             Scheduler.Entry(
                 id: id, client: request.client, images: needs, cost: cost, deadline: request.deadline, spent: request.composingCost,

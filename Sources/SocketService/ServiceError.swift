@@ -67,7 +67,8 @@ package enum ServiceError: Error, Sendable, Equatable, CustomStringConvertible {
         case .tooManyJobs(let limit): "There \(limit == 1 ? "is" : "are") already \(limit, "unfinished job"); try again later."
         case .queueFull(let seconds): "The queue is full; try again in \(seconds) s."
         case .clientShareFull(let seconds): "This client's share of the queue is full; try again in \(seconds) s."
-        case .tooCostly(let cost, let limit): "The request costs \(cost, "network row") (images x network calls x rows, and composing); the limit is \(limit): ask for fewer images, steps or terms."
+        case .tooCostly(let cost, let limit):
+            "The request costs \(cost, "network row") (images x network calls x rows, and composing); the limit is \(limit): ask for fewer images, steps or terms."
         case .tooManyTerms(let count, let limit, let setting):
             "The recipe has \(count, setting == "merge_terms" ? "merge argument" : "term"); this server takes \(limit) (limits.\(setting) at /v1/capabilities)."
         case .composingFull(let reason): "\(reason.prefix(1).uppercased())\(reason.dropFirst()); try again in a moment."

@@ -4,7 +4,9 @@ import Foundation
 extension Canvas {
     mutating func disk(_ x: Float, _ y: Float, _ radius: Float, _ colour: Colour) {
         let centre = Point(x, y)
-        paint(colour, around: centre, radius: radius) { let d = $0 - centre; return (d * d).sum() <= radius * radius }
+        paint(colour, around: centre, radius: radius) {
+            let d = $0 - centre; return (d * d).sum() <= radius * radius
+        }
     }
 
     mutating func ellipse(_ x: Float, _ y: Float, _ rx: Float, _ ry: Float, angle: Float = 0, _ colour: Colour) {

@@ -49,7 +49,9 @@ enum Container {
         for (signature, what) in signatures where start.starts(with: signature) { return what }
         if start.count > 262, start[257..<262].elementsEqual("ustar".utf8) { return "a tar archive: unpack it and give the file of weights in it" }
         let name = URL(filePath: file.path).lastPathComponent
-        if start.count >= 3, start[0] == 0x08, start[2] == 0x12 || name.hasSuffix(".onnx") { return "an ONNX model, which is a graph; give the PyTorch or safetensors weights" }
+        if start.count >= 3, start[0] == 0x08, start[2] == 0x12 || name.hasSuffix(".onnx") {
+            return "an ONNX model, which is a graph; give the PyTorch or safetensors weights"
+        }
         if name.contains(".data-0") || name.hasSuffix(".ckpt.meta") || endsAsTable(file) {
             return "a part of a TensorFlow checkpoint; give the PyTorch or safetensors weights"
         }

@@ -67,7 +67,9 @@ package struct SafetensorsEncoding: Sendable {
         self.tensors = tensors.enumerated().sorted { ($1.element.type.size, $0.offset) < ($0.element.type.size, $1.offset) }.map(\.element)
         var members: [String] = []
         if !metadata.isEmpty {
-            members.append("\"__metadata__\":{" + metadata.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }.joined(separator: ",") + "}")
+            members.append(
+                "\"__metadata__\":{" + metadata.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)):\(Self.quoted($0.value))" }.joined(separator: ",")
+                    + "}")
         }
         var end = 0
         for tensor in self.tensors {

@@ -179,7 +179,8 @@ struct StateDictionary {
     /// Every element lies in the storage, and there are no more of them than the file could hold: a stride of 0 repeats one
     /// value as often as it likes.
     private static func check(_ tensor: TorchTensor, _ name: String, elements: Int, _ type: DType, _ file: MappedFile) throws(TensorFileError) {
-        let fault = TensorFileError.outsideStorage(path: file.path, name: name, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset, elements: elements)
+        let fault = TensorFileError.outsideStorage(
+            path: file.path, name: name, shape: tensor.shape, strides: tensor.strides, offset: tensor.offset, elements: elements)
         guard tensor.offset >= 0, tensor.offset <= elements, (tensor.shape + tensor.strides).allSatisfy({ $0 >= 0 }) else { throw fault }
         let sides = zip(tensor.shape, tensor.strides)
         var (count, last) = (1, tensor.offset)

@@ -73,7 +73,8 @@ public struct TensorEntry: Sendable {
         for part in parts {
             let own = range.clamped(to: first..<(first + part.count))
             part.forEachRun(in: (own.lowerBound - first)..<(own.upperBound - first)) { start, count, step in
-                part.file.append(count, from: part.offset + start * MemoryLayout<Stored>.size, step: step * MemoryLayout<Stored>.size, to: &values, convert: convert)
+                part.file.append(
+                    count, from: part.offset + start * MemoryLayout<Stored>.size, step: step * MemoryLayout<Stored>.size, to: &values, convert: convert)
             }
             first += part.count
         }

@@ -22,7 +22,8 @@ enum TorchArchive {
             }
             let (needed, overflow) = storage.count.multipliedReportingOverflow(by: DType(torch: storage.type)?.size ?? 1)
             guard storage.count >= 0, !overflow, needed <= range.count else {
-                throw .badArchive(path: file.path, reason: "the storage '\(storage.key)' has \(range.count, "byte"), too few for \(storage.count) of \(storage.type)")
+                throw .badArchive(
+                    path: file.path, reason: "the storage '\(storage.key)' has \(range.count, "byte"), too few for \(storage.count) of \(storage.type)")
             }
             return range.lowerBound..<(range.lowerBound + needed)
         }
@@ -35,7 +36,9 @@ enum TorchArchive {
             return "a TorchScript program (torch.jit.save): load it in torch and save its state_dict()"
         }
         if names.contains(where: { $0.contains("/data.pkl") }) { return nil }
-        if parts.contains("model.json") || parts.contains("archive_format") { return "a program that torch.export saved: save the module's state_dict() instead" }
+        if parts.contains("model.json") || parts.contains("archive_format") {
+            return "a program that torch.export saved: save the module's state_dict() instead"
+        }
         guard let first = names.min() else { return "a zip archive with nothing in it" }
         return "a zip archive with \(names.count, "file"), such as '\(first)', and not what torch saves: unpack it and give the file of weights"
     }

@@ -52,7 +52,9 @@ struct BaseRename: ParsableCommand {
         let store = try location.open()
         let base = try store.base(reference)
         try store.renameBase(base.digest, to: name)
-        try output.report("base rename", ["digest": base.digest.description, "old": base.decodedCard?.name ?? "?", "name": name], warnings: store.twins(ofBase: name)) {
+        try output.report(
+            "base rename", ["digest": base.digest.description, "old": base.decodedCard?.name ?? "?", "name": name], warnings: store.twins(ofBase: name)
+        ) {
             "base \(base.digest.short) is now \(name) (was \(base.decodedCard?.name ?? "?"))"
         }
     }

@@ -19,7 +19,8 @@ struct BaseImport: ParsableCommand {
     @Option(help: "The name of the base in the store (default: the file's own, or its file name).") var name: String?
     @Option(help: "f32 or bf16: how the matrices are stored (default: as they are); bf16 halves them and is another base.") var precision: String?
     @Option(help: "The autoencoder: a folder or file (default: that of the diffusers folder).") var vae: String?
-    @Option(help: "What latents are multiplied by, where the autoencoder comes without its config.json (default: Stable Diffusion's 0.18215).") var latentScale: Double?
+    @Option(help: "What latents are multiplied by, where the autoencoder comes without its config.json (default: Stable Diffusion's 0.18215).") var latentScale:
+        Double?
     @Option(help: "original or diffusers: whose function of the weights is meant.") var preset: String?
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -47,7 +48,9 @@ struct BaseImport: ParsableCommand {
         let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoder
         if let autoencoder {
             if !autoencoder.statesScale {
-                note("'\(autoencoder.file.path)' has no config.json beside it: latents are scaled by \(BaseCard.latentScale), Stable Diffusion's; another factor is given as --latent-scale")
+                note(
+                    "'\(autoencoder.file.path)' has no config.json beside it: latents are scaled by \(BaseCard.latentScale), Stable Diffusion's; another factor is given as --latent-scale"
+                )
             }
             if autoencoder.statesScale, let latentScale, latentScale != autoencoder.latentScale {
                 throw Failure.usage("the autoencoder's own configuration says \(autoencoder.latentScale), not --latent-scale \(latentScale)")
@@ -101,6 +104,8 @@ struct BaseExport: ParsableCommand {
         case "diffusers": try DiffusersFolder.write(base, autoencoder: store.base(base.digest).vae.map { try AutoencoderFile(path: $0.path) }, to: path)
         default: throw Failure.usage("--format takes original or diffusers, not '\(format)'")
         }
-        try output.report("base export", ["path": path, "digest": base.digest.description], outputs: [path]) { "wrote \(base.card.name) \(base.digest.short) to \(path)" }
+        try output.report("base export", ["path": path, "digest": base.digest.description], outputs: [path]) {
+            "wrote \(base.card.name) \(base.digest.short) to \(path)"
+        }
     }
 }

@@ -62,7 +62,9 @@ struct Calibrate: AsyncParsableCommand {
         let name = entry.name ?? entry.digest.short
         let result = Result(
             name: name, digest: entry.digest.description, profiles: profiles,
-            schedules: measured.map { Schedule(tolerance: $0.tolerance, calls: String($0.runs.map { $0 ? "1" : "0" }), full: $0.runs.count { $0 }, psnr: $0.psnr) })
+            schedules: measured.map {
+                Schedule(tolerance: $0.tolerance, calls: String($0.runs.map { $0 ? "1" : "0" }), full: $0.runs.count { $0 }, psnr: $0.psnr)
+            })
         let missing = [CacheLevel.balanced, .fast].filter { level in !profiles.contains { $0.level == level.rawValue } }
         try output.report("calibrate", result, warnings: missing.map { "no schedule keeps to the PSNR of '\($0.rawValue)': it stays refused" }) {
             table(

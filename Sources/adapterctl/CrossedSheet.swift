@@ -8,7 +8,9 @@ extension Sheet {
     func crossed(_ domains: [String], at weights: [Double], _ catalogue: AdapterCatalogue, in store: AdapterStore) async throws {
         let pairs = domains.indices.flatMap { a in domains.indices.dropFirst(a + 1).map { (domains[a], domains[$0]) } }
         guard !pairs.isEmpty else { throw Failure.usage("--cross needs two domains or more") }
-        guard !domains.contains("base") else { throw Failure.usage("--cross takes adapters, each of which is crossed from the base by its weight; leave base out of --domains") }
+        guard !domains.contains("base") else {
+            throw Failure.usage("--cross takes adapters, each of which is crossed from the base by its weight; leave base out of --domains")
+        }
         let same = Dictionary(grouping: domains) { (try? catalogue.bind(Recipe($0)).digest.description) ?? $0 }.values.first { $0.count > 1 }
         if let same { throw Failure.usage("\(same.map { "'\($0)'" }.joined(separator: " and ")) are one adapter: --cross takes each once") }
         let engine = try autoencoder.engine(catalogue.base, store, options: .unbounded(at: precision.chosen()))
@@ -33,7 +35,9 @@ extension Sheet {
             let secondsPerImage: Double
         }
         let result = Result(pairs: pairs.count, images: orders.count, secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count))
-        try output.report("sheet", result, outputs: [file]) { "\(pairs.count, "pair") at \(weights.count, "weight") written to \(file), \(readable(seconds: result.secondsPerImage)) an image" }
+        try output.report("sheet", result, outputs: [file]) {
+            "\(pairs.count, "pair") at \(weights.count, "weight") written to \(file), \(readable(seconds: result.secondsPerImage)) an image"
+        }
     }
 
     func weights(_ text: String) throws -> [Double] {
@@ -48,7 +52,8 @@ extension Sheet {
     private func page(_ strips: [RGBImage], _ names: [String]) -> RGBImage {
         let columns = 4, gap = 8, line = RGBImage.letterHeight + 6
         let width = strips[0].width + gap, height = strips[0].height + line + gap
-        var page = RGBImage(width: min(columns, strips.count) * width + gap, height: (strips.count + columns - 1) / columns * height + gap, filledWith: (24, 24, 28))
+        var page = RGBImage(
+            width: min(columns, strips.count) * width + gap, height: (strips.count + columns - 1) / columns * height + gap, filledWith: (24, 24, 28))
         for (index, strip) in strips.enumerated() {
             let (x, y) = (gap + index % columns * width, gap + index / columns * height)
             page.draw(text: names[index], x: x, y: y, colour: (190, 190, 200))

@@ -18,7 +18,8 @@ struct Draw: ParsableCommand {
     @Option(help: "Pixels of the file for one pixel of the picture.") var enlarge = 2
     @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
     @Option(name: [.customShort("o"), .customLong("output")], help: "The PNG file to write, or - for standard output.") var file: String?
-    @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them; no other picture in it is replaced.") var folder: String?
+    @Option(help: "In its place a folder of single pictures, one sub-folder per class, as train reads them; no other picture in it is replaced.") var folder:
+        String?
     @OptionGroup var output: OutputOptions
 
     func run() throws {
@@ -30,7 +31,9 @@ struct Draw: ParsableCommand {
         try checkOutputs([PlannedOutput(file, .png)], json: output.json)
         if let folder {
             try write(domain, to: folder)
-            return try output.report("draw", ["folder": folder]) { "\(perClass, "picture") of each of the \(domain.classes.count, "class") of \(domain.name) to \(folder)" }
+            return try output.report("draw", ["folder": folder]) {
+                "\(perClass, "picture") of each of the \(domain.classes.count, "class") of \(domain.name) to \(folder)"
+            }
         }
         let margin = 4
         let left = (domain.classes.map { RGBImage.textWidth($0) }.max() ?? 0) + 2 * margin, side = size * enlarge + 2
@@ -42,7 +45,9 @@ struct Draw: ParsableCommand {
             }
         }
         try page.writePNG(to: file ?? "")
-        try output.report("draw", ["file": file ?? ""], outputs: [file].compactMap { $0 }) { "\(domain.classes.count, "class") of \(domain.name) to \(file ?? "")" }
+        try output.report("draw", ["file": file ?? ""], outputs: [file].compactMap { $0 }) {
+            "\(domain.classes.count, "class") of \(domain.name) to \(file ?? "")"
+        }
     }
 
     private func write(_ domain: SyntheticDomain, to folder: String) throws {

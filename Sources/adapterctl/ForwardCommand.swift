@@ -38,7 +38,10 @@ struct Forward: ParsableCommand {
     func run() throws {
         try checkOutputs([PlannedOutput(file, .safetensors)], json: output.json)
         let named = try preset.map(presetNamed)
-        let base = try baseFile.map { try adapterctl.baseFile(at: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil) } ?? location.open().baseFile(base)
+        let base =
+            try baseFile.map {
+                try adapterctl.baseFile(at: $0, heads: baseShape.heads, inputSize: baseShape.inputSize, classes: adapterFile == nil ? reading.classes : nil)
+            } ?? location.open().baseFile(base)
         var (vector, classes) = (base.vector, base.classes)
         var grid: ImageGrid?
         if let adapterFile {
@@ -69,7 +72,9 @@ struct Forward: ParsableCommand {
         try output.report("forward", ["file": file], outputs: [file]) { "\(n, "image") through \(base.digest.short), written to \(file)" }
     }
 
-    private func write(_ base: BaseFile, _ model: InferenceDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]) throws {
+    private func write(
+        _ base: BaseFile, _ model: InferenceDiT, _ vector: TunableVector, _ classes: ClassTable, x values: [Float], times: [Float], labels: [Int]
+    ) throws {
         let c = model.configuration, n = labels.count
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: classes.rows)
         adapterSlots.install(vector, classes, slot: 0)

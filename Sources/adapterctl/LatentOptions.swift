@@ -32,7 +32,8 @@ struct LatentOptions: ParsableArguments {
             return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
         try autoencoder.check(decodes: base)
-        let data = try adapterctl.loadData(text, size: size * autoencoder.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
+        let data = try adapterctl.loadData(
+            text, size: size * autoencoder.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         var encoded = 0
         let latents = try LatentCache.encoded(data, by: autoencoder, folder: folder, mirrored: mirrored, pool: pool) { done, count in
             encoded = count

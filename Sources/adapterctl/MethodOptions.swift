@@ -23,7 +23,9 @@ struct MethodOptions: ParsableArguments {
         let set = gammaDepth.map { TrainableSet(method, gammaDepth: $0) } ?? TrainableSet(method, c)
         guard method == .lora else {
             // A job of another method may stand beside one of LoRA's.
-            guard name != nil || givenRank == nil && alpha == nil && targets == nil else { throw Failure.usage("--rank, --alpha and --targets are of --method lora") }
+            guard name != nil || givenRank == nil && alpha == nil && targets == nil else {
+                throw Failure.usage("--rank, --alpha and --targets are of --method lora")
+            }
             return (set, nil)
         }
         guard (1...c.hiddenSize).contains(rank) else { throw Failure.usage("--rank is between 1 and the width \(c.hiddenSize)") }

@@ -32,7 +32,9 @@ struct PlannedOutput {
     fileprivate func check() throws {
         let output = OutputFile(path)
         if output.isStandardOutput {
-            guard mayStream, form != .folder, form != .report else { throw Failure.usage("'\(path)' is standard output, which takes one file of bytes: name a file") }
+            guard mayStream, form != .folder, form != .report else {
+                throw Failure.usage("'\(path)' is standard output, which takes one file of bytes: name a file")
+            }
             guard isatty(STDOUT_FILENO) == 0 else { throw Failure.usage("standard output is a terminal, which shows no \(what): redirect it, or name a file") }
             return
         }

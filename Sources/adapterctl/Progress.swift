@@ -143,7 +143,9 @@ enum Interruption {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var old = sigaction()
             // Under nohup a run goes on without its terminal.
-            if number == SIGHUP, unsafe sigaction(number, nil, &old) == 0, unsafe unsafeBitCast(old.__sigaction_handler.sa_handler, to: UInt.self) == 1 { continue }
+            if number == SIGHUP, unsafe sigaction(number, nil, &old) == 0, unsafe unsafeBitCast(old.__sigaction_handler.sa_handler, to: UInt.self) == 1 {
+                continue
+            }
             signal(number) { _ in unsafe Interruption.flag = 1 }
             unsafe sigaddset(&numbers, number)
         }

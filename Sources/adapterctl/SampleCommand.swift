@@ -150,7 +150,9 @@ struct Sample: AsyncParsableCommand {
         var steps: [Float] = [], calls = 0
         if let entry = tensors["noise"] {
             calls = entry.shape.first ?? 0
-            guard entry.shape == [calls, n] + image else { throw Failure.usage("'noise' in '\(path)' has shape \(entry.shape); wanted is [calls, \(n)] + \(image)") }
+            guard entry.shape == [calls, n] + image else {
+                throw Failure.usage("'noise' in '\(path)' has shape \(entry.shape); wanted is [calls, \(n)] + \(image)")
+            }
             steps = try tensors.floats("noise")
         }
         return (0..<n).map { index in
@@ -190,7 +192,8 @@ extension Sample {
     }
 
     /// Row by row one seed, in each the frames from one end to the other. Classes cross over as the values do.
-    private func morphImages(_ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ strength: Double) throws -> [ImageOrder] {
+    private func morphImages(_ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ strength: Double) throws -> [ImageOrder]
+    {
         let guidance = try sampling.imageGuidance()
         let usual = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
         let classes = className.map { name in
@@ -211,7 +214,8 @@ extension Sample {
 
     /// A class of one end as the united table names it.
     private func full(_ name: String, _ end: Recipe, _ catalogue: AdapterCatalogue, _ half: BoundRecipe) throws -> String {
-        guard labelsFrom == nil, !half.classNames.contains(name), let adapter = try catalogue.bind(end).adapter, half.classNames.contains("\(adapter.name)/\(name)")
+        guard labelsFrom == nil, !half.classNames.contains(name), let adapter = try catalogue.bind(end).adapter,
+            half.classNames.contains("\(adapter.name)/\(name)")
         else { return name }
         return "\(adapter.name)/\(name)"
     }

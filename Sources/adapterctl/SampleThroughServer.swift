@@ -30,15 +30,18 @@ extension Sample {
     }
 
     func run(through server: ServerSocket) async throws {
-        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !autoencoder.isGiven, location.folder == nil else {
+        guard noise == nil, trajectory == nil, latents == nil, base == nil, morph == nil, !precision.isGiven, !autoencoder.isGiven, location.folder == nil
+        else {
             throw Failure.usage(
-                "--noise, --trajectory, --latents, --base, --morph, --precision, --preset, --vae and --store are for sampling in this process, without --socket")
+                "--noise, --trajectory, --latents, --base, --morph, --precision, --preset, --vae and --store are for sampling in this process, without --socket"
+            )
         }
         _ = try oneRecipe()
         let text = recipe ?? ""
         let listed: Listed = try await server.ask(.GET, "/v1/recipes/\(text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text)")
         let start = ContinuousClock.now
-        let made = try await generate(server, text, className.map { [$0] } ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
+        let made = try await generate(
+            server, text, className.map { [$0] } ?? (listed.classes.isEmpty ? ["null"] : listed.classes.indices.map { "class:\($0)" }))
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let files = made.map { Data(base64Encoded: $0.data.first?.b64Json ?? "") ?? Data() }
         let pictures = try files.map { try RGBImage($0, named: "the server's reply") }

@@ -16,7 +16,9 @@ struct ServerSocket {
         func decoded<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
             let decoder = JSONDecoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
-            do { return try decoder.decode(type, from: body) } catch { throw Failure.unreachable("what answers at the socket is no adapterd that this program knows: \(SystemError(error))") }
+            do { return try decoder.decode(type, from: body) } catch {
+                throw Failure.unreachable("what answers at the socket is no adapterd that this program knows: \(SystemError(error))")
+            }
         }
     }
 

@@ -45,7 +45,8 @@ struct SharedFolder {
     /// Whether it is a folder as PEFT and diffusers save LoRA adapters; other folders are nobody's adapters.
     private func isAdapterFolder(_ name: String) -> Bool {
         let path = "\(folder)/\(name)"
-        return FileManager.default.fileExists(atPath: path + "/") && ["adapter_model", "pytorch_lora_weights"].contains { FileManager.default.fileExists(atPath: "\(path)/\($0).safetensors") }
+        return FileManager.default.fileExists(atPath: path + "/")
+            && ["adapter_model", "pytorch_lora_weights"].contains { FileManager.default.fileExists(atPath: "\(path)/\($0).safetensors") }
     }
 
     private mutating func takeIn(_ file: String) throws -> SyncedFile {
@@ -60,7 +61,9 @@ struct SharedFolder {
             if content.metadata["config"] != nil { return row(.passed, nil, nil, "it is a base: adapterctl base import") }
             let stated = try AdapterFile.manifest(of: content)
             if !AdapterFile.namesItsDigest(content), let age = age(path), age < Self.settledAfter {
-                return row(.unsettled, nil, nil, "it changed a moment ago and does not name its digest; it is taken once it has lain still for \(Int(Self.settledAfter)) s")
+                return row(
+                    .unsettled, nil, nil,
+                    "it changed a moment ago and does not name its digest; it is taken once it has lain still for \(Int(Self.settledAfter)) s")
             }
             let name = try name(of: file, stated)
             let base = try base(for: stated)

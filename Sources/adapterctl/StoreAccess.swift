@@ -35,7 +35,8 @@ extension AdapterStore {
     }
 
     func twins(ofAdapter name: String) throws -> [String] {
-        try listBases().contains { $0.decodedCard?.name == name } ? ["a base is called '\(name)' too: with --base the name means the base, elsewhere the adapter"] : []
+        try listBases().contains { $0.decodedCard?.name == name }
+            ? ["a base is called '\(name)' too: with --base the name means the base, elsewhere the adapter"] : []
     }
 }
 

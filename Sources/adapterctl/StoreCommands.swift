@@ -20,7 +20,8 @@ struct Init: ParsableCommand {
 
 struct Add: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take an adapter file into the store under a name.", discussion: """
+        abstract: "Take an adapter file into the store under a name.",
+        discussion: """
             Example: adapterctl add flowers adapters/flowers.safetensors
             Example: adapterctl add pets pets-lora/
             """)

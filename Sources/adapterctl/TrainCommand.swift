@@ -20,7 +20,10 @@ struct Train: ParsableCommand {
             """)
     @Argument(help: "The names of the domains; several are trained one after the other over one base in memory.") var names: [String] = []
     @Option(help: "synthetic:DOMAIN, or a folder with one sub-folder per class; {} stands for the name.") var data: String?
-    @Option(help: "A file of jobs in place of names: a JSON object a line, {\"name\", \"data\", \"output\"} and, where they differ, \"steps\", \"seed\", \"learning_rate\", \"method\".") var jobs: String?
+    @Option(
+        help:
+            "A file of jobs in place of names: a JSON object a line, {\"name\", \"data\", \"output\"} and, where they differ, \"steps\", \"seed\", \"learning_rate\", \"method\"."
+    ) var jobs: String?
     @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1000
     @OptionGroup var method: MethodOptions
     @OptionGroup var scope: ScopeOptions
@@ -56,7 +59,8 @@ struct Train: ParsableCommand {
         let pool = ThreadPool()
         let results = try jobs.compactMap { try train($0, base, model, pool, processes) }
         if processes?.rank ?? 0 == 0 {
-            let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)\nnext: \($0.next)" }.joined(separator: "\n")
+            let text = results.map { "\($0.name) \($0.digest.prefix(12)) written to \($0.file), loss \($0.loss), its run in \($0.folder)\nnext: \($0.next)" }
+                .joined(separator: "\n")
             if !jobsAreMany, let result = results.first { try output.report("train", result) { text } } else { try output.report("train", results) { text } }
         }
         processes?.leave()
@@ -80,7 +84,8 @@ struct Train: ParsableCommand {
         wanted.seed = job.seed ?? wanted.seed
         let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
-            wanted, set, lowRank: lowRank, base: base, model: model, data: data, startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
+            wanted, set, lowRank: lowRank, base: base, model: model, data: data,
+            startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
             pool: pool, processes: processes)
         func write(_ values: TrainableValues, _ path: String) throws -> Digest {
             if set.method == .full {
@@ -107,14 +112,22 @@ struct Train: ParsableCommand {
     /// What a base cannot hold.
     private func checkFull(_ model: DiT) throws {
         guard !add else { throw Failure.usage("--add is for adapters; the result of --method full is a base: adapterctl base import takes it") }
-        guard model.positionScale == 1 else { throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are") }
+        guard model.positionScale == 1 else {
+            throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are")
+        }
     }
 
     /// Whether an earlier call of a list that is resumed has made it.
     private func isDone(_ job: TrainingJob) -> Bool {
         let folder = settings.folder(for: job.output, name: job.name), files = FileManager.default
-        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: RunPlace.checkpoint(in: folder)) else { return false }
-        if let state = RunPlace.state(in: folder), let (step, _) = TrainingRun.progress(ofCheckpoint: state), step < job.steps ?? settings.steps, settings.earlyStop == nil { return false }
+        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: RunPlace.checkpoint(in: folder)) else {
+            return false
+        }
+        if let state = RunPlace.state(in: folder), let (step, _) = TrainingRun.progress(ofCheckpoint: state), step < job.steps ?? settings.steps,
+            settings.earlyStop == nil
+        {
+            return false
+        }
         note("\(job.name) is done: \(job.output)")
         return true
     }
@@ -130,7 +143,8 @@ struct Train: ParsableCommand {
     /// Refuses outputs that would take the place of what the run reads.
     private func checkOutputs(of jobs: [TrainingJob]) throws {
         for job in jobs {
-            for source in [baseFile, from].compactMap({ $0 }) where URL(filePath: source).resolvingSymlinksInPath().path == URL(filePath: job.output).resolvingSymlinksInPath().path {
+            for source in [baseFile, from].compactMap({ $0 })
+            where URL(filePath: source).resolvingSymlinksInPath().path == URL(filePath: job.output).resolvingSymlinksInPath().path {
                 throw Failure.usage("-o '\(job.output)' is what the run starts from: give another file")
             }
         }
@@ -189,7 +203,9 @@ struct TrainingJob: Decodable {
             guard job.steps ?? 1 > 0, job.learningRate ?? 1 > 0, (job.learningRate ?? 1).isFinite else {
                 throw Failure.usage("job '\(job.name)': steps and learning rate are above 0")
             }
-            if let method = job.method, !TrainableSet.Method.trained.contains(where: { $0.rawValue == method }) { throw Failure.usage("job '\(job.name)': there is no method '\(method)'") }
+            if let method = job.method, !TrainableSet.Method.trained.contains(where: { $0.rawValue == method }) {
+                throw Failure.usage("job '\(job.name)': there is no method '\(method)'")
+            }
             try job.checkPaths()
         }
         for (what, values) in [("name", jobs.map(\.name)), ("output", jobs.map(\.output))] {
@@ -218,8 +234,12 @@ struct TrainingJob: Decodable {
     private static func read(_ path: String) throws -> [TrainingJob] {
         let data: Data
         do { data = try Data(contentsOf: URL(filePath: path)) } catch { throw SystemFault(error, at: path) }
-        guard let text = String(validating: data.withoutByteOrderMark, as: UTF8.self) else { throw Failure.usage("'\(path)' is not UTF-8 text: save it as UTF-8") }
-        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: { ["\n", "\r\n", "\r"].contains($0) }).enumerated().filter { !$1.allSatisfy(\.isWhitespace) }
+        guard let text = String(validating: data.withoutByteOrderMark, as: UTF8.self) else {
+            throw Failure.usage("'\(path)' is not UTF-8 text: save it as UTF-8")
+        }
+        let lines = text.split(omittingEmptySubsequences: false, whereSeparator: { ["\n", "\r\n", "\r"].contains($0) }).enumerated().filter {
+            !$1.allSatisfy(\.isWhitespace)
+        }
         guard !lines.isEmpty else { throw Failure.usage("'\(path)' holds no job") }
         return try lines.map { number, line in
             do {
@@ -228,7 +248,7 @@ struct TrainingJob: Decodable {
                     throw Failure.usage("line \(number + 1) of '\(path)': '\(other)' is none of \(CodingKeys.allCases.map(\.rawValue).joined(separator: ", "))")
                 }
                 return try JSONDecoder().decode(TrainingJob.self, from: Data(line.utf8))
-            } catch where !(error is Failure) {
+            } catch  where !(error is Failure) {
                 throw Failure.usage("line \(number + 1) of '\(path)' is no job: give {\"name\": ..., \"data\": ..., \"output\": ...}")
             }
         }

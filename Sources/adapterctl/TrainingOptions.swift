@@ -31,8 +31,10 @@ struct TrainingOptions: ParsableArguments {
     @Flag(help: "Show the loss curve while it grows, on a terminal.") var watch = false
 
     func validate() throws {
-        guard steps > 0, batch > 0, accumulate > 0, checkpointEvery > 0, validateEvery > 0, (samplesEvery ?? 0) >= 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
-            throw ValidationError("--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
+        guard steps > 0, batch > 0, accumulate > 0, checkpointEvery > 0, validateEvery > 0, (samplesEvery ?? 0) >= 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0
+        else {
+            throw ValidationError(
+                "--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
         }
         guard batch < 1 << 24, accumulate < 1 << 24, batch * accumulate < 1 << 24 else { throw ValidationError("a step takes fewer than 16777216 images") }
         guard !resume || !restart else { throw ValidationError("--resume goes on, --restart begins anew: give one of them") }
@@ -40,7 +42,9 @@ struct TrainingOptions: ParsableArguments {
         guard (0..<1).contains(emaDecay) else { throw ValidationError("--ema-decay is from 0 up to, but not with, 1") }
         guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
         guard (0..<1).contains(labelDropout) else { throw ValidationError("--label-dropout is a share from 0 up to, but not with, 1") }
-        guard (0..<1).contains(validation), (0..<1).contains(sparsity) else { throw ValidationError("--validation and --sparsity are shares from 0 up to, but not with, 1") }
+        guard (0..<1).contains(validation), (0..<1).contains(sparsity) else {
+            throw ValidationError("--validation and --sparsity are shares from 0 up to, but not with, 1")
+        }
         guard earlyStop == nil || sparsity == 0 else { throw ValidationError("--early-stop may end a run before --sparsity is reached: give one of them") }
         guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
     }

@@ -58,7 +58,8 @@ extension SyntheticDomain {
     static func known(_ name: String) throws -> SyntheticDomain {
         guard let found = named(name) else {
             let known = ([base] + downstream).map(\.name).joined(separator: ", ")
-            throw Failure.notFound("there is no synthetic domain '\(name)': known are \(known)" + suggestion(for: name, among: ([base] + downstream).map(\.name)))
+            throw Failure.notFound(
+                "there is no synthetic domain '\(name)': known are \(known)" + suggestion(for: name, among: ([base] + downstream).map(\.name)))
         }
         return found
     }

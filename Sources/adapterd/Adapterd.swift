@@ -85,18 +85,22 @@ struct Adapterd: AsyncParsableCommand {
             autoencoder: store.autoencoder(configuration.vae, for: base.digest))
         guard engine.pictureSide != nil else {
             throw ConfigurationError.notFound(
-                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels, "channel"), and the store has no autoencoder for it: give one with --vae")
+                "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels, "channel"), and the store has no autoencoder for it: give one with --vae"
+            )
         }
         let catalogue = try AdapterCatalogue(store, base: base, budget: configuration.residentBytes, vectorLimit: max(1, engineOptions.domains))
         let service = SamplingService(
             engine: engine, catalogue: catalogue, token: listenAddresses.token, metrics: metrics, logger: logger,
             build: Self.build, options: configuration.service)
-        logger.info("starting", metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
+        logger.info(
+            "starting",
+            metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
 
         // A terminal that closes ends the server as politely as a service manager does; under `nohup` it does not end it.
         let isDeafToHangups = SystemCalls.ignores(SIGHUP)
         var group = ServiceGroupConfiguration(
-            services: service.services(listeningOn: listenAddresses.addresses), gracefulShutdownSignals: [.sigterm, .sigint] + (isDeafToHangups ? [] : [.sighup]),
+            services: service.services(listeningOn: listenAddresses.addresses),
+            gracefulShutdownSignals: [.sigterm, .sigint] + (isDeafToHangups ? [] : [.sighup]),
             logger: logger)
         // After the drain, what was stopped is still told so.
         group.maximumGracefulShutdownDuration = configuration.service.drainWithin + .seconds(10)

@@ -17,7 +17,8 @@ import Testing
     ])
     func oneMeaningHasOneText(_ one: String, _ other: String) throws {
         let (a, b) = try (domains.canonical(one), domains.canonical(other))
-        #expect(a.text == b.text && a.digest == b.digest)
+        #expect(a.text == b.text)
+        #expect(a.digest == b.digest)
     }
 
     @Test(arguments: [
@@ -64,20 +65,23 @@ import Testing
         return terms.joined(separator: [" + ", " - ", "+-"][dice.below(3)])
     }
 
-    @Test(arguments: [
-        ("", 0, "name is wanted"), ("birds+", 6, "the end"), ("birds+*art", 6, "'*'"), ("birds art", 6, "'a' is not expected"),
-        ("0.7*", 4, "the end"), ("birds-0.3*art", 0, "space before a minus"), ("1.3*birds-0.3*art", 13, "space before a minus"), ("x*art", 0, "'x' is no number"), ("(birds", 6, "'(' at character 1"),
-        ("birds@", 6, "after '@'"), ("birds@xyz", 6, "after '@'"), ("birds@3-1", 6, "rises"), ("birds@12ab@0-99999", 11, "blocks are"),
-        ("ties(birds,art)", 14, "';' is missing"), ("ties(birds;2)", 11, "at most 1"), ("ties(birds;x)", 11, "share of the values"),
-        ("dare(birds;0.5,side=1)", 15, "seed=NUMBER"), ("dare(birds;0.5,seed=-1)", 20, "whole number"), ("majority(-1*birds)", 9, "above 0"),
-        ("birds>1.5>art", 6, "below 1"), ("birds>0.6", 9, "'>' is missing"), ("birds>0.6>", 10, "the end"), ("a>0.6>b>0.5>c", 8, "rises"),
-        ("score(birds", 11, "')' is missing"), ("1+score(birds)", 2, "stands alone"), ("1001*birds", 0, "at most 1000"),
-        ("Birds", 0, "no name"), ("bi rds", 3, "'r' is not expected"), ("birds@abcd@ef01", 11, "blocks are"), ("1e999*birds", 0, "at most 1000"),
-        ("2**birds", 2, "'*'"), ("nan*birds", 0, "no number"), ("flöwers", 2, "not expected"), (String(repeating: "(", count: 40), 16, "16 levels"),
-    ] as [(String, Int, String)])
+    @Test(
+        arguments: [
+            ("", 0, "name is wanted"), ("birds+", 6, "the end"), ("birds+*art", 6, "'*'"), ("birds art", 6, "'a' is not expected"),
+            ("0.7*", 4, "the end"), ("birds-0.3*art", 0, "space before a minus"), ("1.3*birds-0.3*art", 13, "space before a minus"),
+            ("x*art", 0, "'x' is no number"), ("(birds", 6, "'(' at character 1"),
+            ("birds@", 6, "after '@'"), ("birds@xyz", 6, "after '@'"), ("birds@3-1", 6, "rises"), ("birds@12ab@0-99999", 11, "blocks are"),
+            ("ties(birds,art)", 14, "';' is missing"), ("ties(birds;2)", 11, "at most 1"), ("ties(birds;x)", 11, "share of the values"),
+            ("dare(birds;0.5,side=1)", 15, "seed=NUMBER"), ("dare(birds;0.5,seed=-1)", 20, "whole number"), ("majority(-1*birds)", 9, "above 0"),
+            ("birds>1.5>art", 6, "below 1"), ("birds>0.6", 9, "'>' is missing"), ("birds>0.6>", 10, "the end"), ("a>0.6>b>0.5>c", 8, "rises"),
+            ("score(birds", 11, "')' is missing"), ("1+score(birds)", 2, "stands alone"), ("1001*birds", 0, "at most 1000"),
+            ("Birds", 0, "no name"), ("bi rds", 3, "'r' is not expected"), ("birds@abcd@ef01", 11, "blocks are"), ("1e999*birds", 0, "at most 1000"),
+            ("2**birds", 2, "'*'"), ("nan*birds", 0, "no number"), ("flöwers", 2, "not expected"), (String(repeating: "(", count: 40), 16, "16 levels"),
+        ] as [(String, Int, String)])
     func aFaultIsShownAtItsCharacter(_ text: String, _ position: Int, _ words: String) {
         let error = #expect(throws: RecipeError.self) { try Recipe(text) }
-        #expect(error?.position == position && error?.reason.contains(words) == true, "\(error.map { "\($0)" } ?? "")")
+        #expect(error?.position == position, "\(error.map { "\($0)" } ?? "")")
+        #expect(error?.reason.contains(words) == true, "\(error.map { "\($0)" } ?? "")")
     }
 
     @Test func theMarkStandsUnderTheFault() throws {

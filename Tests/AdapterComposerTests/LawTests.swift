@@ -34,7 +34,8 @@ import Testing
         let art = try domains.compose("0*art")
         let choice = try ClassChoice("oak", in: art.classes, domain: "art").scaled(by: 0)
         let null = domains.base.classes.row(3)
-        #expect(choice.values(in: art.classes, null: null) == Array(null) && Array(art.classes.row(2)) == Array(null))
+        #expect(choice.values(in: art.classes, null: null) == Array(null))
+        #expect(Array(art.classes.row(2)) == Array(null))
     }
 
     /// Against the plain formula, value by value.
@@ -76,7 +77,8 @@ import Testing
         let both = try domains.compose("0.7*birds+0.3*art")
         #expect(both.classes.names == ["art/portrait", "art/oak", "birds/rose", "birds/oak"])
         let art = try domains.resolve("art").adapter.classes, birds = try domains.resolve("birds").adapter.classes
-        #expect(Array(both.classes.row(1)) == Array(art.row(1)) && Array(both.classes.row(2)) == Array(birds.row(0)))
+        #expect(Array(both.classes.row(1)) == Array(art.row(1)))
+        #expect(Array(both.classes.row(2)) == Array(birds.row(0)))
         #expect(try domains.compose("0.5*birds").classes.names == ["rose", "oak"])
         // The null row is no class of a domain: it is the weighted sum, as the vector is.
         let null = domains.base.classes.row(3)
@@ -85,8 +87,13 @@ import Testing
             #expect(abs(value - wanted) < 1e-5)
         }
         let labelled = try domains.compose("0.7*birds+0.3*art", labelsFrom: "art")
-        #expect(labelled.classes == art && labelled.vector == both.vector && labelled.digest != both.digest)
-        #expect(throws: ComposerError.noLabels(name: "cars", among: both.manifest.parents?.map { $0 == domains.resolvedAdapters["art"]?.digest ? "art" : "birds" } ?? [])) {
+        #expect(labelled.classes == art)
+        #expect(labelled.vector == both.vector)
+        #expect(labelled.digest != both.digest)
+        #expect(
+            throws: ComposerError.noLabels(
+                name: "cars", among: both.manifest.parents?.map { $0 == domains.resolvedAdapters["art"]?.digest ? "art" : "birds" } ?? [])
+        ) {
             try domains.compose("0.7*birds+0.3*art", labelsFrom: "cars")
         }
     }
@@ -94,7 +101,8 @@ import Testing
     @Test func aComposedAdapterSaysWhatItIs() throws {
         let composed = try domains.compose("0.7*birds+0.3*art")
         let digests = try ["art", "birds"].map { try domains.resolve($0).digest }.sorted()
-        #expect(composed.manifest.parents == digests && composed.manifest.trainableSet == TrainableSet(.difffit, gammaDepth: 2))
+        #expect(composed.manifest.parents == digests)
+        #expect(composed.manifest.trainableSet == TrainableSet(.difffit, gammaDepth: 2))
         #expect(try composed.manifest.recipe == domains.canonical("0.3*art+0.7*birds").text)
     }
 
@@ -106,7 +114,9 @@ import Testing
         #expect(throws: ComposerError.otherKind(name: "strange", kind: "speed")) {
             try CanonicalRecipe(Recipe("strange"), over: domains.base) { _ in strange }
         }
-        #expect(throws: ComposerError.self) { try CanonicalRecipe(Recipe("elsewhere+art"), over: domains.base) { try ($0 == "art" ? domains : other).resolve($0) } }
+        #expect(throws: ComposerError.self) {
+            try CanonicalRecipe(Recipe("elsewhere+art"), over: domains.base) { try ($0 == "art" ? domains : other).resolve($0) }
+        }
         domains = Domains(names: ["big"])
         let big = try domains.resolve("big")
         let huge = Adapter(

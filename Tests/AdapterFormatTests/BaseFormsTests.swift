@@ -32,14 +32,17 @@ import Testing
         var tensors = Dictionary(uniqueKeysWithValues: try file.entries.map { ($0.name, (shape: $0.shape, values: try file.floats($0.name))) })
         change(&tensors)
         let path = "\(folder)/\(name)"
-        try SafetensorsWriter.write(tensors.sorted { $0.key < $1.key }.map { OutgoingTensor($0.key, shape: $0.value.shape, $0.value.values, as: type) }, metadata: metadata, to: path)
+        try SafetensorsWriter.write(
+            tensors.sorted { $0.key < $1.key }.map { OutgoingTensor($0.key, shape: $0.value.shape, $0.value.values, as: type) }, metadata: metadata, to: path)
         return path
     }
 
     @Test func aFileOfSomethingElseIsNamedByWhatItHolds() throws {
         let files: [([String], [String])] = [
-            (["down_blocks.0.w", "up_blocks.0.w"], ["is a U-Net", "'down_blocks', 'up_blocks'"]), (["encoder.w", "decoder.w"], ["an autoencoder: give it with --vae"]),
-            (["lin0.w", "lin1.w"], ["is no DiT", "its names begin with 'lin0', 'lin1'", "'x_embedder'"]), (["blocks.0.attn.qkv.lora_A.weight"], ["a low-rank adapter"]),
+            (["down_blocks.0.w", "up_blocks.0.w"], ["is a U-Net", "'down_blocks', 'up_blocks'"]),
+            (["encoder.w", "decoder.w"], ["an autoencoder: give it with --vae"]),
+            (["lin0.w", "lin1.w"], ["is no DiT", "its names begin with 'lin0', 'lin1'", "'x_embedder'"]),
+            (["blocks.0.attn.qkv.lora_A.weight"], ["a low-rank adapter"]),
             (["blocks.0.attn.qkv.weight.absmax", "x_embedder.proj.weight"], ["is quantised (bitsandbytes"]), (["blocks.0.attn.qkv.qweight"], ["GPTQ or AWQ"]),
             (["blocks.0.attn.qkv.weight_scale"], ["eight-bit floats with scales"]),
         ]
@@ -47,13 +50,16 @@ import Testing
             let path = folder + "/other.safetensors"
             try SafetensorsWriter.write(names.map { OutgoingTensor($0, shape: [2], [0, 0]) }, to: path)
             let said = refusal { _ = try BaseFile(path: path) }
-            #expect(wanted.allSatisfy(said.contains) && !said.contains("[-1"), "\(said)")
+            #expect(wanted.allSatisfy(said.contains), "\(said)")
+            #expect(!said.contains("[-1"), "\(said)")
         }
     }
 
     @Test func metadataOfAnotherKindIsNamed() throws {
         let path = try write(metadata: ["config": "[1]"])
-        #expect(refusal { _ = try BaseFile(path: path) }.contains("the metadata 'config'") && refusal { _ = try BaseFile(path: path) }.contains("it is no JSON object"))
+        #expect(
+            refusal { _ = try BaseFile(path: path) }.contains("the metadata 'config'")
+                && refusal { _ = try BaseFile(path: path) }.contains("it is no JSON object"))
     }
 
     @Test func withoutPositionsTheInputSizeIsAskedFor() throws {
@@ -66,24 +72,36 @@ import Testing
 
     /// Three classes of a network whose labels were never dropped are three classes, here and after the store.
     @Test func aTableWithoutANullRowIsAllClasses() throws {
-        let path = try write { $0[TunableLayout.classTableName]?.shape = [3, 16]; $0[TunableLayout.classTableName]?.values.removeLast(16) }
+        let path = try write {
+            $0[TunableLayout.classTableName]?.shape = [3, 16]; $0[TunableLayout.classTableName]?.values.removeLast(16)
+        }
         let assumed = try BaseFile(path: path, heads: 2)
         #expect(assumed.configuration.numClasses == 2)
-        #expect(assumed.remarks == ["'\(path)' does not say how many classes its table of 3 rows has: taken as 2 classes and the null row; give --classes 3 if every row is a class"])
+        #expect(
+            assumed.remarks == [
+                "'\(path)' does not say how many classes its table of 3 rows has: taken as 2 classes and the null row; give --classes 3 if every row is a class"
+            ])
         let whole = try BaseFile(path: path, heads: 2, classes: 3)
-        #expect(whole.configuration.numClasses == 3 && !whole.configuration.hasNullRow && !whole.classes.hasNullRow && whole.classes.names == ["0", "1", "2"])
+        #expect(whole.configuration.numClasses == 3)
+        #expect(!whole.configuration.hasNullRow)
+        #expect(!whole.classes.hasNullRow)
+        #expect(whole.classes.names == ["0", "1", "2"])
         #expect(refusal { _ = try BaseFile(path: path, heads: 2, classes: 4) }.contains("has 3 rows; 4 classes have 4, or 5"))
         let stored = folder + "/stored.safetensors"
         try SafetensorsWriter.write(whole.encoding(), to: stored)
         let again = try BaseFile(path: stored)
-        #expect(whole.remarks.isEmpty && again.remarks.isEmpty)
-        #expect(again.digest == whole.digest && !again.classes.hasNullRow && again.classes == whole.classes)
+        #expect(whole.remarks.isEmpty)
+        #expect(again.remarks.isEmpty)
+        #expect(again.digest == whole.digest)
+        #expect(!again.classes.hasNullRow)
+        #expect(again.classes == whole.classes)
         #expect(try TensorFile(path: stored).entry(TunableLayout.classTableName).shape == [3, 16])
         #expect(refusal { try DiffusersFolder.write(whole, autoencoder: nil, to: folder + "/x") }.contains("no null row"))
         // One row is one class, not none.
         let single = try write { $0[TunableLayout.classTableName] = ([1, 16], Array($0[TunableLayout.classTableName]!.values.prefix(16))) }
         let unconditional = try BaseFile(path: single, heads: 2)
-        #expect(unconditional.configuration.numClasses == 1 && !unconditional.configuration.hasNullRow)
+        #expect(unconditional.configuration.numClasses == 1)
+        #expect(!unconditional.configuration.hasNullRow)
     }
 
     /// Latent diffusion's code keeps the average under names without dots: it is what is sampled from, whole or of what was trained alone.
@@ -94,7 +112,9 @@ import Testing
                     path: write { tensors in
                         var all: [String: (shape: [Int], values: [Float])] = [:]
                         for (name, value) in tensors { all[model + name] = name == "pos_embed" ? value : (value.shape, value.values.map { $0 + 1 }) }
-                        for (name, value) in tensors where name != "pos_embed" { all["model_ema." + (model.dropFirst("model.".count) + name).replacing(".", with: "")] = value }
+                        for (name, value) in tensors where name != "pos_embed" {
+                            all["model_ema." + (model.dropFirst("model.".count) + name).replacing(".", with: "")] = value
+                        }
                         all["model_ema.decay"] = ([], [0.999])
                         all["model_ema.num_updates"] = ([], [7])
                         if autoencoder { all["first_stage_model.encoder.w"] = ([1], [0]) }
@@ -103,10 +123,12 @@ import Testing
                     }, heads: 2)
             }
             let found = try checkpoint()
-            #expect(found.digest == base.digest && found.file.section?.hasPrefix("model_ema") == true, "\(found.file.section ?? "")")
+            #expect(found.digest == base.digest, "\(found.file.section ?? "")")
+            #expect(found.file.section?.hasPrefix("model_ema") == true, "\(found.file.section ?? "")")
             // An average of another model is none of this one, and the model itself is said to be taken.
             let other = try checkpoint { $0["model_ema.strange"] = ([2], [0, 0]) }
-            #expect(other.digest != base.digest && other.file.section?.hasPrefix("model_ema") == false)
+            #expect(other.digest != base.digest)
+            #expect(other.file.section?.hasPrefix("model_ema") == false)
         }
     }
 
@@ -121,7 +143,8 @@ import Testing
         #expect(try AdapterFile.read(path: path, base: base, as: reading).classes.names.count == 2)
         #expect(said.texts.count == 1 && said.texts[0].contains("taken as 2 classes and the null row"))
         let adapter = try AdapterFile.read(path: path, base: base, as: AdapterReading(classes: 3))
-        #expect(adapter.classes.names.count == 3 && !adapter.classes.hasNullRow)
+        #expect(adapter.classes.names.count == 3)
+        #expect(!adapter.classes.hasNullRow)
         // Over a base whose labels were never dropped there is nothing to ask.
         let labelled = try write("labelled.safetensors") {
             $0[TunableLayout.classTableName]?.shape = [3, 16]
@@ -131,7 +154,8 @@ import Testing
         let own = folder + "/own.safetensors"
         try AdapterFile.write(adapter, layout: base.layout, to: own)
         let again = try AdapterFile.read(path: own, base: base)
-        #expect(again == adapter && again.digest == adapter.digest)
+        #expect(again == adapter)
+        #expect(again.digest == adapter.digest)
     }
 
     /// What a run's arguments say of the network; they are checked against its table.
@@ -149,7 +173,8 @@ import Testing
         // Arguments of an earlier stage say nothing of this table.
         #expect(try base(["num_classes": "1000"], rows: 5).configuration.numClasses == 4)
         let flow = try base(["path_type": "Linear", "prediction": "velocity"], rows: 4)
-        #expect(flow.card.prediction == "velocity" && flow.card.path == "linear")
+        #expect(flow.card.prediction == "velocity")
+        #expect(flow.card.path == "linear")
         #expect(refusal { _ = try base(["path_type": "GVP", "prediction": "score"], rows: 4) }.contains("score on the path gvp"))
     }
 
@@ -166,7 +191,9 @@ import Testing
             let storage = tuple([text("storage"), global("torch", "FloatStorage"), text("\(index)"), text("cpu"), number(values.count), [0x4e]]) + [0x51]
             var strides = [Int](repeating: 1, count: entry.shape.count)
             for side in entry.shape.indices.dropLast().reversed() { strides[side] = strides[side + 1] * entry.shape[side + 1] }
-            model += text(entry.name) + global("torch._utils", "_rebuild_tensor_v2") + tuple([storage, number(0), tuple(entry.shape.map(number)), tuple(strides.map(number)), [0x89], [0x7d]]) + [0x52]
+            model +=
+                text(entry.name) + global("torch._utils", "_rebuild_tensor_v2")
+                + tuple([storage, number(0), tuple(entry.shape.map(number)), tuple(strides.map(number)), [0x89], [0x7d]]) + [0x52]
             keys += text("\(index)")
             data += withUnsafeBytes(of: UInt64(values.count).littleEndian) { Array($0) } + values.withUnsafeBytes { Array($0) }
         }
@@ -224,7 +251,10 @@ import Testing
         try Data(#"{"num_heads": 2, "input_size": 4, "num_classes": 3}"#.utf8).write(to: URL(filePath: folder + "/model.safetensors.d/config.json"))
         #expect(try BaseFile(path: folder + "/model.safetensors.d").digest == base.digest)
         let plain = folder + "/plain"
-        for (content, wanted) in [("photo.jpg", "it holds 'photo.jpg'"), ("model-00001-of-00002.safetensors", "without the .index.json"), (".metadata", "a distributed checkpoint"), ("adapter_config.json", "a PEFT adapter")] {
+        for (content, wanted) in [
+            ("photo.jpg", "it holds 'photo.jpg'"), ("model-00001-of-00002.safetensors", "without the .index.json"), (".metadata", "a distributed checkpoint"),
+            ("adapter_config.json", "a PEFT adapter"),
+        ] {
             try? FileManager.default.removeItem(atPath: plain)
             try FileManager.default.createDirectory(atPath: plain, withIntermediateDirectories: true)
             try Data("x".utf8).write(to: URL(filePath: "\(plain)/\(content)"))
@@ -240,19 +270,27 @@ import Testing
             tensors["vae.encoder.w"] = ([1], [0])
         }
         let found = try BaseFile(path: path, heads: 2)
-        #expect(found.digest == base.digest && found.file.section == "denoiser")
+        #expect(found.digest == base.digest)
+        #expect(found.file.section == "denoiser")
     }
 
     /// Fields of diffusers' configurations that make other numbers of the same weights.
     @Test(arguments: [
-        ("transformer/config.json", "norm_eps", "1e-3", "norm_eps"), ("transformer/config.json", "num_layers", "3", "a DiT has 2"), ("transformer/config.json", "patch_size", "4", "a DiT has 2"),
+        ("transformer/config.json", "norm_eps", "1e-3", "norm_eps"), ("transformer/config.json", "num_layers", "3", "a DiT has 2"),
+        ("transformer/config.json", "patch_size", "4", "a DiT has 2"),
         ("transformer/config.json", "attention_head_dim", "4", "a DiT has 8"), ("transformer/config.json", "interpolation_scale", "2", "interpolation_scale"),
-        ("transformer/config.json", "norm_elementwise_affine", "true", "a DiT has false"), ("transformer/config.json", "quantization_config", "{}", "is quantised"),
-        ("scheduler/scheduler_config.json", "clip_sample", "true", "a DiT has false; to sample"), ("scheduler/scheduler_config.json", "clip_sample", "null", "clip_sample"),
-        ("scheduler/scheduler_config.json", "thresholding", "true", "thresholding"), ("scheduler/scheduler_config.json", "rescale_betas_zero_snr", "true", "rescale_betas"),
-        ("scheduler/scheduler_config.json", "trained_betas", "[0.1]", "1 value"), ("scheduler/scheduler_config.json", "timestep_spacing", "\"trailing\"", "a DiT has leading"),
-        ("scheduler/scheduler_config.json", "_class_name", "\"FlowMatchEulerDiscreteScheduler\"", "a scheduler of noise prediction"), ("vae/config.json", "latents_mean", "[0.1]", "latents_mean"),
-        ("vae/config.json", "_class_name", "\"AutoencoderTiny\"", "a DiT has AutoencoderKL"), ("vae/config.json", "scaling_factor", "\"high\"", "is not above 0"),
+        ("transformer/config.json", "norm_elementwise_affine", "true", "a DiT has false"),
+        ("transformer/config.json", "quantization_config", "{}", "is quantised"),
+        ("scheduler/scheduler_config.json", "clip_sample", "true", "a DiT has false; to sample"),
+        ("scheduler/scheduler_config.json", "clip_sample", "null", "clip_sample"),
+        ("scheduler/scheduler_config.json", "thresholding", "true", "thresholding"),
+        ("scheduler/scheduler_config.json", "rescale_betas_zero_snr", "true", "rescale_betas"),
+        ("scheduler/scheduler_config.json", "trained_betas", "[0.1]", "1 value"),
+        ("scheduler/scheduler_config.json", "timestep_spacing", "\"trailing\"", "a DiT has leading"),
+        ("scheduler/scheduler_config.json", "_class_name", "\"FlowMatchEulerDiscreteScheduler\"", "a scheduler of noise prediction"),
+        ("vae/config.json", "latents_mean", "[0.1]", "latents_mean"),
+        ("vae/config.json", "_class_name", "\"AutoencoderTiny\"", "a DiT has AutoencoderKL"),
+        ("vae/config.json", "scaling_factor", "\"high\"", "is not above 0"),
     ])
     func fieldsThatChangeNumbersAreRefused(file: String, field: String, value: String, wanted: String) throws {
         let copy = folder + "/pipeline", path = "\(copy)/\(file)"

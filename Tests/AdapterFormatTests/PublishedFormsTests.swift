@@ -50,7 +50,9 @@ private func sentence(_ body: () throws -> Void) -> String {
         // No checkpoint of torch says how many heads share the width.
         let base = try BaseFile(path: container(form), heads: form.hasPrefix("dit") ? 2 : nil)
         #expect(base.configuration == configuration)
-        #expect(base.digest == truth.digest && base.vector == truth.vector && base.classes.values == truth.classes.values)
+        #expect(base.digest == truth.digest)
+        #expect(base.vector == truth.vector)
+        #expect(base.classes.values == truth.classes.values)
         try base.checkMatrices()
     }
 
@@ -83,7 +85,9 @@ private func sentence(_ body: () throws -> Void) -> String {
         // Rounding the matrices alone is another base than rounding everything.
         try SafetensorsWriter.write(whole.encoding(as: .bf16), to: path)
         let rounded = try BaseFile(path: path)
-        #expect(rounded.vector == whole.vector && rounded.digest != whole.digest && rounded.digest != brain.digest)
+        #expect(rounded.vector == whole.vector)
+        #expect(rounded.digest != whole.digest)
+        #expect(rounded.digest != brain.digest)
         let name = "blocks.1.mlp.fc2.weight"
         #expect(try rounded.file.floats(name) == whole.file.floats(name).map(BFloat16.rounded))
         let half = try BaseFile(path: container("dit-f16.pt"), heads: 2)
@@ -93,11 +97,17 @@ private func sentence(_ body: () throws -> Void) -> String {
 
     @Test func aPipelineFolderBringsNamesAndAutoencoder() throws {
         let base = try BaseFile(path: container("diffusers"))
-        #expect(base.card.classNames == ["tench, Tinca tinca", "crane", "crane, machine"] && base.card.name == "diffusers")
-        #expect(base.card.prediction == "epsilon" && base.card.path == "linear-vp" && base.configuration.learnSigma)
+        #expect(base.card.classNames == ["tench, Tinca tinca", "crane", "crane, machine"])
+        #expect(base.card.name == "diffusers")
+        #expect(base.card.prediction == "epsilon")
+        #expect(base.card.path == "linear-vp")
+        #expect(base.configuration.learnSigma)
         // Of two classes with one synonym the later counts, but a whole name before any synonym.
-        #expect(base.classes.index(of: "Tinca tinca") == 0 && base.classes.index(of: "machine") == 2)
-        #expect(base.classes.index(of: "crane") == 1 && base.classes.index(of: "tench, Tinca tinca") == 0 && base.classes.index(of: "cran") == nil)
+        #expect(base.classes.index(of: "Tinca tinca") == 0)
+        #expect(base.classes.index(of: "machine") == 2)
+        #expect(base.classes.index(of: "crane") == 1)
+        #expect(base.classes.index(of: "tench, Tinca tinca") == 0)
+        #expect(base.classes.index(of: "cran") == nil)
         let vae = try #require(base.autoencoder)
         #expect(vae.latentScale == 0.18215 && vae.file["decoder.conv_in.weight"] != nil)
         let scratch = try Scratch()
@@ -113,14 +123,17 @@ private func sentence(_ body: () throws -> Void) -> String {
         let scratch = try Scratch()
         let path = try scratch.pipeline()
         let transformer = path + "/transformer/config.json"
-        try change(transformer, [
-            "cross_attention_dim": NSNull(), "norm_eps": NSNull(), "_class_name": "Transformer2DModel", "out_channels": NSNull(),
-            "num_embeds_ada_norm": 4, "a_later_field": ["x": 1],
-        ])
+        try change(
+            transformer,
+            [
+                "cross_attention_dim": NSNull(), "norm_eps": NSNull(), "_class_name": "Transformer2DModel", "out_channels": NSNull(),
+                "num_embeds_ada_norm": 4, "a_later_field": ["x": 1],
+            ])
         try change(path + "/vae/config.json", ["scaling_factor": NSNull(), "shift_factor": NSNull()])
         try FileManager.default.removeItem(atPath: path + "/scheduler")
         let base = try BaseFile(path: path)
-        #expect(base.configuration == configuration && base.autoencoder?.latentScale == 0.18215)
+        #expect(base.configuration == configuration)
+        #expect(base.autoencoder?.latentScale == 0.18215)
         #expect(try base.digest == BaseFile(path: container("dit.safetensors")).digest)
         try change(path + "/model_index.json", ["id2label": ["0": "tench", "2": "crane"]])
         #expect(try BaseFile(path: path).card.classNames == ["tench", "1", "crane"])
@@ -186,7 +199,8 @@ private func sentence(_ body: () throws -> Void) -> String {
             let said = sentence {
                 let base = try BaseFile(path: path)
                 try base.checkMatrices()
-                #expect(wanted == nil && base.digest == truth.digest, "\(what)")
+                #expect(wanted == nil, "\(what)")
+                #expect(base.digest == truth.digest, "\(what)")
             }
             #expect(wanted.map(said.contains) ?? true, "\(what): \(said)")
         }
@@ -200,10 +214,13 @@ private func sentence(_ body: () throws -> Void) -> String {
         let folder = scratch.path + "/exported"
         try DiffusersFolder.write(base, autoencoder: source.autoencoder, to: folder)
         let again = try BaseFile(path: folder)
-        #expect(again.digest == base.digest && again.card.classNames == base.card.classNames)
+        #expect(again.digest == base.digest)
+        #expect(again.card.classNames == base.card.classNames)
         #expect(Digest(of: try #require(again.autoencoder).encoding.pieces) == Digest(of: try #require(source.autoencoder).encoding.pieces))
-        let (written, recorded) = (try TensorFile(path: folder + "/transformer/diffusion_pytorch_model.safetensors"),
-                                   try TensorFile(path: container("diffusers/transformer/diffusion_pytorch_model.safetensors")))
+        let (written, recorded) = (
+            try TensorFile(path: folder + "/transformer/diffusion_pytorch_model.safetensors"),
+            try TensorFile(path: container("diffusers/transformer/diffusion_pytorch_model.safetensors"))
+        )
         #expect(Set(written.entries.map(\.name)) == Set(recorded.entries.map(\.name)))
         for entry in recorded.entries { #expect(try written.entry(entry.name).hasSameValues(as: entry), "\(entry.name)") }
         #expect(throws: TensorFileError.self) { try DiffusersFolder.write(base, autoencoder: nil, to: folder) }
@@ -247,7 +264,8 @@ private func sentence(_ body: () throws -> Void) -> String {
         card.roundedFrom = base.digest
         let rounded = try BaseFile(path: path, card: card)
         let moved = try AdapterFile.read(path: file, base: rounded)
-        #expect(moved.vector == adapter.vector && moved.manifest.baseDigest == rounded.digest)
+        #expect(moved.vector == adapter.vector)
+        #expect(moved.manifest.baseDigest == rounded.digest)
         #expect(try AdapterFile.read(path: container("port.pt"), base: rounded).vector == adapter.vector)
     }
 }

@@ -5,7 +5,10 @@ import Testing
     /// The cubic schedule of Zhu and Gupta, as FedSparsify writes it, at its ends and in the middle.
     @Test func theShareRisesOnACube() {
         func share(_ step: Int) -> Double { SparseMask.sparsity(atStep: step, from: 100, to: 200, target: 0.8) }
-        #expect(share(0) == 0 && share(100) == 0 && share(200) == 0.8 && share(500) == 0.8)
+        #expect(share(0) == 0)
+        #expect(share(100) == 0)
+        #expect(share(200) == 0.8)
+        #expect(share(500) == 0.8)
         #expect(abs(share(150) - (0.8 - 0.8 * 0.125)) < 1e-12)
         #expect((100...200).allSatisfy { share($0) >= share($0 - 1) })
     }
@@ -29,6 +32,7 @@ import Testing
             return tensors.flatMap(\.range).map { mask[$0] }
         }
         #expect(kept(0.5) == [true, false, true, false, false, true, false, true])
-        #expect(kept(0).allSatisfy { $0 } && !kept(1).contains(true))
+        #expect(kept(0).allSatisfy { $0 })
+        #expect(!kept(1).contains(true))
     }
 }

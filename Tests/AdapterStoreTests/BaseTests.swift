@@ -23,7 +23,8 @@ struct BaseTests {
         #expect(try Data(contentsOf: URL(filePath: entry.path)) == Samples.baseFile)
         #expect(entry.path == "\(temporary.path)/bases/\(digest).safetensors")
         #expect(try store.listBases() == [entry])
-        #expect(entry.size == 11 && entry.card == Data("{}".utf8))
+        #expect(entry.size == 11)
+        #expect(entry.card == Data("{}".utf8))
     }
 
     /// A byte that went wrong on the disk leaves the length as it was.
@@ -99,9 +100,11 @@ struct BaseTests {
     @Test func anAutoencoderStaysAsLongAsABaseNamesIt() throws {
         let store = try temporary.create()
         let first = try importWithVAE(store, base: "one", vae: "pictures"), second = try importWithVAE(store, base: "two", vae: "pictures")
-        #expect(first.vae == second.vae && first.base != second.base)
+        #expect(first.vae == second.vae)
+        #expect(first.base != second.base)
         let kept = try #require(try store.base(first.base).vae)
-        #expect(kept.path == "\(temporary.path)/bases/\(first.vae).vae.safetensors" && kept.digest == first.vae)
+        #expect(kept.path == "\(temporary.path)/bases/\(first.vae).vae.safetensors")
+        #expect(kept.digest == first.vae)
         #expect(try Data(contentsOf: URL(filePath: kept.path)) == Data("pictures".utf8))
         #expect(try store.base(Samples.base.digest).vae == nil)
         #expect(try store.prune().files.isEmpty)
@@ -158,7 +161,8 @@ struct BaseTests {
         for number in 0..<12 { _ = try store.add(number, as: "a\(number)") }
         _ = try store.add(3, as: "alias")
         let refusal = #expect(throws: StoreError.self) { try store.removeBase(Samples.base.digest) }
-        #expect(refusal?.exitCode == 5 && refusal?.description.contains("3 more") == true)
+        #expect(refusal?.exitCode == 5)
+        #expect(refusal?.description.contains("3 more") == true)
         #expect(try store.base(Samples.base.digest).size == Samples.baseFile.count)
     }
 

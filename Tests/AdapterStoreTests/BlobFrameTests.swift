@@ -44,7 +44,8 @@ struct BlobFrameTests {
         let adapter = Samples.adapter(values, whole.classes, manifest: "{}")
         let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 3)
         let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
-        #expect(bits(back) == bits(adapter) && back == adapter)
+        #expect(bits(back) == bits(adapter))
+        #expect(back == adapter)
         let dense = try BlobFrame.encode(whole, over: Samples.base, .float32, level: 3)
         // A codec above 2 is the sparse form.
         let isSparse = frame[6] > 2
@@ -85,7 +86,8 @@ struct BlobFrameTests {
                 bad[index] ^= bit
                 do throws(StoreError) {
                     let back = try BlobFrame.decode(bad, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
-                    #expect(bits(back) == bits(adapter) && back == adapter, "byte \(index)")
+                    #expect(bits(back) == bits(adapter), "byte \(index)")
+                    #expect(back == adapter, "byte \(index)")
                 } catch {
                     refused += 1
                     #expect(error.exitCode == 6 || error.exitCode == 7, "byte \(index): \(error)")
@@ -142,7 +144,8 @@ struct BlobFrameTests {
         let (table, _) = BFloat16.round(exact.classes.values)
         let rounded = Samples.adapter(values, ClassTable(names: exact.classes.names, values: table), manifest: "{}")
         #expect(bits(try roundTrip(rounded, .bfloat16(error))) == bits(rounded))
-        #expect(error.max > 0 && error.max <= 1.02 / 256)
+        #expect(error.max > 0)
+        #expect(error.max <= 1.02 / 256)
         let refused = #expect(throws: StoreError.self) { try roundTrip(exact, .bfloat16(error)) }
         guard case .notRounded = refused else {
             Issue.record("\(String(describing: refused))")

@@ -22,7 +22,10 @@ import storehammer
         try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: store.path)
         let before = try StoreModel(store)
         let report = try store.snapshot(at: temporary.folder + "/copy")
-        #expect(report.names == 5 && report.adapters == 6 && report.bases == 1 && report.linkedBases == 1)
+        #expect(report.names == 5)
+        #expect(report.adapters == 6)
+        #expect(report.bases == 1)
+        #expect(report.linkedBases == 1)
         #expect(try report.generation == store.generation())
 
         let copy = try open(report.path)
@@ -55,7 +58,8 @@ import storehammer
             #expect(refusal?.exitCode == 5)
         }
         let nowhere = #expect(throws: StoreError.self) { try store.snapshot(at: temporary.folder + "/no/where") }
-        #expect(nowhere?.exitCode == 2 && nowhere?.description.contains("/no'") == true)
+        #expect(nowhere?.exitCode == 2)
+        #expect(nowhere?.description.contains("/no'") == true)
         #expect(try content(temporary.folder).filter { $0.hasSuffix(".unfinished") }.isEmpty)
     }
 

@@ -34,14 +34,19 @@ import Testing
             let times = inputs["step\(number).t"].map(Double.init)
             let xt = Memory(capacity: count * size + 16).take(count, size), losses = Memory(capacity: 16).take(count)
             for k in 0..<count {
-                x0.row(k).withSpan { x0 in noise.row(k).withSpan { noise in xt.row(k).withMutableSpan { objective.mix(x0: x0, noise: noise, t: times[k], into: &$0) } } }
+                x0.row(k).withSpan { x0 in
+                    noise.row(k).withSpan { noise in xt.row(k).withMutableSpan { objective.mix(x0: x0, noise: noise, t: times[k], into: &$0) } }
+                }
             }
-            step.run(x: xt, times: times.map(objective.embedderTime), classes: inputs["step\(number).y"].map { Int($0) }, tunables: values.tunables) { k, out, slope in
+            step.run(x: xt, times: times.map(objective.embedderTime), classes: inputs["step\(number).y"].map { Int($0) }, tunables: values.tunables) {
+                k, out, slope in
                 let loss = out.withSpan { out in
                     x0.row(k).withSpan { x0 in
                         noise.row(k).withSpan { noise in
                             xt.row(k).withSpan { xt in
-                                slope.withMutableSpan { objective.loss(output: out, x0: x0, noise: noise, xt: xt, t: times[k], scale: 1 / Float(count), gradient: &$0) }
+                                slope.withMutableSpan {
+                                    objective.loss(output: out, x0: x0, noise: noise, xt: xt, t: times[k], scale: 1 / Float(count), gradient: &$0)
+                                }
                             }
                         }
                     }

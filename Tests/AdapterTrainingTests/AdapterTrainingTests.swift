@@ -25,7 +25,9 @@ import Testing
         let xt = Memory(capacity: count * size + 16).take(count, size)
         let times = recorded["t"].map(Double.init)
         for k in 0..<count {
-            x0.row(k).withSpan { x0 in noise.row(k).withSpan { noise in xt.row(k).withMutableSpan { objective.mix(x0: x0, noise: noise, t: times[k], into: &$0) } } }
+            x0.row(k).withSpan { x0 in
+                noise.row(k).withSpan { noise in xt.row(k).withMutableSpan { objective.mix(x0: x0, noise: noise, t: times[k], into: &$0) } }
+            }
         }
         #expect(relativeError(xt.array, recorded["x_t"]) < 1e-6)
 

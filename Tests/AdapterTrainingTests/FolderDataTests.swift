@@ -61,9 +61,12 @@ import Testing
         try place.picture("a/deep/er/picture", shade: 10)
         try place.picture("b/1/y.jpg", shade: 30)
         let data = try place.load()
-        #expect(data.classNames == ["a", "b"] && data.labels == [0, 1, 1, 1] && shades(data) == [10, 20, 30, 40])
+        #expect(data.classNames == ["a", "b"])
+        #expect(data.labels == [0, 1, 1, 1])
+        #expect(shades(data) == [10, 20, 30, 40])
         let report = try #require(data.folder)
-        #expect(report.skipped.isEmpty && report.passedOver.isEmpty)
+        #expect(report.skipped.isEmpty)
+        #expect(report.passedOver.isEmpty)
         #expect(report.remarks == ["4 folders lie inside of classes, such as 'a/deep': the first level is the class, here 'a'"])
     }
 
@@ -80,16 +83,23 @@ import Testing
         place.link("a/upper", to: "../..")
         place.link("a/lost.png", to: "nowhere")
         let data = try place.load()
-        #expect(data.classNames == ["a", "b"] && data.labels == [0, 0, 1, 1] && shades(data) == [20, 10, 20, 30])
-        #expect(data.folder?.skipped.map(\.file) == ["a/lost.png"] && data.folder?.skipped.first?.reason == "it is a link to nothing")
+        #expect(data.classNames == ["a", "b"])
+        #expect(data.labels == [0, 0, 1, 1])
+        #expect(shades(data) == [20, 10, 20, 30])
+        #expect(data.folder?.skipped.map(\.file) == ["a/lost.png"])
+        #expect(data.folder?.skipped.first?.reason == "it is a link to nothing")
     }
 
     @Test func whatIsNoPictureIsPassedOverInOneLine() throws {
         let place = try Place()
         for name in ["a", "b"] { try place.picture("\(name)/x.png") }
-        for file in ["a/x.txt", "b/x.txt", "a/x.json", "a/.DS_Store", "b/Thumbs.db", "a/notes", "__MACOSX/a/._x.png", ".git/config", "readme.md", "a/@eaDir/x.png"] { try place.text(file) }
+        for file in [
+            "a/x.txt", "b/x.txt", "a/x.json", "a/.DS_Store", "b/Thumbs.db", "a/notes", "__MACOSX/a/._x.png", ".git/config", "readme.md", "a/@eaDir/x.png",
+        ] { try place.text(file) }
         let data = try place.load()
-        #expect(data.classNames == ["a", "b"] && data.count == 2 && data.folder?.skipped == [])
+        #expect(data.classNames == ["a", "b"])
+        #expect(data.count == 2)
+        #expect(data.folder?.skipped == [])
         #expect(data.folder?.passedOverLine == "10 files that are no pictures were passed over: 5 hidden, 2 .txt, 1 without an ending, 1 .json, 1 .md")
     }
 
@@ -122,11 +132,16 @@ import Testing
         #expect {
             try place.load()
         } throws: {
-            "\($0)".hasPrefix("class 'nothing' has no usable picture; class 'only-broken' has no usable picture ('only-broken/a.jpg': it is text)") && "\($0)".contains("--allow-empty")
+            "\($0)".hasPrefix("class 'nothing' has no usable picture; class 'only-broken' has no usable picture ('only-broken/a.jpg': it is text)")
+                && "\($0)".contains("--allow-empty")
         }
         let data = try place.load(allowsEmpty: true)
-        #expect(data.classNames == ["full", "nothing", "only-broken"] && data.byClass.map(\.count) == [1, 0, 0])
-        #expect(data.folder?.remarks == ["class 'nothing' has no usable picture and stays untrained", "class 'only-broken' has no usable picture and stays untrained"])
+        #expect(data.classNames == ["full", "nothing", "only-broken"])
+        #expect(data.byClass.map(\.count) == [1, 0, 0])
+        #expect(
+            data.folder?.remarks == [
+                "class 'nothing' has no usable picture and stays untrained", "class 'only-broken' has no usable picture and stays untrained",
+            ])
         try FileManager.default.removeItem(atPath: place.path + "/full")
         #expect { try place.load(allowsEmpty: true) } throws: { "\($0)".contains("no usable picture in its sub-folders ('only-broken/a.jpg': it is text)") }
     }
@@ -150,7 +165,8 @@ import Testing
         let place = try Place()
         for name in ["Rose", "lily", "rose"] { try place.picture("\(name)/x.png") }
         let data = try place.load()
-        #expect(data.classNames == ["Rose", "lily", "rose"] && data.folder?.remarks == ["'Rose' and 'rose' differ only in capitals: they are 2 classes"])
+        #expect(data.classNames == ["Rose", "lily", "rose"])
+        #expect(data.folder?.remarks == ["'Rose' and 'rose' differ only in capitals: they are 2 classes"])
     }
 
     @Test func loosePicturesAndSingleClassesAreSaid() throws {
@@ -159,13 +175,17 @@ import Testing
         try place.picture("loose.png")
         try place.text("imagelabels.mat", "MATLAB 5.0 MAT-file")
         let data = try place.load()
-        #expect(data.folder?.remarks == [
-            "1 picture lies beside the class folders and was not used: move each into the folder of its class",
-            "one class only, 'jpg' (1 picture): labels in 'imagelabels.mat' are not read; put the pictures of each class into a sub-folder of its name to train classes",
-        ])
+        #expect(
+            data.folder?.remarks == [
+                "1 picture lies beside the class folders and was not used: move each into the folder of its class",
+                "one class only, 'jpg' (1 picture): labels in 'imagelabels.mat' are not read; put the pictures of each class into a sub-folder of its name to train classes",
+            ])
         let wrapped = try Place()
         for name in ["cat", "dog"] { try wrapped.picture("pets/\(name)/x.png") }
-        #expect(try wrapped.load().folder?.remarks == ["one class only, 'pets' (2 pictures): its folders, such as 'pets/cat', are not classes; give --data '\(wrapped.path)/pets' to make them so"])
+        #expect(
+            try wrapped.load().folder?.remarks == [
+                "one class only, 'pets' (2 pictures): its folders, such as 'pets/cat', are not classes; give --data '\(wrapped.path)/pets' to make them so"
+            ])
     }
 
     /// What is no folder of class folders is refused with what would be right.
@@ -177,7 +197,9 @@ import Testing
         }
         try refused("has no sub-folders") { _ in }
         try refused("holds 2 pictures and no sub-folders", "/CLASS'") { for name in ["a", "b"] { try $0.picture("\(name).png") } }
-        try refused("parts of a data set (test, train)", "/train'") { for name in ["train/cat/x.png", "train/dog/x.png", "test/cat/x.png"] { try $0.picture(name) } }
+        try refused("parts of a data set (test, train)", "/train'") {
+            for name in ["train/cat/x.png", "train/dog/x.png", "test/cat/x.png"] { try $0.picture(name) }
+        }
         let place = try Place()
         try place.text("x.zip", "PK\u{3}\u{4}")
         try place.picture("x.png")
@@ -233,6 +255,8 @@ private enum PictureFile {
     }
 
     private static func checksum(_ bytes: [UInt8]) -> UInt32 {
-        ~bytes.reduce(UInt32(0xffff_ffff)) { sum, byte in (0..<8).reduce(sum ^ UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xedb8_8320 : value >> 1 } }
+        ~bytes.reduce(UInt32(0xffff_ffff)) { sum, byte in
+            (0..<8).reduce(sum ^ UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xedb8_8320 : value >> 1 }
+        }
     }
 }

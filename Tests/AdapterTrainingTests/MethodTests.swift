@@ -34,7 +34,8 @@ import Testing
         for tensor in run.layout.tensors where tensor.kind == .lowRank {
             #expect(!adapter.vector.values[tensor.range].allSatisfy { $0 == 0 }, "\(tensor.name)")
         }
-        #expect(adapter.manifest.kind == "lora" && adapter.manifest.lowRank == lowRank)
+        #expect(adapter.manifest.kind == "lora")
+        #expect(adapter.manifest.lowRank == lowRank)
         let errors = run.history.heldOut.map(\.error)
         #expect(errors.count == 2 && errors[1] < errors[0], "\(errors)")
         #expect(try DiT(base).weights.all.map { $0.array.map(\.bitPattern) } == before)
@@ -59,7 +60,8 @@ import Testing
                 settings(4), set, lowRank: lowRank, base: base, model: DiT(base), data: data, startingAt: first, pool: ThreadPool(threads: 2))
         }
         let second = try run(set)
-        #expect(second.values.vector.array == first.vector.values && second.values.classTable.array == first.classes.values)
+        #expect(second.values.vector.array == first.vector.values)
+        #expect(second.values.classTable.array == first.classes.values)
         try second.advance()
         #expect(second.values.vector.array != first.vector.values)
         #expect(second.adapter(name: "second", base: base, created: nil).manifest.parents == [first.digest])
@@ -89,7 +91,8 @@ import Testing
         for (a, b) in zip(frozen, moved) {
             let most = zip(a.array, b.array).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
             // Adam's step is no longer than a few learning rates.
-            #expect(most > 0 && most < 4 * 3 * 5e-3)
+            #expect(most > 0)
+            #expect(most < 4 * 3 * 5e-3)
         }
         try run.writeBase(named: "full", configuration: base.configuration, to: folder.path + "/full", as: .f32)
         #expect(try BaseFile(path: folder.path + "/full").configuration == base.configuration)
@@ -119,7 +122,9 @@ import Testing
         let run = try TrainingRun.adapter(settings(2), set, base: base, model: model, data: data, pool: ThreadPool(threads: 2))
         while !run.isFinished { try run.advance() }
         let manifest = run.adapter(name: "x", base: base, created: nil).manifest
-        #expect(manifest.resolution == 16 && manifest.positionScale == 2 && manifest.imageGrid == ImageGrid(size: 16, positionScale: 2))
+        #expect(manifest.resolution == 16)
+        #expect(manifest.positionScale == 2)
+        #expect(manifest.imageGrid == ImageGrid(size: 16, positionScale: 2))
         #expect(throws: TrainingError.otherSize(images: 8, network: 16)) {
             try TrainingRun.adapter(settings(), set, base: base, model: model, data: Small.data, pool: ThreadPool(threads: 1))
         }
@@ -146,7 +151,8 @@ import Testing
     @Test func wordsAreRead() throws {
         #expect(try TokenCut.read("none", configuration) == nil)
         let plain = try #require(try TokenCut.read("route:0.25@[1,L-1]", configuration))
-        #expect(plain.share == 0.25 && plain.blocks == 1..<3)
+        #expect(plain.share == 0.25)
+        #expect(plain.blocks == 1..<3)
         #expect(plain.route(configuration) == TokenRoute(blocks: 1..<3, kept: 12))
         #expect(try TokenCut.read("route:0@[0,L]", configuration)?.route(configuration) == nil)
         #expect(try TokenCut.read("route:0.9999@[0,L]", configuration)?.route(configuration)?.kept == 1)
@@ -173,7 +179,10 @@ import Testing
     @Test func keptTokensAreASetOfTheRightSize() {
         let draws = TrainingDraws(seed: 1, step: 5, image: 2)
         let kept = TokenCut.kept(7, of: 16, draws: draws.token)
-        #expect(kept.count == 7 && Set(kept).count == 7 && kept == kept.sorted() && kept.allSatisfy((0..<16).contains))
+        #expect(kept.count == 7)
+        #expect(Set(kept).count == 7)
+        #expect(kept == kept.sorted())
+        #expect(kept.allSatisfy { (0..<16).contains($0) })
         #expect(kept == TokenCut.kept(7, of: 16, draws: draws.token))
         #expect(kept != TokenCut.kept(7, of: 16, draws: TrainingDraws(seed: 1, step: 6, image: 2).token))
     }

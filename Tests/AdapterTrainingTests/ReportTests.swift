@@ -95,7 +95,8 @@ import Testing
         #expect(try steps(of: "loss/train", in: path) == Array(1...3))
         // What the finished run left is there still, apart.
         #expect(try steps(of: "loss/train", in: path + "/earlier-1") == Array(1...14))
-        #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/finished.safetensors") && FileManager.default.fileExists(atPath: path + "/earlier-1/samples/000005.png"))
+        #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/finished.safetensors"))
+        #expect(FileManager.default.fileExists(atPath: path + "/earlier-1/samples/000005.png"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: path + "/samples").isEmpty)
     }
 
@@ -146,12 +147,19 @@ import Testing
 
     @Test func aShortRunAdaptsItsWarmUpAndSaysSo() {
         var settings = TrainingSettings(steps: 40, batch: 1, seed: 1, learningRate: 1)
-        #expect(settings.usedWarmup == 4 && settings.optimiser(at: 3).learningRate == 1 && settings.optimiser(at: 0).learningRate == 0.25)
-        #expect(settings.shortRunLine == "a short run of 40 steps: the learning rate rises over 4 steps in place of 100, the average spans its last 5 in place of 500")
+        #expect(settings.usedWarmup == 4)
+        #expect(settings.optimiser(at: 3).learningRate == 1)
+        #expect(settings.optimiser(at: 0).learningRate == 0.25)
+        #expect(
+            settings.shortRunLine
+                == "a short run of 40 steps: the learning rate rises over 4 steps in place of 100, the average spans its last 5 in place of 500")
         settings.steps = 1
-        #expect(settings.usedWarmup == 1 && settings.optimiser(at: 0).learningRate == 1 && settings.shortRunLine?.contains("over 1 step in") == true)
+        #expect(settings.usedWarmup == 1)
+        #expect(settings.optimiser(at: 0).learningRate == 1)
+        #expect(settings.shortRunLine?.contains("over 1 step in") == true)
         settings.steps = 1500
-        #expect(settings.usedWarmup == 100 && settings.shortRunLine == nil)
+        #expect(settings.usedWarmup == 100)
+        #expect(settings.shortRunLine == nil)
     }
 
     @Test func aRunLeavesItsFolder() throws {
@@ -170,11 +178,14 @@ import Testing
         let lines = try String(contentsOfFile: folder.path + "/loss.csv", encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
         #expect(lines.count == 6 && lines[0] == "step,loss,gradient_norm,held_out_error" && lines[1].hasSuffix(",") && !lines[2].hasSuffix(","))
         let sheet = try RGBImage(contentsOf: folder.path + "/samples/000004.png")
-        #expect(sheet.width == 2 * (2 * 8 + 2) && sheet.height == 2 * (2 * 8 + 2))
+        #expect(sheet.width == 2 * (2 * 8 + 2))
+        #expect(sheet.height == 2 * (2 * 8 + 2))
         let config = try String(contentsOfFile: folder.path + "/config.json", encoding: .utf8)
-        #expect(config.contains("\"loss_weighting\" : \"constant\"") && config.contains("\"seed\" : 7"))
+        #expect(config.contains("\"loss_weighting\" : \"constant\""))
+        #expect(config.contains("\"seed\" : 7"))
         let data = try String(contentsOfFile: folder.path + "/data.json", encoding: .utf8)
-        #expect(data.contains("\"held_out\" : 3") && data.contains("\(run.data.digest)"))
+        #expect(data.contains("\"held_out\" : 3"))
+        #expect(data.contains("\(run.data.digest)"))
     }
 
     /// The same sheet from the same values, whatever else has run; another sheet from other values.

@@ -33,7 +33,9 @@ import Testing
         try second.restore(from: path)
         #expect(second.step == 5)
         for _ in 0..<3 { try second.advance() }
-        for (a, b) in [(whole.values, second.values), (whole.average, second.average), (whole.secondMoments, second.secondMoments), (whole.result, second.result)] {
+        for (a, b) in [
+            (whole.values, second.values), (whole.average, second.average), (whole.secondMoments, second.secondMoments), (whole.result, second.result),
+        ] {
             #expect(bits(a) == bits(b))
         }
         #expect(whole.history == second.history)
@@ -59,8 +61,11 @@ import Testing
             TrainingError.Difference(name: "--early-stop", old: "100", new: "not set"), TrainingError.Difference(name: "--seed", old: "7", new: "8"),
         ]
         #expect(throws: TrainingError.otherRun(file: path, differences: wanted)) { try Small.run(other).restore(from: path) }
-        #expect { try Small.run(settings(), data: Small.pictures(dark: 5, light: 5)).restore(from: path) } throws: { "\($0)".contains("the pictures was 9 of 2 classes") }
-        #expect(TrainingRun.progress(ofCheckpoint: path)?.step == 2 && TrainingRun.progress(ofCheckpoint: path)?.steps == 8)
+        #expect { try Small.run(settings(), data: Small.pictures(dark: 5, light: 5)).restore(from: path) } throws: {
+            "\($0)".contains("the pictures was 9 of 2 classes")
+        }
+        #expect(TrainingRun.progress(ofCheckpoint: path)?.step == 2)
+        #expect(TrainingRun.progress(ofCheckpoint: path)?.steps == 8)
         var short = settings()
         short.steps = 1
         #expect(throws: TrainingError.fewerSteps(1, than: 2)) { try Small.run(short).restore(from: path) }
@@ -77,8 +82,11 @@ import Testing
         more.steps = 12
         let second = try Small.run(more)
         try second.restore(from: path)
-        #expect(second.step == 8 && !second.isFinished && bits(second.values) == bits(first.values))
+        #expect(second.step == 8)
+        #expect(!second.isFinished)
+        #expect(bits(second.values) == bits(first.values))
         while !second.isFinished { try second.advance() }
-        #expect(second.step == 12 && second.history.losses.prefix(8).elementsEqual(first.history.losses))
+        #expect(second.step == 12)
+        #expect(second.history.losses.prefix(8).elementsEqual(first.history.losses))
     }
 }

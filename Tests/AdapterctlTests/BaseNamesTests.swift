@@ -19,10 +19,12 @@ import Testing
         #expect(try program.run("base", "import", Program.golden("dit-tiny")).code == 0)
         #expect(try names(program) == ["dit-tiny"])
         let again = try program.run("base", "import", Program.golden("dit-tiny"), "--name", "other")
-        #expect(again.code == 5 && again.errors.contains("adapterctl base rename dit-tiny other"), "\(again)")
+        #expect(again.code == 5, "\(again)")
+        #expect(again.errors.contains("adapterctl base rename dit-tiny other"), "\(again)")
         #expect(try program.run("base", "import", Program.golden("dit-tiny")).code == 0)
         let taken = try program.run("base", "import", Program.golden("dit-pixel"), "--name", "dit-tiny")
-        #expect(taken.code == 5 && taken.errors.contains("--name"), "\(taken)")
+        #expect(taken.code == 5, "\(taken)")
+        #expect(taken.errors.contains("--name"), "\(taken)")
         #expect(try names(program) == ["dit-tiny"])
 
         #expect(try program.run("base", "import", Program.golden("dit-pixel")).code == 0)
@@ -33,7 +35,8 @@ import Testing
         }
         #expect(try program.run("base", "rename", "nothing", "else").code == 4)
         let renamed = try program.run("base", "rename", "dit-tiny", "small")
-        #expect(renamed.code == 0 && renamed.out.contains("is now small (was dit-tiny)"), "\(renamed)")
+        #expect(renamed.code == 0, "\(renamed)")
+        #expect(renamed.out.contains("is now small (was dit-tiny)"), "\(renamed)")
         #expect(try names(program) == ["dit-pixel", "small"])
         #expect(try program.run("base", "import", Program.golden("dit-tiny")).code == 0)
         #expect(try names(program) == ["dit-pixel", "small"], "an import brings no old name back")
@@ -61,23 +64,28 @@ import Testing
         #expect(try program.run("base", "rename", "dit-tiny", "small").code == 0, "adapters belong to the digest")
         #expect(try program.run("base", "remove", "small").code == 2, "it asks first")
         let needed = try program.run("base", "remove", "small", "--yes")
-        #expect(needed.code == 5 && needed.errors.contains("needed by flowers"), "\(needed)")
+        #expect(needed.code == 5, "\(needed)")
+        #expect(needed.errors.contains("needed by flowers"), "\(needed)")
         #expect(try program.run("remove", "flowers", "--yes").code == 0)
         #expect(try program.run("base", "remove", "small", "--yes").code == 5, "its content is there until prune")
         #expect(try program.run("prune").code == 0)
         let removed = try program.run("base", "remove", "small", "--yes")
-        #expect(removed.code == 0 && removed.out.contains("freed"), "\(removed)")
+        #expect(removed.code == 0, "\(removed)")
+        #expect(removed.out.contains("freed"), "\(removed)")
         #expect(try FileManager.default.contentsOfDirectory(atPath: program.folder + "/store/bases").isEmpty)
         let none = try program.run("base", "remove", "small", "--yes")
-        #expect(none.code == 4 && none.errors.contains("no base 'small'"), "\(none)")
+        #expect(none.code == 4, "\(none)")
+        #expect(none.errors.contains("no base 'small'"), "\(none)")
         let empty = try program.run("add", "flowers", Program.golden("difffit-tiny-adapter"))
-        #expect(empty.code == 4 && empty.errors.contains("adapterctl base import FILE"), "\(empty)")
+        #expect(empty.code == 4, "\(empty)")
+        #expect(empty.errors.contains("adapterctl base import FILE"), "\(empty)")
     }
 
     @Test func aMissingStoreIsNamedWithTheCommandThatMakesOne() throws {
         let program = try Program()
         defer { program.remove() }
         let refused = try program.run("list")
-        #expect(refused.code == 10 && refused.errors.contains("adapterctl init --store '\(program.folder)/store'"), "\(refused)")
+        #expect(refused.code == 10, "\(refused)")
+        #expect(refused.errors.contains("adapterctl init --store '\(program.folder)/store'"), "\(refused)")
     }
 }

@@ -33,7 +33,8 @@ import Testing
         #expect((samples[1]["frechet"] as? [String: Any])?["change"] != nil && samples[1]["agreement"] != nil)
 
         let page = try String(contentsOfFile: html, encoding: .utf8)
-        #expect(page.contains("Not the FID") && page.components(separatedBy: "data:image/png;base64,").count == 4)
+        #expect(page.contains("Not the FID"))
+        #expect(page.components(separatedBy: "data:image/png;base64,").count == 4)
         #expect(try RGBImage(contentsOf: png).width > 1000)
 
         func withoutTimes(_ text: String) -> String { text.replacing(/"seconds_per_image":[0-9.e-]+/, with: "") }
@@ -56,14 +57,16 @@ import Testing
         #expect(others.count == 1 && others[0]["precision"] as? String == "bf16")
         let change = try #require((others[0]["change"] as? [String: Double])?["value"])
         let error = try #require(((subject["held_out"] as? [String: Any])?["mean"] as? [String: Double])?["value"])
-        #expect(change != 0 && abs(change) < 0.01 * error)
+        #expect(change != 0)
+        #expect(abs(change) < 0.01 * error)
         let psnr = try #require(((subject["samples"] as? [[String: Any]])?[1]["psnr"] as? [String: Any])?["median"] as? Double)
         #expect(psnr > 25)
 
         let lines = try program.run(arguments).out.split(separator: "\n")
         #expect(lines.count { $0.contains(" ± ") && $0.hasPrefix("base") } == 3, "\(lines)")
         let cached = try program.run(Array(arguments.prefix(6)) + Self.small + ["--compare", "cache=balanced"])
-        #expect(cached.code == 2 && cached.errors.contains("only what is in the store has a calibrated cache"), "\(cached.errors)")
+        #expect(cached.code == 2, "\(cached.errors)")
+        #expect(cached.errors.contains("only what is in the store has a calibrated cache"), "\(cached.errors)")
     }
 
     /// Four pictures of each of seven classes, of which a run holds out one each; another seed holds out others.
@@ -81,16 +84,20 @@ import Testing
             return file
         }
         func measure(_ files: [String]) throws -> (code: Int32, out: String, errors: String) {
-            try program.run(["eval", "--data", pictures, "--n", "0", "--held-out", "100", "--resamples", "4"] + base + files.flatMap { ["--adapter-file", $0] })
+            try program.run(
+                ["eval", "--data", pictures, "--n", "0", "--held-out", "100", "--resamples", "4"] + base + files.flatMap { ["--adapter-file", $0] })
         }
         let first = try train("first", ["--validation", "0.25"])
         let held = try measure([first])
-        #expect(held.code == 0 && held.errors.contains("denoising error of 7 held-out images") && !held.out.contains("may be ones"), "\(held)")
+        #expect(held.code == 0, "\(held)")
+        #expect(held.errors.contains("denoising error of 7 held-out images"), "\(held)")
+        #expect(!held.out.contains("may be ones"), "\(held)")
         let other = try train("other", ["--validation", "0.25", "--seed", "2"])
         let both = try measure([first, other])
         #expect(both.errors.contains("what the first of them held out, others saw"), "\(both)")
         let all = try measure([try train("all", [])])
-        #expect(all.errors.contains("denoising error of 28 held-out images") && all.out.contains("may be ones that were trained on"), "\(all)")
+        #expect(all.errors.contains("denoising error of 28 held-out images"), "\(all)")
+        #expect(all.out.contains("may be ones that were trained on"), "\(all)")
         // A picture more, and what was held out is no longer known.
         try FileManager.default.copyItem(atPath: "\(pictures)/rose/000000.png", toPath: "\(pictures)/rose/extra.png")
         #expect(try measure([first]).out.contains("may be ones that were trained on"))
@@ -103,14 +110,17 @@ import Testing
         #expect(try program.run(["draw", "flowers", "--folder", pictures, "--per-class", "1", "--size", "16"]).code == 0)
         let measure = ["eval", "base", "--base-file", Program.golden("dit-tiny"), "--data", pictures, "--n", "0", "--held-out", "5", "--resamples", "4"]
         let missing = try program.run(measure)
-        #expect(missing.code == 2 && missing.errors.contains("give its autoencoder with --vae"), "\(missing)")
+        #expect(missing.code == 2, "\(missing)")
+        #expect(missing.errors.contains("give its autoencoder with --vae"), "\(missing)")
         let result = try program.run(measure + ["--vae", Program.golden("vae-small"), "--latent-cache", program.folder + "/latents", "--json"])
-        #expect(result.code == 0 && result.errors.contains("7 images as latents, 7 of them encoded now"), "\(result)")
+        #expect(result.code == 0, "\(result)")
+        #expect(result.errors.contains("7 images as latents, 7 of them encoded now"), "\(result)")
         let group = try #require(((try object(result.out)["data"] as? [String: Any])?["groups"] as? [[String: Any]])?.first)
         let subject = try #require((group["subjects"] as? [[String: Any]])?.first)
         // The small network's random answer leaves noise of variance one, and more, unexplained.
         let error = try #require(((subject["held_out"] as? [String: Any])?["mean"] as? [String: Double])?["value"])
-        #expect(error > 1 && error < 10)
+        #expect(error > 1)
+        #expect(error < 10)
     }
 
     @Test func theImagesAreWrittenAsFIDToolsReadThem() throws {
@@ -119,11 +129,14 @@ import Testing
         let file = program.folder + "/samples.npz"
         let result = try program.run(
             ["eval", "base", "--base-file", Program.golden("dit-pixel"), "--data", "synthetic:flowers", "--npz", file] + Self.small)
-        #expect(result.code == 0 && result.out.contains("written to \(file)") && result.out.contains("FRÉCHET"), "\(result.errors)")
+        #expect(result.code == 0, "\(result.errors)")
+        #expect(result.out.contains("written to \(file)"), "\(result.errors)")
+        #expect(result.out.contains("FRÉCHET"), "\(result.errors)")
         let bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
         #expect(bytes.starts(with: [0x50, 0x4b, 3, 4]) && bytes[30..<41].elementsEqual("arr_0.npy".utf8 + [0x93, 0x4e]))
         let header = String(decoding: bytes[49..<167], as: UTF8.self)
-        #expect(header.hasPrefix("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 16, 16, 3), }") && header.hasSuffix("\n"))
+        #expect(header.hasPrefix("{'descr': '|u1', 'fortran_order': False, 'shape': (6, 16, 16, 3), }"))
+        #expect(header.hasSuffix("\n"))
         // Local header, name, array, then the directory and its end.
         #expect(bytes.count == 39 + 128 + 6 * 16 * 16 * 3 + 55 + 22)
     }
@@ -134,7 +147,8 @@ import Testing
         let base = ["--base-file", Program.golden("dit-pixel")]
         func fails(_ code: Int32, _ sentence: String, _ arguments: [String]) throws {
             let result = try program.run(["eval"] + arguments)
-            #expect(result.code == code && result.errors.contains(sentence), "\(arguments): \(result.code) \(result.errors)")
+            #expect(result.code == code, "\(arguments): \(result.code) \(result.errors)")
+            #expect(result.errors.contains(sentence), "\(arguments): \(result.code) \(result.errors)")
         }
         try fails(10, "no adapter store", ["flowers"])
         try fails(2, "give at least one domain or recipe", [])

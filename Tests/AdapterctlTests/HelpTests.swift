@@ -43,11 +43,15 @@ import Testing
     /// The test sees what is wrong.
     @Test func aWrongExampleIsFound() {
         let flag = Argument(kind: "flag", isOptional: true, isRepeating: false, names: [.init(kind: "long", name: "yes")])
-        let option = Argument(kind: "option", isOptional: true, isRepeating: false, names: [.init(kind: "short", name: "o"), .init(kind: "long", name: "output")])
+        let option = Argument(
+            kind: "option", isOptional: true, isRepeating: false, names: [.init(kind: "short", name: "o"), .init(kind: "long", name: "output")])
         let name = Argument(kind: "positional", isOptional: false, isRepeating: false, names: nil)
-        let root = Command(commandName: "p", discussion: nil, subcommands: [Command(commandName: "v", discussion: nil, subcommands: nil, arguments: [flag, option, name])], arguments: nil)
+        let root = Command(
+            commandName: "p", discussion: nil, subcommands: [Command(commandName: "v", discussion: nil, subcommands: nil, arguments: [flag, option, name])],
+            arguments: nil)
         for (example, isRight) in [
-            ("p v x -o a", true), ("p v x --output=a --yes   (so)", true), ("p v 'x y' # so", true), ("p w x", false), ("p v", false), ("p v x y", false), ("p v x -o", false),
+            ("p v x -o a", true), ("p v x --output=a --yes   (so)", true), ("p v 'x y' # so", true), ("p w x", false), ("p v", false), ("p v x y", false),
+            ("p v x -o", false),
             ("p v x --yess", false), ("p v x --yes=1", false), ("p v x -o --yes", false),
         ] {
             #expect((Self.fault(of: Self.example("Example: " + example, of: "p") ?? [], root) == nil) == isRight, "\(example)")
@@ -60,7 +64,11 @@ import Testing
         var words: [String] = [], word = ""
         var isQuoted = false, hasWord = false
         for character in line[start.upperBound...] + " " {
-            if character == "'" { (isQuoted, hasWord) = (!isQuoted, true) } else if character != " " || isQuoted { (word, hasWord) = (word + String(character), true) } else if hasWord {
+            if character == "'" {
+                (isQuoted, hasWord) = (!isQuoted, true)
+            } else if character != " " || isQuoted {
+                (word, hasWord) = (word + String(character), true)
+            } else if hasWord {
                 // What follows is another program's, or said in words.
                 if ["(", "#", "|", ">", "&"].contains(where: word.hasPrefix) { break }
                 words.append(word)
@@ -93,6 +101,7 @@ import Testing
         let wanted = arguments.filter { $0.kind == "positional" }
         guard places >= wanted.count(where: { !$0.isOptional }) else { return "an argument is missing" }
         guard places <= wanted.count || wanted.contains(where: \.isRepeating) else { return "it has more arguments than are taken" }
-        return arguments.contains { $0.kind == "option" && !$0.isOptional } && places == 0 && wanted.isEmpty && words.isEmpty && root.subcommands == nil ? "an option is missing" : nil
+        return arguments.contains { $0.kind == "option" && !$0.isOptional } && places == 0 && wanted.isEmpty && words.isEmpty && root.subcommands == nil
+            ? "an option is missing" : nil
     }
 }

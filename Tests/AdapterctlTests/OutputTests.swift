@@ -26,7 +26,8 @@ import Testing
     }
     private func expect(_ code: Int32, _ sentence: String?, _ arguments: String...) throws {
         let result = try program.run(arguments)
-        #expect(result.code == code && sentence.map((result.out + result.errors).contains) ?? true, "\(arguments): \(result)")
+        #expect(result.code == code, "\(arguments): \(result)")
+        #expect(sentence.map((result.out + result.errors).contains) ?? true, "\(arguments): \(result)")
         #expect(!["NSCocoaErrorDomain", "UserInfo", "Error Domain", "couldn"].contains(where: result.errors.contains), "\(result.errors)")
     }
 
@@ -51,14 +52,17 @@ import Testing
                 guard name == "pipe" else {
                     try FileManager.default.createSymbolicLink(atPath: path(name), withDestinationPath: "target")
                     let result = try program.run(arguments)
-                    #expect(result.code == 0 && kind(name) == S_IFLNK && kind("target") == S_IFREG, "\(arguments): \(result)")
+                    #expect(result.code == 0, "\(arguments): \(result)")
+                    #expect(kind(name) == S_IFLNK, "\(arguments): \(result)")
+                    #expect(kind("target") == S_IFREG, "\(arguments): \(result)")
                     continue
                 }
                 #expect(mkfifo(path(name), 0o600) == 0)
                 // Both ends are open here, so that nobody waits for the other; what is written stays in the pipe, or the program with it.
                 let script = "cat \(path(name)) > \(path("target")) & exec \"$0\" \"$@\""
                 let result = try program.run(arguments, under: ["/bin/sh", "-c", script])
-                #expect(result.code == 0 && kind(name) == S_IFIFO, "\(arguments): \(result)")
+                #expect(result.code == 0, "\(arguments): \(result)")
+                #expect(kind(name) == S_IFIFO, "\(arguments): \(result)")
             }
         }
     }
@@ -68,7 +72,8 @@ import Testing
         for arguments in verbs("-", "-") {
             let result = try program.run(arguments, under: ["/bin/sh", "-c", "exec \"$0\" \"$@\" > \(path("out"))"])
             let first = try Data(contentsOf: URL(filePath: path("out"))).prefix(9)
-            #expect(result.code == 0 && (first.prefix(4) == Data([0x89, 0x50, 0x4e, 0x47]) || first.last == UInt8(ascii: "{")), "\(arguments): \(result.errors)")
+            #expect(result.code == 0, "\(arguments): \(result.errors)")
+            #expect((first.prefix(4) == Data([0x89, 0x50, 0x4e, 0x47]) || first.last == UInt8(ascii: "{")), "\(arguments): \(result.errors)")
             #expect(!result.errors.isEmpty, "what was done is told beside the file")
         }
         try expect(2, "standard output takes one file", "sample", "flowers", "-o", "-", "--latents", "-")
@@ -86,14 +91,16 @@ import Testing
         try expect(2, "would hold arrays", "eval", "flowers", "--npz", path("x.zip"))
         try expect(2, ".html", "eval", "flowers", "--report", path("x.pdf"))
         try expect(2, "would be a folder", "base", "export", "--format", "diffusers", "-o", path("x.safetensors"))
-        #expect(!FileManager.default.fileExists(atPath: path("a.jpg")) && !FileManager.default.fileExists(atPath: path("a.pt")))
+        #expect(!FileManager.default.fileExists(atPath: path("a.jpg")))
+        #expect(!FileManager.default.fileExists(atPath: path("a.pt")))
         // A version is no form.
         try expect(0, nil, "export", "flowers", "-o", path("flowers-1.2"))
     }
 
     private func expectRefusal(_ code: Int32, _ sentence: String, _ arguments: [String]) throws {
         let result = try program.run(arguments)
-        #expect(result.code == code && result.errors.contains(sentence), "\(arguments): \(result)")
+        #expect(result.code == code, "\(arguments): \(result)")
+        #expect(result.errors.contains(sentence), "\(arguments): \(result)")
     }
 
     @Test func whatCannotBeWrittenIsSaidBeforeTheWork() throws {
@@ -166,9 +173,12 @@ import Testing
         #expect(try program.run(["show", "none"], under: shell("2>/dev/full")).code == 4)
         for arguments in [["list"], ["list", "--json"], ["--help"], ["--generate-completion-script", "bash"]] {
             let result = try program.run(arguments, under: shell(">/dev/full"))
-            #expect(result.code == 13 && result.errors.contains("standard output cannot be written"), "\(arguments): \(result)")
+            #expect(result.code == 13, "\(arguments): \(result)")
+            #expect(result.errors.contains("standard output cannot be written"), "\(arguments): \(result)")
         }
-        let file = try program.run(["sample", "flowers", "--n", "1", "--steps", "1", "--enlarge", "64", "-o", path("large.png")], under: ["/bin/sh", "-c", "ulimit -f 0; exec \"$0\" \"$@\""])
+        let file = try program.run(
+            ["sample", "flowers", "--n", "1", "--steps", "1", "--enlarge", "64", "-o", path("large.png")],
+            under: ["/bin/sh", "-c", "ulimit -f 0; exec \"$0\" \"$@\""])
         #expect(file.code == 13, "\(file)")
     }
 
@@ -206,7 +216,8 @@ import Testing
             0, nil, "train", "p", "--data", path("data"), "-o", path("p.safetensors"), "--steps", "1", "--batch", "4", "--samples-every", "0", "--add")
         let line = try #require(try program.run("show", "p").out.split(separator: "\n").first { $0.hasPrefix("classes") })
         let shown = line.dropFirst("classes".count).split(separator: ", ").map { $0.trimmingCharacters(in: .whitespaces) }
-        #expect(shown.count == names.count && Set(shown) == Set(names))
+        #expect(shown.count == names.count)
+        #expect(Set(shown) == Set(names))
     }
 
     /// Foundation's own words reach nobody (`expect` looks for them).
@@ -228,7 +239,8 @@ import Testing
         defer { program.remove() }
         let runs = try (0..<6).map { _ in try program.start(["init", "--store", path("shared")]) }
         let ends = runs.map { $0.end() }
-        #expect(ends.contains { $0.code == 0 } && ends.allSatisfy { $0.code == 0 || $0.code == 5 && $0.errors.contains("already") }, "\(ends)")
+        #expect(ends.contains { $0.code == 0 }, "\(ends)")
+        #expect(ends.allSatisfy { $0.code == 0 || $0.code == 5 && $0.errors.contains("already") }, "\(ends)")
         try expect(0, "0 names", "status", "--store", path("shared"))
     }
 }
@@ -288,8 +300,10 @@ import Testing
             """
         let result = try program.run([program.folder], under: ["/bin/sh", "-c", script])
         #expect(result.code == 0, "\(result)")
-        #expect(result.errors.ranges(of: "is not on PATH").count == 1 && result.errors.contains("\(program.folder)/one/bin"))
-        #expect(result.out.ranges(of: "removed \(program.folder)/one/bin/").count == 2 && result.out.ranges(of: "there is no ").count == 2)
+        #expect(result.errors.ranges(of: "is not on PATH").count == 1)
+        #expect(result.errors.contains("\(program.folder)/one/bin"))
+        #expect(result.out.ranges(of: "removed \(program.folder)/one/bin/").count == 2)
+        #expect(result.out.ranges(of: "there is no ").count == 2)
         #expect(result.out.hasSuffix("one/bin:\n\ntwo/bin:\nadapterctl\nadapterd\ncode 2\n"), "\(result.out)")
     }
 }

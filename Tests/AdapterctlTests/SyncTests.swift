@@ -44,9 +44,11 @@ import Testing
         try put(".birds.safetensors.1.partial", Data("half".utf8))
         try put("notes.txt", Data("mine".utf8))
         let first = try sync()
-        #expect(first.code == 0 && first.outcomes == ["flowers.safetensors": "added", "birds.safetensors": "added"], "\(first.text)")
+        #expect(first.code == 0, "\(first.text)")
+        #expect(first.outcomes == ["flowers.safetensors": "added", "birds.safetensors": "added"], "\(first.text)")
         let second = try sync()
-        #expect(second.code == 0 && Set(second.outcomes.values) == ["unchanged"])
+        #expect(second.code == 0)
+        #expect(Set(second.outcomes.values) == ["unchanged"])
         #expect(try program.run("sync", folder).out == "2 unchanged\n")
         #expect(try program.run("verify", "--golden").code == 0)
         // The same bytes under another name are another name for one content.
@@ -66,13 +68,15 @@ import Testing
         for path in [pets, folder + "/photos"] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
         let layer = "base_model.model.blocks.1.attn.proj.lora_"
         let tensors = [
-            OutgoingTensor(layer + "A.weight", shape: [2, 64], [Float](repeating: 0.1, count: 128)), OutgoingTensor(layer + "B.weight", shape: [64, 2], [Float](repeating: 0.2, count: 128)),
+            OutgoingTensor(layer + "A.weight", shape: [2, 64], [Float](repeating: 0.1, count: 128)),
+            OutgoingTensor(layer + "B.weight", shape: [64, 2], [Float](repeating: 0.2, count: 128)),
         ]
         try put("pets/adapter_model.safetensors", SafetensorsWriter.encoded(tensors))
         #expect(try sync().outcomes == ["pets": "refused"])
         try put("pets/adapter_config.json", Data(#"{"peft_type": "LORA", "r": 2, "lora_alpha": 3}"#.utf8))
         let taken = try sync()
-        #expect(taken.code == 0 && taken.outcomes == ["pets": "added"], "\(taken.text)")
+        #expect(taken.code == 0, "\(taken.text)")
+        #expect(taken.outcomes == ["pets": "added"], "\(taken.text)")
         #expect(try program.run("show", "pets").out.contains("rank 2 in 1 layer, scale 1.5"))
         #expect(try sync().outcomes == ["pets": "unchanged"])
     }
@@ -84,7 +88,8 @@ import Testing
         try put("flowers.safetensors", adapter(1))
         try put("birds.safetensors", adapter(2))
         let refused = try sync()
-        #expect(refused.code == 3 && refused.outcomes == ["flowers.safetensors": "conflict", "birds.safetensors": "added"])
+        #expect(refused.code == 3)
+        #expect(refused.outcomes == ["flowers.safetensors": "conflict", "birds.safetensors": "added"])
         #expect(refused.text.contains("--replace"))
         let replaced = try sync("--replace")
         #expect(replaced.code == 0 && replaced.outcomes["flowers.safetensors"] == "replaced")
@@ -147,11 +152,13 @@ import Testing
         try FileManager.default.createSymbolicLink(atPath: folder + "/link.safetensors", withDestinationPath: Program.golden("difffit-tiny-adapter"))
         let result = try sync()
         #expect(result.code == 3)
-        #expect(result.outcomes == [
-            "Bad Name.safetensors": "refused", "base.safetensors": "passed", "junk.safetensors": "refused", "good.safetensors": "added",
-            "link.safetensors": "refused",
-        ], "\(result.text)")
-        #expect(result.text.contains("is a link") && result.text.contains("Bad Name"))
+        #expect(
+            result.outcomes == [
+                "Bad Name.safetensors": "refused", "base.safetensors": "passed", "junk.safetensors": "refused", "good.safetensors": "added",
+                "link.safetensors": "refused",
+            ], "\(result.text)")
+        #expect(result.text.contains("is a link"))
+        #expect(result.text.contains("Bad Name"))
 
         // Another base: the base is named.
         let other = try Program()
@@ -160,7 +167,8 @@ import Testing
         #expect(try other.run("init").code == 0 && other.run("base", "import", Program.golden("dit-pixel")).code == 0)
         let mismatch = try other.run("sync", folder)
         let base = try #require(try program.run("base", "list").out.split(separator: "\n").last?.split(separator: " ")[1])
-        #expect(mismatch.code == 3 && mismatch.out.contains("good.safetensors: The base \(base)"), "\(mismatch.out)")
+        #expect(mismatch.code == 3, "\(mismatch.out)")
+        #expect(mismatch.out.contains("good.safetensors: The base \(base)"), "\(mismatch.out)")
         #expect(try other.run("sync", folder + "/none").code == 4)
     }
 
@@ -189,6 +197,7 @@ import Testing
         #expect(watching.isRunning)
         watching.interrupt()
         let ended = watching.end()
-        #expect(ended.code == 0 && ended.out.split(separator: "\n").count == 2, "\(ended.out)")
+        #expect(ended.code == 0, "\(ended.out)")
+        #expect(ended.out.split(separator: "\n").count == 2, "\(ended.out)")
     }
 }

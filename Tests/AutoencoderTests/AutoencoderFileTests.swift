@@ -56,11 +56,19 @@ import Testing
     @Test func shapesAndFieldsGiveTheConfiguration() throws {
         let autoencoder = try AutoencoderKL(path: GoldenPassTests.path("vae-small"))
         let c = autoencoder.configuration
-        #expect(c.blockOutChannels == [8, 8, 16] && c.layersPerBlock == 1 && c.latentChannels == 4 && c.inChannels == 3)
-        #expect(c.downsampling == 4 && c.scalingFactor == 0.18215 && c.normNumGroups == 4 && c.hasMidAttention && autoencoder.hasEncoder)
+        #expect(c.blockOutChannels == [8, 8, 16])
+        #expect(c.layersPerBlock == 1)
+        #expect(c.latentChannels == 4)
+        #expect(c.inChannels == 3)
+        #expect(c.downsampling == 4)
+        #expect(c.scalingFactor == 0.18215)
+        #expect(c.normNumGroups == 4)
+        #expect(c.hasMidAttention)
+        #expect(autoencoder.hasEncoder)
         let given = try rewritten("given.safetensors", metadata: ["config": #"{"norm_num_groups":4,"scaling_factor":0.5,"shift_factor":0.25}"#]) { ($0, $1) }
         let fields = try AutoencoderKL(path: given).configuration
-        #expect(fields.scalingFactor == 0.5 && fields.shiftFactor == 0.25)
+        #expect(fields.scalingFactor == 0.5)
+        #expect(fields.shiftFactor == 0.25)
         // Beside the file, as diffusers keeps it.
         try Data(#"{"norm_num_groups":8,"_class_name":"AutoencoderKL","scaling_factor":null}"#.utf8).write(to: folder.appending(path: "config.json"))
         let beside = try rewritten("beside.safetensors", metadata: [:]) { ($0, $1) }
@@ -76,7 +84,9 @@ import Testing
         let missing = try rewritten("missing.safetensors") { $0 == name ? nil : ($0, $1) }
         #expect(throws: AutoencoderError.missingTensor(file: missing, name: name, shape: [16, 16, 3, 3])) { try AutoencoderKL(path: missing) }
         let wrong = try rewritten("wrong.safetensors") { ($0, $0 == name ? [16, 48, 3, 1] : $1) }
-        #expect(throws: AutoencoderError.wrongShape(file: wrong, name: name, shape: [16, 48, 3, 1], expected: [16, 16, 3, 3])) { try AutoencoderKL(path: wrong) }
+        #expect(throws: AutoencoderError.wrongShape(file: wrong, name: name, shape: [16, 48, 3, 1], expected: [16, 16, 3, 3])) {
+            try AutoencoderKL(path: wrong)
+        }
         let file = try TensorFile(path: GoldenPassTests.path("vae-small"))
         let extra = folder.appending(path: "extra.safetensors").path
         let tensors = try file.entries.map { OutgoingTensor($0.name, shape: $0.shape, try file.floats($0.name)) }

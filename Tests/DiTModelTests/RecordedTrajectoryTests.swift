@@ -17,7 +17,8 @@ import Testing
         let layout = TunableLayout(configuration)
         let adapterSlots = AdapterSlots(layout, count: 1, classRows: 11)
         adapterSlots.install(base.vector(layout), base.classTable(10), slot: 0)
-        let batch = DiTBatch(try InferenceDiT(DiT(configuration, weights: base.weights(configuration))), adapterSlots: adapterSlots, rows: 4, pool: ThreadPool(threads: 1))
+        let batch = DiTBatch(
+            try InferenceDiT(DiT(configuration, weights: base.weights(configuration))), adapterSlots: adapterSlots, rows: 4, pool: ThreadPool(threads: 1))
         let size = 256, scale = recorded["cfg_scale"][0]
         let labels = recorded["y"].map { Int($0) }
         let plan = try SamplingPlan(sampler, steps: 10, .dit)

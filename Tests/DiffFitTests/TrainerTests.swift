@@ -40,7 +40,9 @@ import Testing
         var steps: [Int] = []
         for try await progress in try Self.trainer(place, "stream.safetensors").progress() {
             steps.append(progress.step)
-            #expect(progress.total == 4 && progress.loss.isFinite && progress.heldOutError == nil)
+            #expect(progress.total == 4)
+            #expect(progress.loss.isFinite)
+            #expect(progress.heldOutError == nil)
         }
         #expect(steps == [1, 2, 3, 4])
         #expect(try DiffFitPipeline(base).loadAdapter(path: place.path + "/stream.safetensors", as: "shades") == reference)

@@ -27,14 +27,15 @@ import Testing
             let t = rule.time
             let abar = isLinear ? 0 : VPSchedule.training.alphasCumprod[Int(t)]
             let (a, s) = isLinear ? (t, 1 - t) : (abar.squareRoot(), (1 - abar).squareRoot())
-            out.copy(from: state.latent.array.map { x in
-                let m = data(Double(x), a, s)
-                switch prediction {
-                case .x0: return Float(m)
-                case .velocity: return Float((m - Double(x)) / (1 - t))
-                case .epsilon: return Float((Double(x) - a * m) / s)
-                }
-            })
+            out.copy(
+                from: state.latent.array.map { x in
+                    let m = data(Double(x), a, s)
+                    switch prediction {
+                    case .x0: return Float(m)
+                    case .velocity: return Float((m - Double(x)) / (1 - t))
+                    case .epsilon: return Float((Double(x) - a * m) / s)
+                    }
+                })
             state.advance(out)
         }
         // The flow keeps each point at its quantile: x0 = mean + deviation (x - a mean) / sqrt(a^2 deviation^2 + s^2).
@@ -55,7 +56,8 @@ import Testing
     /// A thousand steps over 999 places meet one of them twice.
     @Test(arguments: [Sampler.dpmpp2m, .unipc]) func theMostStepsAreFinite(sampler: Sampler) throws {
         let plan = try SamplingPlan(sampler, steps: 1000, DiffusionConvention(path: .vp, prediction: .epsilon))
-        #expect(plan.evaluations == 999 && Set(plan.rules.map(\.time)).count == 999)
+        #expect(plan.evaluations == 999)
+        #expect(Set(plan.rules.map(\.time)).count == 999)
         #expect(try error(sampler, steps: 1000, .epsilon) < 1e-3)
     }
 
@@ -63,14 +65,16 @@ import Testing
     func linearPathSamplersConvergeAtTheirOrder(sampler: (Sampler, Double), prediction: Prediction) throws {
         let coarse = try error(sampler.0, steps: 20, prediction), fine = try error(sampler.0, steps: 80, prediction)
         let order = log(coarse / fine) / log(4)
-        #expect(fine < 0.02 && order > sampler.1 - 0.35, "errors \(coarse), \(fine): order \(order)")
+        #expect(fine < 0.02, "errors \(coarse), \(fine): order \(order)")
+        #expect(order > sampler.1 - 0.35, "errors \(coarse), \(fine): order \(order)")
     }
 
     @Test(arguments: [(Sampler.ddim, 0.7, 0.08), (.dpmpp2m, 1.3, 0.005), (.unipc, 1.3, 0.01)])
     func vpSamplersConverge(sampler: Sampler, order least: Double, error limit: Double) throws {
         let coarse = try error(sampler, steps: 10, .epsilon), fine = try error(sampler, steps: 40, .epsilon)
         let order = log(coarse / fine) / log(4)
-        #expect(fine < limit && order > least, "errors \(coarse), \(fine): order \(order)")
+        #expect(fine < limit, "errors \(coarse), \(fine): order \(order)")
+        #expect(order > least, "errors \(coarse), \(fine): order \(order)")
     }
 
     @Test func samplersAreRefusedOffTheirPath() throws {
@@ -120,7 +124,8 @@ import Testing
                 (schedule.posteriorMeanX0, "posterior_mean_coef1"), (schedule.posteriorMeanXt, "posterior_mean_coef2"),
             ] {
                 let wanted = try #require(table[key] as? [Double])
-                #expect(got.count == wanted.count && zip(got, wanted).allSatisfy { isClose($0, $1, 1e-12) }, "\(name) \(key)")
+                #expect(got.count == wanted.count, "\(name) \(key)")
+                #expect(zip(got, wanted).allSatisfy { isClose($0, $1, 1e-12) }, "\(name) \(key)")
             }
             checked += 1
         }

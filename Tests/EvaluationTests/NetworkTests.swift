@@ -19,7 +19,8 @@ import Testing
         let pool = ThreadPool(threads: threads)
         let data = LabelledLatents(labels: (0..<images).map { $0 % 6 }, size: 768, pool: pool) { $1.fill(0.5) }
         return DenoisingError.measure(
-            try InferenceDiT(DiT(Self.shape, weights: weights)), tunables: adapterSlots.tunables[0], objective: TrainingObjective(convention), images: data, buckets: 8,
+            try InferenceDiT(DiT(Self.shape, weights: weights)), tunables: adapterSlots.tunables[0], objective: TrainingObjective(convention), images: data,
+            buckets: 8,
             bootstrap: Bootstrap(resamples: 20), seed: seed, pool: pool)
     }
 
@@ -29,7 +30,8 @@ import Testing
         for bucket in error.buckets {
             // (0 - 0.5)^2 over the squared divisor, whatever the noise.
             let expected = 0.25 / pow(max(1 - bucket.time, 0.05), 2)
-            #expect(abs(bucket.error.value / expected - 1) < 1e-5 && bucket.error.standardError < 1e-5 * expected)
+            #expect(abs(bucket.error.value / expected - 1) < 1e-5)
+            #expect(bucket.error.standardError < 1e-5 * expected)
         }
         #expect(abs(error.mean.value - error.buckets.map(\.error.value).reduce(0, +) / 8) < 1e-5 * error.mean.value)
     }
@@ -37,9 +39,12 @@ import Testing
     @Test func epsilonErrorIsTheNoisesOwnPower() throws {
         let convention = try DiffusionConvention(path: .vp, prediction: .epsilon)
         let error = try errorOfNothing(convention)
-        #expect(error.buckets.first?.time == 62 && error.buckets.last?.time == 937)
+        #expect(error.buckets.first?.time == 62)
+        #expect(error.buckets.last?.time == 937)
         // A mean of 768 squares of normals for each of 48: 1 within a few hundredths.
-        #expect(abs(error.mean.value - 1) < 0.03 && error.mean.standardError > 0.001 && error.mean.standardError < 0.03)
+        #expect(abs(error.mean.value - 1) < 0.03)
+        #expect(error.mean.standardError > 0.001)
+        #expect(error.mean.standardError < 0.03)
         #expect(try error == errorOfNothing(convention, threads: 1))
         #expect(try error != errorOfNothing(convention, seed: 1))
         #expect(error.change(from: error, bootstrap: Bootstrap()) == Estimate(value: 0, standardError: 0))
@@ -57,7 +62,9 @@ import Testing
         let model = try InferenceDiT(base)
         let convention = try DiffusionConvention(path: .rectifiedFlow, prediction: .x0)
         let features = FrozenFeatures(model, base: base, convention: convention)
-        #expect(features.time == 0.9 && features.block == 0 && features.width == 48)
+        #expect(features.time == 0.9)
+        #expect(features.block == 0)
+        #expect(features.width == 48)
         let images = normals(5, 768, stream: 4)
         let measured = features.measure(images, pool: ThreadPool(threads: 2))
         #expect(measured.array == features.measure(images, pool: ThreadPool(threads: 1)).array)
@@ -81,7 +88,8 @@ import Testing
         let features = FrozenFeatures(try InferenceDiT(base), base: base, convention: .dit)
         let abar = VPSchedule.training.alphasCumprod, t = Int(features.time)
         #expect((1 - abar[t]) / abar[t] <= 1.0 / 81 && (1 - abar[t + 1]) / abar[t + 1] > 1.0 / 81)
-        #expect(features.description.contains("t = \(t)") && features.description.contains("block 1 of 3"))
+        #expect(features.description.contains("t = \(t)"))
+        #expect(features.description.contains("block 1 of 3"))
     }
 
     private func row(_ values: [Float]) -> Matrix {

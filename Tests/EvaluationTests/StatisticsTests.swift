@@ -77,7 +77,9 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         #expect(figures[2].change == Estimate(value: 0, standardError: 0))
         // Four shifts of a half: the distance grows by about 1, known to a tenth or so.
         guard let change = figures[1].change else { Issue.record("no change"); return }
-        #expect(abs(change.value - 1) < 4 * change.standardError && change.standardError < 0.3 && change.standardError > 0.01)
+        #expect(abs(change.value - 1) < 4 * change.standardError)
+        #expect(change.standardError < 0.3)
+        #expect(change.standardError > 0.01)
         #expect(figures[0].distance.value > 0 && figures[0].distance.value < 0.2)
         // Units do not matter.
         func inOtherUnits(_ m: Matrix) -> Matrix { matrix(m.rows, 4) { m[$0, $1] * [1000, 1, 0.5, 4][$1] } }
@@ -100,9 +102,11 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
 
     @Test func aResampleTakesAboutTwoThirdsOfTheItems() {
         let positions = Bootstrap().positions(3, of: 1000)
-        #expect(positions.count == 1000 && positions.allSatisfy { (0..<1000).contains($0) })
+        #expect(positions.count == 1000)
+        #expect(positions.allSatisfy { (0..<1000).contains($0) })
         #expect((600...665).contains(Set(positions).count))  // 1 - 1/e of them
-        #expect(positions != Bootstrap().positions(4, of: 1000) && positions != Bootstrap().positions(3, of: 1000, set: 1))
+        #expect(positions != Bootstrap().positions(4, of: 1000))
+        #expect(positions != Bootstrap().positions(3, of: 1000, set: 1))
     }
 }
 
@@ -126,7 +130,8 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         #expect(zip(classifier.predictions(rest), 100..<200).allSatisfy { $0 == centre($1) })
         let asked = (100..<200).map { domains[1].classes[centre($0).class] }
         let agreement = classifier.agreement(rest, domain: 1, classes: asked, bootstrap: Bootstrap())
-        #expect(agreement.domain.value == 0.5 && agreement.class?.value == 0.5)
+        #expect(agreement.domain.value == 0.5)
+        #expect(agreement.class?.value == 0.5)
         #expect(classifier.agreement(rest, domain: 1, classes: nil, bootstrap: Bootstrap()).class == nil)
     }
 }
@@ -138,7 +143,11 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         let decibels = try #require(PairedPSNR.decibels(black, grey))
         #expect(abs(decibels - 20 * log10(5)) < 1e-12)
         let all = PairedPSNR([black, grey, black], against: [grey, grey, black])
-        #expect(all.identical == 2 && all.pairs == 3 && all.median == nil && all.mean == decibels && all.least == decibels)
+        #expect(all.identical == 2)
+        #expect(all.pairs == 3)
+        #expect(all.median == nil)
+        #expect(all.mean == decibels)
+        #expect(all.least == decibels)
         #expect(PairedPSNR([black, black, black], against: [grey, grey, black]).median == decibels)
         let white = RGBImage(width: 2, height: 2, filledWith: (255, 255, 255))
         #expect(PairedPSNR([black, black], against: [grey, white]).median == decibels / 2)

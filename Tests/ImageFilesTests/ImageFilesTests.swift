@@ -37,7 +37,9 @@ import Testing
             if ["fcTL", "fdAT"].contains(names.last) { sequence.append(number(at + 8)) }
             at += 12 + Int(number(at))
         }
-        #expect(at == data.count && sequence == Array(0..<UInt32(sequence.count)) && names.count { $0 == "fcTL" } == 3)
+        #expect(at == data.count)
+        #expect(sequence == Array(0..<UInt32(sequence.count)))
+        #expect(names.count { $0 == "fcTL" } == 3)
         #expect(names.filter { $0 != "iTXt" } == ["IHDR", "acTL", "fcTL", "IDAT", "fcTL", "fdAT", "fcTL", "fdAT", "IEND"])
         #expect(throws: ImageFileError.self) { try AnimatedPNG.data([pattern, RGBImage(width: 1, height: 1)], milliseconds: 1) }
     }
@@ -60,7 +62,8 @@ import Testing
         let path = path("c.png")
         defer { try? FileManager.default.removeItem(atPath: path) }
         // Width and height of 60,000 in an otherwise tiny file; the checksum is right, so the size itself must be refused.
-        let huge: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13] + Array("IHDR".utf8) + [0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60, 8, 2, 0, 0, 0]
+        let huge: [UInt8] =
+            [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13] + Array("IHDR".utf8) + [0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60, 8, 2, 0, 0, 0]
         try Data(huge + crc(Array(huge[12...])) + [0, 0, 0, 0] + Array("IEND".utf8) + [0xae, 0x42, 0x60, 0x82]).write(to: URL(filePath: path))
         #expect(throws: ImageFileError.self) { try RGBImage(contentsOf: path) }
     }
@@ -91,7 +94,8 @@ import Testing
         let recorded = try RGBImage(contentsOf: folder.appending(path: name + "-cropped.png").path)
         let got = image.centreCropped(to: 32)
         let differences = zip(got.pixels, recorded.pixels).map { abs(Int($0) - Int($1)) }
-        #expect(got.width == recorded.width && got.height == recorded.height)
+        #expect(got.width == recorded.width)
+        #expect(got.height == recorded.height)
         #expect(differences.max() ?? 0 <= 1)
         #expect(differences.filter { $0 > 0 }.count < differences.count / 50)
     }

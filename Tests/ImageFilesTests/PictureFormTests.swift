@@ -21,7 +21,8 @@ import Testing
         let recorded = try #require(Self.recorded[name])
         // The name says nothing: bytes do.
         let image = try RGBImage(recorded.file, named: "picture.jpg")
-        #expect(image.width == recorded.width && image.height == recorded.height)
+        #expect(image.width == recorded.width)
+        #expect(image.height == recorded.height)
         let worst = zip(image.pixels, recorded.pixels).map { abs(Int($0) - Int($1)) }.max()
         #expect(try #require(worst) <= recorded.tolerance)
     }
@@ -48,29 +49,34 @@ import Testing
     }
 
     /// What each is called, whatever its name ends in.
-    @Test(arguments: [
-        ("a.heic", [0, 0, 0, 24] + Array("ftypheic".utf8), "a HEIC picture"), ("a.jpg", [0, 0, 0, 24] + Array("ftypmif1".utf8), "a HEIC picture"),
-        ("a.avif", [0, 0, 0, 24] + Array("ftypavif".utf8), "an AVIF picture"), ("a.psd", Array("8BPS\0\u{1}".utf8), "a Photoshop file"),
-        ("a.svg", Array("<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"/>".utf8), "an SVG drawing"),
-        ("a.png", Array("<svg/>".utf8), "an SVG drawing"), ("a.cr2", [0x49, 0x49, 0x2a, 0, 16, 0, 0, 0, 0x43, 0x52, 2, 0], "a camera's raw file"),
-        ("a.NEF", [0x4d, 0x4d, 0, 0x2a, 0, 0, 0, 8], "a camera's raw file"), ("a.cr3", [0, 0, 0, 24] + Array("ftypcrx ".utf8), "a camera's raw file"),
-        ("a.raf", Array("FUJIFILMCCD-RAW 0201".utf8), "a camera's raw file"), ("a.jxl", [0xff, 0x0a, 0, 0], "a JPEG XL picture"),
-        ("a.jp2", [0, 0, 0, 12, 0x6a, 0x50, 0x20, 0x20], "a JPEG 2000 picture"), ("a.ico", [0, 0, 1, 0, 1, 0], "a Windows icon"),
-        ("a.jpg", Array("<!DOCTYPE html><html>".utf8), "an HTML page"), ("a.jpg", Array("version https://git-lfs.github.com/spec/v1\n".utf8), "Git LFS"),
-        ("a.jpg", [0x50, 0x4b, 3, 4, 0], "a zip archive"), ("a.jpg", Array("%PDF-1.7".utf8), "a PDF"), ("a.jpg", Array("hello".utf8), "it is text"),
-        ("a.jpg", [1, 2, 3, 0], "begins like no picture"), ("a.jpg", [], "it is empty"), ("a.mp4", [0, 0, 0, 24] + Array("ftypisom".utf8), "a video"),
-    ] as [(String, [UInt8], String)])
+    @Test(
+        arguments: [
+            ("a.heic", [0, 0, 0, 24] + Array("ftypheic".utf8), "a HEIC picture"), ("a.jpg", [0, 0, 0, 24] + Array("ftypmif1".utf8), "a HEIC picture"),
+            ("a.avif", [0, 0, 0, 24] + Array("ftypavif".utf8), "an AVIF picture"), ("a.psd", Array("8BPS\0\u{1}".utf8), "a Photoshop file"),
+            ("a.svg", Array("<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"/>".utf8), "an SVG drawing"),
+            ("a.png", Array("<svg/>".utf8), "an SVG drawing"), ("a.cr2", [0x49, 0x49, 0x2a, 0, 16, 0, 0, 0, 0x43, 0x52, 2, 0], "a camera's raw file"),
+            ("a.NEF", [0x4d, 0x4d, 0, 0x2a, 0, 0, 0, 8], "a camera's raw file"), ("a.cr3", [0, 0, 0, 24] + Array("ftypcrx ".utf8), "a camera's raw file"),
+            ("a.raf", Array("FUJIFILMCCD-RAW 0201".utf8), "a camera's raw file"), ("a.jxl", [0xff, 0x0a, 0, 0], "a JPEG XL picture"),
+            ("a.jp2", [0, 0, 0, 12, 0x6a, 0x50, 0x20, 0x20], "a JPEG 2000 picture"), ("a.ico", [0, 0, 1, 0, 1, 0], "a Windows icon"),
+            ("a.jpg", Array("<!DOCTYPE html><html>".utf8), "an HTML page"), ("a.jpg", Array("version https://git-lfs.github.com/spec/v1\n".utf8), "Git LFS"),
+            ("a.jpg", [0x50, 0x4b, 3, 4, 0], "a zip archive"), ("a.jpg", Array("%PDF-1.7".utf8), "a PDF"), ("a.jpg", Array("hello".utf8), "it is text"),
+            ("a.jpg", [1, 2, 3, 0], "begins like no picture"), ("a.jpg", [], "it is empty"), ("a.mp4", [0, 0, 0, 24] + Array("ftypisom".utf8), "a video"),
+        ] as [(String, [UInt8], String)])
     func whatIsNotReadIsNamed(name: String, bytes: [UInt8], wanted: String) throws {
         do {
             _ = try RGBImage(Data(bytes), named: name)
             Issue.record("\(name) was taken for a picture")
         } catch {
-            #expect("\(error)".contains(name) && "\(error)".contains(wanted), "\(error)")
+            #expect("\(error)".contains(name), "\(error)")
+            #expect("\(error)".contains(wanted), "\(error)")
         }
     }
 
     /// Cut short at any place, or with any byte changed, a file gives a picture or a sentence, never a crash.
-    @Test(arguments: ["rgba.png", "progressive.jpg", "exif-6.jpg", "ycck.jpg", "alpha.webp", "animated.webp", "interlaced.gif", "rle8.bmp", "4.bmp", "lzw.tif", "cmyk.tif", "p3.ppm"])
+    @Test(arguments: [
+        "rgba.png", "progressive.jpg", "exif-6.jpg", "ycck.jpg", "alpha.webp", "animated.webp", "interlaced.gif", "rle8.bmp", "4.bmp", "lzw.tif", "cmyk.tif",
+        "p3.ppm",
+    ])
     func damagedFilesAreNamed(name: String) throws {
         let whole = [UInt8](try #require(Self.recorded[name]).file)
         for length in stride(from: 0, to: whole.count, by: max(1, whole.count / 40)) {
@@ -119,7 +125,8 @@ import Testing
         let frame = try #require(bytes.indices.dropLast().first { bytes[$0] == 0xff && bytes[$0 + 1] == 0xc0 })
         bytes.replaceSubrange((frame + 5)..<(frame + 9), with: [0x23, 0x28, 0x23, 0x28])  // 9000 by 9000
         let image = try RGBImage(Data(bytes), named: "a.jpg")
-        #expect(image.width == 4500 && image.height == 4500)
+        #expect(image.width == 4500)
+        #expect(image.height == 4500)
         bytes.replaceSubrange((frame + 5)..<(frame + 9), with: [0xff, 0, 0xff, 0])
         #expect { try RGBImage(Data(bytes), named: "a.jpg") } throws: { "\($0)".contains("536 megapixels") }
     }

@@ -5,7 +5,9 @@ import Testing
 @Suite(.serialized, .heavy) struct ProgramRunnerTests {
     @Test func outputErrorsAndStatusAreTold() throws {
         let ended = try run("sh", ["-c", "echo out; echo err >&2; exit 7"])
-        #expect(ended.code == 7 && ended.output == "out\n" && ended.errors == "err\n")
+        #expect(ended.code == 7)
+        #expect(ended.output == "out\n")
+        #expect(ended.errors == "err\n")
         #expect(try run("sh", ["-c", "kill -TERM $$"]).code == -SIGTERM)
         // More than a pipe holds.
         #expect(try run("sh", ["-c", "yes | head -c 300000"]).output.utf8.count == 300_000)
@@ -16,10 +18,15 @@ import Testing
     @Test func wordsAndLinesAreWaitedForAndTheEndIsSeen() throws {
         let program = try RunningProgram(
             "sh", ["-c", "echo one; echo ready >&2; read line; echo $line; exec cat"], output: .followed, errors: .followed, hasInput: true)
-        #expect(program.waitForErrors("ready") && program.line() == "one" && program.isRunning)
+        #expect(program.waitForErrors("ready"))
+        #expect(program.line() == "one")
+        #expect(program.isRunning)
         program.closeInput()
-        #expect(program.line() == "" && program.line() == nil)
-        #expect(program.wait() == 0 && !program.isRunning && !program.waitForErrors("never"))
+        #expect(program.line() == "")
+        #expect(program.line() == nil)
+        #expect(program.wait() == 0)
+        #expect(!program.isRunning)
+        #expect(!program.waitForErrors("never"))
         // A signal to a program that has ended reaches nobody.
         program.signal(SIGKILL)
         #expect(program.wait() == 0)
@@ -50,7 +57,8 @@ import Testing
         let tester = try RunningProgram(builtProgram("orphanmaker"), output: .followed, hasInput: true)
         let child = try #require(tester.line().flatMap(Int32.init))
         let folder = try #require(tester.line())
-        #expect(!hasEnded(child) && FileManager.default.fileExists(atPath: folder))
+        #expect(!hasEnded(child))
+        #expect(FileManager.default.fileExists(atPath: folder))
         tester.signal(SIGKILL)
         #expect(tester.wait() == -SIGKILL)
         while !hasEnded(child) || FileManager.default.fileExists(atPath: folder) { sched_yield() }

@@ -24,7 +24,8 @@ import Testing
         let manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: TrainableSet(.difffit, base.configuration),
             classes: base.classes.names, prediction: base.card.prediction, path: base.card.path)
-        let adapter = StoredAdapter(digest: digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: vector, classes: base.classes)
+        let adapter = StoredAdapter(
+            digest: digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: vector, classes: base.classes)
         _ = try store.add(adapter, as: name, over: values, replace: true)
         return digest
     }
@@ -35,7 +36,9 @@ import Testing
         #expect(throws: StoreError.self) { try catalogue.bind("flowers") }
         let first = try add("flowers", factor: 1.5)
         let bound = try catalogue.bind("flowers")
-        #expect(bound.adapter.digest == first && !bound.wasResident && bound.adapter.name == "flowers")
+        #expect(bound.adapter.digest == first)
+        #expect(!bound.wasResident)
+        #expect(bound.adapter.name == "flowers")
         #expect(try catalogue.bind("flowers").wasResident)
         let second = try add("flowers", factor: 2)
         #expect(try catalogue.bind("flowers").adapter.digest == second)
@@ -50,7 +53,9 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let catalogue = try AdapterCatalogue(store, base: base)
         let bound = try catalogue.bind("base").adapter
-        #expect(bound.vector == base.vector && bound.digest == base.digest && bound.name == "base")
+        #expect(bound.vector == base.vector)
+        #expect(bound.digest == base.digest)
+        #expect(bound.name == "base")
     }
 
     @Test func theLongestUnusedLeavesWhenTheBudgetIsSpent() throws {
@@ -59,7 +64,8 @@ import Testing
         let catalogue = try AdapterCatalogue(store, base: base, budget: 2 * bytes)
         for (name, factor) in [("a", 1.5), ("b", 2), ("c", 3)] as [(String, Float)] { _ = try add(name, factor: factor) }
         for name in ["a", "b", "a", "c"] { _ = try catalogue.bind(name) }
-        #expect(catalogue.residentBytes == 2 * bytes && catalogue.residentDigests.count == 2)
+        #expect(catalogue.residentBytes == 2 * bytes)
+        #expect(catalogue.residentDigests.count == 2)
         #expect(try catalogue.bind("a").wasResident)
         #expect(try !catalogue.bind("b").wasResident)
     }

@@ -64,7 +64,8 @@ import Testing
         let entry = try store.lookup("lora")
         let values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
         let stored = try store.load(entry.digest, over: values)
-        #expect(stored.vector.lowRank?.scale == 2 && stored.vector.values.count == base.layout.over(stored.vector.lowRank).count)
+        #expect(stored.vector.lowRank?.scale == 2)
+        #expect(stored.vector.values.count == base.layout.over(stored.vector.lowRank).count)
         #expect(entry.layoutDigest == base.layout.over(stored.vector.lowRank).digest)
         #expect(try store.verify { _ in values }.damaged.isEmpty)
         #expect(try catalogue.bind("lora").adapter.vector == stored.vector)
@@ -122,7 +123,8 @@ import Testing
         #expect(await one.status().otherSizes == 1)
         _ = try await one.sample(request("between"))
         let status = await one.status()
-        #expect(status.otherSizes == 1 && status.networkBytes == bytes(24))
+        #expect(status.otherSizes == 1)
+        #expect(status.networkBytes == bytes(24))
         #expect(try await one.sample(request("large")).images[0].latent.map(\.bitPattern) == first.map(\.bitPattern))
         // Those that are on their way keep theirs, whatever the limit.
         let both = SamplingRequest(client: "x", images: try request("large").images + request("between").images, sampler: .ddim, steps: 3)
@@ -151,15 +153,18 @@ import Testing
     @Test func theTextIsTheRecipeThatWasAskedFor() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let half = try catalogue.bind(Recipe("plain"), strength: 0.5)
-        #expect(half.label == "plain" && half.shares.map(\.weight) == [1])
+        #expect(half.label == "plain")
+        #expect(half.shares.map(\.weight) == [1])
         let again = try catalogue.bind(Recipe(half.text), strength: 0.5)
-        #expect(again.digest == half.digest && again.text == half.text)
+        #expect(again.digest == half.digest)
+        #expect(again.text == half.text)
         #expect(try catalogue.bind(Recipe("0.5*plain")).digest == half.digest)
         #expect(try catalogue.bind(Recipe("plain")).digest != half.digest)
         // Read once each, though it is asked for at two strengths and nothing may stay resident.
         let forgetful = try AdapterCatalogue(store, base: base, budget: 0)
         let (once, twice) = try (forgetful.bind(Recipe("plain+plain>0.5>large")), forgetful.bind(Recipe("plain"), strength: 0.5))
-        #expect(once.shares.count == 2 && twice.digest == half.digest)
+        #expect(once.shares.count == 2)
+        #expect(twice.digest == half.digest)
     }
 
     @Test func aRecipeOfTooManyVectorsIsRefusedBeforeOneIsMade() throws {

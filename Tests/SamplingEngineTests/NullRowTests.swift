@@ -31,11 +31,14 @@ import Testing
 
     @Test func guidanceByTheNullClassIsRefusedAndTheRestWorks() async throws {
         await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.cfg, scale: 3)) }
-        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) { _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass) }
+        await #expect(throws: AdmissionError.noNullRow(adapter: "without", isBase: false)) {
+            _ = try await sample(without, ImageGuidance(.none, scale: 1), classIndex: base.classes.nullClass)
+        }
         #expect(AdmissionError.noNullRow(adapter: "x", isBase: false).description.contains("none or domain"))
         for guidance in [ImageGuidance(.none, scale: 1), ImageGuidance(.domain, scale: 2), ImageGuidance(.cfg, scale: 1)] {
             let (image, same) = (try await sample(without, guidance), try await sample(with, guidance))
-            #expect(image.allSatisfy(\.isFinite) && image == same)
+            #expect(image.allSatisfy { $0.isFinite })
+            #expect(image == same)
         }
     }
 
@@ -48,16 +51,21 @@ import Testing
         let values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
         for (name, classes, factor) in [("ten", without.classes, Float(1.1)), ("all", base.classes, 1.2)] {
             let manifest = AdapterManifest(
-                name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: TrainableSet(.difffit, base.configuration), classes: classes.names,
+                name: nil, baseDigest: base.digest, layoutDigest: base.layout.digest, trainableSet: TrainableSet(.difffit, base.configuration),
+                classes: classes.names,
                 prediction: base.card.prediction, path: base.card.path)
             let adapter = Adapter(manifest: manifest, vector: TunableVector(base.vector.values.map { $0 * factor }, layout: base.layout), classes: classes)
             _ = try store.add(
-                StoredAdapter(digest: adapter.digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: adapter.vector, classes: classes), as: name, over: values)
+                StoredAdapter(
+                    digest: adapter.digest, manifest: Data(try sortedJSON(manifest).utf8), baseDigest: base.digest, vector: adapter.vector, classes: classes),
+                as: name, over: values)
         }
         let catalogue = try AdapterCatalogue(store, base: base)
         #expect(try catalogue.bind("ten").adapter.classes == without.classes && !catalogue.bind("ten").adapter.classes.hasNullRow)
         let sum = try #require(try catalogue.bind(Recipe("0.5*ten+0.5*all")).adapter)
-        #expect(!sum.classes.hasNullRow && sum.classes.names.count == 2 * base.classes.names.count && sum.vector.values.allSatisfy(\.isFinite))
+        #expect(!sum.classes.hasNullRow)
+        #expect(sum.classes.names.count == 2 * base.classes.names.count)
+        #expect(sum.vector.values.allSatisfy { $0.isFinite })
         #expect(throws: ComposerError.self) { _ = try ClassChoice("null", in: sum.classes, domain: "x") }
         #expect(try catalogue.bind(Recipe("0.5*all+0.5*base")).adapter?.classes.hasNullRow == true)
     }
@@ -70,9 +78,13 @@ import Testing
         try store.importBase(FileContent(base.encoding().pieces, digest: base.digest), card: Data("{\"name\": 3}".utf8))
         let values = try BaseValues(digest: base.digest, layout: base.layout, vector: base.vector)
         let digest = Digest(of: Data("x".utf8))
-        _ = try store.add(StoredAdapter(digest: digest, manifest: Data("{\"schema_version\":1}".utf8), baseDigest: base.digest, vector: base.vector, classes: base.classes), as: "odd", over: values)
+        _ = try store.add(
+            StoredAdapter(digest: digest, manifest: Data("{\"schema_version\":1}".utf8), baseDigest: base.digest, vector: base.vector, classes: base.classes),
+            as: "odd", over: values)
         let catalogue = try AdapterCatalogue(store, base: base)
-        for body in [{ _ = try catalogue.bind("odd") }, { _ = try catalogue.bind(Recipe("0.5*odd+0.5*base")) }, { _ = try store.lookup("odd").decodedManifest() }] {
+        for body in [
+            { _ = try catalogue.bind("odd") }, { _ = try catalogue.bind(Recipe("0.5*odd+0.5*base")) }, { _ = try store.lookup("odd").decodedManifest() },
+        ] {
             let thrown = #expect(throws: StoreError.self, performing: body)
             #expect(thrown.map { "\($0)".contains("manifest of the adapter \(digest.short) is damaged: '") } == true, "\(String(describing: thrown))")
         }

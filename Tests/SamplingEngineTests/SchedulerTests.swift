@@ -51,7 +51,8 @@ extension Scheduler.Action {
         #expect(queue.admit(entry(4, client: "c", domains: [0])) == .queueFull)
         #expect(queue.admit(entry(5, client: "c", domains: [0, 0, 0, 0])) == .tooManyImages(limit: 3))
         #expect(queue.admit(entry(6, client: "c", domains: [0], cost: 101)) == .tooLarge(limit: 100))
-        #expect(queue.position(of: RequestID(number: 3)) == 3 && queue.position(of: RequestID(number: 4)) == nil)
+        #expect(queue.position(of: RequestID(number: 3)) == 3)
+        #expect(queue.position(of: RequestID(number: 4)) == nil)
         queue.drain()
         #expect(queue.admit(entry(7, domains: [0])) == .draining)
     }
@@ -86,7 +87,8 @@ extension Scheduler.Action {
         _ = queue.admit(entry(1, domains: [0], rows: 2))
         _ = queue.admit(entry(2, client: "b", domains: [0, 0], rows: 1))
         #expect(queue.stepBoundary(now: now).compactMap(\.started).count == 2)
-        #expect(queue.activeRows == 3 && queue.waitingImages == 1)
+        #expect(queue.activeRows == 3)
+        #expect(queue.waitingImages == 1)
     }
 
     /// One adapter slot, two domains: who runs keeps it until the other is a quantum behind, and is then set aside.
@@ -102,13 +104,16 @@ extension Scheduler.Action {
             let actions = queue.stepBoundary(now: now)
             if !actions.isEmpty { swaps.append(actions) }
         }
-        #expect(swaps == [
-            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .start(two, slots: [0])],
-            [.setAside(two), .install(digest(0), slot: 0, for: one.request), .resume(one, slots: [0])],
-            [.setAside(one), .install(digest(1), slot: 0, for: two.request), .resume(two, slots: [0])],
-        ])
+        #expect(
+            swaps == [
+                [.setAside(one), .install(digest(1), slot: 0, for: two.request), .start(two, slots: [0])],
+                [.setAside(two), .install(digest(0), slot: 0, for: one.request), .resume(one, slots: [0])],
+                [.setAside(one), .install(digest(1), slot: 0, for: two.request), .resume(two, slots: [0])],
+            ])
         // Three calls at least between two changes.
-        #expect(boundaries >= 9 && queue.waitingImages == 1 && queue.setAsideImages == 1)
+        #expect(boundaries >= 9)
+        #expect(queue.waitingImages == 1)
+        #expect(queue.setAsideImages == 1)
     }
 
     /// An image of two adapters takes both rows at once, or waits for both.
@@ -144,7 +149,8 @@ extension Scheduler.Action {
         _ = queue.admit(entry(1, domains: [0, 0], deadline: now + .seconds(5)))
         #expect(queue.stepBoundary(now: now).count == 2)
         #expect(queue.stepBoundary(now: now + .seconds(5)) == [.expire(RequestID(number: 1))])
-        #expect(queue.isIdle && queue.activeRows == 0)
+        #expect(queue.isIdle)
+        #expect(queue.activeRows == 0)
     }
 
     /// Random histories against what must hold whatever happens.
@@ -272,7 +278,9 @@ private struct History {
             #expect(place.slots?.map { slots[$0] } == place.adapters, "the rows of \(image) hold other adapters")
         }
         let rows = running.values.reduce(0) { $0 + $1.rows }
-        #expect(rows <= queue.limits.rows && queue.activeRows == rows && queue.activeImages == running.count)
+        #expect(rows <= queue.limits.rows)
+        #expect(queue.activeRows == rows)
+        #expect(queue.activeImages == running.count)
         #expect(queue.activeAdapters == Set(running.values.flatMap { $0.slots ?? [] }).count)
         #expect(queue.waitingImages == images.count - running.count)
         #expect(queue.setAsideImages == images.values.count { $0.hasBegun && $0.slots == nil })
@@ -303,7 +311,8 @@ private struct History {
     /// Nothing more comes: all that was admitted must end.
     mutating func finish() {
         for _ in 0..<2000 where !queue.isIdle { stepBoundary() }
-        #expect(queue.isIdle && images.isEmpty)
+        #expect(queue.isIdle)
+        #expect(images.isEmpty)
         #expect(ended.count == admitted)
     }
 }

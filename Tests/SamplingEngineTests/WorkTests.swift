@@ -24,7 +24,8 @@ import SamplingEngine
             for number in 0..<64 { group.addTask { number } }
             return await group.reduce(0, +)
         }
-        #expect(free == 64 * 63 / 2 && latch.passed == 0)
+        #expect(free == 64 * 63 / 2)
+        #expect(latch.passed == 0)
         latch.open()
         for task in held { await task.value }
         #expect(latch.passed == 8)
@@ -47,7 +48,8 @@ import SamplingEngine
         latch.open()
         await first.value
         for other in others { await other.value }
-        #expect(count.most <= 3 && ended.most == 2000)
+        #expect(count.most <= 3)
+        #expect(ended.most == 2000)
     }
 }
 
@@ -68,7 +70,9 @@ import SamplingEngine
         #expect(turns.end(more[0]) == [more[2]])
         #expect(turns.end(more[2]) == [more[3]])
         #expect(turns.end(more[3]) == [late])
-        #expect(turns.end(late) == [] && turns.running.isEmpty && turns.waiting.isEmpty)
+        #expect(turns.end(late) == [])
+        #expect(turns.running.isEmpty)
+        #expect(turns.waiting.isEmpty)
     }
 
     @Test func theRoomIsABound() throws {
@@ -92,13 +96,18 @@ import SamplingEngine
             return try await group.reduce(into: [String?]()) { $0.append($1) }
         }
         #expect(names == [String?](repeating: "composing", count: 8))
-        #expect(queue.load == (0, 0) && running.most == 1)
+        #expect(queue.load == (0, 0))
+        #expect(running.most == 1)
     }
 
     /// A client that leaves takes its recipe out of the queue; one that is composed sees that nobody waits.
     @Test func whoLeavesTakesItsWorkAlong() async throws {
         let queue = ComposingQueue(width: 1), latch = Latch(), ran = Count()
-        let first = Task { try await queue.run(client: "a", cost: 1) { latch.wait(); return Task.isCancelled } }
+        let first = Task {
+            try await queue.run(client: "a", cost: 1) {
+                latch.wait(); return Task.isCancelled
+            }
+        }
         for _ in 0..<10_000_000 where queue.load.running == 0 { await Task.yield() }
         let second = Task { try await queue.run(client: "b", cost: 1) { ran.enter() } }
         for _ in 0..<10_000_000 where queue.load.waiting == 0 { await Task.yield() }
@@ -108,7 +117,8 @@ import SamplingEngine
         first.cancel()
         latch.open()
         #expect(try await first.value)
-        #expect(queue.load == (0, 0) && ran.most == 0)
+        #expect(queue.load == (0, 0))
+        #expect(ran.most == 0)
     }
 }
 

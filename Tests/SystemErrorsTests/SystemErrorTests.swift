@@ -7,13 +7,15 @@ struct SystemErrorTests {
     @Test func theSystemsWordsAndNumberSurviveFoundation() throws {
         let missing = #expect(throws: (any Error).self) { try Data(contentsOf: URL(filePath: "/no/such/file")) }
         let error = SystemError(try #require(missing))
-        #expect(error.code == ENOENT && error.description == "No such file or directory")
+        #expect(error.code == ENOENT)
+        #expect(error.description == "No such file or directory")
         #expect(error.sentence("a b", .read) == "'a b' cannot be read: No such file or directory")
         let taken = #expect(throws: (any Error).self) {
             try FileManager.default.createDirectory(atPath: "/dev/null/x", withIntermediateDirectories: true)
         }
         #expect(SystemError(try #require(taken)).code == ENOTDIR)
-        #expect(SystemError(POSIXError(.ENOSPC)).code == ENOSPC && SystemError(SystemError(code: EIO)).code == EIO)
+        #expect(SystemError(POSIXError(.ENOSPC)).code == ENOSPC)
+        #expect(SystemError(SystemError(code: EIO)).code == EIO)
     }
 
     /// Whatever Foundation throws, a user sees none of its own words.
@@ -24,13 +26,15 @@ struct SystemErrorTests {
     func noRawErrorIsShown(_ cocoa: CocoaError) {
         let words = SystemError(cocoa).description
         for raw in ["NSCocoa", "UserInfo", "Domain", "Error ", "operation could not be completed"] { #expect(!words.contains(raw), "\(words)") }
-        #expect(!words.isEmpty && !words.hasSuffix("."))
+        #expect(!words.isEmpty)
+        #expect(!words.hasSuffix("."))
     }
 
     /// The network library's errors name its functions; the number in them is the system's.
     @Test func theNetworkLibrarysWordsAreNotShown() {
         let error = IOError(errnoCode: EADDRINUSE, reason: "bind(descriptor:ptr:bytes:)")
-        #expect(SystemError(error).code == EADDRINUSE && words(of: error) == "Address already in use")
+        #expect(SystemError(error).code == EADDRINUSE)
+        #expect(words(of: error) == "Address already in use")
         #expect(words(of: ChannelError.ioOnClosedChannel) == "the connection broke")
     }
 
@@ -45,7 +49,9 @@ struct SystemErrorTests {
         var description: String { "a sentence of ours" }
     }
 
-    @Test func ourOwnWordsAreKept() { #expect(words(of: Own.sentence) == "a sentence of ours" && words(of: CocoaError(.fileNoSuchFile)) == "No such file or directory") }
+    @Test func ourOwnWordsAreKept() {
+        #expect(words(of: Own.sentence) == "a sentence of ours" && words(of: CocoaError(.fileNoSuchFile)) == "No such file or directory")
+    }
 
     @Test func jsonIsNamedAsSuch() throws {
         let wrong = #expect(throws: (any Error).self) { try JSONDecoder().decode(Int.self, from: Data("{".utf8)) }

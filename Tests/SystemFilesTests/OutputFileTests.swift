@@ -29,7 +29,10 @@ import Testing
         let before = status("a")
         try write("a")
         let after = status("a")
-        #expect(text("a") == "new" && after.st_mode == before.st_mode && after.st_uid == before.st_uid && after.st_gid == before.st_gid)
+        #expect(text("a") == "new")
+        #expect(after.st_mode == before.st_mode)
+        #expect(after.st_uid == before.st_uid)
+        #expect(after.st_gid == before.st_gid)
         #expect(after.st_ino != before.st_ino)
         #expect(try names() == ["a"])
     }
@@ -57,7 +60,8 @@ import Testing
         }
         try write("second")
         try write("dangling")
-        #expect(text("deep/file") == "new" && text("deep/none") == "new")
+        #expect(text("deep/file") == "new")
+        #expect(text("deep/none") == "new")
         for link in ["link", "second", "dangling"] { #expect(status(link).st_mode & S_IFMT == S_IFLNK) }
         #expect(throws: SystemError(code: ELOOP)) { try write("a-loop") }
     }
@@ -79,7 +83,8 @@ import Testing
         defer { remove() }
         if mknod(folder + "/null", S_IFCHR | 0o666, 1 << 8 | 3) == 0 {
             try? write("null")
-            #expect(status("null").st_mode & S_IFMT == S_IFCHR && status("null").st_rdev == 1 << 8 | 3)
+            #expect(status("null").st_mode & S_IFMT == S_IFCHR)
+            #expect(status("null").st_rdev == 1 << 8 | 3)
         }
         if mknod(folder + "/disk", S_IFBLK | 0o600, 240 << 8) == 0 {
             #expect(throws: SystemError.self) { try write("disk") }
@@ -99,7 +104,9 @@ import Testing
         #expect(refusal(folder + "/none/a")?.reason == "there is no folder '\(folder)/none/'")
         #expect(refusal(folder + "/file/a")?.code == ENOTDIR)
         #expect(refusal("")?.reason.contains("unset variable") == true)
-        #expect(refusal(folder + "/new") == nil && refusal(folder + "/file") == nil && refusal("-") == nil)
+        #expect(refusal(folder + "/new") == nil)
+        #expect(refusal(folder + "/file") == nil)
+        #expect(refusal("-") == nil)
         let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }
         var address = sockaddr_un()
@@ -109,7 +116,8 @@ import Testing
         let bound = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
         }
-        #expect(bound == 0 && refusal(folder + "/s")?.reason.contains("socket") == true)
+        #expect(bound == 0)
+        #expect(refusal(folder + "/s")?.reason.contains("socket") == true)
     }
 
     @Test func bytesMayComeFromTheFileThatTheyReplace() throws {

@@ -12,13 +12,19 @@ import Testing
         let S = TorchSample.self
         let pad = [UInt8](repeating: 0, count: 600)
         let files: [(String, [UInt8], String)] = [
-            ("", [], "is empty"), (".pt", Array("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2700518528\n".utf8), "Git LFS pointer that stands for a file of 2700518528 bytes"),
-            (".pt", Array("\n<!DOCTYPE html><html><title>Sign in</title>".utf8), "a web page"), (".bin", Array("<?xml version=\"1.0\"?><Error/>".utf8), "an XML answer"),
+            ("", [], "is empty"),
+            (
+                ".pt", Array("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 2700518528\n".utf8),
+                "Git LFS pointer that stands for a file of 2700518528 bytes"
+            ),
+            (".pt", Array("\n<!DOCTYPE html><html><title>Sign in</title>".utf8), "a web page"),
+            (".bin", Array("<?xml version=\"1.0\"?><Error/>".utf8), "an XML answer"),
             (".gz", [0x1f, 0x8b, 8, 0] + pad, "packed with gzip"), (".xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0] + pad, "packed with xz"),
             (".tar", [UInt8](repeating: 0x61, count: 257) + Array("ustar".utf8) + pad, "a tar archive"),
             (".gguf", Array("GGUF".utf8) + pad, "GGUF"), (".onnx", [8, 7, 0x12, 7] + Array("pytorch".utf8) + pad, "an ONNX model"),
             (".h5", [0x89] + Array("HDF\r\n\u{1a}\n".utf8) + pad, "HDF5"), (".npy", [0x93] + Array("NUMPY".utf8) + pad, "a single numpy array"),
-            (".json", Array("{\n  \"num_layers\": 28, \"sample_size\": 32}".utf8), "JSON text"), (".ckpt.data-00000-of-00001", pad, "a part of a TensorFlow checkpoint"),
+            (".json", Array("{\n  \"num_layers\": 28, \"sample_size\": 32}".utf8), "JSON text"),
+            (".ckpt.data-00000-of-00001", pad, "a part of a TensorFlow checkpoint"),
             (".msgpack", [0x81, 0xa6] + pad, "Flax's msgpack"), (".png", [0x89] + Array("PNG\r\n".utf8) + pad, "a PNG picture"),
             (".zip", S.zip([("photos/1.jpg", pad), ("photos/2.jpg", pad)]), "a zip archive with 2 files, such as 'photos/1.jpg'"),
             (".npz", S.zip([("arr_0.npy", pad)]), "'arr_0' is no array of numpy's"), (".zip", [0x50, 0x4b, 5, 6] + pad, "a zip archive with nothing in it"),
@@ -54,14 +60,16 @@ import Testing
     }
 
     @Test(arguments: [
-        ("F8_E4M3", 8), ("F8_E5M2", 8), ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4), ("U16", 16), ("U32", 32),
+        ("F8_E4M3", 8), ("F8_E5M2", 8), ("F8_E8M0", 8), ("F8_E4M3FNUZ", 8), ("F8_E5M2FNUZ", 8), ("F6_E2M3", 6), ("F6_E3M2", 6), ("F4", 4), ("U16", 16),
+        ("U32", 32),
         ("U64", 64), ("C64", 64), ("I16", 16), ("BOOL", 8),
     ])
     func everyTypeOfTheFormatIsKnown(type: String, bits: Int) throws {
         let size = 8 * bits / 8
         try withFile(file(#"{"a":{"dtype":"\#(type)","shape":[2,4],"data_offsets":[0,\#(size)]}}"#, [UInt8](repeating: 1, count: size))) { path in
             let file = try TensorFile(path: path), entry = try file.entry("a")
-            #expect(entry.dtype.rawValue == type && entry.shape == [2, 4])
+            #expect(entry.dtype.rawValue == type)
+            #expect(entry.shape == [2, 4])
             #expect(try #require(entry.mapped).range.count == size)
             if entry.dtype.isInteger { #expect(try file.integers("a").count == 8) }
             if !entry.dtype.isInteger, !entry.dtype.isFloatingPoint { #expect(throws: TensorFileError.self) { try file.floats("a") } }
@@ -88,7 +96,9 @@ import Testing
             #expect(values == [65535, 1])
         }
         try withFile(file(header("U64", 1, 8), [UInt8](repeating: 0xff, count: 8))) { path in
-            #expect(throws: TensorFileError.wrongType(path: path, name: "a", type: "U64", wanted: "a number below 2^63")) { try TensorFile(path: path).integers("a") }
+            #expect(throws: TensorFileError.wrongType(path: path, name: "a", type: "U64", wanted: "a number below 2^63")) {
+                try TensorFile(path: path).integers("a")
+            }
         }
     }
 }

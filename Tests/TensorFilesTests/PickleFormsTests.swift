@@ -24,7 +24,8 @@ import Testing
         let good = dictionary([("blocks.0.w", tensor("w", 1))])
         let forms: [([(String, [UInt8])], String)] = [
             ([("ema", dictionary([])), ("model", good)], "model"), ([("ema", dictionary([("decay", scalar())])), ("state_dict", good)], "state_dict"),
-            ([("model_state_dict", good), ("epoch", S.integer(3))], "model_state_dict"), ([("params_ema", good), ("params", dictionary([("x.w", tensor())]))], "params_ema"),
+            ([("model_state_dict", good), ("epoch", S.integer(3))], "model_state_dict"),
+            ([("params_ema", good), ("params", dictionary([("x.w", tensor())]))], "params_ema"),
             ([("ema", dictionary([("decay", scalar()), ("shadow", good)])), ("model", dictionary([("x.w", tensor())]))], "ema.shadow"),
             ([("module", good), ("optimizer", dictionary([("x.w", tensor())]))], "module"), ([("ema_state_dict", good)], "ema_state_dict"),
             ([("optimizer_state_dict", dictionary([("x.w", tensor())])), ("my_network", good)], "my_network"),
@@ -32,7 +33,8 @@ import Testing
         ]
         for (pairs, section) in forms {
             let found = try read(dictionary(pairs))
-            #expect(found.section == section && found.values == ["blocks.0.w": 2], "\(section): \(found)")
+            #expect(found.section == section, "\(section): \(found)")
+            #expect(found.values == ["blocks.0.w": 2], "\(section): \(found)")
         }
     }
 
@@ -40,21 +42,31 @@ import Testing
     @Test func aListOfAveragesIsNamedByTheModel() throws {
         let list = { (items: [[UInt8]]) in [0x5d, 0x28] + items.joined() + [0x65] }
         let model = dictionary([("pos_embed", tensor("p", 0)), ("a.w", tensor("w", 0)), ("b.w", tensor("w", 0))])
-        let whole = try read(dictionary([("ema", dictionary([("decay", scalar()), ("shadow_params", list([tensor("", 2), tensor("", 1), tensor("", 2)]))])), ("model", model)]))
-        #expect(whole.section == "ema.shadow_params" && whole.values == ["pos_embed": 3, "a.w": 2, "b.w": 3])
+        let whole = try read(
+            dictionary([("ema", dictionary([("decay", scalar()), ("shadow_params", list([tensor("", 2), tensor("", 1), tensor("", 2)]))])), ("model", model)]))
+        #expect(whole.section == "ema.shadow_params")
+        #expect(whole.values == ["pos_embed": 3, "a.w": 2, "b.w": 3])
         let bare = try read(dictionary([("model", model), ("ema", list([tensor("", 2), tensor("", 1), tensor("", 2)]))]))
-        #expect(bare.section == "ema" && bare.values == whole.values)
+        #expect(bare.section == "ema")
+        #expect(bare.values == whole.values)
         // What was never trained has no average.
         let trained = try read(dictionary([("shadow_params", list([tensor("", 1), tensor("", 2)])), ("model", model)]))
-        #expect(trained.section == "shadow_params" && trained.values == ["pos_embed": 1, "a.w": 2, "b.w": 3])
+        #expect(trained.section == "shadow_params")
+        #expect(trained.values == ["pos_embed": 1, "a.w": 2, "b.w": 3])
         let other = try read(dictionary([("shadow_params", list([tensor("", 1)])), ("model", model)]))
         #expect(other.section == "model")
     }
 
     @Test func wrappersGoInAnyOrderAndContainer() throws {
-        let heads = ["module.", "_orig_mod.", "model.", "net.", "ema_model.", "diffusion_model.", "_orig_mod.module.", "module._orig_mod.", "model.net.module.", "base_model.model."]
+        let heads = [
+            "module.", "_orig_mod.", "model.", "net.", "ema_model.", "diffusion_model.", "_orig_mod.module.", "module._orig_mod.", "model.net.module.",
+            "base_model.model.",
+        ]
         for head in heads {
-            let found = try read(dictionary([("n_averaged", scalar()), (head + "blocks.0._orig_mod.w", tensor("w", 1)), (head + "blocks.0._checkpoint_wrapped_module.v", tensor())]))
+            let found = try read(
+                dictionary([
+                    ("n_averaged", scalar()), (head + "blocks.0._orig_mod.w", tensor("w", 1)), (head + "blocks.0._checkpoint_wrapped_module.v", tensor()),
+                ]))
             #expect(found.values == ["blocks.0.w": 2, "blocks.0.v": 1], "\(head)")
             let tensors = [OutgoingTensor(head + "blocks.0.w", shape: [1], [2]), OutgoingTensor(head + "x.v", shape: [1], [1])]
             try withFile(SafetensorsWriter.encoded(tensors)) { path in
@@ -64,14 +76,18 @@ import Testing
         }
         // Of an average and what it averages, the average.
         let both = try read(dictionary([("initted", scalar()), ("online_model.w.x", tensor()), ("ema_model.w.x", tensor("x", 2))]))
-        #expect(both.section == "ema_model" && both.values == ["w.x": 3])
+        #expect(both.section == "ema_model")
+        #expect(both.values == ["w.x": 3])
         let wrapped = try read(dictionary([("model.w.x", tensor()), ("ema.module.w.x", tensor("x", 2))]))
-        #expect(wrapped.section == "ema" && wrapped.values == ["w.x": 3])
+        #expect(wrapped.section == "ema")
+        #expect(wrapped.values == ["w.x": 3])
         // An average under names without points is that of the model beside it.
         let flat = try read(dictionary([("model.w.x", tensor()), ("model_ema.wx", tensor("x", 2)), ("model_ema.decay", scalar())]))
-        #expect(flat.section == "model_ema" && flat.values == ["w.x": 3])
+        #expect(flat.section == "model_ema")
+        #expect(flat.values == ["w.x": 3])
         let ofAnother = try read(dictionary([("model.w.x", tensor()), ("model_ema.wy", tensor("x", 2))]))
-        #expect(ofAnother.section == "model" && ofAnother.values == ["w.x": 1])
+        #expect(ofAnother.section == "model")
+        #expect(ofAnother.values == ["w.x": 1])
     }
 
     /// `torch.save(model)`: parameters and saved buffers under the names that `state_dict()` gives, and no code.
@@ -88,23 +104,31 @@ import Testing
         let net = module("Net", [("pos", tensor())], [("proj", linear)])
         for (root, section) in [(net, String?.none), (dictionary([("model", net), ("epoch", S.integer(1))]), "model")] {
             let found = try read(root)
-            #expect(found.section == section && found.values == ["pos": 1, "proj.weight": 2, "proj.kept": 3])
+            #expect(found.section == section)
+            #expect(found.values == ["pos": 1, "proj.weight": 2, "proj.kept": 3])
         }
     }
 
     @Test func argumentsOfTheRunAreRead() throws {
-        let names = S.global("argparse", "Namespace") + [0x29, 0x81] + dictionary([("num_classes", S.integer(10)), ("model", S.text("DiT-S/2")), ("rate", [0x47, 0x3f, 0xe0, 0, 0, 0, 0, 0, 0])]) + [0x62]
+        let names =
+            S.global("argparse", "Namespace") + [0x29, 0x81]
+            + dictionary([("num_classes", S.integer(10)), ("model", S.text("DiT-S/2")), ("rate", [0x47, 0x3f, 0xe0, 0, 0, 0, 0, 0, 0])]) + [0x62]
         let found = try read(dictionary([("model", dictionary([("a.w", tensor())])), ("args", names)]))
         #expect(found.arguments == ["num_classes": "10", "model": "DiT-S/2", "rate": "0.5"])
     }
 
     @Test func tensorsWithoutValuesAreNamed() throws {
-        let forms = [("_rebuild_meta_tensor_no_storage", "on torch's 'meta' device"), ("_rebuild_qtensor", "quantised by torch"), ("_rebuild_sparse_tensor", "sparse"),
-                     ("_rebuild_wrapper_subclass", "a class of its own"), ("_rebuild_device_tensor_from_numpy", "plain storage")]
+        let forms = [
+            ("_rebuild_meta_tensor_no_storage", "on torch's 'meta' device"), ("_rebuild_qtensor", "quantised by torch"), ("_rebuild_sparse_tensor", "sparse"),
+            ("_rebuild_wrapper_subclass", "a class of its own"), ("_rebuild_device_tensor_from_numpy", "plain storage"),
+        ]
         for (function, wanted) in forms {
-            let thrown = #expect(throws: TensorFileError.self) { _ = try self.read(self.dictionary([("a.w", S.global("torch._utils", function) + [0x29, 0x52])])) }
+            let thrown = #expect(throws: TensorFileError.self) {
+                _ = try self.read(self.dictionary([("a.w", S.global("torch._utils", function) + [0x29, 0x52])]))
+            }
             let said = thrown.map { "\($0)" } ?? ""
-            #expect(said.contains("tensor 'a.w'") && said.contains(wanted), "\(said)")
+            #expect(said.contains("tensor 'a.w'"), "\(said)")
+            #expect(said.contains(wanted), "\(said)")
         }
     }
 
@@ -125,7 +149,8 @@ import Testing
         let pair = [0x5d, 0x28] + short("lin.weight") + value + [0x65]
         let object = [0x80, 2] + S.global("collections", "OrderedDict") + [0x5d, 0x28] + pair + [0x65, 0x85, 0x52, 0x2e]
         let system = [0x80, 2, 0x7d, 0x28] + short("little_endian") + [0x88, 0x75, 0x2e]
-        let file = legacy([0x80, 2] + Self.magic + [0x2e], [0x80, 2, 0x4d, 0xe9, 3, 0x2e], system: system, object, keys: [0x80, 2, 0x5d, 0x28] + short("k") + [0x65, 0x2e])
+        let file = legacy(
+            [0x80, 2] + Self.magic + [0x2e], [0x80, 2, 0x4d, 0xe9, 3, 0x2e], system: system, object, keys: [0x80, 2, 0x5d, 0x28] + short("k") + [0x65, 0x2e])
         try withFile(file, named: ".pth") { path in
             let file = try TensorFile(path: path)
             #expect(try file.entries.map(\.name) == ["lin.weight"] && file.floats("lin.weight") == [2, 3, 4])
@@ -144,7 +169,9 @@ import Testing
         func global(_ module: String, _ name: String) -> [UInt8] { framed ? text(module) + text(name) + [0x93] : S.global(module, name) }
         func integer(_ value: Int) -> [UInt8] { isOld ? Array("L\(value)L\n".utf8) : [0x4a] + S.bytes(Int32(value)) }
         let storage = S.tuple(text("storage"), global("torch", "FloatStorage"), text("k"), text("cpu"), integer(4), [0x4e]) + [0x51]
-        let value = global("torch._utils", "_rebuild_tensor_v2") + S.tuple(storage, integer(0), S.tuple(integer(4)), S.tuple(integer(1)), isOld ? Array("I00\n".utf8) : [0x89], [0x7d]) + [0x52]
+        let value =
+            global("torch._utils", "_rebuild_tensor_v2")
+            + S.tuple(storage, integer(0), S.tuple(integer(4)), S.tuple(integer(1)), isOld ? Array("I00\n".utf8) : [0x89], [0x7d]) + [0x52]
         let extra = number == 5 ? text("blob") + [0x96] + S.bytes(UInt64(3)) + [1, 2, 3] : []
         let magic = isOld ? Array("L119547037146038801333356L\n".utf8) : Self.magic
         let file = legacy(
@@ -171,7 +198,8 @@ import Testing
             let file = try TensorFile(path: "\(folder)/\(name)")
             #expect(try file.floats("a.w") == [1] && file.floats("b.w") == [2])
         }
-        try Data(S.archive([0x80, 2] + dictionary([("a.w", tensor("", 3 - 1))]) + [0x2e])).write(to: URL(filePath: folder + "/pytorch_model-00001-of-00001.bin"))
+        try Data(S.archive([0x80, 2] + dictionary([("a.w", tensor("", 3 - 1))]) + [0x2e])).write(
+            to: URL(filePath: folder + "/pytorch_model-00001-of-00001.bin"))
         try Data(#"{"weight_map":{"a.w":"pytorch_model-00001-of-00001.bin"}}"#.utf8).write(to: URL(filePath: folder + "/pytorch_model.bin.index.json"))
         #expect(try TensorFile(path: folder + "/pytorch_model.bin.index.json").floats("a.w") == [3, 4])
     }

@@ -27,7 +27,8 @@ private func file(header: String, data: [UInt8] = [], length: UInt64? = nil) -> 
 
     /// Bytes that Python's safetensors 0.4 writes for {"b": float32 [[1, -2.5]], "a": int64 [7]} with metadata {"k": "v"}.
     @Test func aPythonFileReads() throws {
-        let header = #"{"__metadata__":{"k":"v"},"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]}}  "#
+        let header =
+            #"{"__metadata__":{"k":"v"},"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]}}  "#
         let data: [UInt8] = [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0]
         try withFile(file(header: header, data: data)) { path in
             let file = try TensorFile(path: path)
@@ -95,8 +96,9 @@ private func file(header: String, data: [UInt8] = [], length: UInt64? = nil) -> 
     }
 
     @Test func noMutationCrashesTheReader() throws {
-        let sound = [UInt8](SafetensorsWriter.encoded(
-            [OutgoingTensor("a", shape: [2, 2], [1, 2, 3, 4]), OutgoingTensor("b", shape: [3], integers: [1, 2, 3])], metadata: ["k": "v"]))
+        let sound = [UInt8](
+            SafetensorsWriter.encoded(
+                [OutgoingTensor("a", shape: [2, 2], [1, 2, 3, 4]), OutgoingTensor("b", shape: [3], integers: [1, 2, 3])], metadata: ["k": "v"]))
         var mutations = Mutations(seed: 42)
         var refused = 0
         for _ in 0..<4000 {

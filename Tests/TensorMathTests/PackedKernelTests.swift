@@ -11,7 +11,8 @@ import Testing
             for level in [CK_AVX2, CK_AVX512, CK_AVX512_BF16] where ck_set_level(level) == level {
                 for ((name, step, expected), (_, _, got)) in zip(plain, packedKernelResults()) {
                     let worst = zip(expected, got).reduce(0) { max($0, abs($1.0 - $1.1) - step * max(1, abs($1.0))) }
-                    #expect(worst <= 0 && !got.contains { $0.isNaN }, "\(name) at level \(level.rawValue): \(worst) beyond \(step)")
+                    #expect(worst <= 0, "\(name) at level \(level.rawValue): \(worst) beyond \(step)")
+                    #expect(!got.contains { $0.isNaN }, "\(name) at level \(level.rawValue): \(worst) beyond \(step)")
                 }
             }
         }
@@ -98,7 +99,8 @@ import Testing
     @Test func aRowOfZerosStaysOne() {
         var bytes = [UInt8](repeating: 9, count: 8), step: Float = 9, zero: Int32 = 9, line = [Float](repeating: 0, count: 8)
         ck_quantise_rows(&bytes, &step, &zero, [UInt16](repeating: 0, count: 8), 1, 8, &line)
-        #expect(step == 0 && bytes.allSatisfy { Int32($0) == zero })
+        #expect(step == 0)
+        #expect(bytes.allSatisfy { Int32($0) == zero })
     }
 }
 

@@ -21,7 +21,8 @@ struct ProcessorTests {
         #expect(try count(8, [:]) == 8)
         #expect(try count(8, ["proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpu.max": "max 100000\n"]) == 8)
         #expect(try count(0, [:]) == 1)
-        #expect(ThreadPool.processorCount >= 1 && ThreadPool.processorCount <= Int(ck_processor_count()))
+        #expect(ThreadPool.processorCount >= 1)
+        #expect(ThreadPool.processorCount <= Int(ck_processor_count()))
     }
 
     /// A container's `--cpus 1.5` and a unit's `CPUQuota=200%`.
@@ -30,14 +31,17 @@ struct ProcessorTests {
         #expect(try count(64, ["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"]) == 1)
         #expect(try count(2, ["proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"]) == 2)
         // The group above bounds the one below.
-        let nested = ["proc/self/cgroup": "0::/slice/unit\n", "sys/fs/cgroup/slice/unit/cpu.max": "400000 100000\n", "sys/fs/cgroup/slice/cpu.max": "300000 100000\n"]
+        let nested = [
+            "proc/self/cgroup": "0::/slice/unit\n", "sys/fs/cgroup/slice/unit/cpu.max": "400000 100000\n", "sys/fs/cgroup/slice/cpu.max": "300000 100000\n",
+        ]
         #expect(try count(64, nested) == 3)
     }
 
     @Test func theFirstVersionOfControlGroupsIsReadToo() throws {
         let files = [
             "proc/self/cgroup": "12:pids:/x\n4:cpu,cpuacct:/job\n0::/\n", "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "250000\n",
-            "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
         ]
         #expect(try count(64, files) == 3)
     }
@@ -71,6 +75,7 @@ struct LibraryTests {
     }
 
     @Test func aPoolHasALaneForEachThatIsWantedAndOneAtLeast() {
-        #expect(ThreadPool(threads: 3).threadCount == 3 && ThreadPool(threads: 0).threadCount == 1)
+        #expect(ThreadPool(threads: 3).threadCount == 3)
+        #expect(ThreadPool(threads: 0).threadCount == 1)
     }
 }

@@ -1,5 +1,3 @@
-
-
 /// A figure with axes: lines with error bars over numbers, or groups of bars over names. Drawn as SVG or as pixels from the same marks.
 package struct Plot: Sendable {
     package struct Point: Sendable {

@@ -58,7 +58,11 @@ extension SamplingService {
         call.connection.whenPeerLeaves { task.cancel() }
         defer { call.connection.whenPeerLeaves(nil) }
         do {
-            return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+            return try await withTaskCancellationHandler {
+                try await task.value
+            } onCancel: {
+                task.cancel()
+            }
         } catch {
             throw call.connection.hasLeft ? .clientLeft : error as? ServiceError ?? ServiceError(submitting: error)
         }

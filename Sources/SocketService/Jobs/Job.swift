@@ -122,8 +122,11 @@ struct JobReply: Encodable, Sendable {
         step = job.step
         steps = job.order.steps
         error = job.error.map { ErrorReply($0).error }
-        result = !withResult ? nil : job.usage.map {
-            GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, usage: $0, created: job.createdAt)
-        }
+        result =
+            !withResult
+            ? nil
+            : job.usage.map {
+                GenerationReply(job.pictures.sorted { $0.index < $1.index }, size: job.order.size, usage: $0, created: job.createdAt)
+            }
     }
 }

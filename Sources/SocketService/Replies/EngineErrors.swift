@@ -14,8 +14,10 @@ extension ServiceError {
         case AdmissionError.composingFull: self = .composingFull("\(error)")
         case is CancellationError: self = .cancelled
         case AdmissionError.tooLarge(let cost, let limit): self = .tooCostly(cost: cost, limit: limit)
-        case AdmissionError.tooManyImages(_, let limit): self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
-        case AdmissionError.tooManyRows, AdmissionError.tooManyAdapters, AdmissionError.mixedGrids, AdmissionError.gridOfLatents, AdmissionError.noNetwork: self = .badField(name: "model", reason: "\(error)")
+        case AdmissionError.tooManyImages(_, let limit):
+            self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
+        case AdmissionError.tooManyRows, AdmissionError.tooManyAdapters, AdmissionError.mixedGrids, AdmissionError.gridOfLatents, AdmissionError.noNetwork:
+            self = .badField(name: "model", reason: "\(error)")
         case AdmissionError.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
         case AdmissionError.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")

@@ -99,4 +99,3 @@ struct RecipeReply: Encodable, Sendable {
         classes = recipe.classNames
     }
 }
-

@@ -113,7 +113,9 @@ extension GenerationBody {
             guard let value, !neutral.contains(value) else { continue }
             throw .badField(name: name, reason: "this server makes one kind of picture; leave the field out or give \(neutral.joined(separator: " or "))")
         }
-        if let outputCompression, outputCompression != 100 { throw .badField(name: "output_compression", reason: "png loses nothing; leave it out or give 100") }
+        if let outputCompression, outputCompression != 100 {
+            throw .badField(name: "output_compression", reason: "png loses nothing; leave it out or give 100")
+        }
     }
 
     /// The side of the pictures, told apart from what was asked for only where the operator allows it.
@@ -189,7 +191,9 @@ extension GenerationBody.WeightedAdapter {
                 throw RecipeError(text: name, position: 0, reason: "'\(name.prefix(64))' is no adapter's name or digest")
             }
             let weight = weight ?? 1
-            guard abs(weight) <= Recipe.largestWeight else { throw RecipeError(text: name, position: 0, reason: "the weight of '\(name)' is at most \(Recipe.largestWeight)") }
+            guard abs(weight) <= Recipe.largestWeight else {
+                throw RecipeError(text: name, position: 0, reason: "the weight of '\(name)' is at most \(Recipe.largestWeight)")
+            }
             return (weight < 0 ? "-" : "") + "\(abs(weight))*\(name)"
         }
     }

@@ -104,7 +104,9 @@ package final class BodyFraming: ChannelInboundHandler, RemovableChannelHandler 
             case .content(let left), .chunk(let left):
                 let taken = min(left, bytes.endIndex - index)
                 index += taken
-                if case .content = state { state = taken < left ? .content(left: left - taken) : .head(seen: 0) } else {
+                if case .content = state {
+                    state = taken < left ? .content(left: left - taken) : .head(seen: 0)
+                } else {
                     state = taken < left ? .chunk(left: left - taken) : .chunkEnd
                 }
             case .chunkSize, .chunkExtension, .chunkEnd, .trailer:

@@ -7,10 +7,11 @@ package struct HostRule: Sendable, Equatable {
 
     /// - Parameter more: names beside this machine's own, with a port where only that port is meant.
     package init(more: [String] = []) {
-        names = Set((["localhost", "127.0.0.1", "[::1]"] + more).map { host in
-            let (name, port) = Self.parts(host)
-            return name + (port.map { ":\($0)" } ?? "")
-        })
+        names = Set(
+            (["localhost", "127.0.0.1", "[::1]"] + more).map { host in
+                let (name, port) = Self.parts(host)
+                return name + (port.map { ":\($0)" } ?? "")
+            })
     }
 
     /// - Parameter host: a `Host` header's value: a name, and a port perhaps.

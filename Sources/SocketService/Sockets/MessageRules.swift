@@ -130,7 +130,9 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         if case .some(.inputClosed) = event as? ChannelEvent, case .loopback = connection.peer, let first = exchanges.first, !first.hasBegun {
             // A client that only stopped sending passes over another "continue"; one that has gone makes the system say so at once. An old one
             // knows no such answer. (On a Unix socket the two are told apart by the system itself.)
-            if first.isOld { connection.peerLeft() } else {
+            if first.isOld {
+                connection.peerLeft()
+            } else {
                 context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
             }
         }
@@ -159,7 +161,9 @@ final class MessageRules: ChannelDuplexHandler, RemovableChannelHandler {
         exchange.hasBegun = true
         let isFramed = head.headers.contains(name: "content-length") || exchange.isHead || [204, 304].contains(head.status.code)
         // What is left of a body that came too slowly is not waited for.
-        if isBroken || head.status == .requestTimeout || tokens(head.headers["connection"]).contains("close") || (exchange.isOld && !isFramed) { exchange.isClosing = true }
+        if isBroken || head.status == .requestTimeout || tokens(head.headers["connection"]).contains("close") || (exchange.isOld && !isFramed) {
+            exchange.isClosing = true
+        }
         if exchange.isOld { head.version = .http1_0 }
         head.headers.remove(name: "connection")
         if exchange.isClosing {

@@ -12,40 +12,42 @@ extension Drawing {
 
 extension SyntheticDomain {
     /// After Stanford Cars: vehicles from the side on a road.
-    static let cars = SyntheticDomain("cars", [
-        Class("sedan") { d in
-            let road = d.street()
-            d.sedan(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
-        },
-        Class("beetle") { d in
-            let road = d.street()
-            d.beetle(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
-        },
-        Class("pickup") { d in
-            let road = d.street()
-            d.pickup(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
-        },
-        Class("bus") { d in
-            let road = d.street()
-            d.bus(road: road, d.tint(d.dice.pick([Palette.red, Palette.orange, Palette.blue])), d.tint(Palette.sky), Palette.ink)
-        },
-        Class("truck") { d in
-            let road = d.street()
-            d.truck(road: road, d.side(), d.enamel(), d.tint(Palette.white), d.tint(Palette.sky), Palette.ink)
-        },
-        Class("racing-car") { d in
-            let road = d.street()
-            // Low as it is, it would be the smallest of all: nearer by a tenth, its wheels still on the road.
-            d.canvas.pose.scale *= 1.1
-            d.canvas.pose.y -= road * 0.1
-            d.racer(road: road, d.side(), d.tint(d.dice.pick([Palette.red, Palette.blue, Palette.green, Palette.orange])), Palette.ink, Palette.yellow)
-        },
-        Class("taxi") { d in
-            let road = d.street()
-            let facing = d.side()
-            d.canvas.box(-0.04, road - 0.9, 0.2, 0.07, Palette.ink)
-            d.sedan(road: road, facing, d.tint(Palette.yellow), d.tint(Palette.sky), Palette.ink)
-            for column in -4...3 { d.canvas.box(0.08 + Float(column) * 0.2, road - 0.34, 0.05, 0.05, Palette.ink) }
-        },
-    ])
+    static let cars = SyntheticDomain(
+        "cars",
+        [
+            Class("sedan") { d in
+                let road = d.street()
+                d.sedan(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
+            },
+            Class("beetle") { d in
+                let road = d.street()
+                d.beetle(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
+            },
+            Class("pickup") { d in
+                let road = d.street()
+                d.pickup(road: road, d.side(), d.enamel(), d.tint(Palette.sky), Palette.ink)
+            },
+            Class("bus") { d in
+                let road = d.street()
+                d.bus(road: road, d.tint(d.dice.pick([Palette.red, Palette.orange, Palette.blue])), d.tint(Palette.sky), Palette.ink)
+            },
+            Class("truck") { d in
+                let road = d.street()
+                d.truck(road: road, d.side(), d.enamel(), d.tint(Palette.white), d.tint(Palette.sky), Palette.ink)
+            },
+            Class("racing-car") { d in
+                let road = d.street()
+                // Low as it is, it would be the smallest of all: nearer by a tenth, its wheels still on the road.
+                d.canvas.pose.scale *= 1.1
+                d.canvas.pose.y -= road * 0.1
+                d.racer(road: road, d.side(), d.tint(d.dice.pick([Palette.red, Palette.blue, Palette.green, Palette.orange])), Palette.ink, Palette.yellow)
+            },
+            Class("taxi") { d in
+                let road = d.street()
+                let facing = d.side()
+                d.canvas.box(-0.04, road - 0.9, 0.2, 0.07, Palette.ink)
+                d.sedan(road: road, facing, d.tint(Palette.yellow), d.tint(Palette.sky), Palette.ink)
+                for column in -4...3 { d.canvas.box(0.08 + Float(column) * 0.2, road - 0.34, 0.05, 0.05, Palette.ink) }
+            },
+        ])
 }

@@ -38,7 +38,9 @@ extension SyntheticDomain {
             let petal = d.colour(Palette.bright, against: a, b)
             d.stem(0, from: 1.3, to: 0, leaves: 2, d.colour([Palette.green, Palette.forest], against: a, b))
             d.canvas.halfEllipse(0, -0.35, 0.42, 0.5, upper: false, petal)
-            for x in [Float(-0.28), 0, 0.28] { d.canvas.polygon([Point(x - 0.15, -0.33), Point(x + 0.15, -0.33), Point(x, -0.78)], petal.mixed(Palette.ink, x == 0 ? 0.15 : 0)) }
+            for x in [Float(-0.28), 0, 0.28] {
+                d.canvas.polygon([Point(x - 0.15, -0.33), Point(x + 0.15, -0.33), Point(x, -0.78)], petal.mixed(Palette.ink, x == 0 ? 0.15 : 0))
+            }
         },
         Class("leaves") { d in
             let (a, b) = d.quiet()
@@ -165,7 +167,9 @@ extension SyntheticDomain {
             let (a, b) = d.quiet()
             d.place()
             let body = d.colour(against: a, b)
-            d.waterbird(d.side(), water: 0.5, neck: d.dice.real(0.1, 0.6), body, d.colour(against: a, b), d.colour(against: body), d.colour([Palette.orange, Palette.yellow, Palette.red]))
+            d.waterbird(
+                d.side(), water: 0.5, neck: d.dice.real(0.1, 0.6), body, d.colour(against: a, b), d.colour(against: body),
+                d.colour([Palette.orange, Palette.yellow, Palette.red]))
             d.canvas.floor(0.52, d.colour(Palette.grounds, against: body))
         },
         Class("front-bird") { d in
@@ -199,7 +203,11 @@ extension SyntheticDomain {
             let body = d.colour(against: a, b), glass = d.colour([Palette.sky, Palette.white, Palette.ink, Palette.yellow], against: body)
             let road = d.dice.real(0.55, 0.8)
             if d.dice.chance(0.6) { d.canvas.floor(road - 0.12, d.colour(Palette.grounds, against: body)) }
-            if d.dice.chance(0.5) { d.bus(road: road, body, glass, Palette.ink, windows: d.dice.integer(3...4)) } else { d.truck(road: road, d.side(), body, d.colour(against: a, b), glass, Palette.ink) }
+            if d.dice.chance(0.5) {
+                d.bus(road: road, body, glass, Palette.ink, windows: d.dice.integer(3...4))
+            } else {
+                d.truck(road: road, d.side(), body, d.colour(against: a, b), glass, Palette.ink)
+            }
         },
         Class("peaks") { d in
             let sky = d.dice.pick(Palette.grounds)
@@ -214,7 +222,9 @@ extension SyntheticDomain {
             let sky = d.dice.pick(Palette.grounds), sea = d.colour(Palette.grounds, against: sky)
             let y = d.dice.real(0.05, 0.45)
             d.plain(sky)
-            d.canvas.disk(d.wobble(0.6), y - d.dice.real(0.1, 0.7), d.dice.real(0.18, 0.36), d.colour([Palette.yellow, Palette.orange, Palette.white, Palette.red], against: sky))
+            d.canvas.disk(
+                d.wobble(0.6), y - d.dice.real(0.1, 0.7), d.dice.real(0.18, 0.36),
+                d.colour([Palette.yellow, Palette.orange, Palette.white, Palette.red], against: sky))
             d.canvas.floor(y, sea)
             if d.dice.chance(0.5) { d.canvas.wave(d.dice.real(0.6, 0.75), height: 0.05, length: 1.2, shift: d.dice.real(0, 1), d.colour(against: sea)) }
         },
@@ -236,7 +246,9 @@ extension SyntheticDomain {
             let (a, b) = d.quiet()
             d.place(turn: 0.03)
             let wall = d.colour(against: a, b)
-            d.house(d.wobble(0.15), base: 0.75, size: d.dice.real(0.95, 1.2), wall, d.colour(against: a, wall), d.colour(against: wall), d.colour([Palette.sky, Palette.yellow, Palette.white, Palette.ink], against: wall))
+            d.house(
+                d.wobble(0.15), base: 0.75, size: d.dice.real(0.95, 1.2), wall, d.colour(against: a, wall), d.colour(against: wall),
+                d.colour([Palette.sky, Palette.yellow, Palette.white, Palette.ink], against: wall))
         },
         Class("night-sky") { d in
             let sky = d.plain(d.dice.pick([Palette.ink, Palette.blue, Palette.purple, Palette.forest, Palette.grey]))
@@ -275,7 +287,9 @@ extension SyntheticDomain {
         Class("mosaic") { d in
             d.plain(d.dice.pick(Palette.grounds))
             d.place()
-            d.mosaic(half: d.dice.real(0.75, 1.2), Array(Palette.bright.shuffled(by: &d.dice).prefix(4)) + [Palette.white], d.dice.pick([Palette.ink, Palette.white, Palette.brown]))
+            d.mosaic(
+                half: d.dice.real(0.75, 1.2), Array(Palette.bright.shuffled(by: &d.dice).prefix(4)) + [Palette.white],
+                d.dice.pick([Palette.ink, Palette.white, Palette.brown]))
         },
         Class("spiral") { d in
             let (a, b) = d.quiet()
@@ -306,7 +320,9 @@ extension SyntheticDomain {
             d.place(turn: 0.6)
             let one = d.colour(against: a, b), two = d.colour(against: a, b)
             let step = d.dice.real(0.4, 0.6)
-            for row in -3...3 { for column in -3...3 { d.canvas.disk(Float(column) * step, Float(row) * step, step * 0.3, (row + column).isMultiple(of: 2) ? one : two) } }
+            for row in -3...3 {
+                for column in -3...3 { d.canvas.disk(Float(column) * step, Float(row) * step, step * 0.3, (row + column).isMultiple(of: 2) ? one : two) }
+            }
         },
     ]
 }

@@ -34,8 +34,14 @@ extension Drawing {
     mutating func sailboat(_ x: Float, water y: Float, size: Float, _ hull: Colour, _ sail: Colour) {
         canvas.line([Point(x, y), Point(x, y - size * 1.15)], width: size * 0.07, hull)
         canvas.polygon([Point(x + size * 0.06, y - size * 0.2), Point(x + size * 0.06, y - size * 1.15), Point(x + size * 0.62, y - size * 0.2)], sail)
-        canvas.polygon([Point(x - size * 0.06, y - size * 0.2), Point(x - size * 0.06, y - size * 0.95), Point(x - size * 0.4, y - size * 0.2)], sail.mixed(Palette.ink, 0.14))
-        canvas.polygon([Point(x - size * 0.62, y - size * 0.12), Point(x + size * 0.72, y - size * 0.12), Point(x + size * 0.45, y + size * 0.16), Point(x - size * 0.42, y + size * 0.16)], hull)
+        canvas.polygon(
+            [Point(x - size * 0.06, y - size * 0.2), Point(x - size * 0.06, y - size * 0.95), Point(x - size * 0.4, y - size * 0.2)],
+            sail.mixed(Palette.ink, 0.14))
+        canvas.polygon(
+            [
+                Point(x - size * 0.62, y - size * 0.12), Point(x + size * 0.72, y - size * 0.12), Point(x + size * 0.45, y + size * 0.16),
+                Point(x - size * 0.42, y + size * 0.16),
+            ], hull)
     }
 
     /// A house with a pitched roof, a door and a window, standing on `base`.

@@ -16,12 +16,14 @@ extension Drawing {
         let inset: Float = 0.75
         canvas.polygon(
             [
-                Point(x - halfBottom * inset, sill - height * 0.1), Point(x - 0.04 + lean * 0.3, sill - height * 0.1), Point(x - 0.04 + lean * 0.8, top + height * 0.18),
+                Point(x - halfBottom * inset, sill - height * 0.1), Point(x - 0.04 + lean * 0.3, sill - height * 0.1),
+                Point(x - 0.04 + lean * 0.8, top + height * 0.18),
                 Point(x - halfTop * inset + lean, top + height * 0.18),
             ], glass)
         canvas.polygon(
             [
-                Point(x + 0.04 + lean * 0.3, sill - height * 0.1), Point(x + halfBottom * inset, sill - height * 0.1), Point(x + halfTop * inset + lean, top + height * 0.18),
+                Point(x + 0.04 + lean * 0.3, sill - height * 0.1), Point(x + halfBottom * inset, sill - height * 0.1),
+                Point(x + halfTop * inset + lean, top + height * 0.18),
                 Point(x + 0.04 + lean * 0.8, top + height * 0.18),
             ], glass)
     }
@@ -62,7 +64,8 @@ extension Drawing {
     }
 
     mutating func racer(road: Float, _ facing: Float, _ body: Colour, _ tyre: Colour, _ stripe: Colour) {
-        canvas.polygon([Point(-0.8 * facing, road - 0.42), Point(0.0, road - 0.46), Point(0.95 * facing, road - 0.16), Point(-0.85 * facing, road - 0.14)], body)
+        canvas.polygon(
+            [Point(-0.8 * facing, road - 0.42), Point(0.0, road - 0.46), Point(0.95 * facing, road - 0.16), Point(-0.85 * facing, road - 0.14)], body)
         canvas.box(-0.76 * facing, road - 0.62, 0.18, 0.05, body)
         canvas.box(-0.76 * facing, road - 0.5, 0.04, 0.12, body)
         canvas.halfEllipse(-0.06 * facing, road - 0.44, 0.17, 0.18, stripe)

@@ -21,11 +21,12 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 
     /// - Parameter like: a product of the same form, outputs and inputs, whose packed matrices this one is to read too.
     init(_ form: QuantizedMatrix.Form, rows: Int, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) {
-        let (x, w, out) = switch form {
-        case .f32: (OD_F32, OD_F32, OD_F32)
-        case .bf16: (OD_BF16, OD_BF16, OD_F32)
-        case .u8: (OD_U8, OD_S8, OD_S32)
-        }
+        let (x, w, out) =
+            switch form {
+            case .f32: (OD_F32, OD_F32, OD_F32)
+            case .bf16: (OD_BF16, OD_BF16, OD_F32)
+            case .u8: (OD_U8, OD_S8, OD_S32)
+            }
         shape = od_product_shape(rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: x, w: w, out: out, adding: false)
         guard let made = unsafe od_product_create(shape, like?.product) else { throw GEMMKernel.failure(outputs, inputs) }
         unsafe product = made

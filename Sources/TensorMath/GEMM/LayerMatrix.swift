@@ -105,8 +105,9 @@ package final class TrainingWeightPacker {
         try unsafe forward[0].pack(w.base, OD_F32, into: packed[0].base)
         try unsafe backward[0].pack(w.base, OD_F32, transposed: true, into: packed[1].base)
         memory.seal()
-        return .packed(TwoWayPackedMatrix(
-            forward: .init(form: form, products: forward, packed: packed[0]), backward: .init(form: form, products: backward, packed: packed[1])))
+        return .packed(
+            TwoWayPackedMatrix(
+                forward: .init(form: form, products: forward, packed: packed[0]), backward: .init(form: form, products: backward, packed: packed[1])))
     }
 
     private func products(outputs: Int, inputs: Int) throws(TensorMathError) -> [GEMMKernel] {

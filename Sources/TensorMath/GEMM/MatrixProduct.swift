@@ -19,7 +19,8 @@ package enum Factor {
 
 /// c = scale a b, or c += scale a b. The library runs on the calling thread alone; `ThreadPool` does the splitting.
 package func multiply(_ a: Factor, _ b: Factor, into c: Matrix, scale: Float = 1, adding: Bool = false) {
-    precondition(a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
+    precondition(
+        a.rows == c.rows && b.columns == c.columns && a.columns == b.rows,
         "\(a.rows) x \(a.columns) times \(b.rows) x \(b.columns) into \(c.rows) x \(c.columns)")
     unsafe ob_sgemm(
         a.isTransposed, b.isTransposed, Int32(c.rows), Int32(c.columns), Int32(a.columns), scale, a.matrix.base, Int32(a.matrix.stride),

@@ -36,7 +36,8 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
     /// What runs instead of a precision that is not supported, and one line that says so.
     package var fallback: (precision: Precision, notice: String?) {
         if isSupported { return (self, nil) }
-        let reason = od_present()
+        let reason =
+            od_present()
             ? "this processor has no instructions for it" : "this build has no oneDNN (libdnnl-dev)"
         return (.f32, "\(rawValue) is not possible here, computing in f32: \(reason)")
     }

@@ -92,7 +92,8 @@ package struct Convolution: Sendable {
     ///   - out: (rows columns, O), contiguous.
     ///   - scratch: this thread's, of `scratchCount` values.
     package func run(_ input: PaddedStrip, into out: Matrix, scratch: Matrix) {
-        precondition(input.rows == shape.inRows && input.columns == shape.inColumns && input.channels == shape.inChannels,
+        precondition(
+            input.rows == shape.inRows && input.columns == shape.inColumns && input.channels == shape.inChannels,
             "a strip of \(input.rows) x \(input.columns) x \(input.channels) for \(shape)")
         precondition(out.isContiguous && out.rows == shape.rows * shape.columns && out.columns == shape.outChannels)
         precondition(scratch.count >= scratchCount)

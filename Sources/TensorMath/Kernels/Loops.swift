@@ -166,6 +166,7 @@ private func check(_ a: Matrix, _ b: Matrix, _ v: Matrix, _ w: Matrix) {
 }
 
 private func check(_ a: Matrix, _ b: Matrix) {
-    precondition(a.isContiguous && b.isContiguous && a.rows == b.rows && a.columns == b.columns,
+    precondition(
+        a.isContiguous && b.isContiguous && a.rows == b.rows && a.columns == b.columns,
         "\(a.rows) x \(a.columns) against \(b.rows) x \(b.columns)")
 }

@@ -30,7 +30,8 @@ package enum Processors {
             var group = parts[2].split(separator: "/")
             while true {
                 let folder = ([mount] + group.map(String.init)).joined(separator: "/")
-                let numbers = parts[1].isEmpty
+                let numbers =
+                    parts[1].isEmpty
                     ? text(folder + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map { Double($0) }
                     : [text(folder + "/cpu.cfs_quota_us"), text(folder + "/cpu.cfs_period_us")].map {
                         $0.flatMap { Double($0.trimmingCharacters(in: .whitespacesAndNewlines)) }

@@ -20,11 +20,13 @@ package final class ThreadPool: Sendable {
         for thread in 1..<max(1, possible) {
             let entry = unsafe Unmanaged.passRetained(Entry(shared: shared, thread: thread))
             var helper = pthread_t()
-            let code = unsafe pthread_create(&helper, nil, { argument in
-                let entry = unsafe Unmanaged<Entry>.fromOpaque(argument!).takeRetainedValue()
-                entry.shared.work(thread: entry.thread)
-                return nil
-            }, entry.toOpaque())
+            let code = unsafe pthread_create(
+                &helper, nil,
+                { argument in
+                    let entry = unsafe Unmanaged<Entry>.fromOpaque(argument!).takeRetainedValue()
+                    entry.shared.work(thread: entry.thread)
+                    return nil
+                }, entry.toOpaque())
             guard code == 0 else {
                 unsafe entry.release()
                 break

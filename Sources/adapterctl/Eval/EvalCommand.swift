@@ -40,7 +40,10 @@ struct Eval: AsyncParsableCommand {
     @Option(help: "A whole base of the same shape, as full fine-tuning makes one, beside them; repeat for several.") var tuned: [String] = []
     @Option(help: "Real images: synthetic:DOMAIN, or a folder with one sub-folder per class (default: what the adapter was trained on).")
     var data: String?
-    @Option(help: "A setting to sample with, of guidance, scale, interval, steps, sampler, cache, precision, such as guidance=domain,interval=0.1..0.8; repeat to compare with the first.")
+    @Option(
+        help:
+            "A setting to sample with, of guidance, scale, interval, steps, sampler, cache, precision, such as guidance=domain,interval=0.1..0.8; repeat to compare with the first."
+    )
     var compare: [String] = []
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
@@ -67,7 +70,8 @@ struct Eval: AsyncParsableCommand {
         let usual = try precision.chosen()
         let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, usual, bench.convention) }
         guard npz == nil || counts.n > 0 && subjects.count * settings.count == 1 else {
-            throw Failure.usage("--npz takes the images of one domain and one setting; here are \(subjects.count) and \(settings.count), of \(counts.n, "image")")
+            throw Failure.usage(
+                "--npz takes the images of one domain and one setting; here are \(subjects.count) and \(settings.count), of \(counts.n, "image")")
         }
         var groups: [EvaluatedGroup] = []
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
@@ -88,7 +92,9 @@ struct Eval: AsyncParsableCommand {
         if let npzReference { try SampleArchive.write(groups[0].real.examples(counts.reference), to: npzReference) }
         for path in report { try result.page.write(to: path) }
         let written = (report + [npz, npzReference].compactMap { $0 }).map { "written to \($0)" }
-        try output.report("eval", result, outputs: [npz, npzReference].compactMap { $0 }) { ([table(result.table)] + result.notes + written).joined(separator: "\n") }
+        try output.report("eval", result, outputs: [npz, npzReference].compactMap { $0 }) {
+            ([table(result.table)] + result.notes + written).joined(separator: "\n")
+        }
     }
 
     /// Of a base that makes latents the held-out error alone is measured, on pictures that its autoencoder has encoded.
@@ -99,7 +105,8 @@ struct Eval: AsyncParsableCommand {
             throw Failure.usage("this base makes latents of \(channels, "channel"), of which eval measures the held-out error alone: give --n 0")
         }
         if let drawn = subjects.first(where: { $0.data.hasPrefix("synthetic:") }) {
-            throw Failure.usage("'\(drawn.data)' draws pictures of pixels, and this base makes latents of \(channels, "channel"): give --data a folder of pictures")
+            throw Failure.usage(
+                "'\(drawn.data)' draws pictures of pixels, and this base makes latents of \(channels, "channel"): give --data a folder of pictures")
         }
     }
 }

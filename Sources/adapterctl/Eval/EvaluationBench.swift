@@ -100,7 +100,9 @@ struct EvaluationBench {
         Progress.begin("comparing")
         note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")")
         let images = real.latents(.reference, counts.reference, pool: pool)
-        guard images.count > 1 else { throw Failure.usage("'\(real.source)' has \(images.count, "picture"); the Fréchet figure compares with two or more: give --n 0") }
+        guard images.count > 1 else {
+            throw Failure.usage("'\(real.source)' has \(images.count, "picture"); the Fréchet figure compares with two or more: give --n 0")
+        }
         let reference = cache.measure(images)
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
         let taught = counts.lessons > 0 ? try classifier(with: real) : nil

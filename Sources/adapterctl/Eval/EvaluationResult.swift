@@ -132,14 +132,16 @@ struct EvaluationResult: Encodable {
         if images > 0 {
             let references = Set(groups.map(\.referenceImages)).sorted().map(String.init).joined(separator: " or ")
             notes.append(
-                "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features), in units of each one's deviation over the real images; \(images) images against \(references) real ones. Not the FID.")
+                "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features), in units of each one's deviation over the real images; \(images) images against \(references) real ones. Not the FID."
+            )
             if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
                 notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
             }
         }
         if heldOutImages > 0 {
             notes.append(
-                "Held-out error: unweighted training objective, at most \(heldOutImages, "image") at \(DenoisingError.usualBuckets) timesteps with fixed noise.")
+                "Held-out error: unweighted training objective, at most \(heldOutImages, "image") at \(DenoisingError.usualBuckets) timesteps with fixed noise."
+            )
             notes += groups.filter { !$0.real.holdsOut }.map {
                 "The images of '\($0.real.source)' may be ones that were trained on: train with --validation to have some held out, here too."
             }
@@ -152,5 +154,7 @@ struct EvaluationResult: Encodable {
     private func signed(_ estimate: Estimate) -> String { (estimate.value < 0 ? "" : "+") + short(estimate) }
     private func percent(_ estimate: Estimate) -> String { String(format: "%.1f ± %.1f %%", 100 * estimate.value, 100 * estimate.standardError) }
     private func decibels(_ psnr: PairedPSNR) -> String { psnr.median.map { String(format: "%.1f dB", $0) } ?? "equal" }
-    private func digits(_ value: Double) -> String { String(format: value != 0 && abs(value) < 0.001 ? "%.1e" : abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value) }
+    private func digits(_ value: Double) -> String {
+        String(format: value != 0 && abs(value) < 0.001 ? "%.1e" : abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value)
+    }
 }

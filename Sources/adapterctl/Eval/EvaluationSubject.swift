@@ -82,7 +82,8 @@ extension Eval {
             let (own, wanted) = (base.configuration, frozen.configuration)
             guard own.inputSize == wanted.inputSize, own.inChannels == wanted.inChannels else {
                 throw Failure.usage(
-                    "'\(path)' makes \(own.inChannels, "channel") of \(own.inputSize)x\(own.inputSize), the base \(frozen.digest.short) \(wanted.inChannels) of \(wanted.inputSize)x\(wanted.inputSize)")
+                    "'\(path)' makes \(own.inChannels, "channel") of \(own.inputSize)x\(own.inputSize), the base \(frozen.digest.short) \(wanted.inChannels) of \(wanted.inputSize)x\(wanted.inputSize)"
+                )
             }
             let name = URL(filePath: path).deletingPathExtension().lastPathComponent
             let facts = base.card.training

@@ -57,7 +57,8 @@ import Testing
         #expect(try generate("none", "--in-flight", "0") == 2)
         #expect(try generate("empty", "--shard", "10/10", "--npz") == 0)
         let whole = try bytes("whole")
-        #expect(whole.count == 10 && Set(whole.values).count == 10)
+        #expect(whole.count == 10)
+        #expect(Set(whole.values).count == 10)
         #expect(try bytes("union") == whole)
         let header = Data("'descr': '|u1', 'fortran_order': False, 'shape': (9, 32, 32, 3), ".utf8)
         #expect(whole["npz"]?.range(of: header) != nil)
@@ -85,7 +86,8 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let requests = folder + "/requests.csv"
         // With the byte order mark and the line ends of a spreadsheet.
-        try "\u{feff}id,model,class,seed,n\r\na,flowers,rose,1,1\r\nb,flowers,nope,1,1\r\nc,birds,owl,2,2\r\n".write(toFile: requests, atomically: true, encoding: .utf8)
+        try "\u{feff}id,model,class,seed,n\r\na,flowers,rose,1,1\r\nb,flowers,nope,1,1\r\nc,birds,owl,2,2\r\n".write(
+            toFile: requests, atomically: true, encoding: .utf8)
         #expect(try run("generate", requests, "--steps", "2", "-o", folder + "/out") == 3)
         #expect(Set(try bytes("out").keys) == ["000000.png", "000002.png", "000003.png"])
         // Failed before is failed still, until it is asked for again.

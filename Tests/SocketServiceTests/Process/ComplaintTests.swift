@@ -37,7 +37,9 @@ import Testing
         try onShared { server in
             let base = try server.generate(#"{"model":"base","class":"class:0","seed":5,"steps":3}"#)
             let adapted = try server.generate(#"{"model":"flowers","class":"class:0","seed":5,"steps":3}"#)
-            #expect(base.status == 200 && adapted.status == 200 && base.hashes != adapted.hashes)
+            #expect(base.status == 200)
+            #expect(adapted.status == 200)
+            #expect(base.hashes != adapted.hashes)
             let shown = try server.get("/v1/adapters/flowers").json["digest"] as? String
             #expect(adapted.usage["effective_digest"] as? String == shown)
             #expect(base.usage["effective_digest"] as? String == base.usage["base_digest"] as? String)
@@ -69,7 +71,8 @@ import Testing
             var rest = ""
             while let chunk = try connection.chunk() { rest += String(decoding: chunk, as: UTF8.self) }
             let events = SentEvent.all(in: rest)
-            #expect(events.filter { $0.name == "image_generation.completed" }.count == 8 && events.last?.name == "image_generation.summary")
+            #expect(events.filter { $0.name == "image_generation.completed" }.count == 8)
+            #expect(events.last?.name == "image_generation.summary")
         }
     }
 
@@ -128,13 +131,15 @@ import Testing
             #expect(try single.hashes == server.generate(rose).hashes)
             // One meaning, however it is written.
             let mixed = try sample(#""model":"0.7*flowers+0.3*birds","metadata":false"#)
-            #expect(mixed.status == 200 && mixed.hashes != single.hashes)
+            #expect(mixed.status == 200)
+            #expect(mixed.hashes != single.hashes)
             let x = try #require(mixed.json["x_difffit"] as? [String: Any])
             let parts = try #require(x["adapters"] as? [[String: Any]])
             #expect(Set(parts.compactMap { $0["name"] as? String }) == ["flowers", "birds"] && parts.compactMap { $0["weight"] as? Double }.reduce(0, +) == 1)
             let recipe = try #require(x["recipe"] as? String)
             for same in [
-                #""model":"\#(recipe)""#, #""model":" .3*birds + 7e-1*flowers ""#, #""adapters":[{"name":"birds","weight":0.3},{"name":"flowers","weight":0.7}]"#,
+                #""model":"\#(recipe)""#, #""model":" .3*birds + 7e-1*flowers ""#,
+                #""adapters":[{"name":"birds","weight":0.3},{"name":"flowers","weight":0.7}]"#,
                 #""schedule":[[0.5,"0.7*flowers+0.3*birds"],[0.5,"0.3*birds+0.7*flowers"]]"#,
             ] {
                 #expect(try sample(same + #","metadata":false"#).hashes == mixed.hashes, "\(same)")
@@ -159,16 +164,22 @@ import Testing
                 (#""model":"flowers+nobody""#, "adapter_not_found", "nobody"), (#""model":"flowers","adapters":[]"#, "invalid_value", "one of them"),
                 (#""schedule":[[0.5,"flowers"]]"#, "invalid_value", "0.5"), (#""schedule":[["flowers"]]"#, "invalid_value", "schedule"),
                 (#""adapters":[{"name":"../x"}]"#, "invalid_value", "no adapter"), (#""model":"flowers","labels_from":"birds""#, "invalid_value", "flowers"),
-                (#""model":"flowers","strength":11"#, "invalid_value", "strength"), (#""model":"flowers","guidance_interval":[1,0]"#, "invalid_value", "lower first"),
+                (#""model":"flowers","strength":11"#, "invalid_value", "strength"),
+                (#""model":"flowers","guidance_interval":[1,0]"#, "invalid_value", "lower first"),
                 (#""model":"flowers","guidance":"dogma""#, "invalid_value", "cfg, domain, none"),
                 (#""model":"flowers","partial_images":2"#, "invalid_value", "stream"),
-                (#""model":"\#((0..<40).map { "\(Double($0 + 1) / 100)*flowers>\(Double($0 + 1) / 50)" }.joined(separator: ">"))>flowers""#, "invalid_value", "are held at a time"),
+                (
+                    #""model":"\#((0..<40).map { "\(Double($0 + 1) / 100)*flowers>\(Double($0 + 1) / 50)" }.joined(separator: ">"))>flowers""#, "invalid_value",
+                    "are held at a time"
+                ),
             ] {
                 let reply = try server.generate(#"{\#(body),"class":"rose","steps":2}"#)
-                #expect(reply.code == code && reply.text.contains(words), "\(body): \(reply.text)")
+                #expect(reply.code == code, "\(body): \(reply.text)")
+                #expect(reply.text.contains(words), "\(body): \(reply.text)")
             }
             let long = try server.generate(#"{"model":"flowers","class":"\#(String(repeating: "a", count: 2000))","steps":2}"#)
-            #expect(long.code == "invalid_value" && long.text.contains("longer than 1024"))
+            #expect(long.code == "invalid_value")
+            #expect(long.text.contains("longer than 1024"))
             #expect(try server.generate(#"{"model":"flowers+birds","class":"ouwl","steps":2}"#).code == "class_not_found")
         }
     }
@@ -255,9 +266,11 @@ import Testing
             #expect(ended["status"] as? String == "completed")
             let result = (ended["result"] as? [String: Any])?["data"] as? [[String: Any]] ?? []
             let waited = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":3}"#)
-            #expect(result.compactMap { $0["sha256"] as? String } == waited.hashes && waited.hashes.count == 2)
+            #expect(result.compactMap { $0["sha256"] as? String } == waited.hashes)
+            #expect(waited.hashes.count == 2)
             let late = SentEvent.all(in: try server.get("/v1/jobs/\(id)/events").text)
-            #expect(late.filter { $0.name == "image_generation.completed" }.count == 2 && late.last?.name == "image_generation.summary")
+            #expect(late.filter { $0.name == "image_generation.completed" }.count == 2)
+            #expect(late.last?.name == "image_generation.summary")
             #expect(try server.delete("/v1/jobs/\(id)").status == 409)
 
             let other = try #require(server.post("/v1/jobs", long).json["id"] as? String)
@@ -343,9 +356,12 @@ import Testing
             let pruned = try server.answer("prune", "--json")
             #expect(before.text == pruned.text && pruned.text.contains(#""adapters":[""#))
             #expect(try server.answer("prune", "--json").text.contains(#""adapters":[],"bytes":0,"files":[]"#))
-            for verb in [["list"], ["status"], ["verify"], ["show", "flowers"], ["base", "list"], ["add", "flowers", Server.shipped("flowers")], ["show", "birds"]] {
+            for verb in [
+                ["list"], ["status"], ["verify"], ["show", "flowers"], ["base", "list"], ["add", "flowers", Server.shipped("flowers")], ["show", "birds"],
+            ] {
                 let object = try JSONSerialization.jsonObject(with: Data(try server.answer(verb + ["--json"]).text.utf8)) as? [String: Any]
-                #expect(object?["schema_version"] as? Int == 1 && (object?["data"] != nil) == (verb != ["show", "birds"]), "\(verb)")
+                #expect(object?["schema_version"] as? Int == 1, "\(verb)")
+                #expect((object?["data"] != nil) == (verb != ["show", "birds"]), "\(verb)")
             }
             #expect(try server.generate(rose).status == 200 && server.adapterctl("verify", "--golden") == 0)
         }
@@ -361,9 +377,11 @@ import Testing
             ] {
                 #expect(text.contains(part), "\(part)")
             }
-            #expect(!text.contains(server.folder) && !text.contains(NSUserName()))
+            #expect(!text.contains(server.folder))
+            #expect(!text.contains(NSUserName()))
             let bare = try firstFile(server.generate(rose.replacing("}", with: #","metadata":false}"#)))
-            #expect(!bare.contains("flowers") && bare.contains("IHDR"))
+            #expect(!bare.contains("flowers"))
+            #expect(bare.contains("IHDR"))
         }
     }
 

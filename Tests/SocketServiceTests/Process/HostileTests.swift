@@ -72,7 +72,8 @@ import Testing
             for open in ["[", "{\"a\":"] {
                 let body = #"{"adapters":"# + String(repeating: open, count: 10_000)
                 let reply = try server.generate(body)
-                #expect(reply.status == 400 && reply.code == "too_deep")
+                #expect(reply.status == 400)
+                #expect(reply.code == "too_deep")
             }
         }
     }
@@ -131,7 +132,9 @@ import Testing
         try with(Server(arguments: ["--max-connections", "100000", "--patience-seconds", "1"], openFiles: 160)) { server in
             let idle = try (0..<200).map { _ in try server.connect() }
             #expect(try persistently { try server.get("/healthz") }.status == 200)
-            #expect(idle.count == 200 && server.log.contains("fewer connections than asked for") && !server.log.contains("listening ended"))
+            #expect(idle.count == 200)
+            #expect(server.log.contains("fewer connections than asked for"))
+            #expect(!server.log.contains("listening ended"))
         }
     }
 
@@ -152,7 +155,8 @@ import Testing
             #expect(try server.generate("{\"model\":\"flowers\",\"class\":\"rose\",\"steps\":1,\"user\":\"\(evil)\"}").status == 200)
             #expect(try server.get("/v1/adapters/%0Afaked%20line").status == 400)
             let metrics = try server.get("/metrics").text
-            #expect(!metrics.contains("faked") && !metrics.contains("script"))
+            #expect(!metrics.contains("faked"))
+            #expect(!metrics.contains("script"))
             #expect(!server.log.split(separator: "\n").contains { $0.hasPrefix("faked") })
             #expect(try !server.get("/").text.contains("alert"))
         }
@@ -162,8 +166,12 @@ import Testing
         try onShared { server in
             let page = try server.get("/")
             let policy = try #require(page.headers["content-security-policy"])
-            #expect(policy.hasPrefix("default-src 'none'") && !policy.contains("unsafe") && policy.contains("frame-ancestors 'none'"))
-            #expect(!page.text.contains("http://") && !page.text.contains("https://") && !page.text.contains("src="))
+            #expect(policy.hasPrefix("default-src 'none'"))
+            #expect(!policy.contains("unsafe"))
+            #expect(policy.contains("frame-ancestors 'none'"))
+            #expect(!page.text.contains("http://"))
+            #expect(!page.text.contains("https://"))
+            #expect(!page.text.contains("src="))
             #expect(page.text.contains("<script>\"use strict\"") && page.headers["x-content-type-options"] == "nosniff")
             // What the build embedded is what lies in the checkout, whole.
             for (name, tag) in [("page.css", "style"), ("page.js", "script")] {

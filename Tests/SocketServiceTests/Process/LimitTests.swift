@@ -19,7 +19,8 @@ import Testing
             try server.wait { $0["active_images"] as? Int != 0 }
             #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":1}"#).status == 202)
             let refused = try server.generate(#"{"model":"flowers","class":"rose","n":4}"#)
-            #expect(refused.status == 429 && refused.code == "queue_full")
+            #expect(refused.status == 429)
+            #expect(refused.code == "queue_full")
             #expect(Int(refused.headers["retry-after"] ?? "") ?? 0 > 0)
             #expect(try server.get("/metrics").text.contains(#"difffit_rejected_total{reason="queue_full"} 1"#))
         }
@@ -30,7 +31,8 @@ import Testing
             // Bob waits for one of Ann's images, so they are shorter than elsewhere.
             #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","n":4,"steps":200,"user":"ann"}"#).status == 202)
             let refused = try server.generate(#"{"model":"flowers","class":"rose","n":4,"user":"ann"}"#)
-            #expect(refused.status == 429 && refused.code == "client_share_full")
+            #expect(refused.status == 429)
+            #expect(refused.code == "client_share_full")
             #expect(try server.generate(#"{"model":"flowers","class":"rose","steps":2,"user":"bob"}"#).status == 200)
         }
     }
@@ -53,7 +55,8 @@ import Testing
     @Test func tooCostlyIs413AndWrongNumbersAre400() throws {
         try with(Server(arguments: ["--max-cost", "100"])) { server in
             let costly = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":40}"#)
-            #expect(costly.status == 413 && costly.code == "too_costly")
+            #expect(costly.status == 413)
+            #expect(costly.code == "too_costly")
             for (field, value) in [
                 ("n", "0"), ("n", "65"), ("steps", "0"), ("steps", "1001"), ("guidance_scale", "-1"), ("guidance_scale", "51"),
                 ("partial_images", "4"), ("deadline_ms", "0"), ("size", "\"64x64\""), ("response_format", "\"url\""),
@@ -90,13 +93,16 @@ import Testing
             #expect(limits["recipe_terms"] as? Int == 6 && limits["merge_terms"] as? Int == 3)
             #expect(try generate("flowers").status == 200)
             let composed = try generate("0.5*flowers+0.5*birds")
-            #expect(composed.status == 413 && composed.code == "too_costly", "\(composed.text)")
+            #expect(composed.status == 413, "\(composed.text)")
+            #expect(composed.code == "too_costly", "\(composed.text)")
             for (recipe, setting) in [
                 (#"ties(flowers,birds,2*flowers,2*birds;0.5)"#, "merge_terms"), ("ties(flowers,birds;0.5)+majority(flowers,birds)", "merge_terms"),
                 ("flowers+birds+flowers+birds+flowers+birds+flowers", "recipe_terms"), ("flowers>0.5>(birds+birds+birds+birds+birds)", "recipe_terms"),
             ] {
                 let refused = try generate(recipe)
-                #expect(refused.status == 400 && refused.code == "too_many_\(setting)" && refused.text.contains("limits.\(setting)"), "\(refused.text)")
+                #expect(refused.status == 400, "\(refused.text)")
+                #expect(refused.code == "too_many_\(setting)", "\(refused.text)")
+                #expect(refused.text.contains("limits.\(setting)"), "\(refused.text)")
                 let path = try #require(recipe.addingPercentEncoding(withAllowedCharacters: .alphanumerics))
                 #expect(try server.get("/v1/recipes/" + path).code == "too_many_\(setting)")
             }
@@ -120,7 +126,8 @@ import Testing
     @Test func anAdapterOfAnotherSizeIsServedAtItsSize() throws {
         try with(Server(arguments: ["--max-cost", "100"])) { server in
             let trained = try server.answer([
-                "train", "wide", "--data", "synthetic:flowers", "--per-class", "1", "--steps", "1", "--batch", "2", "--resolution", "64", "--position-scale", "2",
+                "train", "wide", "--data", "synthetic:flowers", "--per-class", "1", "--steps", "1", "--batch", "2", "--resolution", "64", "--position-scale",
+                "2",
                 "--samples-every", "0", "-o", server.folder + "/wide.safetensors", "--add",
             ])
             #expect(trained.code == 0)
@@ -140,7 +147,8 @@ import Testing
     @Test func aDeadlineEndsARunningAndAWaitingRequest() throws {
         try with(Server(arguments: ["--rows", "2"])) { server in
             let running = try server.generate(#"{"model":"flowers","class":"rose","n":8,"steps":1000,"deadline_ms":50}"#)
-            #expect(running.status == 504 && running.code == "deadline_passed")
+            #expect(running.status == 504)
+            #expect(running.code == "deadline_passed")
             #expect(try server.post("/v1/jobs", long).status == 202)
             #expect(try server.generate(#"{"model":"flowers","class":"rose","steps":1000,"deadline_ms":20}"#).status == 504)
         }
@@ -157,7 +165,8 @@ import Testing
             let second = try #require(server.post("/v1/jobs", #"{"model":"flowers","class":"rose","steps":1}"#).json["id"] as? String)
             _ = try server.get("/v1/jobs/\(second)/events")
             let gone = try server.get("/v1/jobs/\(second)")
-            #expect(gone.status == 410 && gone.code == "job_expired")
+            #expect(gone.status == 410)
+            #expect(gone.code == "job_expired")
             #expect(try server.get("/v1/jobs/job-0").status == 404)
         }
     }
@@ -198,7 +207,8 @@ import Testing
             let events = SentEvent.all(in: stream.text)
             #expect(events.allSatisfy { $0.data["type"] as? String == $0.name })
             let names = events.map(\.name)
-            #expect(names.first == "image_generation.queued" && names.last == "image_generation.summary")
+            #expect(names.first == "image_generation.queued")
+            #expect(names.last == "image_generation.summary")
             let steps = events.filter { $0.name == "image_generation.progress" }.compactMap { $0.data["step"] as? Int }
             #expect(steps == [0, 1, 2, 3, 4])
             let partial = events.filter { $0.name == "image_generation.partial_image" }
@@ -212,7 +222,8 @@ import Testing
     @Test func aRefusedStreamIsAPlainErrorWithItsStatus() throws {
         try onShared { server in
             let reply = try server.generate(#"{"model":"flowrs","class":"rose","stream":true}"#)
-            #expect(reply.status == 404 && reply.code == "adapter_not_found")
+            #expect(reply.status == 404)
+            #expect(reply.code == "adapter_not_found")
         }
     }
 }

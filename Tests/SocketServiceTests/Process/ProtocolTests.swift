@@ -27,7 +27,8 @@ import Testing
         let second = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         for wish in ["close", "Close", "CLOSE", "TE, close", "keep-alive, Close", "TE\r\nConnection: close", " close , x"] {
             let answer = try everything("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: \(wish)\r\n\r\n" + second, server)
-            #expect(count(answer) == 1 && answer.lowercased().contains("connection: close"), "\(wish): \(answer)")
+            #expect(count(answer) == 1, "\(wish): \(answer)")
+            #expect(answer.lowercased().contains("connection: close"), "\(wish): \(answer)")
         }
         for wish in ["keep-alive", "TE", "closed", "\"close\""] {
             let answer = try everything("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: \(wish)\r\n\r\n" + second, server)
@@ -38,28 +39,37 @@ import Testing
     /// Java's client offers HTTP/2 with its first request; a browser's socket library offers another protocol.
     @Test func anOfferOfAnotherProtocolIsPassedOver() throws {
         let server = try Server.shared()
-        let offers = [["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAA"], ["Connection: Upgrade", "Upgrade: websocket"]]
+        let offers = [
+            ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAA"], ["Connection: Upgrade", "Upgrade: websocket"],
+        ]
         for offer in offers {
             let get = try everything(Server.message("GET", "/healthz", headers: offer), server)
-            #expect(get.hasPrefix("HTTP/1.1 200") && get.hasSuffix("ok\n") && get.lowercased().contains("connection: close"), "\(get)")
+            #expect(get.hasPrefix("HTTP/1.1 200"), "\(get)")
+            #expect(get.hasSuffix("ok\n"), "\(get)")
+            #expect(get.lowercased().contains("connection: close"), "\(get)")
             #expect(try everything(post(body, "1.1", ["Host: x"] + offer), server).contains("b64_json"))
         }
         let packed = try everything(post("\u{1f}", "1.1", ["Host: x", "Connection: close", "Content-Encoding: gzip"]), server)
-        #expect(packed.hasPrefix("HTTP/1.1 415") && packed.contains("'gzip'"))
+        #expect(packed.hasPrefix("HTTP/1.1 415"))
+        #expect(packed.contains("'gzip'"))
     }
 
     @Test func anOldClientIsAnsweredInItsVersion() throws {
         let server = try Server.shared()
         let get = "GET /healthz HTTP/1.0\r\n\r\n"
         let once = try everything(get + get, server)
-        #expect(count(once) == 1 && once.hasPrefix("HTTP/1.0 200") && once.hasSuffix("\r\n\r\nok\n"))
+        #expect(count(once) == 1)
+        #expect(once.hasPrefix("HTTP/1.0 200"))
+        #expect(once.hasSuffix("\r\n\r\nok\n"))
         let kept = try everything("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n" + get, server)
-        #expect(count(kept) == 2 && kept.lowercased().contains("connection: keep-alive"))
+        #expect(count(kept) == 2)
+        #expect(kept.lowercased().contains("connection: keep-alive"))
         // A stream has no length: no chunks, and the end of the connection is the end of the body, whatever was asked for.
         let streamed = String(body.dropLast()) + #","stream":true}"#
         for wish in [[], ["Connection: keep-alive"], ["Connection: close"]] {
             let answer = try everything(post(streamed, "1.0", wish), server)
-            #expect(answer.hasPrefix("HTTP/1.0 200") && !answer.lowercased().contains("transfer-encoding"), "\(wish): \(answer.prefix(300))")
+            #expect(answer.hasPrefix("HTTP/1.0 200"), "\(wish): \(answer.prefix(300))")
+            #expect(!answer.lowercased().contains("transfer-encoding"), "\(wish): \(answer.prefix(300))")
             let events = SentEvent.all(in: answer.components(separatedBy: "\r\n\r\n").last ?? "")
             #expect(events.last?.name == "image_generation.summary")
         }
@@ -76,7 +86,8 @@ import Testing
             #expect(try connection.response().status == 200)
         }
         let other = try everything(post(body, "1.1", ["Host: x", "Expect: a-miracle"]), server)
-        #expect(other.hasPrefix("HTTP/1.1 417") && other.contains("bad_expectation"))
+        #expect(other.hasPrefix("HTTP/1.1 417"))
+        #expect(other.contains("bad_expectation"))
         // A body that will be refused is not asked for.
         let large = try server.connect()
         large.send("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
@@ -93,9 +104,14 @@ import Testing
 
     @Test func oneHostIsNeeded() throws {
         let server = try Server.shared()
-        for (hosts, words) in [("", "needs a Host"), ("Host: a\r\nHost: a\r\n", "more than one Host"), ("Host: a b\r\n", "Host header"), ("Host: a/b\r\n", "Host header")] {
+        for (hosts, words) in [
+            ("", "needs a Host"), ("Host: a\r\nHost: a\r\n", "more than one Host"), ("Host: a b\r\n", "Host header"), ("Host: a/b\r\n", "Host header"),
+        ] {
             let answer = try everything("GET /healthz HTTP/1.1\r\n\(hosts)\r\n" + Server.message("GET", "/healthz"), server)
-            #expect(count(answer) == 1 && answer.hasPrefix("HTTP/1.1 400") && answer.contains(words) && answer.contains("malformed_request"), "\(hosts): \(answer)")
+            #expect(count(answer) == 1, "\(hosts): \(answer)")
+            #expect(answer.hasPrefix("HTTP/1.1 400"), "\(hosts): \(answer)")
+            #expect(answer.contains(words), "\(hosts): \(answer)")
+            #expect(answer.contains("malformed_request"), "\(hosts): \(answer)")
         }
         // Over the Unix socket any name will do, also none.
         for host in ["anything", "", "[::1]:80"] {
@@ -107,7 +123,8 @@ import Testing
         let server = try Server.shared()
         for (method, path, allow) in [
             ("GET", "/v1/images/generations", "OPTIONS, POST"), ("PUT", "/v1/jobs", "GET, HEAD, OPTIONS, POST"), ("POST", "/healthz", "GET, HEAD, OPTIONS"),
-            ("PATCH", "/v1/jobs/job-1", "DELETE, GET, HEAD, OPTIONS"), ("DELETE", "/v1/models/flowers", "GET, HEAD, OPTIONS"), ("HEAD", "/v1/images/generations", "OPTIONS, POST"),
+            ("PATCH", "/v1/jobs/job-1", "DELETE, GET, HEAD, OPTIONS"), ("DELETE", "/v1/models/flowers", "GET, HEAD, OPTIONS"),
+            ("HEAD", "/v1/images/generations", "OPTIONS, POST"),
         ] {
             let connection = try server.connect()
             connection.send(Server.message(method, path))
@@ -124,12 +141,14 @@ import Testing
     @Test func aHalfClosedRequestIsAnswered() throws {
         let server = try Server.shared()
         let answer = try everything(post(body), server, halfClosing: true)
-        #expect(answer.hasPrefix("HTTP/1.1 200") && answer.contains("b64_json"))
+        #expect(answer.hasPrefix("HTTP/1.1 200"))
+        #expect(answer.contains("b64_json"))
         let streamed = try everything(post(String(body.dropLast()) + #","stream":true}"#), server, halfClosing: true)
         #expect(streamed.contains("image_generation.summary"))
         // Half of a body is no request.
         let cut = try everything("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{}", server, halfClosing: true)
-        #expect(cut.hasPrefix("HTTP/1.1 400") && cut.contains("malformed_request"))
+        #expect(cut.hasPrefix("HTTP/1.1 400"))
+        #expect(cut.contains("malformed_request"))
     }
 
     /// Each is answered at once, in words, with 400 or 413 and the connection's end.
@@ -149,11 +168,14 @@ import Testing
             (start + "Content-Length: -1\r\n\r\n", 400), (start + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
             (start + "Content-Length: 2, 2\r\n\r\n{}", 400), (start + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
             (start + "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
-            (start + "Content-Length: x\r\n\r\n", 400), ("nonsense\r\n\r\n", 400), ("GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400), ("FROB / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (start + "Content-Length: x\r\n\r\n", 400), ("nonsense\r\n\r\n", 400), ("GET / HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+            ("FROB / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ] {
             let answer = try everything(text + Server.message("GET", "/healthz"), server)
-            #expect(count(answer) == 1 && answer.hasPrefix("HTTP/1.1 \(status)"), "\(text.prefix(90).debugDescription): \(answer.prefix(200))")
-            #expect(answer.contains(#""error":{"code":""#) && answer.lowercased().contains("connection: close"), "\(text.prefix(90).debugDescription): \(answer)")
+            #expect(count(answer) == 1, "\(text.prefix(90).debugDescription): \(answer.prefix(200))")
+            #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(text.prefix(90).debugDescription): \(answer.prefix(200))")
+            #expect(
+                answer.contains(#""error":{"code":""#) && answer.lowercased().contains("connection: close"), "\(text.prefix(90).debugDescription): \(answer)")
         }
         #expect(try server.get("/healthz").status == 200)
     }
@@ -174,26 +196,31 @@ import Testing
         let token = "Authorization: Bearer a-secret-of-24-characters"
         for host in ["localhost:\(port)", "127.0.0.1:\(port)", "[::1]:\(port)", "LOCALHOST", "gpu.example:\(port)"] {
             let open = try ask(host)
-            #expect(open.status == 200 && open.json.keys.sorted() == ["status"], "\(host): \(open.text)")
+            #expect(open.status == 200, "\(host): \(open.text)")
+            #expect(open.json.keys.sorted() == ["status"], "\(host): \(open.text)")
             #expect(try ask(host, "/readyz", [token]).json["queue_capacity"] as? Int == 256)
             #expect(try ask(host, "/metrics").status == 401)
         }
         for host in ["evil.example", "evil.example:\(port)", "localhost.evil.example:\(port)", "127.0.0.1.evil.example"] {
             for path in ["/", "/healthz", "/readyz", "/v1/models"] {
                 let reply = try ask(host, path, [token])
-                #expect(reply.status == 421 && reply.code == "foreign_host", "\(host) \(path): \(reply.text)")
+                #expect(reply.status == 421, "\(host) \(path): \(reply.text)")
+                #expect(reply.code == "foreign_host", "\(host) \(path): \(reply.text)")
             }
         }
         let elsewhere = try ask("localhost", "http://evil.example/readyz")
-        #expect(elsewhere.status == 421 && elsewhere.text.contains("not called 'evil.example'"), "\(elsewhere.text)")
+        #expect(elsewhere.status == 421, "\(elsewhere.text)")
+        #expect(elsewhere.text.contains("not called 'evil.example'"), "\(elsewhere.text)")
         #expect(try ask("", version: "1.0").status == 200)
         // Over TCP too a client that only stopped sending is answered.
         let half = try RawConnection(port: port)
         half.send(post(body, "1.1", ["Host: localhost", token]))
         shutdown(half.descriptor, Int32(SHUT_WR))
         #expect(try half.rest().contains("HTTP/1.1 200 OK"))
-        let second = try run(Server.program("adapterd"), ["--store", folder + "/store", "--socket", folder + "/other/d.sock", "--port", "\(port)", "--token-file", file])
-        #expect(second.code == 11 && second.errors.contains("Port \(port) of 127.0.0.1 is in use"), "\(second)")
+        let second = try run(
+            Server.program("adapterd"), ["--store", folder + "/store", "--socket", folder + "/other/d.sock", "--port", "\(port)", "--token-file", file])
+        #expect(second.code == 11, "\(second)")
+        #expect(second.errors.contains("Port \(port) of 127.0.0.1 is in use"), "\(second)")
     }
 
     /// What OpenAI's clients send of their own accord.
@@ -203,7 +230,8 @@ import Testing
         let plain = try server.generate(body).hashes
         for (field, values) in [
             ("quality", ["\"auto\"", "\"standard\"", "null"]), ("background", ["\"auto\"", "\"opaque\""]), ("moderation", ["\"auto\"", "\"low\""]),
-            ("style", ["\"vivid\"", "\"natural\""]), ("output_format", ["\"png\""]), ("response_format", ["\"b64_json\""]), ("size", ["\"auto\"", "\"32x32\""]),
+            ("style", ["\"vivid\"", "\"natural\""]), ("output_format", ["\"png\""]), ("response_format", ["\"b64_json\""]),
+            ("size", ["\"auto\"", "\"32x32\""]),
             ("output_compression", ["100"]), ("user", ["\"ann\""]), ("partial_images", ["0"]), ("stream", ["false"]),
         ] {
             for value in values { #expect(try with(field, value).hashes == plain, "\(field) \(value)") }

@@ -35,7 +35,8 @@ import Testing
         let twin = try Server(folder: copy)
         defer { twin.end() }
         let (a, b) = (try server.generate(rose), try twin.generate(rose))
-        #expect(a.status == 200 && a.hashes == b.hashes)
+        #expect(a.status == 200)
+        #expect(a.hashes == b.hashes)
         #expect(a.usage["effective_digest"] as? String == b.usage["effective_digest"] as? String)
     }
 

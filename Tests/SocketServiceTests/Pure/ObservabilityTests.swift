@@ -37,7 +37,9 @@ struct ObservabilityTests {
         let all = lines.withLock { $0 }
         #expect(all.count == 1)
         let line = all.joined()
-        #expect(line.filter { $0 == "\n" }.count == 1 && line.hasSuffix("\n") && !line.contains("\u{1b}"))
+        #expect(line.filter { $0 == "\n" }.count == 1)
+        #expect(line.hasSuffix("\n"))
+        #expect(!line.contains("\u{1b}"))
         #expect(
             line.contains(" info answered ") && line.contains("plain=flowers@35c7") && line.contains("request=7")
                 && line.contains("empty=\"\""))

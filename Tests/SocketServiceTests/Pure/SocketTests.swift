@@ -119,11 +119,15 @@ struct SocketTests {
     @Test func namesThatAPageOfAnotherSiteComesUnderAreForeign() {
         let rule = HostRule(more: ["gpu.example", "proxy.example:8443"])
         for own in [
-            "localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "gpu.example:9", "proxy.example:8443", "localhost.", "LocalHost.:8080", "localhost:", "[0:0:0:0:0:0:0:1]:80", "[0000::0001]", "GPU.example.", "proxy.example.:8443",
+            "localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "gpu.example:9", "proxy.example:8443", "localhost.",
+            "LocalHost.:8080", "localhost:", "[0:0:0:0:0:0:0:1]:80", "[0000::0001]", "GPU.example.", "proxy.example.:8443",
         ] {
             #expect(rule.admits(own), "\(own)")
         }
-        for foreign in ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "proxy.example", "localhost:x", "a@localhost", "::1", "localhost..", ".", "proxy.example.:9", "[::2]", "[]", "[::1", "localhost:+80"] {
+        for foreign in [
+            "", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "proxy.example", "localhost:x", "a@localhost", "::1",
+            "localhost..", ".", "proxy.example.:9", "[::2]", "[]", "[::1", "localhost:+80",
+        ] {
             #expect(!rule.admits(foreign), "\(foreign)")
         }
     }
@@ -142,7 +146,8 @@ struct SocketTests {
             #expect(throws: SocketError.self) { try Token(file: file) }
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file)
             let token = try Token(file: file)
-            #expect(token.admits(authorization: "Bearer 0123456789abcdef") && token.admits(authorization: "bearer 0123456789abcdef"))
+            #expect(token.admits(authorization: "Bearer 0123456789abcdef"))
+            #expect(token.admits(authorization: "bearer 0123456789abcdef"))
             for wrong in [
                 nil, "", "Bearer", "Bearer ", "Bearer 0123456789abcdeg", "Bearer 0123456789abcdef0", "Basic 0123456789abcdef",
                 "0123456789abcdef",
@@ -175,7 +180,8 @@ struct SocketTests {
         let result = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
         }
-        #expect(result == 0 && listen(descriptor, 1) == 0)
+        #expect(result == 0)
+        #expect(listen(descriptor, 1) == 0)
         #expect(throws: SocketError.abstract(descriptor: descriptor)) { try SystemdSockets(activated: [descriptor]) }
     }
 
@@ -189,7 +195,8 @@ struct SocketTests {
         // Another user can not become many clients by many names.
         #expect(other.client(user: "ann", ownUser: 1000) == "uid:33")
         let far = Connection(number: 6, peer: .loopback(address: "127.0.0.1"))
-        #expect(far.client(user: nil, ownUser: 1000) == "address:127.0.0.1" && far.client(user: "ann", ownUser: 1000) == "user:ann")
+        #expect(far.client(user: nil, ownUser: 1000) == "address:127.0.0.1")
+        #expect(far.client(user: "ann", ownUser: 1000) == "user:ann")
     }
 
     @Test func leavingIsToldOnceAndAlsoAfterwards() {
@@ -198,7 +205,8 @@ struct SocketTests {
         connection.whenPeerLeaves { count.add() }
         connection.peerLeft()
         connection.peerLeft()
-        #expect(count.value == 1 && connection.hasLeft)
+        #expect(count.value == 1)
+        #expect(connection.hasLeft)
         connection.whenPeerLeaves { count.add() }
         #expect(count.value == 2)
         connection.whenPeerLeaves(nil)
