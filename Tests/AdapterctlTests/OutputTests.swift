@@ -287,6 +287,28 @@ import Testing
         #expect(result.code == 0, "\(result.out)\(result.errors)")
     }
 
+    /// A second `tools/test` waits for the first. A stand-in of the compiler holds the first until the second has said so.
+    @Test func aSecondTestRunWaitsForTheFirst() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let script = """
+            set -u; cd "$1"; mkdir tools bin; cp "\(checkout)/tools/test" tools/
+            printf '#!/bin/sh\\n' > tools/install
+            printf '#!/bin/sh\\n[ -z "${FIRST:-}" ] || [ -e begun ] || { : > begun; read -r _ < gate; }\\n' > bin/swift
+            chmod +x tools/install bin/swift; mkfifo gate; export PATH="$1/bin:$PATH"
+            FIRST=1 tools/test & first=$!
+            while [ ! -e begun ] && kill -0 $first 2>/dev/null; do :; done
+            tools/test 2>second.err & second=$!
+            while ! grep -q "waiting for it" second.err 2>/dev/null && kill -0 $second 2>/dev/null; do :; done
+            cat second.err
+            echo go > gate
+            wait $first; echo "first $?"; wait $second; echo "second $?"
+            """
+        let result = try program.run([program.folder], under: ["/bin/bash", "-c", script])
+        #expect(result.out.contains("waiting for it"), "\(result)")
+        #expect(result.out.hasSuffix("first 0\nsecond 0\n"), "\(result)")
+    }
+
     /// The programs go where they are wanted, are said to be out of reach where they are, and go again.
     @Test func programsAreInstalledAndTakenAway() throws {
         let program = try Program()
