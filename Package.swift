@@ -76,23 +76,26 @@ let package = Package(
         .target(name: "Autoencoder", dependencies: ["SystemErrors", "TensorMath", "TensorFiles"]),
 
         // Level 4
+        .target(name: "DiTPipeline", dependencies: ["AdapterFormat", "DiTModel", "Diffusion", "TensorMath"]),
         .target(name: "SyntheticDomains", dependencies: ["ImageFiles"]),
         .target(
             name: "AdapterTraining",
             dependencies: [
-                "SystemErrors", "DiTModel", "Diffusion", "Evaluation", "Autoencoder", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
+                "SystemErrors", "DiTModel", "DiTPipeline", "Diffusion", "Evaluation", "Autoencoder", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         .target(
             name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
+        // Level 5
         .target(
             name: "SamplingEngine",
             dependencies: [
-                "SystemErrors", "DiTModel", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles", "TensorFiles",
+                "SystemErrors", "DiTModel", "DiTPipeline", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles",
+                "TensorFiles",
                 "TensorMath",
             ]),
 
-        // Level 5
+        // Level 6
         .target(
             name: "DiffFitSampling",
             dependencies: [
@@ -119,7 +122,7 @@ let package = Package(
             ],
             resources: [.embedInCode("Page/page.html"), .embedInCode("Page/page.css"), .embedInCode("Page/page.js")]),
 
-        // Level 6
+        // Level 7
         .target(
             name: "DiffFitTraining",
             dependencies: ["AdapterFormat", "AdapterTraining", "DiTModel", "DiffFitSampling", "TensorMath"]),

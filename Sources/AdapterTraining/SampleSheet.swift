@@ -1,5 +1,6 @@
 import AdapterFormat
 import DiTModel
+import DiTPipeline
 import Diffusion
 import ImageFiles
 import TensorMath
@@ -24,32 +25,15 @@ package struct SampleSheet: Sendable {
     /// One column per class.
     package func draw(_ model: DiT, _ vector: TunableVector, _ table: ClassTable, layout: TunableLayout, pool: ThreadPool) throws -> RGBImage {
         let c = model.configuration
-        let plane = c.inputSize * c.inputSize
         let adapterSlots = AdapterSlots(layout, count: 1, classRows: table.rows)
         adapterSlots.install(vector, table, slot: 0)
         let labels = (0..<perClass).flatMap { _ in classes }
-        let states = labels.indices.map { SamplerState(plan, count: c.inChannels * plane, seed: seed, image: UInt64($0)) }
-        // Without a null class there is nothing to guide by.
-        let isGuided = table.hasNullRow
-        let rows = isGuided ? 2 * labels.count : labels.count
-        let batch = DiTBatch(try InferenceDiT(model), adapterSlots: adapterSlots, rows: rows, pool: pool)
-        let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
-        let x = memory.take(rows, c.inChannels * plane), out = memory.take(rows, c.outChannels * plane)
+        let batch = GuidedBatch(try InferenceDiT(model), adapterSlots: adapterSlots, rows: 2 * labels.count, pool: pool)
+        let states = labels.indices.map { SamplerState(plan, count: batch.latentCount, seed: seed, image: UInt64($0)) }
+        let predictions = labels.map { GuidedPrediction(slot: 0, classRow: $0, of: table, guidanceScale: guidanceScale) }
         for _ in 0..<plan.evaluations {
-            for (row, state) in states.enumerated() {
-                x.row(row).copy(from: state.latent)
-                if isGuided { x.row(labels.count + row).copy(from: state.latent) }
-            }
-            batch.forward(
-                x: x, times: [Float](repeating: states[0].embedderTime, count: rows), classes: labels + (isGuided ? labels.map { _ in table.nullClass } : []),
-                slots: [Int](repeating: 0, count: rows), into: out)
-            for (row, state) in states.enumerated() {
-                if isGuided {
-                    Guidance.apply(
-                        scale: guidanceScale, guided: 3 * plane, conditional: out.row(row), unconditional: out.row(labels.count + row))
-                }
-                state.advance(out.row(row))
-            }
+            let outputs = batch.predict(zip(states, predictions).map { GuidedBatch.Image($0.latent, time: $0.embedderTime, $1) })
+            for (state, output) in zip(states, outputs) { state.advance(output) }
         }
         return contactSheet(states.map { RGBImage($0.latent.array, side: c.inputSize, halvesUp: false) }, columns: classes.count)
     }

@@ -52,8 +52,7 @@ package struct Activations: Sendable {
     let scores: Matrix  // (T, T), attention weights
     let lowRank: Matrix  // (R, slice of a rank)
     let layerScratch: LayerScratch
-    /// The blocks that only a part of the tokens goes through, and what is kept around them.
-    let route: TokenRoute?
+    /// The blocks that only a part of the tokens goes through, where there are such.
     let routed: RouteActivations?
 
     /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
@@ -91,9 +90,8 @@ package struct Activations: Sendable {
         scores = take(configuration.tokens, configuration.tokens)
         lowRank = take(R, LowRankPair.sliceRank)
         layerScratch = LayerScratch(values: R * 4 * D, model.layerNeed, take: take)
-        self.route = route
         routed = route.map { route in
-            RouteActivations(full: take(R, D), out: take(images * route.kept, D), dx: take(images * route.kept, D))
+            RouteActivations(route: route, full: take(R, D), out: take(images * route.kept, D), dx: take(images * route.kept, D))
         }
     }
 
@@ -105,13 +103,13 @@ package struct Activations: Sendable {
 
     /// Where all tokens lie as they enter block i; the tokens of a routed block are gathered from there.
     func input(ofBlock i: Int) -> Matrix {
-        guard let routed, i == route?.blocks.lowerBound else { return i < blocks.count ? blocks[i].x : last }
+        guard let routed, i == routed.route.blocks.lowerBound else { return i < blocks.count ? blocks[i].x : last }
         return routed.full
     }
 
     /// Where block i writes.
     func output(ofBlock i: Int) -> Matrix {
-        guard let routed, i + 1 == route?.blocks.upperBound else { return input(ofBlock: i + 1) }
+        guard let routed, i + 1 == routed.route.blocks.upperBound else { return input(ofBlock: i + 1) }
         return routed.out
     }
 }
@@ -184,7 +182,7 @@ package struct Pass: Sendable {
         return capacity
     }
 
-    private func isRouted(_ block: Int) -> Bool { activations.route?.blocks.contains(block) ?? false }
+    private func isRouted(_ block: Int) -> Bool { activations.routed?.route.blocks.contains(block) ?? false }
 
     func shape(ofBlock i: Int) -> PassShape { isRouted(i) ? routedShape : shape }
 

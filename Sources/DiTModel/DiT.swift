@@ -93,13 +93,13 @@ package struct DiT: Sendable {
             patchEmbed.forward(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
         for i in weights.blocks.indices {
-            if let route = a.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
+            if let route = a.routed?.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
             TransformerBlock.forward(
                 a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
                 scores: pass.scores(ofBlock: i), scratch: a.layerScratch, lowRank: a.lowRank, into: a.output(ofBlock: i))
-            if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound {
+            if let routed = a.routed, i + 1 == routed.route.blocks.upperBound {
                 a.input(ofBlock: i + 1).copy(from: routed.full)
-                route.scatter(routed.out, kept, into: a.input(ofBlock: i + 1))
+                routed.route.scatter(routed.out, kept, into: a.input(ofBlock: i + 1))
             }
         }
         for image in 0..<out.rows {
@@ -124,13 +124,13 @@ package struct DiT: Sendable {
         finalLayerBackward(pass, dOut: dOut, conditioning: conditioning, scratch: s, gradients: gradients, weightGradients)
         for i in weights.blocks.indices.reversed() {
             // A token that passed by has the gradient that it had behind the route.
-            if let route = a.route, let routed = a.routed, i + 1 == route.blocks.upperBound { route.gather(s.dx, kept, into: routed.dx) }
+            if let routed = a.routed, i + 1 == routed.route.blocks.upperBound { routed.route.gather(s.dx, kept, into: routed.dx) }
             BlockBackward(
                 a: a.blocks[i], layers: layers[i], tunables: tunables.blocks[i], modulation: conditioning.block(i), dModulation: conditioning.dBlock(i),
                 shape: pass.shape(ofBlock: i), s: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), layerScratch: a.layerScratch,
                 lowRank: a.lowRank, gradients: gradients.blocks[i], weightGradients: weightGradients?.blocks[i]
             ).run()
-            if let route = a.route, let routed = a.routed, i == route.blocks.lowerBound { route.scatter(routed.dx, kept, into: s.dx) }
+            if let routed = a.routed, i == routed.route.blocks.lowerBound { routed.route.scatter(routed.dx, kept, into: s.dx) }
         }
         addColumnSums(of: s.dx, to: gradients.xEmbedderBias)
         if let g = weightGradients { multiply(.transposed(s.dx), .plain(a.patches), into: g.xEmbedder, adding: true) }
@@ -286,8 +286,9 @@ package struct TokenRoute: Sendable, Hashable {
     }
 }
 
-/// Memory of a route: the tokens on both sides of it.
+/// A route and its memory: the tokens on both sides of it.
 struct RouteActivations: Sendable {
+    let route: TokenRoute
     /// All tokens as they enter the first routed block.
     let full: Matrix  // (R, D)
     /// The kept ones as they leave the last.

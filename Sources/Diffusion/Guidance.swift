@@ -15,13 +15,24 @@ package enum Guidance {
     }
 
     /// The weighted sum of predictions, written over the first of them.
-    package static func mix(_ predictions: [(weight: Float, output: Matrix)]) {
+    package static func mix(_ predictions: [WeightedPrediction]) {
         guard let first = predictions.first, predictions.count > 1 else { return }
         first.output.withMutableSpan { sum in
             for i in sum.indices { sum[i] *= first.weight }
-            for (weight, output) in predictions.dropFirst() {
-                output.withSpan { values in for i in sum.indices { sum[i] += weight * values[i] } }
+            for other in predictions.dropFirst() {
+                other.output.withSpan { values in for i in sum.indices { sum[i] += other.weight * values[i] } }
             }
         }
+    }
+}
+
+/// A prediction of the network and its share of a sum.
+package struct WeightedPrediction {
+    package let weight: Float
+    package let output: Matrix
+
+    package init(weight: Float, output: Matrix) {
+        self.weight = weight
+        self.output = output
     }
 }

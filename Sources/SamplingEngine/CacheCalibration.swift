@@ -1,5 +1,6 @@
 import AdapterFormat
 import DiTModel
+import DiTPipeline
 import Diffusion
 import Foundation
 import TensorMath
@@ -88,36 +89,39 @@ package struct CacheCalibration {
     /// Samples every image in full and lets each tolerance decide beside it.
     private func traced() throws -> [(tolerance: Double, runs: [Bool])] {
         let c = base.configuration
-        let inCount = c.inChannels * c.inputSize * c.inputSize, outCount = c.outChannels * c.inputSize * c.inputSize, rows = 3 * images
-        let memory = Memory(capacity: Memory.paddedCount(rows * inCount) + Memory.paddedCount(rows * outCount))
-        let x = memory.take(rows, inCount), out = memory.take(rows, outCount)
+        let rows = 0..<(3 * images)
         let adapterSlots = AdapterSlots(base.layout, count: 2, classRows: max(base.classes.rows, adapter.classes.rows))
         adapterSlots.install(adapter.vector, adapter.classes, slot: 0)
         adapterSlots.install(base.vector, base.classes, slot: 1)
-        let batch = DiTBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: rows, pool: pool)
-        let states = (0..<images).map { SamplerState(plan, count: inCount, seed: order($0).seed, image: UInt64($0)) }
-        let classes = (0..<images).map { order($0).stages[0].parts[0].classIndex }
-        let tracks = tolerances.map { _ in (0..<rows).map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
+        let batch = GuidedBatch(try InferenceDiT(base), adapterSlots: adapterSlots, rows: rows.count, pool: pool)
+        let states = (0..<images).map { SamplerState(plan, count: batch.latentCount, seed: order($0).seed, image: UInt64($0)) }
+        let guided = (0..<images).map {
+            // Both rows are measured, also at scale 1.
+            GuidedPrediction(
+                parts: [.init(.init(slot: 0, classRow: order($0).stages[0].parts[0].classIndex), nullClass: adapter.classes.nullClass)],
+                guidance: .cfg(scale: guidanceScale))
+        }
+        let ofBase = GuidedPrediction(slot: 1, classRow: base.classes.nullClass, of: base.classes)
+        let tracks = tolerances.map { _ in rows.map { _ in ResidualCache(c.tokens, c.hiddenSize) } }
         var runs = tolerances.map { _ in [Bool]() }
-        let truth = (0..<rows).map { _ in Memory(capacity: Memory.paddedCount(c.tokens * c.hiddenSize)).take(c.tokens, c.hiddenSize) }
+        let truth = rows.map { _ in Memory(capacity: Memory.paddedCount(c.tokens * c.hiddenSize)).take(c.tokens, c.hiddenSize) }
         for call in 0..<plan.evaluations {
-            for row in 0..<rows { x.row(row).copy(from: states[row % images].latent) }
-            batch.forward(
-                x: x, times: (0..<rows).map { states[$0 % images].embedderTime },
-                classes: classes + [Int](repeating: adapter.classes.nullClass, count: images) + [Int](repeating: base.classes.nullClass, count: images),
-                slots: (0..<rows).map { $0 / images / 2 }, cacheActions: truth.map { .keep($0) }, into: out)
+            let outputs = batch.predict(
+                (0..<images).map { image in
+                    GuidedBatch.Image(
+                        states[image].latent, time: states[image].embedderTime, guided[image],
+                        cacheActions: [.keep(truth[image]), .keep(truth[images + image])])
+                }
+                    + (0..<images).map { image in
+                        GuidedBatch.Image(states[image].latent, time: states[image].embedderTime, ofBase, cacheActions: [.keep(truth[2 * images + image])])
+                    })
             for (index, tolerance) in tolerances.enumerated() {
                 let mustRun = call < Self.warmup || call == plan.evaluations - 1
                 let isRun = mustRun || error(of: tracks[index], truth, at: call) > tolerance
                 runs[index].append(isRun)
-                if isRun { for row in 0..<rows { tracks[index][row].take(truth[row], at: call) } }
+                if isRun { for row in rows { tracks[index][row].take(truth[row], at: call) } }
             }
-            for image in 0..<images {
-                Guidance.apply(
-                    scale: guidanceScale, guided: Preset(base.card).guidedChannels(of: c.inChannels) * c.inputSize * c.inputSize, conditional: out.row(image),
-                    unconditional: out.row(images + image))
-                states[image].advance(out.row(image))
-            }
+            for image in 0..<images { states[image].advance(outputs[image]) }
         }
         return Array(zip(tolerances, runs))
     }

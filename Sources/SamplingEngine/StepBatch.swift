@@ -1,5 +1,6 @@
 import AdapterFormat
 import DiTModel
+import DiTPipeline
 import Diffusion
 import TensorMath
 
@@ -22,33 +23,11 @@ struct RunningImage {
     mutating func hold(_ held: [Int]) { slots = Dictionary(uniqueKeysWithValues: zip(stepPlan.adapters(from: state.position), held)) }
 }
 
-/// What a row of a network call runs under.
-private struct NetworkRow {
-    let slot: Int
-    /// Row of the adapter's class table.
-    let classIndex: Int
-}
-
 /// The memory of the batch, and the network call that moves every image in it by a step: one call for each resolution that is
 /// in it, all over the same matrices and the same slots.
 final class StepBatch {
-    /// The network at one resolution.
-    private struct Network {
-        let batch: DiTBatch
-        let x, out: Matrix
-
-        init(_ model: InferenceDiT, adapterSlots: AdapterSlots, rows: Int, pool: ThreadPool) {
-            let c = model.configuration
-            let plane = c.inputSize * c.inputSize
-            let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
-            x = memory.take(rows, c.inChannels * plane)
-            out = memory.take(rows, c.outChannels * plane)
-            batch = DiTBatch(model, adapterSlots: adapterSlots, rows: rows, pool: pool)
-        }
-    }
-
     /// By grid, nil for the base's own; others are built for the first image that has them.
-    private var networks: [ImageGrid?: Network]
+    private var networks: [ImageGrid?: GuidedBatch]
     /// When a network of another size was last asked for.
     private var lastUse: [ImageGrid: UInt64] = [:]
     private let networkLimit: Int
@@ -56,21 +35,19 @@ final class StepBatch {
     private let pool: ThreadPool
     private let rowCapacity: Int
     private var adapterSlots: AdapterSlots
-    private let guidedChannels: Int
     private let base: BoundAdapter
     /// What each adapter slot holds.
     private var installed: [BoundAdapter?]
 
     init(_ base: BaseFile, rows: Int, slots: Int, pool: ThreadPool, precision: Precision, preset: Preset, networkLimit: Int) throws {
         self.networkLimit = networkLimit
-        guidedChannels = preset.guidedChannels(of: base.configuration.inChannels)
         self.base = BoundAdapter(base)
         rowCapacity = rows
         self.pool = pool
         model = try InferenceDiT(base, precision: precision, preset: preset)
         installed = [BoundAdapter?](repeating: nil, count: slots)
         adapterSlots = AdapterSlots(base.layout, count: slots, classRows: base.classes.rows)
-        networks = [nil: Network(model, adapterSlots: adapterSlots, rows: rows, pool: pool)]
+        networks = [nil: GuidedBatch(model, adapterSlots: adapterSlots, rows: rows, pool: pool)]
     }
 
     /// Builds what images of a grid need, over the same matrices, and lets go of what was longest not needed.
@@ -78,7 +55,7 @@ final class StepBatch {
     func prepare(_ grid: ImageGrid?, keeping: Set<ImageGrid?>) throws(TensorMathError) {
         guard let grid else { return }
         let isNew = networks[grid] == nil
-        if isNew { networks[grid] = Network(try model.fitting(grid), adapterSlots: adapterSlots, rows: rowCapacity, pool: pool) }
+        if isNew { networks[grid] = GuidedBatch(try model.fitting(grid), adapterSlots: adapterSlots, rows: rowCapacity, pool: pool) }
         lastUse[grid] = (lastUse.values.max() ?? 0) + 1
         guard isNew else { return }
         while networkBytes > networkLimit,
@@ -101,7 +78,7 @@ final class StepBatch {
     /// Of all sizes but the base's own.
     var networkBytes: Int { lastUse.keys.reduce(0) { $0 + DiTBatch.bytes(model, fitting: $1, rows: rowCapacity, threads: pool.threadCount) } }
 
-    private func network(_ grid: ImageGrid?) -> Network {
+    private func network(_ grid: ImageGrid?) -> GuidedBatch {
         guard let found = networks[grid] else { preconditionFailure("no network was prepared for \(size(grid)) pixels") }
         return found
     }
@@ -133,7 +110,7 @@ final class StepBatch {
             for (slot, kept) in installed.enumerated() {
                 if let kept { adapterSlots.install(kept.vector, kept.classes, slot: slot) }
             }
-            for network in networks.values { network.batch.adapterSlots = adapterSlots }
+            for network in networks.values { network.adapterSlots = adapterSlots }
         } else {
             adapterSlots.install(adapter.vector, adapter.classes, slot: slot)
         }
@@ -146,32 +123,17 @@ final class StepBatch {
         return sizes.sorted { size($0.key) < size($1.key) }.reduce(0) { $0 + step($1.value, network($1.key)) }
     }
 
-    private func step(_ images: [RunningImage], _ network: Network) -> Int {
-        let (x, out) = (network.x, network.out)
-        let rows = images.map { self.rows(of: $0, at: $0.call) }
-        let all = rows.flatMap { $0 }
-        var next = 0
-        for (image, own) in zip(images, rows) {
-            for _ in own {
-                x.row(next).copy(from: image.state.latent)
-                next += 1
-            }
+    private func step(_ images: [RunningImage], _ network: GuidedBatch) -> Int {
+        let predictions = images.map { prediction(of: $0, at: $0.call) }
+        let outputs = network.predict(
+            zip(images, predictions).map { image, prediction in
+                GuidedBatch.Image(image.state.latent, time: image.state.embedderTime, prediction, cacheActions: cacheActions(of: image))
+            },
+            ahead: { rowsAhead(images, atOnce: $0) })
+        for (image, output) in zip(images, outputs) {
+            image.state.advance(output, noise: image.stepNoise.isEmpty ? nil : image.stepNoise[image.state.position])
         }
-        network.batch.forward(
-            x: x.rows(0..<all.count), times: zip(images, rows).flatMap { image, own in own.map { _ in image.state.embedderTime } },
-            classes: all.map(\.classIndex), slots: all.map(\.slot),
-            cacheActions: images.contains { !$0.residuals.isEmpty } ? zip(images, rows).flatMap(cacheActions) : [],
-            ahead: { rowsAhead(images, atOnce: all.count) },
-            into: out.rows(0..<all.count))
-        next = 0
-        for (image, own) in zip(images, rows) {
-            let outputs = own.indices.map { out.row(next + $0) }
-            combine(outputs, of: image)
-            let noise = image.stepNoise.isEmpty ? nil : image.stepNoise[image.state.position]
-            image.state.advance(outputs[0], noise: noise)
-            next += own.count
-        }
-        return all.count
+        return predictions.reduce(0) { $0 + $1.rows.count }
     }
 
     /// The rows of the calls after this one, as far as they are worth computing at once.
@@ -179,48 +141,35 @@ final class StepBatch {
         (1...max(1, DiTBatch.rowsAhead / rows)).flatMap { later in
             images.filter { $0.state.position + later < $0.stepPlan.calls.count }.flatMap { image in
                 let position = image.state.position + later
-                return self.rows(of: image, at: image.stepPlan.calls[position]).map {
-                    ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classIndex, slot: $0.slot)
+                return prediction(of: image, at: image.stepPlan.calls[position]).rows.map {
+                    ConditionedRow(time: image.state.plan.embedderTime(position), classRow: $0.classRow, slot: $0.slot)
                 }
             }
         }
     }
 
-    /// A row per part of the image's stage; guided, then a row of each part's null class, or one of the base's.
-    private func rows(of image: RunningImage, at call: StepPlan.Call) -> [NetworkRow] {
-        let parts = image.order.stages[call.stage].parts
-        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> NetworkRow {
+    /// A part per part of the image's stage, guided as the image asks for at that call.
+    private func prediction(of image: RunningImage, at call: StepPlan.Call) -> GuidedPrediction {
+        func row(_ adapter: BoundAdapter, _ classIndex: Int) -> GuidedPrediction.Row {
             guard let slot = image.slots[adapter.key] else { preconditionFailure("no adapter slot holds \(adapter.key)") }
-            return NetworkRow(slot: slot, classIndex: classIndex)
+            return GuidedPrediction.Row(slot: slot, classRow: classIndex)
         }
-        let conditional = parts.map { row($0.adapter, $0.classIndex) }
-        guard call.isGuided else { return conditional }
-        if image.order.guidance.kind == .domain { return conditional + [row(base, base.classes.nullClass)] }
-        return conditional + parts.map { row($0.adapter, $0.adapter.classes.nullClass) }
+        let parts = image.order.stages[call.stage].parts.map {
+            GuidedPrediction.Part(row($0.adapter, $0.classIndex), nullClass: $0.adapter.classes.nullClass, weight: $0.weight)
+        }
+        let guidance = image.order.guidance
+        return switch call.isGuided ? guidance.kind : .none {
+        case .none: GuidedPrediction(parts: parts)
+        case .cfg: GuidedPrediction(parts: parts, guidance: .cfg(scale: guidance.scale))
+        case .domain: GuidedPrediction(parts: parts, guidance: .domain(row(base, base.classes.nullClass), scale: guidance.scale))
+        }
     }
 
-    private func cacheActions(of image: RunningImage, rows: [NetworkRow]) -> [ResidualCacheAction] {
-        guard let runs = image.order.cache else { return rows.map { _ in .run } }
-        return rows.indices.map { image.residuals[$0].cacheAction(at: image.state.position, runs: runs[image.state.position]) }
-    }
-
-    /// Guides and adds the outputs of one image's rows; the result lies in the first.
-    private func combine(_ outputs: [Matrix], of image: RunningImage) {
-        let parts = image.order.stages[image.call.stage].parts
-        let predictions = zip(parts, outputs).map { (weight: $0.weight, output: $1) }
-        let guided = guidedChannels * size(image.order.grid) * size(image.order.grid)
-        let scale = image.order.guidance.scale
-        switch image.call.isGuided ? image.order.guidance.kind : .none {
-        case .none: Guidance.mix(predictions)
-        case .cfg:
-            for part in parts.indices {
-                Guidance.apply(scale: scale, guided: guided, conditional: outputs[part], unconditional: outputs[parts.count + part])
-            }
-            Guidance.mix(predictions)
-        case .domain:
-            Guidance.mix(predictions)
-            Guidance.apply(scale: scale, guided: guided, conditional: outputs[0], unconditional: outputs[parts.count])
-        }
+    /// Of the rows of the image's call; none without a cache.
+    private func cacheActions(of image: RunningImage) -> [ResidualCacheAction] {
+        guard let runs = image.order.cache else { return [] }
+        let position = image.state.position
+        return image.residuals.prefix(image.call.rows).map { $0.cacheAction(at: position, runs: runs[position]) }
     }
 }
 
