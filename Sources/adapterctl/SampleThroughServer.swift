@@ -4,19 +4,6 @@ import SamplingEngine
 
 /// `sample --socket`: the same pictures, made by a running server.
 extension Sample {
-    private struct Body: Encodable {
-        let model, `class`, sampler: String?
-        let n = 1
-        let seed, indexOffset: UInt64
-        let steps: Int
-        let strength: Double
-        let cache: String
-        let guidance: String
-        let guidanceScale: Float
-        let guidanceInterval: [Double]
-        let labelsFrom: String?
-    }
-
     private struct Generated: Decodable {
         struct Item: Decodable { let b64Json: String }
         struct Usage: Decodable { let effectiveDigest: String }
@@ -61,7 +48,7 @@ extension Sample {
 
     /// One request an image, so that images of different classes share a batch; a few at a time, as the queue is not ours alone.
     private func generate(_ server: ServerSocket, _ recipe: String, _ classes: [String]) async throws -> [Generated] {
-        let guidance = try sampling.imageGuidance()
+        var request = try generationRequest(recipe)
         Progress.begin("sampling")
         return try await withThrowingTaskGroup(of: (Int, Generated).self) { group in
             var made: [Generated?] = Array(repeating: nil, count: n)
@@ -70,13 +57,8 @@ extension Sample {
                     made[done] = generated
                     Progress.step(made.count { $0 != nil }, of: n)
                 }
-                let body = Body(
-                    model: recipe, class: classes[index % classes.count], sampler: sampling.sampler, seed: sampling.seed,
-                    indexOffset: UInt64(index), steps: sampling.stepCount, strength: strength, cache: sampling.cache,
-                    guidance: guidance.kind.rawValue,
-                    guidanceScale: guidance.scale, guidanceInterval: [guidance.interval.lowerBound, guidance.interval.upperBound],
-                    labelsFrom: labelsFrom)
-                let data = try Self.encoder.encode(body)
+                (request.className, request.indexOffset) = (classes[index % classes.count], UInt64(index))
+                let data = try JSONEncoder().encode(request)
                 group.addTask { (index, try await server.ask(.POST, "/v1/images/generations", body: data)) }
             }
             while let (done, generated) = try await group.next() {
@@ -87,9 +69,14 @@ extension Sample {
         }
     }
 
-    private static var encoder: JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        return encoder
+    /// What the options ask for, but for class and index of the one image.
+    private func generationRequest(_ recipe: String) throws -> GenerationRequest {
+        let guidance = try sampling.imageGuidance()
+        var request = GenerationRequest()
+        (request.model, request.strength, request.labelsFrom, request.cache, request.n) = (recipe, strength, labelsFrom, sampling.cache, 1)
+        (request.seed, request.steps, request.sampler) = (sampling.seed, sampling.stepCount, sampling.sampler)
+        (request.guidance, request.guidanceScale) = (guidance.kind.rawValue, guidance.scale)
+        request.guidanceInterval = [guidance.interval.lowerBound, guidance.interval.upperBound]
+        return request
     }
 }

@@ -82,7 +82,7 @@ import Testing
             #"""
             python3 - <<'PYTHON'
             import argparse, sys
-            sys.path.insert(0, "TOOLS")
+            sys.path[:0] = ["TOOLS/batch", "TOOLS/client"]
             import images
             options = argparse.Namespace(seed=1, steps=None, sampler=None, guidance=None, guidance_scale=None, strength=None, cache=None, no_metadata=False)
             def read(name, text):
@@ -123,7 +123,7 @@ import Testing
             echo x > one/images/000000.png; ! merge one -o again 2>&1
             echo '[]' > one/run.json; ! merge one -o again 2>&1
             code=0; generate --adapter flowers --total 1 --socket "" -o two 2>&1 || code=$?; echo "code $code"
-            """#.replacing("TOOLS", with: checkout + "/tools/batch"))
+            """#.replacing("TOOLS", with: checkout + "/tools"))
         #expect(result.code == 0, "\(result)")
         #expect(result.out.contains("other/run.json"), "\(result.out)")
         #expect(result.out.contains("\nmine\n"), "\(result.out)")

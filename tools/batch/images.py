@@ -10,6 +10,8 @@ import re
 import sys
 from dataclasses import dataclass
 
+from difffit import GenerationRequest
+
 
 class InputError(Exception):
     """Bad input, said so that it can be put right."""
@@ -48,19 +50,15 @@ def interval(text: str) -> list[float]:
     return [real(level.strip().rstrip(",").replace(",", ".")) for level in (low, high)]
 
 
-READERS = {
-    "n": whole,
-    "seed": whole,
-    "index_offset": whole,
-    "steps": whole,
-    "guidance_scale": real,
-    "guidance_interval": interval,
-    "strength": real,
-    "deadline_ms": whole,
-}
-TEXTS = {"model", "class", "prompt", "sampler", "guidance", "labels_from", "cache", "user"}
-# What a table can not hold stands in JSONL alone.
-FIELDS = set(READERS) | TEXTS | {"id", "adapters", "schedule"}
+# What a run settles for all its images, and what is only for who looks at one answer.
+NOT_OF_AN_IMAGE = {"metadata", "stream", "partial_images", "size", "response_format", "output_format", "output_compression"}
+NOT_OF_AN_IMAGE |= {"quality", "background", "moderation", "style"}
+KINDS = {name: kind for name, kind in GenerationRequest.__annotations__.items() if name not in NOT_OF_AN_IMAGE}
+READER_OF = {int: whole, float: real, list[float]: interval}
+READERS = {name: READER_OF[kind] for name, kind in KINDS.items() if kind in READER_OF}
+TEXTS = {name for name, kind in KINDS.items() if kind is str}
+# `adapters` and `schedule`, which a table can not hold, stand in JSONL alone.
+FIELDS = set(KINDS) | {"id"}
 
 
 def defaults(options) -> dict:

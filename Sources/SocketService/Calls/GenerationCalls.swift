@@ -24,18 +24,18 @@ extension SamplingService {
 
     /// A body becomes an order: nothing about it can change after this.
     func order(_ call: Call) async throws(ServiceError) -> GenerationOrder {
-        let body = try GenerationBody(await call.body(limit: capabilities.limits.bodyBytes), limits: capabilities.limits)
-        let cost = try composingCost(body)
-        return try await composed(cost, body.user, call) { () throws(ServiceError) in
+        let request = try GenerationRequest(body: await call.body(limit: capabilities.limits.bodyBytes), limits: capabilities.limits)
+        let cost = try composingCost(request)
+        return try await composed(cost, request.user, call) { () throws(ServiceError) in
             // 53 bits, so that a browser shows the same number.
-            try GenerationOrder(body, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
+            try GenerationOrder(request, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
         }
     }
 
-    /// What composing a body's recipe takes, in network rows; within the limits, and found before anything is done.
-    private func composingCost(_ body: GenerationBody) throws(ServiceError) -> Int {
-        let recipe = try body.recipe(capabilities.limits)
-        let isPlain = recipe.only != nil && body.strength ?? 1 == 1 && body.labelsFrom == nil
+    /// What composing a request's recipe takes, in network rows; within the limits, and found before anything is done.
+    private func composingCost(_ request: GenerationRequest) throws(ServiceError) -> Int {
+        let recipe = try request.recipe(capabilities.limits)
+        let isPlain = recipe.only != nil && request.strength ?? 1 == 1 && request.labelsFrom == nil
         return isPlain ? 0 : try composingCost(recipe)
     }
 

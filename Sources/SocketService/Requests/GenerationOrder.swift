@@ -32,49 +32,49 @@ package struct GenerationOrder: Sendable {
     /// Of the pictures: the resolution that the adapters were trained at.
     package let size: String
 
-    /// Settles a body against what the server offers.
+    /// Settles a request against what the server offers.
     /// - Parameters:
-    ///   - seed: taken where the body has none.
+    ///   - seed: taken where the request has none.
     ///   - profile: the network calls that run the blocks at a level of the cache.
     ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
-        _ body: GenerationBody, capabilities: Capabilities, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
+        _ request: GenerationRequest, capabilities: Capabilities, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
         bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
         profile: (CacheLevel, BoundRecipe, Sampler, Int) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
-        try body.refuseWhatIsNotServed(capabilities)
+        try request.refuseWhatIsNotServed(capabilities)
         self.composingCost = composingCost
         let limits = capabilities.limits
-        count = try within(1...limits.images, body.n ?? 1, "n")
-        steps = try within(1...limits.steps, body.steps ?? capabilities.steps, "steps")
-        partialImages = try within(0...limits.partialImages, body.partialImages ?? 0, "partial_images")
-        strength = try within(-limits.strength...limits.strength, body.strength ?? 1, "strength")
-        deadlineMs = try body.deadlineMs.map { milliseconds throws(ServiceError) in
+        count = try within(1...limits.images, request.n ?? 1, "n")
+        steps = try within(1...limits.steps, request.steps ?? capabilities.steps, "steps")
+        partialImages = try within(0...limits.partialImages, request.partialImages ?? 0, "partial_images")
+        strength = try within(-limits.strength...limits.strength, request.strength ?? 1, "strength")
+        deadlineMs = try request.deadlineMs.map { milliseconds throws(ServiceError) in
             try within(1...limits.deadlineMs, milliseconds, "deadline_ms")
         }
-        indexOffset = try within(0...(UInt64.max >> 1), body.indexOffset ?? 0, "index_offset")
-        self.seed = body.seed ?? seed()
-        sampler = try body.chosenSampler(capabilities)
-        guidance = try body.chosenGuidance(capabilities)
-        user = try body.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
-        isStreamed = body.stream ?? false
-        hasMetadata = body.metadata ?? true
-        labelsFrom = body.labelsFrom
-        recipe = try bind(body.recipe(limits), strength, labelsFrom)
-        size = try body.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? capabilities.size, of: recipe, capabilities)
-        guard let cache = body.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
+        indexOffset = try within(0...(UInt64.max >> 1), request.indexOffset ?? 0, "index_offset")
+        self.seed = request.seed ?? seed()
+        sampler = try request.chosenSampler(capabilities)
+        guidance = try request.chosenGuidance(capabilities)
+        user = try request.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
+        isStreamed = request.stream ?? false
+        hasMetadata = request.metadata ?? true
+        labelsFrom = request.labelsFrom
+        recipe = try bind(request.recipe(limits), strength, labelsFrom)
+        size = try request.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? capabilities.size, of: recipe, capabilities)
+        guard let cache = request.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
             throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.cache = cache
         cacheRuns = try profile(cache, recipe, sampler, steps)
-        (stages, className) = try body.chosenClass(of: recipe, strength: strength, limits)
+        (stages, className) = try request.chosenClass(of: recipe, strength: strength, limits)
     }
 
     /// As metrics count it: a name of the store, or one word for all recipes.
     var metricsLabel: String { recipe.label == "base" || AdapterName.isValid(recipe.label) ? recipe.label : "recipe" }
 }
 
-extension GenerationBody {
+extension GenerationRequest {
     /// What `model`, `adapters` or `schedule` asks for; one of them.
     func recipe(_ limits: RequestLimits) throws(ServiceError) -> Recipe {
         let given = [("model", model != nil), ("adapters", adapters != nil), ("schedule", schedule != nil)].filter(\.1).map(\.0)
@@ -183,7 +183,7 @@ extension Recipe {
     }
 }
 
-extension GenerationBody.WeightedAdapter {
+extension GenerationRequest.WeightedAdapter {
     /// As a term of a recipe.
     fileprivate var term: String {
         get throws(RecipeError) {

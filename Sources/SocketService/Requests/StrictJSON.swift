@@ -1,3 +1,6 @@
+import Foundation
+import SamplingEngine
+
 /// What is wrong with a text that should be JSON (RFC 8259), found before a decoder sees it: decoders forgive, and each forgives something else.
 ///
 /// Goes through the bytes once and without recursion; a byte-order mark of UTF-8 is passed over.
@@ -183,4 +186,28 @@ struct StrictJSON {
     }
 
     private func wrong(_ what: String) -> Fault { .wrong("\(what), at byte \(at)") }
+}
+
+extension GenerationRequest {
+    /// Reads a body: its form first, then types, then names; nothing is skipped silently.
+    package init(body bytes: [UInt8], limits: RequestLimits) throws(ServiceError) {
+        guard bytes.count <= limits.bodyBytes else { throw .bodyTooLarge(limit: limits.bodyBytes) }
+        do {
+            try StrictJSON.check(bytes, limit: limits.jsonDepth)
+        } catch {
+            switch error {
+            case .tooDeep: throw .tooDeep(limit: limits.jsonDepth)
+            case .wrong(let reason): throw .notJSON(reason: reason)
+            }
+        }
+        do {
+            self = try JSONDecoder().decode(Self.self, from: Data(bytes.starts(with: [0xef, 0xbb, 0xbf]) ? bytes.dropFirst(3) : bytes[...]))
+        } catch FormError.unknownField(let name, let nearest) {
+            throw .unknownField(name: name, nearest: nearest)
+        } catch FormError.badField(let name, let reason) {
+            throw .badField(name: name, reason: reason)
+        } catch {
+            throw .notJSON(reason: "it is a value of another kind")
+        }
+    }
 }

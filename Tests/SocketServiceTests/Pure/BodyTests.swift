@@ -1,32 +1,37 @@
+import Foundation
+import SamplingEngine
 import SocketService
 import Testing
 
 /// What a request's body may say.
 struct BodyTests {
-    private func read(_ text: String, _ limits: RequestLimits = RequestLimits()) throws(ServiceError) -> GenerationBody {
-        try GenerationBody(Array(text.utf8), limits: limits)
+    private func read(_ text: String, _ limits: RequestLimits = RequestLimits()) throws(ServiceError) -> GenerationRequest {
+        try GenerationRequest(body: Array(text.utf8), limits: limits)
     }
 
-    @Test func everyFieldIsRead() throws {
-        let body = try read(
+    /// What the client encodes is what the service reads, whichever field it is.
+    @Test func everyFieldIsReadAndWritten() throws {
+        let text = """
+            {"adapters":[{"name":"a","weight":0.5},{"name":"b"}],"background":"auto","cache":"exact","class":"rose","deadline_ms":10,"guidance":"none",\
+            "guidance_interval":[0,1],"guidance_scale":3.5,"index_offset":7,"labels_from":"a","metadata":false,"model":"flowers","moderation":"low","n":3,\
+            "output_compression":100,"output_format":"png","partial_images":2,"prompt":"rose","quality":"auto","response_format":"b64_json",\
+            "sampler":"euler","schedule":[[0.5,"a"],[0.5,"b"]],"seed":18446744073709551615,"size":"32x32","steps":12,"stream":true,"strength":0.75,\
+            "style":"vivid","user":"ann"}
             """
-            {"model":"flowers","class":"rose","prompt":"rose","n":3,"size":"32x32","response_format":"b64_json","output_format":"png","stream":true,
-             "partial_images":2,"user":"ann","seed":18446744073709551615,"index_offset":7,"steps":12,"sampler":"euler","guidance_scale":3.5,
-             "guidance":"none","guidance_interval":[0,1],"adapters":[{"name":"a","weight":0.5}],"labels_from":"a","deadline_ms":10,"metadata":false}
-            """)
-        #expect(body.model == "flowers")
-        #expect(body.className == "rose")
-        #expect(body.n == 3)
-        #expect(body.stream == true)
-        #expect(body.partialImages == 2)
-        #expect(body.seed == .max)
-        #expect(body.indexOffset == 7)
-        #expect(body.guidanceScale == 3.5)
-        #expect(body.adapters?.first?.weight == 0.5)
-        #expect(body.deadlineMs == 10)
-        #expect(body.metadata == false)
-        #expect(body.labelsFrom == "a")
-        #expect(body.guidanceInterval == [0, 1])
+        let request = try read(text)
+        for property in Mirror(reflecting: request).children { #expect("\(property.value)" != "nil", "\(property.label ?? "")") }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let written = String(decoding: try encoder.encode(request), as: UTF8.self)
+        #expect(written == text)
+        #expect(request.className == "rose")
+        #expect(request.seed == .max)
+        #expect(request.adapters?.map(\.weight) == [0.5, nil])
+        #expect(request.schedule?.map(\.recipe) == ["a", "b"])
+    }
+
+    @Test func whatIsNotAskedForIsNotWritten() throws {
+        #expect(try JSONEncoder().encode(GenerationRequest()) == Data("{}".utf8))
     }
 
     @Test func anUnknownFieldIsNamedWithTheNearest() {
@@ -82,11 +87,11 @@ struct BodyTests {
         for order in [false, true] {
             let units = Array(text.utf16).flatMap { order ? [UInt8($0 >> 8), UInt8($0 & 255)] : [UInt8($0 & 255), UInt8($0 >> 8)] }
             for mark: [UInt8] in [[], order ? [0xfe, 0xff] : [0xff, 0xfe]] {
-                let error = #expect(throws: ServiceError.self) { try GenerationBody(mark + units, limits: RequestLimits()) }
+                let error = #expect(throws: ServiceError.self) { try GenerationRequest(body: mark + units, limits: RequestLimits()) }
                 #expect(error?.description.contains("UTF-16") == true)
             }
         }
-        #expect(throws: ServiceError.self) { try GenerationBody(Array(#"{"model":""#.utf8) + [0xe9] + Array(#""}"#.utf8), limits: RequestLimits()) }
+        #expect(throws: ServiceError.self) { try GenerationRequest(body: Array(#"{"model":""#.utf8) + [0xe9] + Array(#""}"#.utf8), limits: RequestLimits()) }
         #expect(try read("\u{feff}" + text).model == "fleurs d'été 🌹" && read(text).model == "fleurs d'été 🌹")
         #expect(try read(#"{"model":"\ud83c\udf39\/\n\u00e9"}"#).model == "🌹/\né")
         #expect(try read(#" { "guidance_scale" : -0.5e+1 , "metadata" : true , "user" : null , "adapters" : [ ] } "#).adapters == [])
