@@ -95,6 +95,9 @@ let package = Package(
                 "TensorMath",
             ]),
 
+        .target(
+            name: "Distillation", dependencies: ["AdapterFormat", "DiTModel", "DiTPipeline", "Diffusion", "TensorMath"]),
+
         // Level 6
         .target(
             name: "DiffFitSampling",
@@ -146,8 +149,9 @@ let package = Package(
         .executableTarget(
             name: "adapterctl",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "Diffusion", "Evaluation", "ImageFiles",
-                "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles", "TensorMath",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "DiTPipeline", "Diffusion", "Distillation",
+                "Evaluation", "ImageFiles", "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles",
+                "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -189,12 +193,13 @@ let package = Package(
             dependencies: [
                 "GoldenFiles", "AdapterTraining", "Autoencoder", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles",
             ]),
+        .testTarget(name: "DistillationTests", dependencies: ["GoldenFiles", "Distillation", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
         .testTarget(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: [
-                "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "Diffusion", "Autoencoder", "TensorMath", "AdapterFormat",
+                "GoldenFiles", "SamplingEngine", "AdapterComposer", "DiTModel", "DiTPipeline", "Diffusion", "Autoencoder", "TensorMath", "AdapterFormat",
                 "AdapterStore", "ImageFiles",
             ]),
         .testTarget(

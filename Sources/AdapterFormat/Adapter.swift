@@ -29,6 +29,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     /// Values of one fixed network call with the adapter applied (`InferenceDiT.goldenValues`).
     package var golden: [Float]?
     package var cacheProfiles: [CacheProfile]?
+    package var solverProfiles: [SolverProfile]?
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -56,10 +57,14 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
         case layoutDigest = "layout_digest"
         case trainableSet = "trainable_set"
         case cacheProfiles = "cache_profiles"
+        case solverProfiles = "solver_profiles"
     }
 }
 
 extension AdapterManifest {
+    /// Drops what was measured of the values, as is right when they change.
+    package mutating func forgetMeasurements() { (golden, cacheProfiles, solverProfiles) = (nil, nil, nil) }
+
     /// The table that the adapter's vector is over: the base's own, or that and the low-rank pairs.
     package func layout(over base: TunableLayout) -> TunableLayout { base.over(lowRank) }
 
@@ -102,7 +107,7 @@ package struct Adapter: Sendable, Hashable {
         }
         var manifest = manifest
         // What was recorded of the unrounded values is not true of these.
-        (manifest.golden, manifest.cacheProfiles) = (nil, nil)
+        manifest.forgetMeasurements()
         return Adapter(
             manifest: manifest, vector: TunableVector(values, layout: layout),
             classes: ClassTable(names: classes.names, values: classes.values.map(BFloat16.rounded)))

@@ -1,15 +1,13 @@
 import AdapterFormat
 import DiTModel
+import DiTPipeline
 import Diffusion
 import TensorMath
 
 extension TrainingObjective {
     /// The objective that a base's card asks for.
     package init(_ base: BaseFile, lossWeighting: String) throws {
-        let card = base.card
-        let convention = try DiffusionConvention(
-            pathNamed: card.path, predictionNamed: card.prediction, learnSigma: base.configuration.learnSigma, timeScale: card.timeScale)
-        try self.init(convention, weighting: LossWeighting(lossWeighting))
+        try self.init(DiffusionConvention(base), weighting: LossWeighting(lossWeighting))
     }
 }
 

@@ -21,7 +21,7 @@ package enum DiffusionPath: String, Codable, Sendable, CaseIterable {
     }
 
     /// Weight of the noise in x_t at time t: 1 - t, or sqrt(1 - abar_t).
-    func noiseLevel(_ t: Double) -> Double {
+    package func noiseLevel(_ t: Double) -> Double {
         switch self {
         case .vp: (1 - VPSchedule.training.alphasCumprod[min(max(Int(t.rounded()), 0), VPSchedule.trainingSteps - 1)]).squareRoot()
         case .rectifiedFlow: 1 - t

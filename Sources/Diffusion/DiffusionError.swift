@@ -7,6 +7,8 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
     case respacing(String)
     case samplerOffPath(Sampler, DiffusionPath)
     case steps(Int)
+    case noSolver
+    case brokenSolver(String)
     case eta(Double)
     case unknownWord(String, [String])
 
@@ -26,6 +28,10 @@ package enum DiffusionError: Error, Hashable, CustomStringConvertible {
             return "the sampler '\(sampler.rawValue)' does not fit a base on the path '\(path.rawValue)': choose among \(valid)"
         case .steps(let steps):
             return "\(steps) sampling steps are outside 1 to \(VPSchedule.trainingSteps)"
+        case .noSolver:
+            return "the sampler 'fitted' is fitted to one adapter: adapterctl fit makes it"
+        case .brokenSolver(let fault):
+            return "a fitted solver cannot be used: \(fault)"
         case .eta(let eta):
             return "eta is between 0 and 1, not \(eta)"
         case .unknownWord(let word, let known):

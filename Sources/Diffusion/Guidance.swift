@@ -36,3 +36,39 @@ package struct WeightedPrediction {
         self.output = output
     }
 }
+
+/// What an image is drawn away from, by the guidance scale.
+public enum GuidanceKind: String, Sendable, CaseIterable {
+    /// Against the domain's own null class.
+    case cfg
+    /// Against the frozen base's null class, which one more slot holds (Domain Guidance, arXiv 2504.01521).
+    case domain
+    /// Nothing, whatever the scale.
+    case none
+}
+
+/// How strongly an image is drawn to its class, and where on its way.
+package struct ImageGuidance: Sendable, Hashable, CustomStringConvertible {
+    package var kind: GuidanceKind
+    /// 1 is no guidance.
+    package var scale: Float
+    /// Noise levels, 0 (data) to 1 (noise), between which it is guided; elsewhere it costs no rows (arXiv 2404.07724).
+    package var interval: ClosedRange<Double>
+
+    package init(_ kind: GuidanceKind = .cfg, scale: Float, interval: ClosedRange<Double> = 0...1) {
+        self.kind = kind
+        self.scale = scale
+        self.interval = interval
+    }
+
+    /// `cfg 3` or `cfg 3 from 0.1 to 0.8`.
+    package var description: String {
+        let name = kind == .none || scale == 1 ? "none" : "\(kind.rawValue) \(scale)"
+        return interval == 0...1 || name == "none" ? name : "\(name) from \(interval.lowerBound) to \(interval.upperBound)"
+    }
+
+    /// The ends belong to it, in whatever way a step's level was rounded.
+    package func acts(at noiseLevel: Double) -> Bool {
+        kind != .none && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
+    }
+}

@@ -3,13 +3,6 @@ import Foundation
 /// Samplers of rectified flow, t in equal steps from 0 (noise) to 1 (data). With m the prediction of the data, the velocity
 /// is (m - x) / (1 - t).
 enum RectifiedFlowRules {
-    private static func start(_ t: Double, _ prediction: Prediction) -> UpdateRule {
-        switch prediction {
-        case .velocity: UpdateRule(time: t, xToData: 1, outputToData: 1 - t, prediction: .init())
-        case .x0, .epsilon: UpdateRule(time: t, xToData: 0, outputToData: 1, prediction: .init())
-        }
-    }
-
     /// x' = x + h v; the last step lands on m.
     private static func step(from t: Double, to next: Double) -> UpdateRule.Combination {
         let share = (next - t) / (1 - t)
@@ -18,7 +11,7 @@ enum RectifiedFlowRules {
 
     static func euler(_ steps: Int, _ prediction: Prediction) -> [UpdateRule] {
         (0..<steps).map { i in
-            var rule = start(Double(i) / Double(steps), prediction)
+            var rule = UpdateRule.reading(prediction, atLinear: Double(i) / Double(steps))
             rule.prediction = step(from: rule.time, to: Double(i + 1) / Double(steps))
             return rule
         }
@@ -28,12 +21,12 @@ enum RectifiedFlowRules {
         let h = 1 / Double(steps)
         return (0..<steps).flatMap { i -> [UpdateRule] in
             let (t, next) = (Double(i) * h, Double(i + 1) * h)
-            var first = start(t, prediction)
+            var first = UpdateRule.reading(prediction, atLinear: t)
             first.savesLatent = true
             first.prediction = step(from: t, to: Double(i + 1) / Double(steps))
             // At t = 1 the velocity is not defined: the last step stays Euler's.
             if i + 1 == steps { return [first] }
-            var second = start(next, prediction)
+            var second = UpdateRule.reading(prediction, atLinear: next)
             let (before, after) = (h / 2 / (1 - t), h / 2 / (1 - next))
             second.prediction = .init(x: -after, saved: 1 - before, m: after, m1: before)
             return [first, second]
@@ -45,7 +38,7 @@ enum RectifiedFlowRules {
         let h = 1 / Double(steps)
         return (0..<steps).map { i in
             let t = Double(i) * h
-            var rule = start(t, prediction)
+            var rule = UpdateRule.reading(prediction, atLinear: t)
             rule.savesLatent = true
             // The first step knows no velocity before it, and the last lands on m.
             guard i > 0, i + 1 < steps else {

@@ -27,6 +27,13 @@ package final class SamplerState {
         stream = Philox(seed: seed, stream: image)
         stride = UInt64(Memory.paddedCount(count))
         stream.normals(into: latent)
+        plan.start?.apply(to: latent)
+    }
+
+    /// Begins from this noise in place of the image's own.
+    package func begin(from noise: [Float]) {
+        latent.copy(from: noise)
+        plan.start?.apply(to: latent)
     }
 
     /// The data as the last network call predicted them.

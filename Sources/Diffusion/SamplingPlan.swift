@@ -1,3 +1,5 @@
+import TensorMath
+
 /// A sampler laid out for a number of steps: one update rule per network call, every coefficient computed in double
 /// precision beforehand. Immutable; any number of images may go through it at their own pace.
 package struct SamplingPlan: Sendable {
@@ -5,6 +7,8 @@ package struct SamplingPlan: Sendable {
     package let steps: Int
     package let convention: DiffusionConvention
     package let rules: [UpdateRule]
+    /// Where the first latent is not the noise itself.
+    package let start: FittedSolver.Start?
 
     /// - Parameters:
     ///   - steps: 1 to 1000.
@@ -13,12 +17,14 @@ package struct SamplingPlan: Sendable {
     package init(
         _ sampler: Sampler, steps: Int, _ convention: DiffusionConvention, eta: Double = 0, clips: Bool = false
     ) throws(DiffusionError) {
-        guard sampler.path == convention.path else { throw .samplerOffPath(sampler, convention.path) }
+        guard let path = sampler.path else { throw .noSolver }
+        guard path == convention.path else { throw .samplerOffPath(sampler, convention.path) }
         guard (1...VPSchedule.trainingSteps).contains(steps) else { throw .steps(steps) }
         guard (0...1).contains(eta) else { throw .eta(eta) }
         self.sampler = sampler
         self.steps = steps
         self.convention = convention
+        start = nil
         var rules =
             switch sampler {
             case .ddpm: DDPMRules.ddpm(steps, learnsVariance: convention.learnsVariance)
@@ -28,7 +34,21 @@ package struct SamplingPlan: Sendable {
             case .euler: RectifiedFlowRules.euler(steps, convention.prediction)
             case .heun: RectifiedFlowRules.heun(steps, convention.prediction)
             case .ab2: RectifiedFlowRules.ab2(steps, convention.prediction)
+            case .fitted: preconditionFailure("a fitted solver has no rules of its own")
             }
+        for index in rules.indices { rules[index].clips = clips }
+        self.rules = rules
+    }
+
+    /// A sampler that was fitted to an adapter.
+    /// - Throws: `DiffusionError.brokenSolver` where its times or coefficients are none.
+    package init(_ solver: FittedSolver, _ convention: DiffusionConvention, clips: Bool = false) throws(DiffusionError) {
+        if let fault = solver.fault(on: convention.path) { throw .brokenSolver(fault) }
+        sampler = .fitted
+        steps = solver.steps.count
+        self.convention = convention
+        start = solver.start
+        var rules = solver.rules(convention)
         for index in rules.indices { rules[index].clips = clips }
         self.rules = rules
     }
@@ -48,7 +68,8 @@ package struct SamplingPlan: Sendable {
 
 /// The samplers, by the names users give.
 ///
-/// DDPM, DDIM, DPM-Solver++ and UniPC serve bases on the VP path (DiT); Euler, Heun and AB2 bases on the linear path (rectified flow).
+/// DDPM, DDIM, DPM-Solver++ and UniPC serve bases on the VP path (DiT); Euler, Heun and AB2 bases on the linear path (rectified flow);
+/// a fitted solver the adapter that it was fitted to.
 public enum Sampler: String, Codable, Sendable, CaseIterable {
     /// DiT's ancestral sampling, with the learned variance where there is one (`DiT.md`, "DDPM and DDIM").
     case ddpm
@@ -64,16 +85,20 @@ public enum Sampler: String, Codable, Sendable, CaseIterable {
     case heun
     /// Second order from the velocity of the step before (Adams-Bashforth): one network call a step.
     case ab2 = "multistep"
+    /// Few steps at times and with coefficients that were fitted to one adapter, on either path (`FittedSolver`).
+    case fitted
 
-    package var path: DiffusionPath {
+    /// nil where it serves any.
+    package var path: DiffusionPath? {
         switch self {
+        case .fitted: nil
         case .ddpm, .ddim, .dpmpp2m, .unipc: .vp
         case .euler, .heun, .ab2: .rectifiedFlow
         }
     }
 
     /// The samplers that serve a path.
-    package static func of(_ path: DiffusionPath) -> [Sampler] { allCases.filter { $0.path == path } }
+    package static func of(_ path: DiffusionPath) -> [Sampler] { allCases.filter { $0.path == path || $0.path == nil } }
 }
 
 /// What happens to one image after one network call. Every sampler of this module is such a list: each update is linear in
@@ -107,6 +132,21 @@ package struct UpdateRule: Sendable {
         case fixed(Double)
         /// Standard deviation exp((f maxLog + (1 - f) minLog) / 2) with f = (v + 1) / 2, v from the output's second half.
         case learned(minLog: Double, maxLog: Double)
+    }
+
+    /// Writes the data as an output at `latent` predicts them.
+    package func predictData(_ latent: Matrix, _ output: Matrix, into data: Matrix) {
+        let (fromX, fromOutput) = (Float(xToData), Float(outputToData))
+        latent.withSpan { x in
+            output.withSpan { output in
+                data.withMutableSpan { data in
+                    for i in x.indices {
+                        let m = fromX * x[i] + fromOutput * output[i]
+                        data[i] = clips ? min(max(m, -1), 1) : m
+                    }
+                }
+            }
+        }
     }
 
     /// Whether `SamplerState.advance` will draw noise.

@@ -25,14 +25,10 @@ enum SolverRules {
         return places.indices.filter { $0 == 0 || places[$0] != places[$0 - 1] }.map { Level(step: places[$0]) }
     }
 
-    private static func start(_ level: Level) -> UpdateRule {
-        UpdateRule(time: level.time, xToData: 1 / level.alpha, outputToData: -level.s / level.alpha, prediction: .init(m: 1))
-    }
-
     static func dpmSolver(_ steps: Int) -> [UpdateRule] {
         let levels = levels(steps)
         return levels.indices.map { i in
-            var rule = start(levels[i])
+            var rule = UpdateRule.readingNoise(at: levels[i].time, data: levels[i].alpha, noise: levels[i].s)
             guard i + 1 < levels.count else { return rule }  // sigma 0: x = m
             let (now, next) = (levels[i], levels[i + 1])
             let h = next.lambda - now.lambda
@@ -51,7 +47,7 @@ enum SolverRules {
         let levels = levels(steps)
         let order = { (i: Int) in min(2, levels.count - i, i + 1) }
         return levels.indices.map { i in
-            var rule = start(levels[i])
+            var rule = UpdateRule.readingNoise(at: levels[i].time, data: levels[i].alpha, noise: levels[i].s)
             rule.savesLatent = true
             if i > 0 { rule.correction = correction(levels, i, order: order(i - 1)) }
             guard i + 1 < levels.count else { return rule }

@@ -166,13 +166,33 @@ package final class AdapterCatalogue: Sendable {
     /// - Throws: `SamplingEngineError.noCacheProfile` where there is none: one of another adapter is never taken.
     package func cache(_ level: CacheLevel, for recipe: BoundRecipe, sampler: Sampler, steps: Int) throws -> [Bool]? {
         if level == .exact { return nil }
-        guard let adapter = recipe.adapter, let entry = try? lookup(adapter.digest.description) else {
-            throw SamplingEngineError.noCacheProfile(recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: [])
-        }
-        let profiles = try entry.decodedManifest().cacheProfiles ?? []
+        let profiles = try measured(recipe)?.cacheProfiles ?? []
         if let found = profiles.first(where: { $0.level == level.rawValue && $0.sampler == sampler.rawValue && $0.steps == steps }) { return found.runs }
         throw SamplingEngineError.noCacheProfile(
             recipe: recipe.runLabel, level: level, sampler: sampler, steps: steps, has: profiles.map { "\($0.level) for \($0.sampler) in \($0.steps)" })
+    }
+
+    /// What is recorded now of a recipe that is one stored vector; nil of any other. Its profiles may have come since it was loaded.
+    private func measured(_ recipe: BoundRecipe) throws -> AdapterManifest? {
+        guard let digest = recipe.adapter?.digest else { return nil }
+        if let own = state.withLock({ $0.own[digest.description] })?.manifest { return try AdapterManifest(stored: own, of: digest) }
+        return try (try? lookup(digest.description))?.decodedManifest()
+    }
+
+    /// A solver that was fitted to this very composition.
+    /// - Parameters:
+    ///   - steps: nil takes what is nearest to its teacher.
+    ///   - guidance: nil takes what the solver was fitted with.
+    /// - Throws: `SamplingEngineError.noSolverProfile` where there is none: one of another adapter is never taken.
+    package func solver(for recipe: BoundRecipe, steps: Int?, guidance: ImageGuidance?) throws -> BoundSampling {
+        let profiles = try measured(recipe)?.solverProfiles ?? []
+        let fitting = profiles.filter { (steps ?? $0.steps) == $0.steps && (guidance ?? $0.imageGuidance) == $0.imageGuidance }
+        if let best = fitting.max(by: { $0.psnr < $1.psnr }), let guidance = best.imageGuidance {
+            return BoundSampling(sampler: .fitted, steps: best.steps, guidance: guidance, solver: FittedSolver(best))
+        }
+        throw SamplingEngineError.noSolverProfile(
+            recipe: recipe.runLabel, steps: steps, guidance: guidance,
+            has: profiles.map { "\($0.steps, "step") for guidance \($0.imageGuidance.map { "\($0)" } ?? $0.guidance)" })
     }
 
     /// The store's adapters of this base, by name.

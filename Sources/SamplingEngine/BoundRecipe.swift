@@ -1,5 +1,6 @@
 import AdapterComposer
 import AdapterFormat
+import Diffusion
 import Foundation
 
 /// A recipe with every adapter of it composed and held, as a request takes it from admission on (law 3).

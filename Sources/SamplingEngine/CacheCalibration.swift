@@ -55,8 +55,8 @@ package struct CacheCalibration {
         var measured: [Measured] = []
         for (tolerance, runs) in schedules where runs != measured.last?.runs && runs.contains(false) {
             let cached = try await sample(runs, engine)
-            let psnrs = zip(exact, cached).map { peakSignalToNoise($0, $1, isPixels: engine.isPixelSpace) }.sorted()
-            measured.append(Measured(tolerance: tolerance, runs: runs, psnr: (psnrs[(psnrs.count - 1) / 2] + psnrs[psnrs.count / 2]) / 2))
+            let psnrs = zip(exact, cached).map { peakSignalToNoise($0, $1, isPixels: engine.isPixelSpace) }
+            measured.append(Measured(tolerance: tolerance, runs: runs, psnr: median(psnrs)))
         }
         return measured
     }
@@ -142,12 +142,4 @@ package struct CacheCalibration {
         }
         return (0..<3).map { kind in errors[(kind * images)..<((kind + 1) * images)].reduce(0, +) / Double(images) }.max() ?? 0
     }
-}
-
-/// In dB; the peak is the range of pixels, or of the first image's own values.
-package func peakSignalToNoise(_ a: [Float], _ b: [Float], isPixels: Bool) -> Double {
-    let clip = { (value: Float) in isPixels ? min(max(value, -1), 1) : value }
-    let peak = isPixels ? 2 : Double((a.max() ?? 0) - (a.min() ?? 0))
-    let error = zip(a, b).reduce(0.0) { $0 + Double((clip($1.0) - clip($1.1)) * (clip($1.0) - clip($1.1))) } / Double(a.count)
-    return error == 0 ? .infinity : 10 * log10(peak * peak / error)
 }

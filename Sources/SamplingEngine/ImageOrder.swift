@@ -1,4 +1,5 @@
 import AdapterFormat
+import Diffusion
 import Foundation
 
 /// An adapter as a request holds it from admission on (law 3): immutable, whatever happens to its name meanwhile.
@@ -46,36 +47,6 @@ package enum CacheLevel: String, Sendable, CaseIterable {
     case balanced
     /// The same with fewer calls: other pictures than without, of the same kind.
     case fast
-}
-
-/// What an image is drawn away from, by the guidance scale.
-public enum GuidanceKind: String, Sendable, CaseIterable {
-    /// Against the domain's own null class.
-    case cfg
-    /// Against the frozen base's null class, which one more slot holds (Domain Guidance, arXiv 2504.01521).
-    case domain
-    /// Nothing, whatever the scale.
-    case none
-}
-
-/// How strongly an image is drawn to its class, and where on its way.
-package struct ImageGuidance: Sendable, Hashable {
-    package var kind: GuidanceKind
-    /// 1 is no guidance.
-    package var scale: Float
-    /// Noise levels, 0 (data) to 1 (noise), between which it is guided; elsewhere it costs no rows (arXiv 2404.07724).
-    package var interval: ClosedRange<Double>
-
-    package init(_ kind: GuidanceKind = .cfg, scale: Float, interval: ClosedRange<Double> = 0...1) {
-        self.kind = kind
-        self.scale = scale
-        self.interval = interval
-    }
-
-    /// The ends belong to it, in whatever way a step's level was rounded.
-    package func acts(at noiseLevel: Double) -> Bool {
-        kind != .none && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
-    }
 }
 
 /// One image to make.

@@ -34,7 +34,7 @@ struct RunningRequest {
         let state = SamplerState(plan, count: count, seed: order.seed, image: order.index)
         var stepNoise: [Matrix] = []
         if let given = order.given {
-            state.latent.copy(from: given.start)
+            state.begin(from: given.start)
             let memory = Memory(capacity: given.steps.count * Memory.paddedCount(count))
             stepNoise = given.steps.map { values in
                 let noise = memory.take(count)

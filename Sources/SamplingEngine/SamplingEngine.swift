@@ -1,6 +1,7 @@
 import AdapterComposer
 import AdapterFormat
 import DiTModel
+import DiTPipeline
 import Diffusion
 import ImageFiles
 import Autoencoder
@@ -52,9 +53,7 @@ package actor SamplingEngine {
         self.base = base
         self.options = options
         let configuration = base.configuration
-        convention = try DiffusionConvention(
-            pathNamed: base.card.path, predictionNamed: base.card.prediction, learnSigma: configuration.learnSigma,
-            timeScale: base.card.timeScale)
+        convention = try DiffusionConvention(base)
         let precision = options.precision.fallback.precision
         self.precision = precision
         let rows = max(2, options.rows), slots = max(1, options.domains)
@@ -88,7 +87,7 @@ package actor SamplingEngine {
     /// Puts a request in the queue.
     /// - Throws: `AdmissionError`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
-        let plan = try SamplingPlan(request.sampler, steps: request.steps, convention, clips: isPixelSpace)
+        let plan = try request.plan(convention, clips: isPixelSpace)
         try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)
@@ -355,6 +354,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
     case otherBase(adapter: String, base: Digest, wanted: Digest)
     case otherAutoencoder(file: String, channels: Int, wanted: Int)
     case noManifest(adapter: String)
+    case noSolverProfile(recipe: String, steps: Int?, guidance: ImageGuidance?, has: [String])
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
     package var description: String {
@@ -363,6 +363,9 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
             "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps, "step")"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")
+        case .noSolverProfile(let recipe, let steps, let guidance, let has):
+            "'\(recipe)' has no fitted solver" + (steps.map { " of \($0, "step")" } ?? "") + (guidance.map { " for guidance \($0)" } ?? "")
+                + (has.isEmpty ? "; adapterctl fit makes one for a stored adapter" : ": it has those of \(has.joined(separator: ", "))")
         case .otherAutoencoder(let file, let channels, let wanted):
             "the autoencoder '\(file)' decodes latents of \(channels, "channel") to pictures; this base makes latents of \(wanted)"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"

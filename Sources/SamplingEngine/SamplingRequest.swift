@@ -23,6 +23,22 @@ package struct GivenNoise: Sendable {
     }
 }
 
+/// How the images of one recipe are sampled.
+package struct BoundSampling: Sendable, Hashable {
+    package let sampler: Sampler
+    package let steps: Int
+    package let guidance: ImageGuidance
+    /// Of the sampler `fitted`.
+    package var solver: FittedSolver?
+
+    package init(sampler: Sampler, steps: Int, guidance: ImageGuidance, solver: FittedSolver? = nil) {
+        self.sampler = sampler
+        self.steps = steps
+        self.guidance = guidance
+        self.solver = solver
+    }
+}
+
 /// What a client asks for.
 package struct SamplingRequest: Sendable {
     /// Clients take turns, and the requests of one client do.
@@ -34,6 +50,8 @@ package struct SamplingRequest: Sendable {
     package var images: [ImageOrder]
     package var sampler: Sampler
     package var steps: Int
+    /// What the sampler `fitted` was fitted to be; its steps are the request's.
+    package var solver: FittedSolver?
     package var deadline: ContinuousClock.Instant?
     /// Previews of each image on its way, 0 to 3.
     package var partialImages: Int
@@ -51,6 +69,12 @@ package struct SamplingRequest: Sendable {
         self.steps = steps
         self.deadline = deadline
         self.partialImages = partialImages
+    }
+
+    /// - Throws: `DiffusionError`: the sampler does not serve the path, or `fitted` was asked for without a solver.
+    func plan(_ convention: DiffusionConvention, clips: Bool) throws(DiffusionError) -> SamplingPlan {
+        if sampler == .fitted, let solver { return try SamplingPlan(solver, convention, clips: clips) }
+        return try SamplingPlan(sampler, steps: steps, convention, clips: clips)
     }
 }
 

@@ -100,7 +100,7 @@ struct Sparsify: ParsableCommand {
         let kept = SparseMask.kept(parent.vector.values, over: old, tensors: tensors, sparsity: sparsity)
         let values = old.indices.map { kept[$0] ? parent.vector.values[$0] : old[$0] }
         var manifest = parent.manifest
-        (manifest.golden, manifest.cacheProfiles) = (nil, nil)
+        manifest.forgetMeasurements()
         manifest.parents = [entry.digest]
         manifest.recipe = "sparsify \(shortest(sparsity)): \(entry.name ?? entry.digest.short)@\(entry.digest)"
         var adapter = Adapter(manifest: manifest, vector: TunableVector(values, layout: layout), classes: parent.classes)

@@ -70,17 +70,18 @@ struct Sample: AsyncParsableCommand {
         let baseFile = try store.baseFile(of: whole, base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
         let engine = try autoencoder.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
-        let sampler = try sampling.chosen(engine.convention)
         let strength = try checkedStrength(strength)
         let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
+        let how = try sampling.sampling(of: bound, catalogue, engine.convention)
         var shape = baseFile.configuration
         shape.inputSize = bound.grid?.size ?? shape.inputSize
-        let single = try ends == nil ? images(bound, strength, shape) : []
-        var images = try ends.map { try morphImages($0, bound, catalogue, strength) } ?? single.map(\.order)
+        let single = try ends == nil ? images(bound, how.guidance, strength, shape) : []
+        var images = try ends.map { try morphImages($0, bound, catalogue, how.guidance, strength) } ?? single.map(\.order)
         let level = try sampling.cacheLevel()
-        let cache = try catalogue.cache(level, for: bound, sampler: sampler, steps: sampling.stepCount)
+        let cache = try catalogue.cache(level, for: bound, sampler: how.sampler, steps: how.steps)
         for index in images.indices { images[index].cache = cache }
-        var request = SamplingRequest(client: "adapterctl", images: images, sampler: sampler, steps: sampling.stepCount)
+        var request = SamplingRequest(client: "adapterctl", images: images, sampler: how.sampler, steps: how.steps)
+        request.solver = how.solver
         request.traces = trajectory != nil
         request.latentsOnly = file == nil
         Progress.begin("sampling")
@@ -89,7 +90,7 @@ struct Sample: AsyncParsableCommand {
         if let file {
             var text = PictureText(
                 bound, className: describedClass(single.map(\.className)), labelsFrom: labelsFrom, strength: strength, seed: sampling.seed, index: 0,
-                sampler: sampler, steps: sampling.stepCount, guidance: try sampling.imageGuidance(), cache: level, base: baseFile.digest,
+                sampler: how.sampler, steps: how.steps, guidance: how.guidance, cache: level, base: baseFile.digest,
                 precision: engine.precision.rawValue)
             if let morph { (text.recipe, text.frames) = (morph, frames) }
             try write(result.images.compactMap(\.picture), text, to: file)
@@ -117,9 +118,11 @@ struct Sample: AsyncParsableCommand {
         return try Recipe(recipe)
     }
 
-    private func images(_ bound: BoundRecipe, _ strength: Double, _ shape: DiTConfiguration) throws -> [(order: ImageOrder, className: String)] {
+    private func images(_ bound: BoundRecipe, _ guidance: ImageGuidance, _ strength: Double, _ shape: DiTConfiguration) throws -> [(
+        order: ImageOrder, className: String
+    )] {
         try bound.orders(
-            class: className, count: n, seed: sampling.seed, guidance: sampling.imageGuidance(), strength: strength,
+            class: className, count: n, seed: sampling.seed, guidance: guidance, strength: strength,
             given: noise.map { try givenNoise($0, shape) })
     }
 
@@ -192,9 +195,9 @@ extension Sample {
     }
 
     /// Row by row one seed, in each the frames from one end to the other. Classes cross over as the values do.
-    private func morphImages(_ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ strength: Double) throws -> [ImageOrder]
-    {
-        let guidance = try sampling.imageGuidance()
+    private func morphImages(
+        _ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ guidance: ImageGuidance, _ strength: Double
+    ) throws -> [ImageOrder] {
         let usual = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
         let classes = className.map { name in
             name.range(of: "..").map { [String(name[..<$0.lowerBound]), String(name[$0.upperBound...])] } ?? [name, name]

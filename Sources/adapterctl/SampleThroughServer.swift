@@ -1,5 +1,6 @@
 import Foundation
 import ImageFiles
+import Diffusion
 import SamplingEngine
 
 /// `sample --socket`: the same pictures, made by a running server.
@@ -74,7 +75,10 @@ extension Sample {
         let guidance = try sampling.imageGuidance()
         var request = GenerationRequest()
         (request.model, request.strength, request.labelsFrom, request.cache, request.n) = (recipe, strength, labelsFrom, sampling.cache, 1)
-        (request.seed, request.steps, request.sampler) = (sampling.seed, sampling.stepCount, sampling.sampler)
+        // A fitted solver says itself what was not asked for.
+        let isFitted = sampling.sampler == Sampler.fitted.rawValue
+        (request.seed, request.steps, request.sampler) = (sampling.seed, isFitted ? sampling.steps : sampling.stepCount, sampling.sampler)
+        if isFitted, !sampling.guidance.isGiven { return request }
         (request.guidance, request.guidanceScale) = (guidance.kind.rawValue, guidance.scale)
         request.guidanceInterval = [guidance.interval.lowerBound, guidance.interval.upperBound]
         return request

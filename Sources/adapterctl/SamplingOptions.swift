@@ -9,12 +9,9 @@ import TensorMath
 
 /// How images are sampled.
 struct SamplingOptions: ParsableArguments {
-    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (rectified flow).") var sampler: String?
+    @Option(help: "ddpm, ddim, dpm++2m, unipc (VP path); euler, heun, multistep (rectified flow); fitted, where adapterctl fit made it.") var sampler: String?
     @Option var steps: Int?
-    @Option(help: "1 is no guidance.") var guidanceScale = UsualSampling.guidanceScale
-    @Option(help: "cfg (against the domain's null class), domain (against the frozen base's) or none.") var guidance = "cfg"
-    @Option(help: "Noise levels between which images are guided, from 0 (data) to 1 (noise), as in 0.1,0.8. The other steps cost one row.")
-    var guidanceInterval: String?
+    @OptionGroup var guidance: GuidanceOptions
     @Option(help: "exact; or balanced or fast, where the adapter was calibrated for the sampler and steps.") var cache = "exact"
     @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
 
@@ -34,17 +31,13 @@ struct SamplingOptions: ParsableArguments {
         return level
     }
 
-    func imageGuidance() throws -> ImageGuidance {
-        guard guidanceScale.isFinite, guidanceScale >= 0 else { throw Failure.usage("--guidance-scale is a number from 0, not \(guidanceScale)") }
-        guard let kind = GuidanceKind(rawValue: guidance) else {
-            throw Failure.usage("--guidance is \(GuidanceKind.allCases.map(\.rawValue).joined(separator: ", ")), not '\(guidance)'")
-        }
-        guard let guidanceInterval else { return ImageGuidance(kind, scale: guidanceScale) }
-        let ends = guidanceInterval.split(separator: ",").map { Double($0) }
-        guard ends.count == 2, let low = ends[0], let high = ends[1], 0 <= low, low <= high, high <= 1 else {
-            throw Failure.usage("--guidance-interval takes two noise levels from 0 to 1, the lower first, as in 0.1,0.8; not '\(guidanceInterval)'")
-        }
-        return ImageGuidance(kind, scale: guidanceScale, interval: low...high)
+    func imageGuidance() throws -> ImageGuidance { try guidance.imageGuidance() }
+
+    /// The sampler, steps and guidance of a recipe's images; those that were not asked for are a fitted solver's own.
+    func sampling(of recipe: BoundRecipe, _ catalogue: AdapterCatalogue, _ convention: DiffusionConvention) throws -> BoundSampling {
+        let chosen = try chosen(convention)
+        guard chosen == .fitted else { return BoundSampling(sampler: chosen, steps: stepCount, guidance: try imageGuidance()) }
+        return try catalogue.solver(for: recipe, steps: steps, guidance: guidance.isGiven ? imageGuidance() : nil)
     }
 }
 

@@ -17,7 +17,7 @@ import Testing
     /// The largest error over a few starting points of the flow's end against its closed form.
     private func error(_ sampler: Sampler, steps: Int, _ prediction: Prediction) throws -> Double {
         let isLinear = sampler.path == .rectifiedFlow
-        let convention = try DiffusionConvention(path: sampler.path, prediction: prediction)
+        let convention = try DiffusionConvention(path: #require(sampler.path), prediction: prediction)
         let plan = try SamplingPlan(sampler, steps: steps, convention)
         let state = SamplerState(plan, count: 16, seed: 3, image: 0)
         let start = state.latent.array.map(Double.init)

@@ -67,7 +67,7 @@ final class Generation: Sendable {
         switch event {
         case .started:
             startedAt.withLock { $0 = .now }
-            return .progress(step: 0, of: order.steps, etaMs: nil)
+            return .progress(step: 0, of: order.sampling.steps, etaMs: nil)
         case .progress(let steps, let all):
             // The engine counts the steps of every image; a client hears of each step once.
             guard steps / order.count > told else { return nil }
@@ -94,7 +94,7 @@ final class Generation: Sendable {
                 "sampled",
                 metadata: [
                     "adapter": "\(order.recipe.label)", "digest": "\(order.recipe.digest)", "class": "\(order.className)",
-                    "n": "\(order.count)", "steps": "\(order.steps)", "seed": "\(order.seed)", "queue_ms": "\(usage.queueMs)",
+                    "n": "\(order.count)", "steps": "\(order.sampling.steps)", "seed": "\(order.seed)", "queue_ms": "\(usage.queueMs)",
                     "swap_us": "\(usage.swapUs)", "sample_ms": "\(usage.sampleMs)", "decode_ms": "\(usage.decodeMs)",
                 ])
             return .finished(usage)

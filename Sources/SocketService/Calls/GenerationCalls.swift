@@ -28,7 +28,8 @@ extension SamplingService {
         let cost = try composingCost(request)
         return try await composed(cost, request.user, call) { () throws(ServiceError) in
             // 53 bits, so that a browser shows the same number.
-            try GenerationOrder(request, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, profile: cacheProfile)
+            try GenerationOrder(
+                request, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, solver: solver, profile: cacheProfile)
         }
     }
 
@@ -98,14 +99,14 @@ extension GenerationOrder {
     /// What the engine is asked for.
     func request(client: String, isJob: Bool, now: ContinuousClock.Instant) -> SamplingRequest {
         let images = (0..<count).map { position -> ImageOrder in
-            var image = ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: guidance)
+            var image = ImageOrder(stages: stages, seed: seed, index: indexOffset + UInt64(position), guidance: sampling.guidance)
             image.cache = cacheRuns
             return image
         }
         var request = SamplingRequest(
-            client: client, images: images, sampler: sampler, steps: steps, deadline: deadlineMs.map { now + .milliseconds($0) },
+            client: client, images: images, sampler: sampling.sampler, steps: sampling.steps, deadline: deadlineMs.map { now + .milliseconds($0) },
             partialImages: partialImages)
-        (request.isJob, request.composingCost) = (isJob, composingCost)
+        (request.isJob, request.composingCost, request.solver) = (isJob, composingCost, sampling.solver)
         return request
     }
 }

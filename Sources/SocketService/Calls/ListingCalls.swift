@@ -1,5 +1,6 @@
 import AdapterComposer
 import AdapterFormat
+import Diffusion
 import AdapterStore
 import Foundation
 import Hummingbird

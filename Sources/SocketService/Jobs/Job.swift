@@ -19,7 +19,7 @@ struct Job: Sendable {
             className = order.className
             size = order.size
             count = order.count
-            steps = order.steps
+            steps = order.sampling.steps
             seed = order.seed
         }
     }

@@ -68,11 +68,20 @@ extension SamplingService {
     }
 
     /// The profile of the composition itself, or a refusal; never another's.
-    func cacheProfile(_ level: CacheLevel, _ recipe: BoundRecipe, _ sampler: Sampler, _ steps: Int) throws(ServiceError) -> [Bool]? {
+    func cacheProfile(_ level: CacheLevel, _ recipe: BoundRecipe, _ sampling: BoundSampling) throws(ServiceError) -> [Bool]? {
         do {
-            return try catalogue.cache(level, for: recipe, sampler: sampler, steps: steps)
+            return try catalogue.cache(level, for: recipe, sampler: sampling.sampler, steps: sampling.steps)
         } catch {
             throw .badField(name: "cache", reason: "\(error)")
+        }
+    }
+
+    /// The solver of the composition itself, or a refusal; never another's.
+    func solver(_ recipe: BoundRecipe, _ steps: Int?, _ guidance: ImageGuidance?) throws(ServiceError) -> BoundSampling {
+        do {
+            return try catalogue.solver(for: recipe, steps: steps, guidance: guidance)
+        } catch {
+            throw .badField(name: "sampler", reason: "\(error)")
         }
     }
 

@@ -83,7 +83,7 @@ struct Usage: Encodable, Sendable {
         swapUs = times.swap.milliseconds * 1000
         sampleMs = times.sample.milliseconds
         decodeMs = times.decode.milliseconds
-        steps = order.steps
+        steps = order.sampling.steps
         batchRows = times.batchRows
     }
 }

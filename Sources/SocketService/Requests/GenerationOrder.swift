@@ -19,9 +19,7 @@ package struct GenerationOrder: Sendable {
     package let count: Int
     package let seed: UInt64
     package let indexOffset: UInt64
-    package let sampler: Sampler
-    package let steps: Int
-    package let guidance: ImageGuidance
+    package let sampling: BoundSampling
     package let partialImages: Int
     package let deadlineMs: Int?
     package let user: String?
@@ -35,18 +33,20 @@ package struct GenerationOrder: Sendable {
     /// Settles a request against what the server offers.
     /// - Parameters:
     ///   - seed: taken where the request has none.
+    ///   - solver: of the recipe, for a number of steps and a guidance, where they were asked for.
     ///   - profile: the network calls that run the blocks at a level of the cache.
     ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
         _ request: GenerationRequest, capabilities: Capabilities, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
         bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
-        profile: (CacheLevel, BoundRecipe, Sampler, Int) throws(ServiceError) -> [Bool]?
+        solver: (BoundRecipe, Int?, ImageGuidance?) throws(ServiceError) -> BoundSampling,
+        profile: (CacheLevel, BoundRecipe, BoundSampling) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
         try request.refuseWhatIsNotServed(capabilities)
         self.composingCost = composingCost
         let limits = capabilities.limits
         count = try within(1...limits.images, request.n ?? 1, "n")
-        steps = try within(1...limits.steps, request.steps ?? capabilities.steps, "steps")
+        let steps = try within(1...limits.steps, request.steps ?? capabilities.steps, "steps")
         partialImages = try within(0...limits.partialImages, request.partialImages ?? 0, "partial_images")
         strength = try within(-limits.strength...limits.strength, request.strength ?? 1, "strength")
         deadlineMs = try request.deadlineMs.map { milliseconds throws(ServiceError) in
@@ -54,8 +54,7 @@ package struct GenerationOrder: Sendable {
         }
         indexOffset = try within(0...(UInt64.max >> 1), request.indexOffset ?? 0, "index_offset")
         self.seed = request.seed ?? seed()
-        sampler = try request.chosenSampler(capabilities)
-        guidance = try request.chosenGuidance(capabilities)
+        let sampler = try request.chosenSampler(capabilities), guidance = try request.chosenGuidance(capabilities)
         user = try request.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = request.stream ?? false
         hasMetadata = request.metadata ?? true
@@ -66,7 +65,10 @@ package struct GenerationOrder: Sendable {
             throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.cache = cache
-        cacheRuns = try profile(cache, recipe, sampler, steps)
+        sampling =
+            try sampler == .fitted
+            ? solver(recipe, request.steps, request.saysGuidance ? guidance : nil) : BoundSampling(sampler: sampler, steps: steps, guidance: guidance)
+        cacheRuns = try profile(cache, recipe, sampling)
         (stages, className) = try request.chosenClass(of: recipe, strength: strength, limits)
     }
 
@@ -135,6 +137,8 @@ extension GenerationRequest {
         }
         return known
     }
+
+    var saysGuidance: Bool { guidance != nil || guidanceScale != nil || guidanceInterval != nil }
 
     func chosenGuidance(_ capabilities: Capabilities) throws(ServiceError) -> ImageGuidance {
         let scale = try within(0...capabilities.limits.guidanceScale, guidanceScale ?? capabilities.guidanceScale, "guidance_scale")

@@ -1,0 +1,105 @@
+import TensorMath
+
+/// The least-squares fit of one step of a `FittedSolver`: sums over any number of values of the products that the normal equations need.
+package struct SolverStepFit: Sendable {
+    /// Which coefficients are free.
+    package enum Family: String, Sendable, CaseIterable, Codable {
+        /// All three.
+        case free
+        /// Only the share of the prediction before: a step of this family is exact where the data are predicted alike at both calls.
+        case consistent
+    }
+
+    /// Upper triangle of the products of (x, m, m1, target) with each other.
+    private var sums = [Double](repeating: 0, count: 16)
+    private let hasPrevious: Bool
+
+    /// - Parameter hasPrevious: whether there was a call before this one.
+    package init(hasPrevious: Bool) { self.hasPrevious = hasPrevious }
+
+    /// - Parameter products: sums of the products of (x, m, m1, target) with each other, by their places.
+    package init(hasPrevious: Bool, products: (_ row: Int, _ column: Int) -> Double) {
+        self.hasPrevious = hasPrevious
+        for row in 0..<4 { for column in row..<4 where hasPrevious || (row != 2 && column != 2) { sums[4 * row + column] = products(row, column) } }
+    }
+
+    /// Sum of the squared errors of a step over all that was taken in.
+    package func error(of step: FittedSolver.Step) -> Double {
+        let weights = [step.x, step.m, step.m1, -1]
+        var sum = 0.0
+        for row in 0..<4 { for column in row..<4 { sum += (row == column ? 1 : 2) * weights[row] * weights[column] * sums[4 * row + column] } }
+        return max(sum, 0)
+    }
+
+    /// Takes one image's values in.
+    package mutating func add(x: Matrix, m: Matrix, m1: Matrix, target: Matrix) {
+        var local = sums
+        x.withSpan { x in
+            m.withSpan { m in
+                m1.withSpan { m1 in
+                    target.withSpan { target in
+                        for i in x.indices {
+                            let row = (Double(x[i]), Double(m[i]), Double(m1[i]), Double(target[i]))
+                            local[0] += row.0 * row.0
+                            local[1] += row.0 * row.1
+                            local[2] += row.0 * row.2
+                            local[3] += row.0 * row.3
+                            local[5] += row.1 * row.1
+                            local[6] += row.1 * row.2
+                            local[7] += row.1 * row.3
+                            local[10] += row.2 * row.2
+                            local[11] += row.2 * row.3
+                            local[15] += row.3 * row.3
+                        }
+                    }
+                }
+            }
+        }
+        sums = local
+    }
+
+    /// - Parameters:
+    ///   - time, next: t of this call and of the next; nil for the data.
+    /// - Returns: the coefficients of least squared error.
+    package func step(_ family: Family, from time: Double, to next: Double?, on path: DiffusionPath) -> FittedSolver.Step {
+        let now = path.level(time), then = next.map(path.level) ?? PathLevel(data: 1, noise: 0)
+        let x = then.noise / now.noise, both = then.data - x * now.data
+        var step = FittedSolver.Step(time: time, x: x, m: both, m1: 0)
+        switch family {
+        case .consistent:
+            guard hasPrevious else { return step }
+            // target - x x - both m = m1 (m1 - m)
+            let (xm, xm1) = (sums[1], sums[2]), (mm, mm1, mt) = (sums[5], sums[6], sums[7]), (m1m1, m1t) = (sums[10], sums[11])
+            let top = (m1t - mt) - x * (xm1 - xm) - both * (mm1 - mm), bottom = m1m1 - 2 * mm1 + mm
+            guard bottom > 1e-12 * max(mm, m1m1) else { return step }
+            step.m1 = top / bottom
+            step.m = both - step.m1
+        case .free:
+            let places = hasPrevious ? [0, 1, 2] : [0, 1]
+            let gram = places.map { row in places.map { sums[4 * min(row, $0) + max(row, $0)] } }
+            guard let found = solve(gram, places.map { sums[4 * $0 + 3] }) else { return step }
+            step = FittedSolver.Step(time: time, x: found[0], m: found[1], m1: hasPrevious ? found[2] : 0)
+        }
+        return step
+    }
+
+    /// A symmetric positive definite system by Cholesky's factor; nil where its columns are not independent.
+    private func solve(_ a: [[Double]], _ b: [Double]) -> [Double]? {
+        let n = b.count
+        var l = a, y = b
+        for j in 0..<n {
+            for i in j..<n {
+                let inner = (0..<j).reduce(0) { $0 + l[i][$1] * l[j][$1] }
+                if i == j {
+                    guard a[j][j] - inner > 1e-10 * a[j][j] else { return nil }
+                    l[j][j] = (a[j][j] - inner).squareRoot()
+                } else {
+                    l[i][j] = (a[i][j] - inner) / l[j][j]
+                }
+            }
+        }
+        for i in 0..<n { y[i] = (y[i] - (0..<i).reduce(0) { $0 + l[i][$1] * y[$1] }) / l[i][i] }
+        for i in (0..<n).reversed() { y[i] = (y[i] - ((i + 1)..<n).reduce(0) { $0 + l[$1][i] * y[$1] }) / l[i][i] }
+        return y
+    }
+}
