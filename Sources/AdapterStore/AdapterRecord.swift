@@ -102,7 +102,7 @@ extension Adapter {
         let old = base.values + [Float](repeating: 0, count: vector.values.count - base.values.count)
         let moved = zip(vector.values, old).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
         let isExact = moved.allSatisfy { BFloat16.rounded($0) == $0 } && classes.values.allSatisfy { BFloat16.rounded($0) == $0 }
-        return isExact ? .bfloat16(RoundingError(max: 0, rms: 0)) : .float32
+        return isExact ? .bf16(RoundingError(max: 0, rms: 0)) : .f32
     }
 }
 

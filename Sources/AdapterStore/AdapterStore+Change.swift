@@ -20,7 +20,7 @@ extension AdapterStore {
     /// - Throws: also `badName`, `baseNotFound`, `incompatible`, `digestMismatch`, `notRounded`, `tooLarge`, `locked`, `diskFull`,
     ///   `mapFull`; the store is then as before.
     package func add(
-        _ adapter: StoredAdapter, as name: String, over base: BaseValues, replace: Bool = false, precision: StoredPrecision = .float32
+        _ adapter: StoredAdapter, as name: String, over base: BaseValues, replace: Bool = false, precision: StoredPrecision = .f32
     ) throws(StoreError) -> AddOutcome {
         try AdapterStore.check(name: name)
         guard adapter.manifest.count <= AdapterStore.manifestLimit else {

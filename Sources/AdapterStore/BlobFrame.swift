@@ -15,14 +15,14 @@ package enum BlobFrame {
         let names = pack(adapter.classes.names)
         var header = try BlobHeader(adapter, nameBytes: names.count, over: base, precision)
         var payload: [UInt8]?
-        if precision == .float32 || isRounded(adapter.vector.values + adapter.classes.values) {
+        if precision == .f32 || isRounded(adapter.vector.values + adapter.classes.values) {
             let parts: [(values: [Float], prediction: [Float]?)] = [(adapter.vector.values, base.vector.values), (adapter.classes.values, nil)]
             payload = try Zstd.compress(planes(parts, precision) + names, level: level)
         }
         // Where most values are the base's own; and these need not be rounded ones, since they are not stored.
         let sparse = SparseValues.split(adapter.vector.values, base.vector.values)
         let pays = payload == nil || 2 * sparse.values.count <= adapter.vector.values.count
-        if pays, precision == .float32 || isRounded(sparse.values + adapter.classes.values) {
+        if pays, precision == .f32 || isRounded(sparse.values + adapter.classes.values) {
             var prefix: [UInt8] = []
             prefix.append(number: UInt64(sparse.values.count))
             let parts: [(values: [Float], prediction: [Float]?)] = [(sparse.values, sparse.prediction), (adapter.classes.values, nil)]
@@ -142,7 +142,7 @@ package enum BlobFrame {
     }
 
     private static func planes(_ parts: [(values: [Float], prediction: [Float]?)], _ precision: StoredPrecision) -> [UInt8] {
-        precision == .float32 ? BytePlanes.split(parts, UInt32.self) : BytePlanes.split(parts, UInt16.self)
+        precision == .f32 ? BytePlanes.split(parts, UInt32.self) : BytePlanes.split(parts, UInt16.self)
     }
 
     private static func isRounded(_ values: [Float]) -> Bool { values.allSatisfy { $0.bitPattern & 0xFFFF == 0 } }

@@ -1,11 +1,14 @@
 import AdapterFormat
+import TensorFiles
 
-/// How the values of a stored adapter are kept.
+/// How the values of a stored adapter are kept: a frame's codec, with the element type that it keeps them in.
 package enum StoredPrecision: Sendable, Hashable {
     /// Lossless.
-    case float32
+    case f32
     /// The adapter's values are bfloat16 values already; the error is what rounding them cost (`BFloat16.round`).
-    case bfloat16(RoundingError)
+    case bf16(RoundingError)
+
+    package var dtype: DType { self == .f32 ? .f32 : .bf16 }
 }
 
 /// The fixed head of a blob frame, 208 bytes, little-endian; the compressed payload follows.
@@ -39,7 +42,7 @@ struct BlobHeader: Equatable {
     var contentDigest: Digest?
 
     /// Bytes of one value inside the payload.
-    var width: Int { precision == .float32 ? 4 : 2 }
+    var width: Int { precision.dtype.size }
     /// Bytes of the payload once decompressed, with so many of the vector's values in it.
     func planeBytes(kept: Int) -> Int { (isSparse ? SparseValues.bitBytes(valueCount) : 0) + (kept + tableCount) * width + nameBytes }
     /// Bytes of the adapter as float32 values and names.
@@ -57,7 +60,7 @@ struct BlobHeader: Equatable {
         bytes.append(number: UInt32(nameBytes))
         bytes.append(number: UInt64(payloadBytes))
         var error = RoundingError(max: 0, rms: 0)
-        if case .bfloat16(let measured) = precision { error = measured }
+        if case .bf16(let measured) = precision { error = measured }
         bytes.append(number: error.max.bitPattern)
         bytes.append(number: error.rms.bitPattern)
         return [digest, baseDigest, layoutDigest, baseVectorDigest].reduce(bytes) { $0 + $1.bytes }
@@ -74,8 +77,8 @@ struct BlobHeader: Equatable {
         let error = RoundingError(
             max: Float(bitPattern: bytes.number(UInt32.self, at: 40)), rms: Float(bitPattern: bytes.number(UInt32.self, at: 44)))
         switch codec {
-        case 1, 3: precision = .float32
-        case 2, 4: precision = .bfloat16(error)
+        case 1, 3: precision = .f32
+        case 2, 4: precision = .bf16(error)
         default: throw .incompatible("The \(item) is stored with codec \(codec); this program reads 1 to 4.")
         }
         isSparse = codec > 2

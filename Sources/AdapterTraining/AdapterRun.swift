@@ -136,9 +136,11 @@ extension TrainingRun {
     }
 
     /// Writes values of the run as a base file.
-    /// - Parameter values: nil is the run's result.
+    /// - Parameters:
+    ///   - type: of the matrices.
+    ///   - values: nil is the run's result.
     package func writeBase(
-        named name: String, configuration: DiTConfiguration, to path: String, as type: StoredWeights, values: TrainableValues? = nil
+        named name: String, configuration: DiTConfiguration, to path: String, as type: DType, values: TrainableValues? = nil
     ) throws {
         let values = values ?? result
         guard let weights = values.weights else { preconditionFailure("only full training makes a base") }
@@ -151,15 +153,10 @@ extension TrainingRun {
         let matrices = weights.all
         try BaseFile.write(
             to: path, configuration, card: card, vector: TunableVector(values.vector.array, layout: TunableLayout(configuration)),
-            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type == .bf16 ? .bf16 : .f32
+            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type
         ) { name in
             guard let index = names.firstIndex(where: { $0.name == name }) else { preconditionFailure("no matrix \(name)") }
             return matrices[index].array
         }
     }
-}
-
-/// How a base's matrices are stored.
-package enum StoredWeights: String, Sendable, CaseIterable {
-    case f32, bf16
 }

@@ -114,7 +114,7 @@ struct BaseTrain: ParsableCommand {
         guard size % patch == 0, width % heads == 0, width % 4 == 0 else {
             throw Failure.usage("--size must be a multiple of --patch, and --width of --heads and of 4")
         }
-        guard let stored = StoredWeights(rawValue: store) else { throw Failure.usage("--store takes f32 or bf16, not '\(store)'") }
+        let stored = try dtypeNamed(store, "--store")
         let convention = try DiffusionConvention(
             pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
             timeScale: prediction == "epsilon" ? 1 : 1000)

@@ -35,11 +35,7 @@ struct BaseImport: ParsableCommand {
     }
 
     func run() throws {
-        let types: [String: DType] = ["f32": .f32, "bf16": .bf16]
-        let type = try precision.map { text in
-            guard let type = types[text] else { throw Failure.usage("--precision takes f32 or bf16, not '\(text)'") }
-            return type
-        }
+        let type = try precision.map { try dtypeNamed($0, "--precision") }
         let preset = try preset.map(presetNamed)
         let name = try name.map { try AdapterName($0).description }
         let store = try location.open()
@@ -76,6 +72,12 @@ struct BaseImport: ParsableCommand {
             return "base \(card.name) is \(digest.short): \(c.depth, "block") of width \(c.hiddenSize)\(classes)\(from)\(with)"
         }
     }
+}
+
+/// The element type that a user names for what may be kept or computed in either of two.
+func dtypeNamed(_ text: String, _ option: String) throws -> DType {
+    guard let type = ["f32": DType.f32, "bf16": .bf16][text] else { throw Failure.usage("\(option) takes f32 or bf16, not '\(text)'") }
+    return type
 }
 
 /// The preset of a name on the command line.

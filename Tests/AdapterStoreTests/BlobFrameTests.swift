@@ -6,7 +6,7 @@ import Testing
 import storehammer
 
 struct BlobFrameTests {
-    func roundTrip(_ adapter: StoredAdapter, _ precision: StoredPrecision = .float32, level: Int = 1) throws -> StoredAdapter {
+    func roundTrip(_ adapter: StoredAdapter, _ precision: StoredPrecision = .f32, level: Int = 1) throws -> StoredAdapter {
         let frame = try BlobFrame.encode(adapter, over: Samples.base, precision, level: level)
         return try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
     }
@@ -31,7 +31,7 @@ struct BlobFrameTests {
             vector: TunableVector((0..<count).map { $0 % 3 == 0 ? -Float.zero : Float.zero }, layout: Samples.layout))
         let adapter = Samples.adapter(values, ClassTable(names: [], values: Array(edges[0..<4])), manifest: "{}")
         for base in [Samples.base, zeros] {
-            let frame = try BlobFrame.encode(adapter, over: base, .float32, level: 1)
+            let frame = try BlobFrame.encode(adapter, over: base, .f32, level: 1)
             #expect(bits(try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: base)) == bits(adapter))
         }
     }
@@ -42,11 +42,11 @@ struct BlobFrameTests {
         let base = Samples.base.vector.values
         let values = base.indices.map { Double($0 * 7919 % 1000) / 1000 < moved ? whole.vector.values[$0] : base[$0] }
         let adapter = Samples.adapter(values, whole.classes, manifest: "{}")
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 3)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .f32, level: 3)
         let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
         #expect(bits(back) == bits(adapter))
         #expect(back == adapter)
-        let dense = try BlobFrame.encode(whole, over: Samples.base, .float32, level: 3)
+        let dense = try BlobFrame.encode(whole, over: Samples.base, .f32, level: 3)
         // A codec above 2 is the sparse form.
         let isSparse = frame[6] > 2
         #expect(moved > 0.5 || (isSparse && frame.count < dense.count))
@@ -64,7 +64,7 @@ struct BlobFrameTests {
         let values = base.indices.map { $0 % 9 == 0 ? Float(bitPattern: Float($0).bitPattern & 0xFFFF_0000) : base[$0] }
         let table = ClassTable(names: [], values: [Float](repeating: 0.5, count: Samples.layout.configuration.hiddenSize))
         let adapter = Samples.adapter(values, table, manifest: "{}")
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .bfloat16(RoundingError(max: 0, rms: 0)), level: 3)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .bf16(RoundingError(max: 0, rms: 0)), level: 3)
         let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
         #expect(bits(back) == bits(adapter) && frame[6] == 4)
     }
@@ -78,7 +78,7 @@ struct BlobFrameTests {
 
     @Test func aFlippedBitIsAnErrorOrChangesNothing() throws {
         let adapter = Samples.adapter(2)
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 1)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .f32, level: 1)
         var refused = 0
         for index in frame.indices {
             for bit in [UInt8(1), 0x10, 0x80] {
@@ -100,7 +100,7 @@ struct BlobFrameTests {
 
     @Test func aCutOrLongFrameIsRefused() throws {
         let adapter = Samples.adapter(1)
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 1)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .f32, level: 1)
         for bad in (0..<frame.count).map({ Array(frame[..<$0]) }) + [frame + [0]] {
             #expect(throws: StoreError.self) {
                 try BlobFrame.decode(bad, digest: adapter.digest, manifest: Data(), over: Samples.base)
@@ -110,7 +110,7 @@ struct BlobFrameTests {
 
     @Test func hugeSizesInTheHeadAreRefusedBeforeMemoryIsTaken() throws {
         let adapter = Samples.adapter(1)
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 1)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .f32, level: 1)
         for (offset, width) in [(8, 8), (16, 8), (24, 4), (28, 4), (32, 8)] {
             for fill in [UInt8(0x7F), 0xFF] {
                 var bad = frame
@@ -124,7 +124,7 @@ struct BlobFrameTests {
 
     @Test func anotherBaseIsRefusedByName() throws {
         let adapter = Samples.adapter(1)
-        let frame = try BlobFrame.encode(adapter, over: Samples.base, .float32, level: 1)
+        let frame = try BlobFrame.encode(adapter, over: Samples.base, .f32, level: 1)
         let moved = try BaseValues(
             digest: Samples.base.digest, layout: Samples.layout, vector: TunableVector.neutral(Samples.layout))
         let other = try BaseValues(
@@ -135,7 +135,7 @@ struct BlobFrameTests {
             }
             #expect(error?.exitCode == 7)
         }
-        #expect(throws: StoreError.self) { try BlobFrame.encode(adapter, over: other, .float32, level: 1) }
+        #expect(throws: StoreError.self) { try BlobFrame.encode(adapter, over: other, .f32, level: 1) }
     }
 
     @Test func bfloat16KeepsRoundedValuesAndItsError() throws {
@@ -143,10 +143,10 @@ struct BlobFrameTests {
         let (values, error) = BFloat16.round(exact.vector.values)
         let (table, _) = BFloat16.round(exact.classes.values)
         let rounded = Samples.adapter(values, ClassTable(names: exact.classes.names, values: table), manifest: "{}")
-        #expect(bits(try roundTrip(rounded, .bfloat16(error))) == bits(rounded))
+        #expect(bits(try roundTrip(rounded, .bf16(error))) == bits(rounded))
         #expect(error.max > 0)
         #expect(error.max <= 1.02 / 256)
-        let refused = #expect(throws: StoreError.self) { try roundTrip(exact, .bfloat16(error)) }
+        let refused = #expect(throws: StoreError.self) { try roundTrip(exact, .bf16(error)) }
         guard case .notRounded = refused else {
             Issue.record("\(String(describing: refused))")
             return

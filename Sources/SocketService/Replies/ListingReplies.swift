@@ -72,7 +72,7 @@ struct AdapterReply: Encodable, Sendable {
         classes = manifest.classes
         storedBytes = entry.storedBytes
         contentBytes = entry.contentBytes
-        precision = entry.precision == .float32 ? "f32" : "bf16"
+        precision = entry.precision == .f32 ? "f32" : "bf16"
         created = manifest.created
         trainableSet = manifest.trainableSet.method.rawValue
         training = manifest.training.map { facts in
