@@ -54,9 +54,12 @@ let package = Package(
         .target(name: "SystemErrors"),
         .target(name: "SystemFiles", dependencies: ["SystemErrors"]),
 
+        // What an element of a tensor can be, in a file or in memory.
+        .target(name: "ElementTypes"),
+
         // Level 1
-        .target(name: "TensorFiles", dependencies: ["SystemErrors", "SystemFiles"]),
-        .target(name: "TensorMath", dependencies: ["CKernels", "COpenBLAS", "COneDNN"]),
+        .target(name: "TensorFiles", dependencies: ["ElementTypes", "SystemErrors", "SystemFiles"]),
+        .target(name: "TensorMath", dependencies: ["ElementTypes", "CKernels", "COpenBLAS", "COneDNN"]),
         .target(
             name: "ImageFiles",
             dependencies: [

@@ -10,7 +10,7 @@ final class AutoencoderPass {
         self.input = input
         output = plan.shape
         layers = plan.layers
-        space = Workspace(plan.needs, groups: configuration.normNumGroups, pool: pool, element: plan.kind.element)
+        space = Workspace(plan.needs, groups: configuration.normNumGroups, pool: pool, dtype: plan.form.dtype)
     }
 
     /// - Parameters:
@@ -43,16 +43,16 @@ package final class LatentDecoder {
 
     /// - Parameters:
     ///   - latentHeight, latentWidth: sides of a latent.
-    ///   - kind: how the convolutions are computed.
+    ///   - form: how the convolutions are computed.
     package init(
-        _ autoencoder: AutoencoderKL, latentHeight: Int, latentWidth: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)
+        _ autoencoder: AutoencoderKL, latentHeight: Int, latentWidth: Int, pool: ThreadPool, _ form: WeightForm = .best(for: .f32)
     ) throws {
         let c = autoencoder.configuration
         guard latentHeight > 0, latentWidth > 0 else {
             throw AutoencoderError.badSides(height: latentHeight, width: latentWidth, multiple: 1)
         }
         let input = FeatureShape(height: latentHeight, width: latentWidth, channels: c.latentChannels)
-        var plan = NetworkPlan(autoencoder.tensors, input: input, kind)
+        var plan = NetworkPlan(autoencoder.tensors, input: input, form)
         if plan.has("post_quant_conv") { try plan.convolution("post_quant_conv", c.latentChannels, kernel: 1, isMeasured: false) }
         let channels = Array(c.blockOutChannels.reversed())
         try plan.convolution("decoder.conv_in", channels[0])
@@ -97,13 +97,13 @@ package final class LatentEncoder {
     /// - Parameters:
     ///   - height, width: sides of the images, multiples of the autoencoder's `downsampling`.
     /// - Throws: `badSides`, and `missingTensor` where the file holds a decoder alone.
-    package init(_ autoencoder: AutoencoderKL, height: Int, width: Int, pool: ThreadPool, _ kind: ConvolutionKind = .best(for: .float32)) throws {
+    package init(_ autoencoder: AutoencoderKL, height: Int, width: Int, pool: ThreadPool, _ form: WeightForm = .best(for: .f32)) throws {
         let c = autoencoder.configuration
         guard height > 0, width > 0, height % c.downsampling == 0, width % c.downsampling == 0 else {
             throw AutoencoderError.badSides(height: height, width: width, multiple: c.downsampling)
         }
         let input = FeatureShape(height: height, width: width, channels: c.inChannels)
-        var plan = NetworkPlan(autoencoder.tensors, input: input, kind)
+        var plan = NetworkPlan(autoencoder.tensors, input: input, form)
         try plan.convolution("encoder.conv_in", c.blockOutChannels[0])
         for (level, count) in c.blockOutChannels.enumerated() {
             for layer in 0..<c.layersPerBlock { try plan.resnet("encoder.down_blocks.\(level).resnets.\(layer)", count) }

@@ -19,17 +19,17 @@ struct ConvolutionLayer: Sendable {
     ///   - adds: whether the result is added to what the output holds.
     init(
         _ weights: LayerWeights, on input: FeatureShape, stride: Int = 1, adds: Bool = false, _ needs: inout WorkspaceNeeds,
-        _ kind: ConvolutionKind
+        _ form: WeightForm
     ) {
         output = FeatureShape(height: input.height / stride, width: input.width / stride, channels: weights.outChannels)
         let rows = Self.stripRows(height: output.height, width: output.width)
         let shape = ConvolutionShape(
             inChannels: input.channels, outChannels: weights.outChannels, kernel: weights.kernel, stride: stride, rows: rows,
             columns: output.width)
-        convolution = Convolution(shape, weight: weights.weight, bias: weights.bias, adds: adds, kind)
+        convolution = Convolution(shape, weight: weights.weight, bias: weights.bias, adds: adds, form)
         strips = output.height / rows
         border = stride == 1 ? weights.kernel / 2 : 0
-        needs.include(strip: shape.inRows, shape.inColumns, input.channels, kind.element, strips: strips)
+        needs.include(strip: shape.inRows, shape.inColumns, input.channels, form.dtype, strips: strips)
         needs.include(convolution)
         needs.include(activations: output)
     }

@@ -86,20 +86,20 @@ struct Upsample: AutoencoderLayer {
     private let input, output: FeatureShape
     private let rows: Int
 
-    init(_ weights: LayerWeights, on input: FeatureShape, _ needs: inout WorkspaceNeeds, _ kind: ConvolutionKind) {
+    init(_ weights: LayerWeights, on input: FeatureShape, _ needs: inout WorkspaceNeeds, _ form: WeightForm) {
         precondition(weights.kernel == 3)
         let rows = ConvolutionLayer.stripRows(height: input.height, width: input.width)
         // One column more than the image has: the border is on both sides, and each place leaves out the column of the other side.
         let shape = ConvolutionShape(
             inChannels: input.channels, outChannels: weights.outChannels, kernel: 2, rows: rows, columns: input.width + 1)
         convolutions = (0..<4).map { place in
-            Convolution(shape, weight: Self.folded(weights.weight, below: place / 2, right: place % 2), bias: weights.bias, kind)
+            Convolution(shape, weight: Self.folded(weights.weight, below: place / 2, right: place % 2), bias: weights.bias, form)
         }
         self.input = input
         self.rows = rows
         output = FeatureShape(height: 2 * input.height, width: 2 * input.width, channels: weights.outChannels)
         needs.include(activations: input, output)
-        needs.include(strip: rows + 2, input.width + 2, input.channels, kind.element, strips: input.height / rows)
+        needs.include(strip: rows + 2, input.width + 2, input.channels, form.dtype, strips: input.height / rows)
         for convolution in convolutions { needs.include(convolution) }
         needs.scratch = max(needs.scratch, rows * (input.width + 1) * weights.outChannels)
     }

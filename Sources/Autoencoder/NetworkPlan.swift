@@ -7,11 +7,11 @@ struct NetworkPlan {
     private(set) var shape: FeatureShape
     private(set) var needs = WorkspaceNeeds()
     private let tensors: AutoencoderTensors
-    let kind: ConvolutionKind
+    let form: WeightForm
 
-    init(_ tensors: AutoencoderTensors, input: FeatureShape, _ kind: ConvolutionKind) {
+    init(_ tensors: AutoencoderTensors, input: FeatureShape, _ form: WeightForm) {
         self.tensors = tensors
-        self.kind = kind
+        self.form = form
         shape = input
         needs.include(activations: input)
     }
@@ -56,7 +56,7 @@ struct NetworkPlan {
     }
 
     mutating func upsample(_ name: String) throws {
-        let layer = Upsample(try weights(name, shape.channels), on: shape, &needs, kind)
+        let layer = Upsample(try weights(name, shape.channels), on: shape, &needs, form)
         layers.append(layer)
         shape = FeatureShape(height: 2 * shape.height, width: 2 * shape.width, channels: shape.channels)
     }
@@ -67,7 +67,7 @@ struct NetworkPlan {
     private mutating func convolutionLayer(
         _ name: String, on input: FeatureShape, _ channels: Int, kernel: Int = 3, stride: Int = 1, adds: Bool = false
     ) throws -> ConvolutionLayer {
-        ConvolutionLayer(try weights(name, channels, kernel: kernel), on: input, stride: stride, adds: adds, &needs, kind)
+        ConvolutionLayer(try weights(name, channels, kernel: kernel), on: input, stride: stride, adds: adds, &needs, form)
     }
 
     private func weights(_ name: String, _ channels: Int, kernel: Int = 3) throws -> LayerWeights {

@@ -19,7 +19,7 @@ struct FeatureShape: Hashable {
 /// of the largest layer: what goes in, what comes out and what lies between.
 final class Workspace {
     let group: ThreadGroup
-    let element: ConvolutionElement
+    let dtype: DType
     private let activations: Matrix
     /// Per thread: what convolutions read, and what else a layer needs.
     private let strips, scratch: [Matrix]
@@ -30,13 +30,13 @@ final class Workspace {
     private var measured: (strips: Int, pixels: Int) = (0, 0)
     let scale, shift: Matrix
 
-    init(_ needs: WorkspaceNeeds, groups: Int, pool: ThreadPool, element: ConvolutionElement) {
+    init(_ needs: WorkspaceNeeds, groups: Int, pool: ThreadPool, dtype: DType) {
         let threads = pool.threadCount
         let perThread = [needs.strip, needs.scratch, needs.convolutionScratch, 2 * needs.channels].reduce(0) { $0 + Memory.paddedCount($1) }
         let shared = Memory.paddedCount(needs.activations) + 2 * Memory.paddedCount(needs.strips * groups) + 2 * Memory.paddedCount(needs.channels)
         let memory = Memory(capacity: shared + threads * perThread)
         group = .pool(pool)
-        self.element = element
+        self.dtype = dtype
         activations = memory.take(needs.activations)
         strips = (0..<threads).map { _ in memory.take(needs.strip) }
         scratch = (0..<threads).map { _ in memory.take(needs.scratch) }
@@ -56,7 +56,7 @@ final class Workspace {
     }
 
     func strip(_ thread: Int, rows: Int, columns: Int, channels: Int) -> PaddedStrip {
-        PaddedStrip(in: strips[thread], rows: rows, columns: columns, channels: channels, element: element)
+        PaddedStrip(in: strips[thread], rows: rows, columns: columns, channels: channels, dtype: dtype)
     }
 
     /// A thread's scratch memory in a shape.
@@ -104,8 +104,8 @@ struct WorkspaceNeeds {
 
     mutating func include(_ convolution: Convolution) { convolutionScratch = max(convolutionScratch, convolution.scratchCount) }
 
-    mutating func include(strip rows: Int, _ columns: Int, _ inChannels: Int, _ element: ConvolutionElement, strips count: Int) {
-        strip = max(strip, PaddedStrip.values(rows: rows, columns: columns, channels: inChannels, element: element))
+    mutating func include(strip rows: Int, _ columns: Int, _ inChannels: Int, _ dtype: DType, strips count: Int) {
+        strip = max(strip, PaddedStrip.values(rows: rows, columns: columns, channels: inChannels, dtype: dtype))
         strips = max(strips, count)
     }
 }

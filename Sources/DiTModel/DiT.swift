@@ -43,13 +43,14 @@ package struct DiT: Sendable {
         packing configuration: DiTConfiguration, at precision: Precision, preset: Preset = .original, positionScale: Double = 1,
         route: TokenRoute? = nil, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
     ) throws {
-        let packer = TrainingWeightPacker(precision, heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
+        let form = WeightForm(precision.dtype(isMLPOutput: false))
+        let packer = WeightPacker(heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
         let elsewhere = Memory(capacity: 0).take(0, 0)
         var packed: [String: LayerMatrix] = [:]
         let weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
             guard Weights.isLayer(name) else { return matrix }
-            packed[name] = try packer.pack(matrix)
+            packed[name] = try LayerMatrix(matrix, form, with: packer)
             return elsewhere
         }
         let layers = (0..<configuration.depth).map { i in
@@ -58,7 +59,7 @@ package struct DiT: Sendable {
                 return matrix
             }
         }
-        self.init(configuration, weights, layers, packer.need, preset: preset, positionScale: positionScale)
+        self.init(configuration, weights, layers, LayerScratch.Need(form, packer), preset: preset, positionScale: positionScale)
     }
 
     /// This network packed for training, as above.
@@ -181,7 +182,7 @@ struct BlockLayers: Sendable {
     let fc1: LayerMatrix  // (4D, D)
     let fc2: LayerMatrix  // (D, 4D)
 
-    init(_ w: Weights.Block) { (qkv, proj, fc1, fc2) = (.plain(w.qkv), .plain(w.proj), .plain(w.fc1), .plain(w.fc2)) }
+    init(_ w: Weights.Block) { (qkv, proj, fc1, fc2) = (LayerMatrix(w.qkv), LayerMatrix(w.proj), LayerMatrix(w.fc1), LayerMatrix(w.fc2)) }
 
     init(_ find: (_ name: String) -> LayerMatrix) {
         qkv = find("attn.qkv.weight")

@@ -73,7 +73,7 @@ struct InferenceBlock: Sendable {
         let hd = D / shape.heads
         group.forEach(shape.heads) { head, thread in
             let scratch = a.scratch[thread].attention
-            if a.qkv.form == .f32 {
+            if a.qkv.dtype == .f32 {
                 Attention.forward(
                     a.qkv.matrix, head: head, heads: shape.heads, scores: scratch.reshaped(a.x.rows, a.x.rows), into: a.attended.matrix)
             } else {
@@ -88,7 +88,7 @@ struct InferenceBlock: Sendable {
     }
 
     private func quantiseRows(_ x: QuantizedMatrix, into bytes: QuantizedMatrix, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup) {
-        guard bytes.form == .u8 else { return }
+        guard bytes.dtype == .u8 else { return }
         group.forEach(shape.tiles.parts) { part, thread in
             let rows = shape.tiles.part(part)
             quantise(x.rows(rows), line: a.scratch[thread].workspace.line, into: bytes.rows(rows))

@@ -12,8 +12,7 @@ package struct InferenceDiT: Sendable {
     let weights: Weights
     let blocks: [InferenceBlock]
     let shape: BlockShape
-    /// Values of accumulators and bytes of scratch of the largest product.
-    let workspace: (accumulators: Int, scratch: Int)
+    let need: ProductWorkspace.Need
     private let patchEmbed: PatchEmbed
     private let finalLayer: FinalLayer
 
@@ -22,17 +21,17 @@ package struct InferenceDiT: Sendable {
     /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
     package init(
         _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original, positionScale: Double = 1,
-        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> StoredMatrix
+        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = WeightPacker(tileRows: tiles.rows)
+        let packer = WeightPacker(heights: [tiles.rows])
         var packed: [String: PackedMatrix] = [:]
         let elsewhere = Memory(capacity: 0).take(0, 0)
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
-            guard Weights.isLayer(name) else { return matrix.floats }
-            let form = precision.operand(isMLPOutput: name.hasSuffix("mlp.fc2.weight"))
-            packed[name] = try PackedMatrix(matrix, form: form, with: packer)
+            guard Weights.isLayer(name) else { return matrix.matrix }
+            let form = WeightForm(precision.dtype(isMLPOutput: name.hasSuffix("mlp.fc2.weight")))
+            packed[name] = try PackedMatrix(matrix, form, with: packer)
             return elsewhere
         }
         blocks = (0..<configuration.depth).map { i in
@@ -47,19 +46,19 @@ package struct InferenceDiT: Sendable {
         self.precision = precision
         self.preset = preset
         shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
-        workspace = packer.workspace(accumulatorsFor: Array(packed.values))
+        need = packer.need(Array(packed.values))
         patchEmbed = PatchEmbed(configuration, weights: weights, positionScale: positionScale)
         finalLayer = FinalLayer(configuration, weights: weights)
     }
 
     /// Whether a matrix is needed no more once it is packed.
     package static func isPacked(_ name: String, at precision: Precision) -> Bool {
-        Weights.isLayer(name) && PackedMatrix.copies(precision.operand(isMLPOutput: false))
+        Weights.isLayer(name) && WeightForm(precision.dtype(isMLPOutput: false)) != .plain
     }
 
     private init(_ model: InferenceDiT, _ configuration: DiTConfiguration, positionScale: Double) throws(TensorMathError) {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = WeightPacker(tileRows: tiles.rows)
+        let packer = WeightPacker(heights: [tiles.rows])
         var blocks: [InferenceBlock] = []
         for block in model.blocks { blocks.append(try block.retiled(with: packer)) }
         self.configuration = configuration
@@ -68,7 +67,7 @@ package struct InferenceDiT: Sendable {
         weights = model.weights
         self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
-        workspace = packer.workspace(accumulatorsFor: blocks.flatMap(\.all))
+        need = packer.need(blocks.flatMap(\.all))
         patchEmbed = PatchEmbed(configuration, weights: model.weights, positionScale: positionScale)
         finalLayer = FinalLayer(configuration, weights: model.weights)
     }
@@ -85,7 +84,7 @@ package struct InferenceDiT: Sendable {
     /// Packs the matrices of a network in memory.
     package init(_ model: DiT, precision: Precision = .f32) throws {
         let find = model.weights.finder(model.configuration)
-        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { .floats(find($0, $1, $2)) }
+        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { QuantizedMatrix(find($0, $1, $2)) }
     }
 
     /// Bytes of the packed copies.

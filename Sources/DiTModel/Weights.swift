@@ -145,9 +145,9 @@ extension InferenceDiT {
     package init(_ base: BaseFile, precision: Precision = .f32, preset: Preset? = nil) throws {
         let lasting = try base.convertedMemory { !InferenceDiT.isPacked($0, at: precision) }
         try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
-            guard InferenceDiT.isPacked(name, at: precision) else { return .floats(try base.matrix(name, rows, columns, lasting)) }
-            if let stored = try base.bfloat16(name, rows, columns) { return .bfloat16(stored) }
-            return .floats(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
+            guard InferenceDiT.isPacked(name, at: precision) else { return QuantizedMatrix(try base.matrix(name, rows, columns, lasting)) }
+            if let stored = try base.bfloat16(name, rows, columns) { return stored }
+            return QuantizedMatrix(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))
         }
         lasting.seal()
     }

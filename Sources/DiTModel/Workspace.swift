@@ -45,8 +45,10 @@ package struct InferenceWorkspace: Sendable {
         let workspace: ProductWorkspace
         /// The scores of one head, or the scratch of a fused one.
         let attention: Matrix
-        /// For the low-rank pairs of one tile: A x, and x in float32 where the layer reads another form.
-        let lowRank, floats: Matrix
+        /// For the low-rank pairs of one tile: A x.
+        let lowRank: Matrix
+        /// And x in float32, where the layer reads another element type.
+        let floats: Matrix?
     }
 
     /// - Parameter threads: threads that may share one image.
@@ -59,22 +61,22 @@ package struct InferenceWorkspace: Sendable {
                 capacity += Memory.paddedCount(rows * columns)
                 return empty.take(0, 0)
             },
-            takeQuantized: { rows, columns, form in
-                capacity += Memory.quantizedCount(rows, columns, form)
-                return empty.take(0, 0, form)
+            takeQuantized: { rows, columns, dtype in
+                capacity += Memory.quantizedCount(rows, columns, dtype)
+                return empty.take(0, 0, dtype)
             })
         let memory = Memory(capacity: capacity)
         self.init(model, threads: threads, take: memory.take, takeQuantized: memory.take)
     }
 
     private init(
-        _ model: InferenceDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, QuantizedMatrix.Form) -> QuantizedMatrix
+        _ model: InferenceDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, DType) -> QuantizedMatrix
     ) {
         let c = model.configuration
         let (T, D) = (c.tokens, c.hiddenSize)
         // Between layers nothing is kept in bytes: a row's range is known when all of it is there.
-        let between: QuantizedMatrix.Form = model.precision == .f32 ? .f32 : .bf16
-        let (input, mlp) = (model.precision.operand(isMLPOutput: false), model.precision.operand(isMLPOutput: true))
+        let between: DType = model.precision == .f32 ? .f32 : .bf16
+        let (input, mlp) = (model.precision.dtype(isMLPOutput: false), model.precision.dtype(isMLPOutput: true))
         patches = take(T, c.patchInSize)
         x = take(T, D)
         normed = takeQuantized(T, D, input)
@@ -90,9 +92,9 @@ package struct InferenceWorkspace: Sendable {
         let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
         self.scratch = (0..<threads).map { _ in
             ThreadScratch(
-                workspace: ProductWorkspace(accumulators: model.workspace.accumulators, scratch: model.workspace.scratch, line: 4 * D, take: take),
+                workspace: ProductWorkspace(model.need, line: 4 * D, take: take),
                 attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
-                floats: take(1, between == .f32 ? 0 : model.shape.tiles.rows * 4 * D))
+                floats: between == .f32 ? nil : take(1, model.shape.tiles.rows * 4 * D))
         }
     }
 }

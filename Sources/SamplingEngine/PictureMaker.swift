@@ -15,7 +15,7 @@ struct PictureMaker {
     ///   - size: side of a latent.
     ///   - channels: of a latent.
     /// - Returns: nil for latents without an autoencoder.
-    init?(channels: Int, size: Int, autoencoder: AutoencoderKL?, _ kind: ConvolutionKind, preset: Preset, pool: ThreadPool) throws {
+    init?(channels: Int, size: Int, autoencoder: AutoencoderKL?, _ form: WeightForm, preset: Preset, pool: ThreadPool) throws {
         self.preset = preset
         guard let autoencoder else {
             guard channels == 3 else { return nil }
@@ -23,7 +23,7 @@ struct PictureMaker {
             return
         }
         try autoencoder.check(latentChannels: channels)
-        let decoder = try LatentDecoder(autoencoder, latentHeight: size, latentWidth: size, pool: pool, kind)
+        let decoder = try LatentDecoder(autoencoder, latentHeight: size, latentWidth: size, pool: pool, form)
         (self.decoder, side) = (decoder, decoder.imageSize.height)
     }
 

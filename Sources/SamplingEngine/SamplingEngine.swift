@@ -47,7 +47,7 @@ package actor SamplingEngine {
     ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
         _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ThreadPool, preset: Preset? = nil,
-        autoencoder: AutoencoderKL? = nil, decoding: ConvolutionKind? = nil
+        autoencoder: AutoencoderKL? = nil, decoding: WeightForm? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)
         self.base = base
@@ -65,7 +65,7 @@ package actor SamplingEngine {
             base, rows: rows, slots: slots, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
             channels: configuration.inChannels, size: configuration.inputSize, autoencoder: autoencoder,
-            decoding ?? .best(for: precision == .f32 ? .float32 : .bfloat16), preset: preset, pool: pool)
+            decoding ?? .best(for: precision == .f32 ? .f32 : .bf16), preset: preset, pool: pool)
         pictureSide = maker?.side
         pictureMaker = maker
     }

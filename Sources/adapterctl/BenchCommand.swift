@@ -91,7 +91,7 @@ struct ModelOptions: ParsableArguments {
     /// A network of random matrices packed for sampling; no second copy of what is packed stays in memory.
     func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> InferenceDiT {
         let find = randomMatrices()
-        return try InferenceDiT(configuration, precision: precision) { .floats(find($0, $1, $2)) }
+        return try InferenceDiT(configuration, precision: precision) { QuantizedMatrix(find($0, $1, $2)) }
     }
 
     /// The same for training.

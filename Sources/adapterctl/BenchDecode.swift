@@ -32,17 +32,15 @@ struct BenchDecode: ParsableCommand {
         guard (8...2048).contains(pixels), pixels % 8 == 0, (1...10_000).contains(runs) else {
             throw Failure.usage("--pixels is a multiple of 8 between 8 and 2048, --runs at least 1")
         }
-        guard let element = ["f32": ConvolutionElement.float32, "bf16": .bfloat16][precision] else {
-            throw Failure.usage("--precision takes f32 or bf16, not '\(precision)'")
-        }
-        let kind = ConvolutionKind.best(for: element)
-        if kind.element != element { note("this machine has no \(precision) convolutions: f32 in their place") }
+        let dtype = try dtypeNamed(precision, "--precision")
+        let form = WeightForm.best(for: dtype)
+        if form.dtype != dtype { note("this machine has no \(precision) convolutions: f32 in their place") }
         let scratch = vae == nil ? FileManager.default.temporaryDirectory.appending(path: "vae-\(UUID().uuidString).safetensors").path : nil
         defer { if let scratch { try? FileManager.default.removeItem(atPath: scratch) } }
         if let scratch { try RandomAutoencoder.write(to: scratch) }
         ProcessMemory.resetPeak()
         let start = ContinuousClock.now
-        let work = try pass(vae ?? scratch ?? "", kind)
+        let work = try pass(vae ?? scratch ?? "", form)
         let load = ContinuousClock.now - start
         let name = "\(encode ? "encode" : "decode") of one \(pixels) px image, \(precision)"
         work()
@@ -55,21 +53,21 @@ struct BenchDecode: ParsableCommand {
             """
             \(timing.line)
             \(readable(seconds: processor)) of processor time, \(readable(bytes: result.peakBytes)) at most, loaded in \(readable(seconds: result.loadSeconds))
-            \(timing.machine), \(kind == .plain ? "no oneDNN" : "oneDNN")
+            \(timing.machine), \(form == .plain ? "no oneDNN" : "oneDNN")
             """
         }
     }
 
-    private func pass(_ path: String, _ kind: ConvolutionKind) throws -> () -> Void {
+    private func pass(_ path: String, _ form: WeightForm) throws -> () -> Void {
         let autoencoder = try AutoencoderKL(path: path)
         let side = pixels / autoencoder.configuration.downsampling
         var values = [Float](repeating: 0, count: encode ? 3 * pixels * pixels : autoencoder.configuration.latentChannels * side * side)
         Philox(seed: 1, stream: 3).normals(into: &values)
         if encode {
-            let encoder = try LatentEncoder(autoencoder, height: pixels, width: pixels, pool: ThreadPool(), kind)
+            let encoder = try LatentEncoder(autoencoder, height: pixels, width: pixels, pool: ThreadPool(), form)
             return { _ = encoder.encode(values.span) }
         }
-        let decoder = try LatentDecoder(autoencoder, latentHeight: side, latentWidth: side, pool: ThreadPool(), kind)
+        let decoder = try LatentDecoder(autoencoder, latentHeight: side, latentWidth: side, pool: ThreadPool(), form)
         return { _ = decoder.decode(values.span) }
     }
 }

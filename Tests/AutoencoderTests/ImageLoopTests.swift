@@ -23,16 +23,16 @@ private func noise(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     }
 
     /// Stride 1 and 2, one and two rows, with and without adding: oneDNN where it is present, and the plain products.
-    @Test(arguments: Array(Set([ConvolutionKind.plain, .best(for: .float32)])))
-    func convolutionsAgreeWithTheirFormula(kind: ConvolutionKind) {
+    @Test(arguments: Array(Set([WeightForm.plain, .best(for: .f32)])))
+    func convolutionsAgreeWithTheirFormula(form: WeightForm) {
         for (kernel, stride, adds) in [(1, 1, false), (2, 1, true), (3, 1, false), (3, 1, true), (3, 2, false)] {
             let shape = ConvolutionShape(inChannels: 5, outChannels: 6, kernel: kernel, stride: stride, rows: 2, columns: 7)
             let image = noise(shape.inRows * shape.inColumns, 5, stream: 1), out = noise(14, 6, stream: 2)
             let weight = noise(1, shape.weightCount, stream: 3).array, bias = noise(1, 6, stream: 4).array
             let before = out.array
-            let strip = PaddedStrip(in: noise(1, 1024, stream: 5), rows: shape.inRows, columns: shape.inColumns, channels: 5, element: .float32)
+            let strip = PaddedStrip(in: noise(1, 1024, stream: 5), rows: shape.inRows, columns: shape.inColumns, channels: 5, dtype: .f32)
             strip.load(image, width: shape.inColumns, from: 0, left: 0, .none)
-            let convolution = Convolution(shape, weight: weight, bias: bias, adds: adds, kind)
+            let convolution = Convolution(shape, weight: weight, bias: bias, adds: adds, form)
             convolution.run(strip, into: out, scratch: noise(1, max(convolution.scratchCount, 1), stream: 6))
             for pixel in 0..<14 {
                 for channel in 0..<6 {
@@ -52,7 +52,7 @@ private func noise(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     /// A strip that reaches beyond the image on every side has zeros there.
     @Test func stripsBringTheirBorder() {
         let image = noise(2 * 3, 2, stream: 1)
-        let strip = PaddedStrip(in: noise(1, 64, stream: 2), rows: 4, columns: 5, channels: 2, element: .float32)
+        let strip = PaddedStrip(in: noise(1, 64, stream: 2), rows: 4, columns: 5, channels: 2, dtype: .f32)
         strip.load(image, width: 3, from: -1, left: 1, .none)
         let shape = ConvolutionShape(inChannels: 2, outChannels: 2, kernel: 1, rows: 4, columns: 5)
         let out = noise(20, 2, stream: 3)
@@ -82,19 +82,19 @@ private func checkMoments(_ pixels: Int, _ channels: Int, _ groups: Int) {
 private func checkActivations(_ pixels: Int, _ channels: Int) {
     let x = noise(pixels, channels, stream: 5), scale = noise(1, channels, stream: 6), shift = noise(1, channels, stream: 7)
     x.withMutableSpan { $0[0] = 1e4 }
-    for element in [ConvolutionElement.float32, .bfloat16] {
+    for dtype in [DType.f32, .bf16] {
         for silu in [false, true] {
             let scratch = noise(1, 2 * pixels * channels, stream: 8)
-            let strip = PaddedStrip(in: scratch, rows: 1, columns: pixels, channels: channels, element: element)
+            let strip = PaddedStrip(in: scratch, rows: 1, columns: pixels, channels: channels, dtype: dtype)
             strip.load(x, width: pixels, from: 0, left: 0, silu ? .scaledSilu(scale, shift: shift) : .scaled(scale, shift: shift))
             let stored = scratch.array
             for index in 0..<(pixels * channels) {
                 let value = Double(x[index / channels, index % channels]) * Double(scale[0, index % channels]) + Double(shift[0, index % channels])
                 let expected = silu ? value / (1 + exp(-value)) : value
-                let word = stored[element == .float32 ? index : index / 2].bitPattern
-                let got = element == .float32 ? Float(bitPattern: word) : Float(bitPattern: index % 2 == 0 ? word << 16 : word & 0xffff_0000)
-                let tolerance = (element == .float32 ? 2e-6 : 0.0040) * abs(expected) + 1e-6
-                precondition(abs(Double(got) - expected) <= tolerance, "\(got) for \(expected), \(element), silu \(silu)")
+                let word = stored[dtype == .f32 ? index : index / 2].bitPattern
+                let got = dtype == .f32 ? Float(bitPattern: word) : Float(bitPattern: index % 2 == 0 ? word << 16 : word & 0xffff_0000)
+                let tolerance = (dtype == .f32 ? 2e-6 : 0.0040) * abs(expected) + 1e-6
+                precondition(abs(Double(got) - expected) <= tolerance, "\(got) for \(expected), \(dtype), silu \(silu)")
             }
         }
     }

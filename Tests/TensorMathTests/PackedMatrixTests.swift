@@ -5,35 +5,35 @@ import Testing
 /// Products with packed matrices against sums in double precision.
 @Suite struct PackedMatrixTests {
     private let rows = 16, outputs = 64, inputs = 40
+    /// Those of the precisions, and what runs on any machine.
+    static let forms = Array(Set([WeightForm.plain] + Precision.supported.map { WeightForm($0.dtype(isMLPOutput: false)) }))
 
-    @Test(arguments: Precision.supported)
-    func productsAreTheirDefinition(precision: Precision) throws {
-        let form = precision.operand(isMLPOutput: false)
+    @Test(arguments: forms)
+    func productsAreTheirDefinition(form: WeightForm) throws {
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), w = memory.take(outputs, inputs), residual = memory.take(rows, outputs)
         Philox(seed: 3, stream: 0).normals(into: x)
         Philox(seed: 3, stream: 1).normals(into: w)
-        let packer = WeightPacker(tileRows: rows)
-        let packed = try PackedMatrix(.floats(w), form: form, with: packer)
+        let packer = WeightPacker(heights: [rows])
+        let packed = try PackedMatrix(QuantizedMatrix(w), form, with: packer)
         #expect(packed.panels > 1)
         // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
         let one = memory.take(inputs), zero = memory.take(inputs), gate = memory.take(outputs), bias = memory.take(outputs)
         one.fill(1)
         gate.fill(0.5)
         Philox(seed: 3, stream: 2).normals(into: bias)
-        let sizes = packer.workspace(accumulatorsFor: [packed])
-        let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
-        let operand = memory.take(rows, inputs, form)
+        let workspace = ProductWorkspace(packer.need([packed]), line: inputs, take: memory.take)
+        let operand = memory.take(rows, inputs, form.dtype)
         normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
         for panel in 0..<packed.panels {
             addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: residual)
         }
         // Errors of rounded factors add up like a random walk; 8 bits over a range of 6 deviations, or 8 bits of mantissa.
         let tolerance =
-            switch form {
+            switch form.dtype {
             case .f32: 1e-5
             case .bf16: 0.06
-            case .u8: 0.15
+            default: 0.15
             }
         for r in 0..<rows {
             let row = (0..<inputs).map { Double(x[r, $0]) }
@@ -47,9 +47,8 @@ import Testing
     }
 
     /// A matrix that a file holds in bfloat16 is packed as its values in float32 are, to the last bit of every product.
-    @Test(arguments: Precision.supported)
-    func storedHalvesArePackedAsTheirValues(precision: Precision) throws {
-        let form = precision.operand(isMLPOutput: false)
+    @Test(arguments: forms)
+    func storedHalvesArePackedAsTheirValues(form: WeightForm) throws {
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), values = memory.take(outputs, inputs), one = memory.take(inputs), zero = memory.take(inputs)
         Philox(seed: 3, stream: 0).normals(into: x)
@@ -60,18 +59,17 @@ import Testing
         let kept = Kept(bits)
         let bfloat16 = unsafe QuantizedMatrix(readOnlyBFloat16: kept.address, rows: outputs, columns: inputs, owner: kept)
 
-        func products(_ w: StoredMatrix) throws -> [Float] {
-            let packer = WeightPacker(tileRows: rows), packed = try PackedMatrix(w, form: form, with: packer)
-            let sizes = packer.workspace(accumulatorsFor: [packed])
-            let workspace = ProductWorkspace(accumulators: sizes.accumulators, scratch: sizes.scratch, line: inputs, take: memory.take)
-            let operand = memory.take(rows, inputs, form), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
+        func products(_ w: QuantizedMatrix) throws -> [Float] {
+            let packer = WeightPacker(heights: [rows]), packed = try PackedMatrix(w, form, with: packer)
+            let workspace = ProductWorkspace(packer.need([packed]), line: inputs, take: memory.take)
+            let operand = memory.take(rows, inputs, form.dtype), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
             normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
             gate.fill(1)
             for panel in 0..<packed.panels { addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: out) }
             return out.array
         }
-        let fromHalves = try products(.bfloat16(bfloat16))
-        #expect(try fromHalves == products(.floats(values)) && fromHalves.contains { $0 != 0 })
+        let fromHalves = try products(bfloat16)
+        #expect(try fromHalves == products(QuantizedMatrix(values)) && fromHalves.contains { $0 != 0 })
     }
 
     private final class Kept {
@@ -97,10 +95,10 @@ import Testing
                 }
             }
             let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
-            for precision in Precision.supported where PackedMatrix.copies(precision.operand(isMLPOutput: false)) {
+            for form in PackedMatrixTests.forms where form != .plain {
                 let before = try readOnlyBytes()
-                let matrix = try PackedMatrix(.floats(w), form: precision.operand(isMLPOutput: false), with: WeightPacker(tileRows: 16))
-                #expect(try readOnlyBytes() - before >= matrix.bytes, "\(precision)")
+                let matrix = try PackedMatrix(QuantizedMatrix(w), form, with: WeightPacker(heights: [16]))
+                #expect(try readOnlyBytes() - before >= matrix.bytes, "\(form)")
             }
         }
     }

@@ -15,14 +15,16 @@ package struct ProductWorkspace: Sendable {
     /// Scratch of one row, for norms and quantisation.
     package let line: Matrix
 
-    /// - Parameters:
-    ///   - accumulators: values of the largest tile and panel.
-    ///   - scratch: bytes.
-    ///   - line: values of the longest row.
-    package init(accumulators: Int, scratch: Int, line: Int, take: (Int, Int) -> Matrix) {
-        self.accumulators = take(1, accumulators)
-        self.scratch = take(1, (scratch + 3) / 4)
+    /// - Parameter line: values of the longest row.
+    package init(_ need: Need, line: Int, take: (Int, Int) -> Matrix) {
+        accumulators = take(1, need.accumulators)
+        scratch = take(1, (need.scratchBytes + 3) / 4)
         self.line = take(1, line)
+    }
+
+    /// What the products that use it ask for: values of the largest tile and panel, and scratch of the kernels.
+    package struct Need: Sendable {
+        let accumulators, scratchBytes: Int
     }
 }
 
@@ -30,10 +32,11 @@ package struct ProductWorkspace: Sendable {
 package func biasGamma(_ accumulators: Accumulators, bias: Matrix, gamma: Matrix, into out: QuantizedMatrix) {
     let (out, bias, gamma) = (accumulators.part(of: out), accumulators.part(of: bias), accumulators.part(of: gamma))
     var values = unsafe accumulators.values
-    switch out.form {
+    switch out.dtype {
     case .f32: unsafe ck_accumulators_gamma(out.floats, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
     case .bf16: unsafe ck_accumulators_gamma_bf16(out.bfloat16, out.stride, &values, bias.base, gamma.base, accumulators.rows, out.columns)
-    case .u8: preconditionFailure("a row is quantised when all of it is there")
+    // A row is quantised when all of it is there.
+    default: noKernel(for: out.dtype)
     }
 }
 
@@ -41,10 +44,11 @@ package func biasGamma(_ accumulators: Accumulators, bias: Matrix, gamma: Matrix
 package func biasGelu(_ accumulators: Accumulators, bias: Matrix, into out: QuantizedMatrix) {
     let (out, bias) = (accumulators.part(of: out), accumulators.part(of: bias))
     var values = unsafe accumulators.values
-    switch out.form {
+    switch out.dtype {
     case .f32: unsafe ck_accumulators_gelu(out.floats, out.stride, &values, bias.base, accumulators.rows, out.columns)
     case .bf16: unsafe ck_accumulators_gelu_bf16(out.bfloat16, out.stride, &values, bias.base, accumulators.rows, out.columns)
-    case .u8: preconditionFailure("a row is quantised when all of it is there")
+    // A row is quantised when all of it is there.
+    default: noKernel(for: out.dtype)
     }
 }
 

@@ -16,21 +16,21 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 // @unchecked: oneDNN lets any number of threads run one primitive; its packed matrices and scratch come with each run.
 @safe final class GEMMKernel: @unchecked Sendable {
     let rows: Int
+    /// Of the rows that it multiplies.
+    let dtype: DType
     private let product: OpaquePointer
     private let shape: od_product_shape
 
-    /// - Parameter like: a product of the same form, outputs and inputs, whose packed matrices this one is to read too.
-    init(_ form: QuantizedMatrix.Form, rows: Int, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) {
-        let (x, w, out) =
-            switch form {
-            case .f32: (OD_F32, OD_F32, OD_F32)
-            case .bf16: (OD_BF16, OD_BF16, OD_F32)
-            case .u8: (OD_U8, OD_S8, OD_S32)
-            }
-        shape = od_product_shape(rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: x, w: w, out: out, adding: false)
+    /// - Parameter like: a product of the same element type, outputs and inputs, whose packed matrices this one is to read too.
+    init(_ dtype: DType, rows: Int, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) {
+        let (w, out): (DType, DType) = dtype == .u8 ? (.i8, .i32) : (dtype, .f32)
+        shape = od_product_shape(
+            rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: dtype.oneDNN, w: w.oneDNN, out: out.oneDNN,
+            adding: false)
         guard let made = unsafe od_product_create(shape, like?.product) else { throw GEMMKernel.failure(outputs, inputs) }
         unsafe product = made
         self.rows = rows
+        self.dtype = dtype
     }
 
     deinit { unsafe od_product_destroy(product) }
@@ -42,9 +42,9 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
 
     /// - Parameters:
     ///   - w: [outputs, inputs], or where `transposed` [inputs, outputs].
-    ///   - type: of its values: OD_F32 and OD_BF16 convert, OD_S8 stays.
-    func pack(_ w: UnsafeRawPointer, _ type: od_type, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
-        guard unsafe od_product_pack(product, packed, w, type, transposed) else { throw GEMMKernel.failure(shape.n, shape.k) }
+    ///   - type: of its values: `f32` and `bf16` are converted, `i8` stays.
+    func pack(_ w: UnsafeRawPointer, _ type: DType, transposed: Bool = false, into packed: UnsafeMutableRawPointer) throws(TensorMathError) {
+        guard unsafe od_product_pack(product, packed, w, type.oneDNN, transposed) else { throw GEMMKernel.failure(shape.n, shape.k) }
     }
 
     func run(_ x: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ out: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer) {
@@ -57,3 +57,23 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         .cannotPack(outputs: outputs, inputs: inputs, reason: unsafe String(cString: od_error()))
     }
 }
+
+extension DType {
+    /// oneDNN's name for it; the two meet nowhere else.
+    var oneDNN: od_type {
+        switch self {
+        case .f32: OD_F32
+        case .bf16: OD_BF16
+        case .i32: OD_S32
+        case .i8: OD_S8
+        case .u8: OD_U8
+        default: noKernel(for: self)
+        }
+    }
+
+    /// Whether this build on this processor has instructions of its own for rows of it times a packed matrix.
+    var isMultipliedPacked: Bool { od_multiplies(oneDNN) }
+}
+
+/// What is computed with is float32, bfloat16 or bytes; no caller comes with another type.
+func noKernel(for dtype: DType) -> Never { preconditionFailure("no kernel is there for \(dtype.rawValue)") }

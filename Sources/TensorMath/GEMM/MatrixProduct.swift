@@ -1,18 +1,13 @@
 import COpenBLAS
 
-/// How a factor of a product is read.
-package enum Factor {
-    case plain(Matrix)
-    case transposed(Matrix)
+/// A factor of a product, and how it is read.
+package struct Factor: Sendable {
+    let matrix: Matrix
+    let isTransposed: Bool
 
-    fileprivate var matrix: Matrix {
-        switch self {
-        case .plain(let m), .transposed(let m): m
-        }
-    }
-    fileprivate var isTransposed: Bool {
-        if case .transposed = self { true } else { false }
-    }
+    package static func plain(_ m: Matrix) -> Factor { Factor(matrix: m, isTransposed: false) }
+    package static func transposed(_ m: Matrix) -> Factor { Factor(matrix: m, isTransposed: true) }
+
     fileprivate var rows: Int { isTransposed ? matrix.columns : matrix.rows }
     fileprivate var columns: Int { isTransposed ? matrix.rows : matrix.columns }
 }

@@ -1,5 +1,4 @@
 import CKernels
-import COneDNN
 
 /// A frozen matrix [outputs, inputs] laid out once for products with tiles of rows, in panels of outputs that fit a cache.
 ///
@@ -8,121 +7,94 @@ import COneDNN
 // @unchecked: the addresses never change and the pages behind them are sealed.
 @safe package struct PackedMatrix: @unchecked Sendable {
     package let outputs, inputs: Int
-    /// The form of the rows that it multiplies.
-    package let form: QuantizedMatrix.Form
     package let panelOutputs: Int
-    private var storage: Storage
-    /// Of bytes alone.
+    private var panelWeights: [GEMMWeights]
+    /// Of bytes alone: per output, symmetric.
     private let quantization: Quantization?
+    /// Of bytes alone: their sum per output, which a product needs for the zero points of the other factor.
+    private let sums: UnsafeMutablePointer<Int32>?
 
-    /// Per output: the scale of its bytes, and the sum of them.
-    @safe private struct Quantization {
-        let scales: UnsafeMutablePointer<Float>
-        let sums: UnsafeMutablePointer<Int32>
-
-        init(outputs: Int, in memory: Memory) {
-            unsafe scales = memory.take(outputs).base
-            unsafe sums = UnsafeMutableRawPointer(memory.take(outputs).base).assumingMemoryBound(to: Int32.self)
-        }
-    }
-
-    private enum Storage {
-        /// One stretch of memory per panel, in oneDNN's order.
-        case packed(GEMMKernel, panels: [Matrix])
-        /// As it lies, multiplied by the BLAS, which packs at each call.
-        case plain(Matrix)
-    }
-
-    /// Whether matrices for rows of a form are copied when packed, or read where they lie.
-    package static func copies(_ form: QuantizedMatrix.Form) -> Bool { form != .f32 || hasPackedFloats }
-
-    package var panels: Int { outputs / panelOutputs }
+    package var panels: Int { panelWeights.count }
 
     /// Bytes of the packed copy.
     package var bytes: Int {
-        if case .packed(_, let panels) = storage { panels.reduce(0) { $0 + $1.count * 4 } } else { 0 }
+        panelWeights.reduce(0) { sum, panel in if case .packed(_, let copy) = panel { sum + copy.count * 4 } else { sum } }
     }
 
-    /// Packs `w` [outputs, inputs] for rows of the given form.
-    package init(_ w: StoredMatrix, form: QuantizedMatrix.Form, with packer: WeightPacker) throws(TensorMathError) {
+    /// Lays `w` [outputs, inputs] out in a form.
+    package init(_ w: QuantizedMatrix, _ form: WeightForm, with packer: WeightPacker) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
-        self.form = form
-        panelOutputs = WeightPacker.panel(outputs: w.rows, tileRows: packer.tileRows)
-        guard PackedMatrix.copies(form) else {
-            let plain = w.floats
-            storage = .plain(plain)
+        let panelOutputs = WeightPacker.panel(outputs: w.rows, tileRows: packer.tileRows)
+        self.panelOutputs = panelOutputs
+        let panels = (0..<(w.rows / panelOutputs)).map { ($0 * panelOutputs)..<(($0 + 1) * panelOutputs) }
+        guard case .packed(let dtype) = form else {
+            let plain = w.dtype == .f32 ? w.matrix : w.floats(in: Memory(capacity: Memory.paddedCount(w.rows * w.columns)).take(w.rows, w.columns))
+            panelWeights = panels.map { .plain(.transposed(plain.rows($0))) }
             quantization = nil
+            unsafe sums = nil
             return
         }
-        let product = try packer.product(form, outputs: panelOutputs, inputs: w.columns)
-        let panelCount = w.rows / panelOutputs
-        let each = Memory.paddedCount((product.packedBytes + 3) / 4)
-        let perOutput = form == .u8 ? w.rows : 0
-        let memory = Memory(capacity: panelCount * each + 2 * Memory.paddedCount(perOutput))
-        quantization = form == .u8 ? Quantization(outputs: w.rows, in: memory) : nil
-        let panels = (0..<panelCount).map { _ in memory.take(each) }
-        let floats: Matrix? = if case .bfloat16 = w, form == .bf16 { nil } else { packer.floats(w) }
-        for (panel, packed) in panels.enumerated() {
-            let rows = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
-            if let quantization, let floats {
-                let bytes = unsafe packer.quantised(
-                    floats.rows(rows), scales: quantization.scales + rows.lowerBound, sums: quantization.sums + rows.lowerBound)
-                try unsafe product.pack(bytes, OD_S8, into: packed.base)
-            } else if let floats {
-                try unsafe product.pack(floats.rows(rows).base, OD_F32, into: packed.base)
-            } else if case .bfloat16(let stored) = w {
-                try unsafe product.pack(stored.rows(rows).base, OD_BF16, into: packed.base)
+        let kernels = try packer.kernels(dtype, outputs: panelOutputs, inputs: w.columns)
+        let each = Memory.paddedCount((kernels[0].packedBytes + 3) / 4)
+        let hasBytes = dtype == .u8
+        let memory = Memory(capacity: panels.count * each + (hasBytes ? 2 * Memory.paddedCount(w.rows) : 0))
+        quantization = hasBytes ? Quantization(symmetricRows: w.rows, in: memory) : nil
+        unsafe sums = hasBytes ? memory.takeIntegers(w.rows) : nil
+        let copies = panels.map { _ in memory.take(each) }
+        let source = w.dtype == .bf16 && dtype == .bf16 ? w : QuantizedMatrix(packer.floats(w))
+        for (rows, copy) in zip(panels, copies) {
+            let panel = source.rows(rows)
+            if let quantization, let sums = unsafe sums {
+                let bytes = unsafe packer.quantised(panel.matrix, quantization.scales + rows.lowerBound, sums: sums + rows.lowerBound)
+                try unsafe kernels[0].pack(bytes, .i8, into: copy.base)
+            } else {
+                try unsafe kernels[0].pack(panel.base, panel.dtype, into: copy.base)
             }
         }
         memory.seal()
-        storage = .packed(product, panels: panels)
+        panelWeights = copies.map { .packed(kernels, $0) }
     }
 
     /// The same packed matrix, not copied, for tiles of another height.
     package func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedMatrix {
-        guard case .packed(let product, let panels) = storage else { return self }
+        guard case .packed(let kernels, _) = panelWeights[0] else { return self }
         var other = self
-        other.storage = .packed(try packer.product(form, outputs: panelOutputs, inputs: inputs, like: product), panels: panels)
+        let others = try packer.kernels(kernels[0].dtype, outputs: panelOutputs, inputs: inputs, like: kernels[0])
+        other.panelWeights = panelWeights.map { $0.read(by: others) }
         return other
     }
 
     /// The product of one tile of rows with one panel's outputs; the accumulators lie in the workspace until its next product.
     package func multiply(_ x: QuantizedMatrix, panel: Int, in workspace: ProductWorkspace) -> Accumulators {
-        precondition(x.form == form && x.columns == inputs && x.stride == inputs, "\(x.columns) values of \(x.form) for \(inputs) of \(form)")
-        precondition(x.rows * panelOutputs <= workspace.accumulators.count)
         let columns = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
-        switch storage {
-        case .packed(let product, let panels):
-            precondition(x.rows == product.rows, "a tile of \(x.rows) rows for \(product.rows)")
-            unsafe product.run(x.base, panels[panel].base, workspace.accumulators.base, scratch: workspace.scratch.base)
-        case .plain(let w):
-            TensorMath.multiply(
-                .plain(x.matrix), .transposed(w.rows(columns)),
-                into: workspace.accumulators.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs))
-        }
+        let out = workspace.accumulators.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs)
+        panelWeights[panel].multiply(x, into: out, scratch: workspace.scratch)
         return unsafe Accumulators(
             rows: x.rows, columns: columns,
             values: ck_accumulators(
-                values: workspace.accumulators.base, stride: panelOutputs, row_scale: x.rowScale, row_zero_point: x.rowZeroPoint,
-                column_scale: quantization.map { unsafe $0.scales + columns.lowerBound }, column_sum: quantization.map { unsafe $0.sums + columns.lowerBound }))
+                values: out.base, stride: panelOutputs, row_scale: x.quantization?.scales, row_zero_point: x.quantization?.zeroPoints,
+                column_scale: quantization.map { unsafe $0.scales + columns.lowerBound }, column_sum: sums.map { unsafe $0 + columns.lowerBound }))
     }
 }
 
-/// Packs matrices for tiles of one height, and makes one product per shape of panel.
+/// Packs matrices for tiles of certain heights; one kernel per shape and height serves them all.
 package final class WeightPacker {
-    let tileRows: Int
-    private var products: [Shape: GEMMKernel] = [:]
+    /// Rows of the tiles, the usual ones first.
+    private let heights: [Int]
+    private var made: [Shape: [GEMMKernel]] = [:]
     private var bytes: [Int8] = []
     /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
     private var converted = Memory(capacity: 0)
 
     private struct Shape: Hashable {
-        let form: QuantizedMatrix.Form
+        let dtype: DType
         let outputs, inputs: Int
     }
 
-    package init(tileRows: Int) { self.tileRows = tileRows }
+    package init(heights: [Int]) { self.heights = heights }
+
+    var tileRows: Int { heights[0] }
 
     /// Outputs of a panel: an even share of all whose accumulators with one tile stay within a core's cache.
     static func panel(outputs: Int, tileRows: Int) -> Int {
@@ -131,32 +103,39 @@ package final class WeightPacker {
         return outputs / (parts ?? 1)
     }
 
-    /// - Parameter like: a product whose packed matrices are to be read too.
-    func product(_ form: QuantizedMatrix.Form, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) -> GEMMKernel {
-        let shape = Shape(form: form, outputs: outputs, inputs: inputs)
-        if let found = products[shape] { return found }
-        let made = try GEMMKernel(form, rows: tileRows, outputs: outputs, inputs: inputs, like: like)
-        products[shape] = made
-        return made
+    /// One kernel per height, all of which read what the first packs.
+    /// - Parameter like: a kernel whose packed matrices are to be read instead.
+    func kernels(_ dtype: DType, outputs: Int, inputs: Int, like: GEMMKernel? = nil) throws(TensorMathError) -> [GEMMKernel] {
+        let shape = Shape(dtype: dtype, outputs: outputs, inputs: inputs)
+        if let found = made[shape] { return found }
+        var kernels: [GEMMKernel] = []
+        for height in heights {
+            kernels.append(try GEMMKernel(dtype, rows: height, outputs: outputs, inputs: inputs, like: like ?? kernels.first))
+        }
+        made[shape] = kernels
+        return kernels
     }
 
     /// The values of w, valid until the next call.
-    func floats(_ w: StoredMatrix) -> Matrix {
-        guard case .bfloat16(let stored) = w else { return w.floats }
-        let count = Memory.paddedCount(stored.rows * stored.columns)
+    func floats(_ w: QuantizedMatrix) -> Matrix {
+        guard w.dtype != .f32 else { return w.matrix }
+        let count = Memory.paddedCount(w.rows * w.columns)
         if converted.capacity < count { converted = Memory(capacity: count) }
-        return stored.floats(in: Memory(sharing: converted).take(stored.rows, stored.columns))
+        return w.floats(in: Memory(sharing: converted).take(w.rows, w.columns))
     }
 
     /// The rows of w as bytes, valid until the next call.
-    func quantised(_ w: Matrix, scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>) -> [Int8] {
+    func quantised(_ w: Matrix, _ scales: UnsafeMutablePointer<Float>, sums: UnsafeMutablePointer<Int32>) -> [Int8] {
         bytes = [Int8](repeating: 0, count: w.count)
         unsafe ck_quantise_weights(&bytes, scales, sums, w.base, w.rows, w.columns)
         return bytes
     }
 
-    /// Scratch bytes of the largest product made.
-    package func workspace(accumulatorsFor matrices: [PackedMatrix]) -> (accumulators: Int, scratch: Int) {
-        (matrices.map { $0.panelOutputs * tileRows }.max() ?? 0, products.values.map(\.scratchBytes).max() ?? 0)
+    /// Scratch bytes of the largest kernel made.
+    package var scratchBytes: Int { made.values.joined().map(\.scratchBytes).max() ?? 0 }
+
+    /// What products with some matrices that it packed ask of a workspace.
+    package func need(_ matrices: [PackedMatrix]) -> ProductWorkspace.Need {
+        ProductWorkspace.Need(accumulators: matrices.map { $0.panelOutputs * tileRows }.max() ?? 0, scratchBytes: scratchBytes)
     }
 }

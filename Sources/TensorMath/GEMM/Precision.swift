@@ -11,8 +11,8 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
     /// As int8, with the second matrix of the MLP, the one that int8 hurts most, in bfloat16.
     case int8Careful = "int8-careful"
 
-    /// How the rows that enter a product are kept.
-    package func operand(isMLPOutput: Bool) -> QuantizedMatrix.Form {
+    /// The element type of the rows that enter a product.
+    package func dtype(isMLPOutput: Bool) -> DType {
         switch self {
         case .f32: .f32
         case .bf16: .bf16
@@ -22,14 +22,7 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
     }
 
     /// Whether this build on this processor computes it at full speed.
-    package var isSupported: Bool {
-        switch self {
-        case .f32: true
-        case .bf16: od_multiplies(OD_BF16)
-        case .int8: od_multiplies(OD_U8)
-        case .int8Careful: od_multiplies(OD_U8) && od_multiplies(OD_BF16)
-        }
-    }
+    package var isSupported: Bool { self == .f32 || [false, true].allSatisfy { dtype(isMLPOutput: $0).isMultipliedPacked } }
 
     package static var supported: [Precision] { allCases.filter(\.isSupported) }
 
@@ -44,9 +37,6 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
 
     /// The libraries behind it, for logs and benchmarks.
     package var libraries: String {
-        hasPackedFloats || self != .f32 ? unsafe "\(String(cString: od_version())), \(kernelDescription)" : blasDescription
+        WeightForm(dtype(isMLPOutput: false)) != .plain ? unsafe "\(String(cString: od_version())), \(kernelDescription)" : blasDescription
     }
 }
-
-/// Whether float32 matrices are packed too; OpenBLAS packs its own at each call.
-let hasPackedFloats = od_multiplies(OD_F32)

@@ -1,67 +1,80 @@
 import CKernels
 
-/// Rows of values between two layers, kept as the next product reads them: a view into memory that it keeps alive.
+/// A matrix of any element type that is computed with: rows between two layers as the next product reads them, or a frozen matrix as
+/// its file holds it. A view into memory that it keeps alive.
 // @unchecked: as for `Matrix`, threads are given disjoint rows or columns.
 @safe package struct QuantizedMatrix: @unchecked Sendable {
-    package enum Form: Sendable, Hashable {
-        case f32
-        case bf16
-        /// value = scale (byte - zero point), with one of each per row.
-        case u8
-
-        var bytes: Int {
-            switch self {
-            case .f32: 4
-            case .bf16: 2
-            case .u8: 1
-            }
-        }
-    }
-
-    package let form: Form
+    /// `f32`, `bf16` or `u8`.
+    package let dtype: DType
     package let rows: Int
     package let columns: Int
     package let stride: Int
     let base: UnsafeMutableRawPointer
-    /// Per row, of bytes alone.
-    let rowScale: UnsafeMutablePointer<Float>?
-    let rowZeroPoint: UnsafeMutablePointer<Int32>?
+    /// Of bytes alone.
+    let quantization: Quantization?
     private let owner: AnyObject
 
-    init(
-        _ form: Form, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, rowScale: UnsafeMutablePointer<Float>? = nil,
-        rowZeroPoint: UnsafeMutablePointer<Int32>? = nil, owner: AnyObject
+    private init(
+        _ dtype: DType, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, _ quantization: Quantization? = nil, owner: AnyObject
     ) {
-        self.form = form
+        self.dtype = dtype
         self.rows = rows
         self.columns = columns
         self.stride = stride
         unsafe self.base = base
-        unsafe self.rowScale = rowScale
-        unsafe self.rowZeroPoint = rowZeroPoint
+        self.quantization = quantization
         self.owner = owner
+    }
+
+    /// A matrix in float32.
+    package init(_ matrix: Matrix) {
+        unsafe self.init(
+            .f32, rows: matrix.rows, columns: matrix.columns, stride: matrix.stride, base: UnsafeMutableRawPointer(matrix.base), owner: matrix.owner)
+    }
+
+    /// A row of so many bfloat16 values in the memory of another matrix.
+    init(bfloat16 count: Int, in matrix: Matrix) {
+        precondition(matrix.isContiguous && count <= 2 * matrix.count, "\(count) values in \(2 * matrix.count)")
+        unsafe self.init(.bf16, rows: 1, columns: count, stride: count, base: UnsafeMutableRawPointer(matrix.base), owner: matrix.owner)
+    }
+
+    /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
+    @unsafe package init(readOnlyBFloat16 address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
+        let base = unsafe UnsafeMutableRawPointer(mutating: address)
+        unsafe self.init(.bf16, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
+    }
+
+    /// The next `rows` x `columns` values of a plan.
+    fileprivate init(_ dtype: DType, rows: Int, columns: Int, in memory: Memory) {
+        let values = memory.take(Memory.floats(rows, columns, dtype))
+        unsafe self.init(
+            dtype, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base),
+            dtype == .u8 ? Quantization(rows: rows, in: memory) : nil, owner: memory)
     }
 
     package func rows(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
-        let first = range.lowerBound
         return unsafe QuantizedMatrix(
-            form, rows: range.count, columns: columns, stride: stride, base: base + first * stride * form.bytes,
-            rowScale: rowScale.map { unsafe $0 + first }, rowZeroPoint: rowZeroPoint.map { unsafe $0 + first }, owner: owner)
+            dtype, rows: range.count, columns: columns, stride: stride, base: base + range.lowerBound * stride * dtype.size,
+            quantization?.rows(from: range.lowerBound), owner: owner)
     }
 
     package func columns(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
         return unsafe QuantizedMatrix(
-            form, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * form.bytes, rowScale: rowScale,
-            rowZeroPoint: rowZeroPoint, owner: owner)
+            dtype, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * dtype.size, quantization, owner: owner)
+    }
+
+    /// The first values of one row under another shape.
+    func reshaped(_ rows: Int, _ columns: Int) -> QuantizedMatrix {
+        precondition(self.rows == 1 && quantization == nil && rows * columns <= self.columns, "\(rows) x \(columns) of \(self.columns) values")
+        return unsafe QuantizedMatrix(dtype, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
     }
 
     /// The values where they are float32.
     package var matrix: Matrix {
-        precondition(form == .f32, "values of \(form) are no matrix")
-        return unsafe Matrix(
-            base: base.assumingMemoryBound(to: Float.self), rows: rows, columns: columns, stride: stride, owner: owner)
+        precondition(dtype == .f32, "values of \(dtype) are no matrix")
+        return unsafe Matrix(base: floats, rows: rows, columns: columns, stride: stride, owner: owner)
     }
 
     var bfloat16: UnsafeMutablePointer<UInt16> { unsafe base.assumingMemoryBound(to: UInt16.self) }
@@ -69,19 +82,37 @@ import CKernels
     var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
 }
 
+/// How the bytes of a matrix stand for values, row by row: value = scale (byte - zero point).
+@safe struct Quantization {
+    let scales: UnsafeMutablePointer<Float>
+    /// nil where it is symmetric: they are 0.
+    let zeroPoints: UnsafeMutablePointer<Int32>?
+
+    private init(scales: UnsafeMutablePointer<Float>, zeroPoints: UnsafeMutablePointer<Int32>?) {
+        unsafe (self.scales, self.zeroPoints) = (scales, zeroPoints)
+    }
+
+    init(rows: Int, in memory: Memory) { unsafe self.init(scales: memory.take(rows).base, zeroPoints: memory.takeIntegers(rows)) }
+
+    init(symmetricRows rows: Int, in memory: Memory) { unsafe self.init(scales: memory.take(rows).base, zeroPoints: nil) }
+
+    func rows(from first: Int) -> Quantization { unsafe Quantization(scales: scales + first, zeroPoints: zeroPoints.map { unsafe $0 + first }) }
+
+    func value(_ byte: UInt8, row: Int) -> Float { unsafe scales[row] * Float(Int32(byte) - (zeroPoints?[row] ?? 0)) }
+}
+
 extension QuantizedMatrix {
     /// The values as float32: themselves where they are that, else converted into `scratch`, which has room for them.
-    package func floats(in scratch: Matrix) -> Matrix {
-        guard form != .f32 else { return matrix }
+    package func floats(in scratch: Matrix?) -> Matrix {
+        guard dtype != .f32 else { return matrix }
+        guard let scratch else { preconditionFailure("no memory to convert \(dtype) in") }
         let out = scratch.values(0..<(rows * columns)).reshaped(rows, columns)
         for row in 0..<rows {
             let (target, first) = unsafe (out.base + row * columns, row * stride)
-            switch form {
-            case .f32: break
-            case .bf16: unsafe ck_bf16_to_f32(target, bfloat16 + first, columns)
-            case .u8:
-                guard let rowScale = unsafe rowScale, let rowZeroPoint = unsafe rowZeroPoint else { preconditionFailure("bytes without scales") }
-                for column in 0..<columns { unsafe target[column] = rowScale[row] * Float(Int32(bytes[first + column]) - rowZeroPoint[row]) }
+            if let quantization {
+                for column in 0..<columns { unsafe target[column] = quantization.value(bytes[first + column], row: row) }
+            } else {
+                unsafe ck_bf16_to_f32(target, bfloat16 + first, columns)
             }
         }
         return out
@@ -89,50 +120,48 @@ extension QuantizedMatrix {
 }
 
 extension Memory {
-    /// The next `rows` x `columns` values of a form, with the rows' scales and zero points where it has them.
-    package func take(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> QuantizedMatrix {
-        let values = take(Memory.floats(rows, columns, form))
-        guard form == .u8 else {
-            return unsafe QuantizedMatrix(
-                form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), owner: self)
-        }
-        let scales = take(rows), zeroPoints = take(rows)
-        return unsafe QuantizedMatrix(
-            form, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), rowScale: scales.base,
-            rowZeroPoint: UnsafeMutableRawPointer(zeroPoints.base).assumingMemoryBound(to: Int32.self), owner: self)
+    /// The next `rows` x `columns` values of an element type, with the rows' scales and zero points where it has them.
+    package func take(_ rows: Int, _ columns: Int, _ dtype: DType) -> QuantizedMatrix {
+        QuantizedMatrix(dtype, rows: rows, columns: columns, in: self)
     }
 
     /// What `take` of a quantized matrix takes from the plan.
-    package static func quantizedCount(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> Int {
-        paddedCount(floats(rows, columns, form)) + (form == .u8 ? 2 * paddedCount(rows) : 0)
+    package static func quantizedCount(_ rows: Int, _ columns: Int, _ dtype: DType) -> Int {
+        paddedCount(floats(rows, columns, dtype)) + (dtype == .u8 ? 2 * paddedCount(rows) : 0)
     }
 
-    private static func floats(_ rows: Int, _ columns: Int, _ form: QuantizedMatrix.Form) -> Int { (rows * columns * form.bytes + 3) / 4 }
+    fileprivate static func floats(_ rows: Int, _ columns: Int, _ dtype: DType) -> Int { (rows * columns * dtype.size + 3) / 4 }
+
+    func takeIntegers(_ count: Int) -> UnsafeMutablePointer<Int32> {
+        unsafe UnsafeMutableRawPointer(take(count).base).assumingMemoryBound(to: Int32.self)
+    }
 }
 
-/// out = layer norm of x's rows * scale + shift, in the form of `out`.
+/// out = layer norm of x's rows * scale + shift, in the element type of `out`.
 /// - Parameter line: scratch of one row.
 package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, line: Matrix, into out: QuantizedMatrix) {
     precondition(
         x.isContiguous && out.stride == out.columns && x.rows == out.rows && x.columns == out.columns && scale.count == x.columns
             && shift.count == x.columns && line.count >= x.columns, "\(x.rows) x \(x.columns) into \(out.rows) x \(out.columns)")
-    switch out.form {
+    switch out.dtype {
     case .f32:
         unsafe ck_norm_modulate(out.floats, x.base, scale.base, shift.base, nil, nil, x.rows, x.columns, epsilon)
     case .bf16:
         unsafe ck_norm_modulate_bf16(out.bfloat16, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
     case .u8:
         unsafe ck_norm_modulate_u8(
-            out.bytes, out.rowScale, out.rowZeroPoint, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
+            out.bytes, out.quantization?.scales, out.quantization?.zeroPoints, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
+    default: noKernel(for: out.dtype)
     }
 }
 
 /// bfloat16 rows to bytes, each row over its own range.
 package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMatrix) {
     precondition(
-        x.form == .bf16 && out.form == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
-            && x.columns == out.columns && line.count >= x.columns, "\(x.form) into \(out.form)")
-    unsafe ck_quantise_rows(out.bytes, out.rowScale, out.rowZeroPoint, x.bfloat16, x.rows, x.columns, line.base)
+        x.dtype == .bf16 && out.dtype == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
+            && x.columns == out.columns && line.count >= x.columns, "\(x.dtype) into \(out.dtype)")
+    unsafe ck_quantise_rows(
+        out.bytes, out.quantization?.scales, out.quantization?.zeroPoints, x.bfloat16, x.rows, x.columns, line.base)
 }
 
 /// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
@@ -140,7 +169,7 @@ package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMat
 ///   - q, k, v: (T, hd).
 ///   - scratch: `attentionScratch` values.
 package func attention(q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatrix, scale: Float, scratch: Matrix, into out: QuantizedMatrix) {
-    precondition([q, k, v, out].allSatisfy { $0.form == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
+    precondition([q, k, v, out].allSatisfy { $0.dtype == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
     precondition(q.stride == k.stride && q.stride == v.stride && scratch.count >= attentionScratch(tokens: q.rows, head: q.columns))
     unsafe ck_attention_bf16(
         out.bfloat16, out.stride, q.bfloat16, k.bfloat16, v.bfloat16, q.stride, q.rows, q.columns, scale, scratch.base)

@@ -16,66 +16,49 @@ package struct ConvolutionShape: Sendable, Hashable {
     package var weightCount: Int { outChannels * inChannels * kernel * kernel }
 }
 
-/// How convolutions are computed.
-package enum ConvolutionKind: Sendable, Hashable {
-    /// Accumulators of matrix products, float32, on any machine.
-    case plain
-    /// oneDNN, weights packed for it once.
-    case packed(ConvolutionElement)
-
-    package var element: ConvolutionElement {
-        switch self {
-        case .plain: .float32
-        case .packed(let element): element
-        }
-    }
-
-    /// The best this machine has for an element: oneDNN where it is present, and bfloat16 only where the processor multiplies it.
-    package static func best(for element: ConvolutionElement) -> ConvolutionKind {
-        if element == .bfloat16, od_multiplies(OD_BF16) { return .packed(.bfloat16) }
-        return od_multiplies(OD_F32) ? .packed(.float32) : .plain
-    }
-}
-
-/// One convolution with its weights packed once, for strips of one shape. Any number of threads may run it at a time.
+/// One convolution with its weights laid out once, for strips of one shape. Any number of threads may run it at a time.
 package struct Convolution: Sendable {
     package let shape: ConvolutionShape
     /// Whether the result is added to what the output holds.
     package let adds: Bool
-    private let form: Form
-
-    private enum Form: Sendable {
-        /// A matrix (I, O) per tap, and the bias (O).
-        case plain(taps: Matrix, bias: Matrix)
-        case packed(PackedConvolution)
-    }
+    /// Plain: a matrix (I, O) per tap.
+    private let weights: KernelWeights<ConvolutionKernel>
+    private let bias: Matrix  // (O)
 
     /// - Parameters:
     ///   - weight: (O, I, k, k), as PyTorch stores it.
     ///   - bias: (O).
-    package init(_ shape: ConvolutionShape, weight: [Float], bias: [Float], adds: Bool = false, _ kind: ConvolutionKind) {
+    package init(_ shape: ConvolutionShape, weight: [Float], bias: [Float], adds: Bool = false, _ form: WeightForm) {
         precondition(weight.count == shape.weightCount && bias.count == shape.outChannels, "\(weight.count) weights for \(shape)")
         self.shape = shape
         self.adds = adds
-        switch kind {
-        case .plain: form = Self.plain(shape, weight, bias)
-        case .packed(let element): form = .packed(PackedConvolution(shape, weight: weight, bias: bias, adds: adds, element))
+        let kernel: ConvolutionKernel? = if case .packed(let dtype) = form { ConvolutionKernel(shape, adds: adds, dtype) } else { nil }
+        let count = kernel?.packedCount ?? shape.weightCount
+        let memory = Memory(capacity: Memory.paddedCount(count) + Memory.paddedCount(bias.count))
+        let values = memory.take(count)
+        if let kernel {
+            kernel.pack(weight, into: values)
+            weights = .packed(kernel, values)
+        } else {
+            let taps = values.reshaped(shape.weightCount / shape.outChannels, shape.outChannels)
+            Self.splitTaps(weight, shape, into: taps)
+            weights = .plain(.plain(taps))
         }
+        self.bias = memory.take(bias.count)
+        self.bias.copy(from: bias)
+        memory.seal()
     }
 
     /// Float32 values of scratch memory that a run takes.
     package var scratchCount: Int {
-        switch form {
+        switch weights {
         case .plain: 0
-        case .packed(let packed): packed.scratchCount
+        case .packed(let kernel, _): kernel.scratchCount
         }
     }
 
-    private static func plain(_ shape: ConvolutionShape, _ weight: [Float], _ bias: [Float]) -> Form {
+    private static func splitTaps(_ weight: [Float], _ shape: ConvolutionShape, into matrices: Matrix) {
         let (I, O, taps) = (shape.inChannels, shape.outChannels, shape.kernel * shape.kernel)
-        let memory = Memory(capacity: Memory.paddedCount(shape.weightCount) + Memory.paddedCount(O))
-        let matrices = memory.take(taps * I, O), biasRow = memory.take(O)
-        biasRow.copy(from: bias)
         matrices.withMutableSpan { matrices in
             for o in 0..<O {
                 for i in 0..<I {
@@ -83,8 +66,6 @@ package struct Convolution: Sendable {
                 }
             }
         }
-        memory.seal()
-        return .plain(taps: matrices, bias: biasRow)
     }
 
     /// - Parameters:
@@ -97,12 +78,12 @@ package struct Convolution: Sendable {
             "a strip of \(input.rows) x \(input.columns) x \(input.channels) for \(shape)")
         precondition(out.isContiguous && out.rows == shape.rows * shape.columns && out.columns == shape.outChannels)
         precondition(scratch.count >= scratchCount)
-        switch form {
-        case .packed(let packed): packed.run(input, into: out, scratch: scratch)
-        case .plain(let taps, let bias):
+        switch weights {
+        case .packed(let kernel, let copy): kernel.run(input, copy, bias: bias, into: out, scratch: scratch)
+        case .plain(let taps):
             if !adds { out.fill(0) }
             addBias(out, bias)
-            for row in 0..<shape.rows { addRow(row, of: input, taps, to: out.rows((row * shape.columns)..<((row + 1) * shape.columns))) }
+            for row in 0..<shape.rows { addRow(row, of: input, taps.matrix, to: out.rows((row * shape.columns)..<((row + 1) * shape.columns))) }
         }
     }
 
@@ -119,7 +100,7 @@ package struct Convolution: Sendable {
 extension PaddedStrip {
     /// Pixels of one row, (count, C), of a strip in float32.
     fileprivate func pixels(row: Int, from first: Int, every step: Int, count: Int) -> Matrix {
-        precondition(element == .float32, "the plain convolution reads float32")
+        precondition(dtype == .f32, "the plain convolution reads float32")
         return unsafe Matrix(
             base: base.assumingMemoryBound(to: Float.self) + (row * columns + first) * channels, rows: count, columns: channels,
             stride: step * channels, owner: owner)
@@ -127,40 +108,39 @@ extension PaddedStrip {
 }
 
 /// A convolution in oneDNN's hands.
-// @unchecked: oneDNN's object is immutable and may be run by many threads; the packed weights are read-only.
-@safe private final class PackedConvolution: @unchecked Sendable {
+// @unchecked: oneDNN's object is immutable and may be run by many threads; its packed weights and scratch come with each run.
+@safe private final class ConvolutionKernel: @unchecked Sendable {
     private let handle: OpaquePointer
-    private let weights, bias: Matrix
-    private let element: ConvolutionElement
+    private let dtype: DType
+    /// Float32 values of memory that the packed weights take.
+    let packedCount: Int
     let scratchCount: Int
 
-    init(_ shape: ConvolutionShape, weight: [Float], bias: [Float], adds: Bool, _ element: ConvolutionElement) {
+    init(_ shape: ConvolutionShape, adds: Bool, _ dtype: DType) {
         let form = od_convolution_shape(
             in_channels: shape.inChannels, out_channels: shape.outChannels, kernel: shape.kernel, stride: shape.stride, rows: shape.rows,
-            columns: shape.columns, x: element == .float32 ? OD_F32 : OD_BF16, adding: adds)
+            columns: shape.columns, x: dtype.oneDNN, adding: adds)
         // Shapes come from a checked configuration: no memory, or a fault of ours, and no layer can say so to its caller.
         guard let handle = unsafe od_convolution_create(form) else {
             unsafe fatalError("\(String(cString: od_error())), for \(shape)")
         }
-        let packed = unsafe (od_convolution_packed_bytes(handle) + 3) / 4
-        let memory = Memory(capacity: Memory.paddedCount(packed) + Memory.paddedCount(bias.count))
         unsafe self.handle = handle
-        self.element = element
-        weights = memory.take(packed)
-        self.bias = memory.take(bias.count)
-        self.bias.copy(from: bias)
+        self.dtype = dtype
+        packedCount = unsafe (od_convolution_packed_bytes(handle) + 3) / 4
         scratchCount = unsafe (od_convolution_scratch_bytes(handle) + 3) / 4
-        // As above.
-        guard unsafe od_convolution_pack(handle, weights.base, weight) else { unsafe fatalError(String(cString: od_error())) }
-        memory.seal()
     }
 
     deinit { unsafe od_convolution_destroy(handle) }
 
-    func run(_ input: PaddedStrip, into out: Matrix, scratch: Matrix) {
-        precondition(input.element == element, "a strip of \(input.element) for a convolution of \(element)")
+    func pack(_ weight: [Float], into packed: Matrix) {
+        // As above.
+        guard unsafe od_convolution_pack(handle, packed.base, weight) else { unsafe fatalError(String(cString: od_error())) }
+    }
+
+    func run(_ input: PaddedStrip, _ packed: Matrix, bias: Matrix, into out: Matrix, scratch: Matrix) {
+        precondition(input.dtype == dtype, "a strip of \(input.dtype) for a convolution of \(dtype)")
         // It ran at this shape before, or never will.
-        guard unsafe od_convolution_run(handle, input.base, weights.base, bias.base, out.base, scratch.base) else {
+        guard unsafe od_convolution_run(handle, input.base, packed.base, bias.base, out.base, scratch.base) else {
             unsafe fatalError(String(cString: od_error()))
         }
     }

@@ -7,48 +7,41 @@ package enum PixelActivation {
     case scaledSilu(Matrix, shift: Matrix)
 }
 
-/// The numbers a convolution reads: float32, or bfloat16 with sums in float32.
-package enum ConvolutionElement: Sendable, Hashable {
-    case float32
-    case bfloat16
-
-    var size: Int { self == .float32 ? 4 : 2 }
-}
-
 /// Some rows of an image with the border that a convolution reads beyond them: (rows, columns, channels), dense.
 // @unchecked: each thread has a strip of its own.
 @safe package struct PaddedStrip: @unchecked Sendable {
     package let rows: Int
     package let columns: Int
     package let channels: Int
-    package let element: ConvolutionElement
+    /// What the convolution reads: `f32`, or `bf16` with sums in float32.
+    package let dtype: DType
     let base: UnsafeMutableRawPointer
     let owner: AnyObject
 
-    private init(base: UnsafeMutableRawPointer, rows: Int, columns: Int, channels: Int, element: ConvolutionElement, owner: AnyObject) {
+    private init(base: UnsafeMutableRawPointer, rows: Int, columns: Int, channels: Int, dtype: DType, owner: AnyObject) {
         unsafe self.base = base
-        (self.rows, self.columns, self.channels, self.element, self.owner) = (rows, columns, channels, element, owner)
+        (self.rows, self.columns, self.channels, self.dtype, self.owner) = (rows, columns, channels, dtype, owner)
     }
 
     /// A strip in scratch memory of at least `PaddedStrip.values(...)` float32 values.
-    package init(in scratch: Matrix, rows: Int, columns: Int, channels: Int, element: ConvolutionElement) {
-        let values = PaddedStrip.values(rows: rows, columns: columns, channels: channels, element: element)
+    package init(in scratch: Matrix, rows: Int, columns: Int, channels: Int, dtype: DType) {
+        let values = PaddedStrip.values(rows: rows, columns: columns, channels: channels, dtype: dtype)
         precondition(scratch.isContiguous && scratch.count >= values, "a strip of \(values) values in \(scratch.count)")
         unsafe self.init(
-            base: UnsafeMutableRawPointer(scratch.base), rows: rows, columns: columns, channels: channels, element: element,
+            base: UnsafeMutableRawPointer(scratch.base), rows: rows, columns: columns, channels: channels, dtype: dtype,
             owner: scratch.owner)
     }
 
     /// Float32 values of memory that a strip takes.
-    package static func values(rows: Int, columns: Int, channels: Int, element: ConvolutionElement) -> Int {
-        (rows * columns * channels * element.size + 3) / 4
+    package static func values(rows: Int, columns: Int, channels: Int, dtype: DType) -> Int {
+        (rows * columns * channels * dtype.size + 3) / 4
     }
 
     /// Rows from `first` on, in the same memory.
     package func rows(from first: Int, count: Int) -> PaddedStrip {
         precondition(first >= 0 && first + count <= rows, "rows \(first)..<\(first + count) of \(rows)")
         return unsafe PaddedStrip(
-            base: base + first * columns * channels * element.size, rows: count, columns: columns, channels: channels, element: element,
+            base: base + first * columns * channels * dtype.size, rows: count, columns: columns, channels: channels, dtype: dtype,
             owner: owner)
     }
 
@@ -69,25 +62,25 @@ package enum ConvolutionElement: Sendable, Hashable {
             clear(row, 0, left)
             clear(row, left + width, columns - left - width)
             let source = x.rows(((first + row) * width)..<((first + row + 1) * width))
-            unsafe fill(base + (row * columns + left) * channels * element.size, source, activation)
+            unsafe fill(base + (row * columns + left) * channels * dtype.size, source, activation)
         }
     }
 
     private func clear(_ row: Int, _ column: Int, _ count: Int) {
-        let bytes = channels * element.size
+        let bytes = channels * dtype.size
         unsafe (base + (row * columns + column) * bytes).initializeMemory(as: UInt8.self, repeating: 0, count: count * bytes)
     }
 
     private func fill(_ target: UnsafeMutableRawPointer, _ x: Matrix, _ activation: PixelActivation) {
-        switch element {
-        case .float32:
+        switch dtype {
+        case .f32:
             let out = unsafe target.assumingMemoryBound(to: Float.self)
             switch activation {
             case .none: unsafe out.update(from: x.base, count: x.count)
             case .scaled(let scale, let shift): unsafe ck_scale_shift(out, x.base, scale.base, shift.base, x.rows, x.columns)
             case .scaledSilu(let scale, let shift): unsafe ck_scale_shift_silu(out, x.base, scale.base, shift.base, x.rows, x.columns)
             }
-        case .bfloat16:
+        case .bf16:
             let out = unsafe target.assumingMemoryBound(to: UInt16.self)
             switch activation {
             case .none: unsafe ck_round_bf16(out, x.base, x.count)
@@ -95,6 +88,7 @@ package enum ConvolutionElement: Sendable, Hashable {
             case .scaledSilu(let scale, let shift):
                 unsafe ck_scale_shift_silu_bf16(out, x.base, scale.base, shift.base, x.rows, x.columns)
             }
+        default: noKernel(for: dtype)
         }
     }
 }

@@ -1,4 +1,4 @@
-/// Number formats of stored tensors, by safetensors' names, which are the raw values.
+/// The element type of a tensor, in a file or in memory, by safetensors' names, which are the raw values.
 public enum DType: String, Sendable, CaseIterable {
     case f64 = "F64"
     case f32 = "F32"
@@ -61,9 +61,9 @@ package enum BFloat16 {
 }
 
 /// The eight-bit floats of the OCP format (arXiv 2209.05433).
-enum Float8 {
+package enum Float8 {
     /// Four bits of exponent, three of mantissa, no infinity.
-    static func e4m3(_ bits: UInt8) -> Float {
+    package static func e4m3(_ bits: UInt8) -> Float {
         let (exponent, mantissa) = (Int(bits >> 3 & 15), Float(bits & 7))
         let magnitude: Float
         switch (exponent, bits & 7) {
@@ -75,5 +75,5 @@ enum Float8 {
     }
 
     /// The upper half of a float16.
-    static func e5m2(_ bits: UInt8) -> Float { Float(Float16(bitPattern: UInt16(bits) << 8)) }
+    package static func e5m2(_ bits: UInt8) -> Float { Float(Float16(bitPattern: UInt16(bits) << 8)) }
 }
