@@ -8,7 +8,7 @@ extension AdapterFile {
         let frozen = base.configuration.frozenTensors
         let names = Set(frozen.map(\.name) + [BaseFile.positionsName])
         guard file.entries.contains(where: { names.contains($0.name) }) else { return file }
-        for (name, shape) in frozen {
+        for (name, shape) in frozen.map({ ($0.name, $0.shape) }) {
             guard let entry = file[name] else { throw AdapterFormatError.missingTensor(file: file.path, name: name, shape: shape) }
             guard entry.shape == shape else {
                 throw AdapterFormatError.wrongShape(file: file.path, name: name, shape: entry.shape, expected: shape)

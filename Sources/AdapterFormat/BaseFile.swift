@@ -66,8 +66,8 @@ package struct BaseFile: Sendable {
 
     /// Refuses a matrix with a value that is not finite. Reads the whole file, so it belongs to an import, not to a start.
     package func checkMatrices() throws {
-        for (name, _) in configuration.frozenTensors where try !file.entry(name).isFinite {
-            throw AdapterFormatError.notFinite(file: file.path, name: name)
+        for tensor in configuration.frozenTensors where try !file.entry(tensor.name).isFinite {
+            throw AdapterFormatError.notFinite(file: file.path, name: tensor.name)
         }
     }
 
@@ -90,8 +90,8 @@ package struct BaseFile: Sendable {
     ) throws -> SafetensorsEncoding {
         var metadata = ["config": try sortedJSON(configuration), "format": "pt"]
         metadata["card"] = file.metadata["card"]
-        let matrices = try configuration.frozenTensors.map { name, _ in
-            let entry = try file.entry(name)
+        let matrices = try configuration.frozenTensors.map { tensor in
+            let entry = try file.entry(tensor.name)
             return OutgoingTensor(entry, as: type ?? (entry.dtype == .bf16 ? .bf16 : .f32))
         }
         let values = tunables(layout, vector, classes) { $0.kind == .bias || file[$0.name] != nil }

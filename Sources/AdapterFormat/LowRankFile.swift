@@ -148,14 +148,12 @@ struct LowRankFile {
             if !entry.holds(Array(base.vector.values[tensor.range])) { biases[name] = values }
             return
         }
-        guard
-            let (_, shape) = base.configuration.frozenTensors.first(where: { $0.name == name }) ?? (name == BaseFile.positionsName ? (name, entry.shape) : nil)
-        else {
+        // Positions follow from the shape.
+        guard name != BaseFile.positionsName else { return }
+        guard let shape = base.configuration.frozenTensors.first(where: { $0.name == name })?.shape else {
             throw AdapterFormatError.unknownTensor(file: file.path, name: entry.name)
         }
         guard entry.shape == shape else { throw AdapterFormatError.wrongShape(file: file.path, name: entry.name, shape: entry.shape, expected: shape) }
-        // Positions follow from the shape.
-        guard name != BaseFile.positionsName else { return }
         guard entry.dtype.isFloatingPoint, entry.isClose(to: try base.file.entry(name)) else {
             throw AdapterFormatError.movedMatrix(file: file.path, name: name)
         }

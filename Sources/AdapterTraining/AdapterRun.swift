@@ -149,14 +149,9 @@ extension TrainingRun {
             name: name, prediction: convention.prediction.rawValue, path: convention.path.rawValue, timeScale: convention.timeScale,
             classNames: data.classNames, training: facts)
         if let start = start.card { (card.heads, card.preset, card.latentScale) = (start.heads, start.preset, start.latentScale) }
-        let names = Weights.names(configuration)
-        let matrices = weights.all
+        let matrix = weights.finder(configuration)
         try BaseFile.write(
             to: path, configuration, card: card, vector: TunableVector(values.vector.array, layout: TunableLayout(configuration)),
-            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type
-        ) { name in
-            guard let index = names.firstIndex(where: { $0.name == name }) else { preconditionFailure("no matrix \(name)") }
-            return matrices[index].array
-        }
+            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type, matrix: { matrix($0).array })
     }
 }

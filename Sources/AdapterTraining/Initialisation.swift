@@ -9,12 +9,12 @@ extension TrainableValues {
         zero()
         vector.copy(from: TunableVector.neutral(layout).values)
         fill(classTable, seed: seed, stream: 0, normal: 0.02)
-        guard let weights else { return }
-        let zeros = weights.blocks.map(\.modulation) + [weights.finalModulation, weights.finalLinear]
+        guard let weights, let layers = weights.layers else { return }
+        let zeros = weights.modulations + [weights.finalModulation, weights.finalLinear]
         for matrix in zeros { matrix.fill(0) }
         fill(weights.tEmbedder0, seed: seed, stream: 1, normal: 0.02)
         fill(weights.tEmbedder2, seed: seed, stream: 2, normal: 0.02)
-        let drawn = [weights.xEmbedder] + weights.blocks.flatMap { [$0.qkv, $0.proj, $0.fc1, $0.fc2] }
+        let drawn = [weights.xEmbedder] + layers.flatMap(\.all)
         for (index, matrix) in drawn.enumerated() {
             // A normal of the Xavier-uniform's variance, 2 / (rows + columns).
             fill(matrix, seed: seed, stream: UInt64(3 + index), normal: (2 / Float(matrix.rows + matrix.columns)).squareRoot())

@@ -16,13 +16,10 @@ package enum RankSearch {
         // The gradients of full training, of which no step is taken.
         let run = try TrainingRun.adapter(settings, TrainableSet(.full, base.configuration), base: base, model: model, data: data, pool: pool)
         let gradients = run.gradients(batches: batches)
-        guard let weights = gradients.weights else { preconditionFailure("full gradients without matrices") }
+        guard let layers = gradients.weights?.layers else { preconditionFailure("full gradients without matrices") }
         var spectra: [String: [Double]] = [:]
-        for (block, layer) in weights.blocks.enumerated() {
-            for (linear, matrix) in [(LowRank.Linear.qkv, layer.qkv), (.proj, layer.proj), (.fc1, layer.fc1), (.fc2, layer.fc2)] where linears.contains(linear)
-            {
-                spectra[linear.name(block: block)] = squaredSingularValues(matrix)
-            }
+        for (block, layer) in layers.enumerated() {
+            for linear in linears { spectra[linear.name(block: block)] = squaredSingularValues(layer[linear]) }
         }
         return spectra
     }

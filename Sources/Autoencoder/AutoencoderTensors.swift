@@ -42,7 +42,8 @@ struct AutoencoderTensors: Sendable {
     /// convolutions around the latent; a tensor beside these that has no place is refused.
     func check(_ configuration: AutoencoderConfiguration) throws(AutoencoderError) {
         var known: Set<String> = []
-        for (name, shape) in configuration.tensorShapes {
+        for tensor in configuration.tensorShapes {
+            let (name, shape) = (tensor.name, tensor.shape)
             guard let entry = entry(name) else {
                 let part = name.prefix { $0 != "." }
                 if part == "encoder" ? !hasEncoder : part != "decoder" && self.shape("\(part).weight") == nil { continue }
@@ -96,12 +97,12 @@ extension AutoencoderConfiguration {
         inChannels: 3, outChannels: 3, latentChannels: 4, blockOutChannels: [128, 256, 512, 512], layersPerBlock: 2, hasMidAttention: true)
 
     /// Every tensor of the network under its present name, `quant_conv` and `post_quant_conv` among them, which some leave out.
-    package var tensorShapes: [(name: String, shape: [Int])] {
-        var list: [(name: String, shape: [Int])] = []
+    package var tensorShapes: [TensorShape] {
+        var list: [TensorShape] = []
         func convolution(_ name: String, _ from: Int, _ to: Int, _ kernel: Int = 3) {
-            list += [(name + ".weight", [to, from, kernel, kernel]), (name + ".bias", [to])]
+            list += [TensorShape(name + ".weight", [to, from, kernel, kernel]), TensorShape(name + ".bias", [to])]
         }
-        func norm(_ name: String, _ channels: Int) { list += [(name + ".weight", [channels]), (name + ".bias", [channels])] }
+        func norm(_ name: String, _ channels: Int) { list += [TensorShape(name + ".weight", [channels]), TensorShape(name + ".bias", [channels])] }
         func resnet(_ name: String, _ from: Int, _ to: Int) {
             norm(name + ".norm1", from)
             convolution(name + ".conv1", from, to)
@@ -114,7 +115,8 @@ extension AutoencoderConfiguration {
             if hasMidAttention {
                 norm(name + ".attentions.0.group_norm", channels)
                 for part in ["to_q", "to_k", "to_v", "to_out.0"] {
-                    list += [("\(name).attentions.0.\(part).weight", [channels, channels]), ("\(name).attentions.0.\(part).bias", [channels])]
+                    let linear = "\(name).attentions.0.\(part)"
+                    list += [TensorShape(linear + ".weight", [channels, channels]), TensorShape(linear + ".bias", [channels])]
                 }
             }
             resnet(name + ".resnets.1", channels, channels)

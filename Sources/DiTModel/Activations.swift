@@ -55,7 +55,7 @@ package struct Activations: Sendable {
     /// The blocks that only a part of the tokens goes through, where there are such.
     let routed: RouteActivations?
 
-    /// Builds the plan. Run once with a counting closure to size the memory and once to take it.
+    /// Builds the plan.
     init(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?, take: (Int, Int) -> Matrix) {
         let configuration = model.configuration
         let D = configuration.hiddenSize
@@ -170,16 +170,10 @@ package struct Pass: Sendable {
     }
 
     private static func capacity(_ model: DiT, images: Int, saved: SavedActivations, route: TokenRoute?) -> Int {
-        var capacity = 0
-        // Nothing is written: the memory is only as long as the views' bounds ask.
-        let unwritten = Memory(capacity: 0)
-        let count = { (rows: Int, columns: Int) -> Matrix in
-            capacity += Memory.paddedCount(rows * columns)
-            return Matrix(shapeOnly: rows, columns, of: unwritten)
+        Memory.count { memory in
+            _ = Activations(model, images: images, saved: saved, route: route, take: memory.take)
+            _ = BackwardScratch(model.configuration, images: images, take: memory.take)
         }
-        _ = Activations(model, images: images, saved: saved, route: route, take: count)
-        _ = BackwardScratch(model.configuration, images: images, take: count)
-        return capacity
     }
 
     private func isRouted(_ block: Int) -> Bool { activations.routed?.route.blocks.contains(block) ?? false }

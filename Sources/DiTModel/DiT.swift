@@ -12,17 +12,19 @@ package struct DiT: Sendable {
     /// What the coordinates of the positions were divided by.
     package let positionScale: Double
     /// The blocks' own matrices, as they are multiplied by.
-    let layers: [BlockLayers]
+    let layers: [BlockLayers<LayerMatrix>]
     let layerNeed: LayerScratch.Need
     private let patchEmbed: PatchEmbed
     private let finalLayer: FinalLayer
 
     package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
-        self.init(configuration, weights, weights.blocks.map(BlockLayers.init), .none, preset: preset, positionScale: positionScale)
+        guard let layers = weights.layers else { preconditionFailure("the layers are held packed") }
+        self.init(configuration, weights, layers.map { $0.map(LayerMatrix.init) }, .none, preset: preset, positionScale: positionScale)
     }
 
     private init(
-        _ configuration: DiTConfiguration, _ weights: Weights, _ layers: [BlockLayers], _ need: LayerScratch.Need, preset: Preset, positionScale: Double
+        _ configuration: DiTConfiguration, _ weights: Weights, _ layers: [BlockLayers<LayerMatrix>], _ need: LayerScratch.Need, preset: Preset,
+        positionScale: Double
     ) {
         self.configuration = configuration
         self.weights = weights
@@ -45,33 +47,29 @@ package struct DiT: Sendable {
     ) throws {
         let form = WeightForm(precision.dtype(isMLPOutput: false))
         let packer = WeightPacker(heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
-        let elsewhere = Memory(capacity: 0).take(0, 0)
         var packed: [String: LayerMatrix] = [:]
         let weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
-            guard Weights.isLayer(name) else { return matrix }
+            guard Weights.layer(name) != nil else { return matrix }
             packed[name] = try LayerMatrix(matrix, form, with: packer)
-            return elsewhere
+            return nil
         }
-        let layers = (0..<configuration.depth).map { i in
-            BlockLayers { name in
-                guard let matrix = packed["blocks.\(i).\(name)"] else { preconditionFailure("block \(i) has no \(name)") }
-                return matrix
-            }
-        }
-        self.init(configuration, weights, layers, LayerScratch.Need(form, packer), preset: preset, positionScale: positionScale)
+        self.init(
+            configuration, weights, BlockLayers.blocks(of: configuration, packed), LayerScratch.Need(form, packer), preset: preset, positionScale: positionScale
+        )
     }
 
     /// This network packed for training, as above.
     package func packed(at precision: Precision, route: TokenRoute? = nil) throws -> DiT {
-        try DiT(packing: configuration, at: precision, preset: preset, positionScale: positionScale, route: route, find: weights.finder(configuration))
+        let matrix = weights.finder(configuration)
+        return try DiT(packing: configuration, at: precision, preset: preset, positionScale: positionScale, route: route) { name, _, _ in matrix(name) }
     }
 
     /// The same frozen matrices for images of another size: nothing but the positions differs.
     package func resized(to inputSize: Int, positionScale: Double) -> DiT {
         var resized = configuration
         resized.inputSize = inputSize
-        return DiT(resized, weights: weights, preset: preset, positionScale: positionScale)
+        return DiT(resized, weights, layers, layerNeed, preset: preset, positionScale: positionScale)
     }
 
     /// The network for an adapter's images.
@@ -93,7 +91,7 @@ package struct DiT: Sendable {
             let rows = pass.shape.rows(ofImage: image)
             patchEmbed.forward(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
-        for i in weights.blocks.indices {
+        for i in layers.indices {
             if let route = a.routed?.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
             TransformerBlock.forward(
                 a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
@@ -123,13 +121,13 @@ package struct DiT: Sendable {
         let (a, s) = (pass.activations, pass.scratch)
         let T = configuration.tokens
         finalLayerBackward(pass, dOut: dOut, conditioning: conditioning, scratch: s, gradients: gradients, weightGradients)
-        for i in weights.blocks.indices.reversed() {
+        for i in layers.indices.reversed() {
             // A token that passed by has the gradient that it had behind the route.
             if let routed = a.routed, i + 1 == routed.route.blocks.upperBound { routed.route.gather(s.dx, kept, into: routed.dx) }
             BlockBackward(
                 a: a.blocks[i], layers: layers[i], tunables: tunables.blocks[i], modulation: conditioning.block(i), dModulation: conditioning.dBlock(i),
                 shape: pass.shape(ofBlock: i), s: pass.scratch(ofBlock: i), scores: pass.scores(ofBlock: i), layerScratch: a.layerScratch,
-                lowRank: a.lowRank, gradients: gradients.blocks[i], weightGradients: weightGradients?.blocks[i]
+                lowRank: a.lowRank, gradients: gradients.blocks[i], weightGradients: weightGradients?.layers?[i]
             ).run()
             if let routed = a.routed, i == routed.route.blocks.lowerBound { routed.route.scatter(routed.dx, kept, into: s.dx) }
         }
@@ -172,23 +170,6 @@ package struct DiT: Sendable {
                 multiply(.transposed(s.dPatchesOut.rows(rows)), .plain(a.lastNormed.rows(rows)), into: g.finalLinear, adding: true)
             }
         }
-    }
-}
-
-/// The four matrices of a block as training multiplies by them.
-struct BlockLayers: Sendable {
-    let qkv: LayerMatrix  // (3D, D)
-    let proj: LayerMatrix  // (D, D)
-    let fc1: LayerMatrix  // (4D, D)
-    let fc2: LayerMatrix  // (D, 4D)
-
-    init(_ w: Weights.Block) { (qkv, proj, fc1, fc2) = (LayerMatrix(w.qkv), LayerMatrix(w.proj), LayerMatrix(w.fc1), LayerMatrix(w.fc2)) }
-
-    init(_ find: (_ name: String) -> LayerMatrix) {
-        qkv = find("attn.qkv.weight")
-        proj = find("attn.proj.weight")
-        fc1 = find("mlp.fc1.weight")
-        fc2 = find("mlp.fc2.weight")
     }
 }
 

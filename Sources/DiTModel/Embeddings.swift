@@ -47,10 +47,10 @@ package enum Conditioning {
             add(tunable.classTable.row(classes[i]), to: c)
         }
         silu(state.c.rows(rows), into: siluC)
-        let depth = weights.blocks.count
+        let depth = weights.modulations.count
         group.forEach(depth + 1) { block, _ in
             let out = (block < depth ? state.block(block) : state.final).rows(rows)
-            linearRows(siluC, weight: block < depth ? weights.blocks[block].modulation : weights.finalModulation, into: out)
+            linearRows(siluC, weight: block < depth ? weights.modulations[block] : weights.finalModulation, into: out)
             for (i, tunable) in tunables.enumerated() {
                 addBias(out.row(i), block < depth ? tunable.blocks[block].modulationBias : tunable.finalModulationBias)
             }
@@ -74,10 +74,10 @@ package enum Conditioning {
         layer(
             state.dFinal.rows(span), weights.finalModulation, gradients.finalModulationBias, weightGradients?.finalModulation,
             adding: false)
-        for i in weights.blocks.indices {
+        for i in weights.modulations.indices {
             layer(
-                state.dBlock(i).rows(span), weights.blocks[i].modulation, gradients.blocks[i].modulationBias,
-                weightGradients?.blocks[i].modulation, adding: true)
+                state.dBlock(i).rows(span), weights.modulations[i], gradients.blocks[i].modulationBias,
+                weightGradients?.modulations[i], adding: true)
         }
         siluBackward(dC, x: state.c.rows(span), dx: dC)
         for (r, y) in classes.enumerated() { add(dC.row(r), to: gradients.classTable.row(y)) }

@@ -5,44 +5,33 @@ import TensorMath
 /// Each product's accumulators are read once, in cache, by the epilogue that adds bias, gammas, gate and residual. The low-rank pair that an
 /// adapter may have beside a layer is added to the accumulators before, in float32; the packed matrix is not touched.
 struct InferenceBlock: Sendable {
-    let qkv: PackedMatrix  // (3D, D)
-    let proj: PackedMatrix  // (D, D)
-    let fc1: PackedMatrix  // (4D, D)
-    let fc2: PackedMatrix  // (D, 4D)
-
-    var all: [PackedMatrix] { [qkv, proj, fc1, fc2] }
-
-    func retiled(with packer: WeightPacker) throws(TensorMathError) -> InferenceBlock {
-        InferenceBlock(
-            qkv: try qkv.retiled(with: packer), proj: try proj.retiled(with: packer), fc1: try fc1.retiled(with: packer),
-            fc2: try fc2.retiled(with: packer))
-    }
+    let layers: BlockLayers<PackedMatrix>
 
     /// Takes `a.x`, the residual stream (T, D), through the block.
     func forward(_ a: InferenceWorkspace, tunables t: Tunables.Block, modulation: Matrix, shape: BlockShape, group: ThreadGroup) {
         let f = a.folded
         f.fold(t, modulation: modulation)
         norm(a, scale: f.scale1, shift: f.shift1, epsilon: TransformerBlock.normEpsilon, shape, group)
-        multiply(a.normed, qkv, t.pairs.qkv, a, shape, group) { accumulators, rows in
+        multiply(a.normed, layers.qkv, t.pairs.qkv, a, shape, group) { accumulators, rows in
             biasGamma(accumulators, bias: t.qkvBias, gamma: t.attnGamma1, into: a.qkv.rows(rows))  // (rows, 3D)
         }
         attend(a, shape, group)
-        multiply(a.projInput, proj, t.pairs.proj, a, shape, group) { accumulators, rows in
+        multiply(a.projInput, layers.proj, t.pairs.proj, a, shape, group) { accumulators, rows in
             addResidual(accumulators, bias: t.projBias, gate: f.factor1, to: a.x.rows(rows))  // (rows, D)
         }
         norm(a, scale: f.scale2, shift: f.shift2, epsilon: shape.mlpNormEpsilon, shape, group)
-        multiply(a.normed, fc1, t.pairs.fc1, a, shape, group) { accumulators, rows in
+        multiply(a.normed, layers.fc1, t.pairs.fc1, a, shape, group) { accumulators, rows in
             biasGelu(accumulators, bias: t.fc1Bias, into: a.activated.rows(rows))  // (rows, 4D)
         }
         quantiseRows(a.activated, into: a.fc2Input, a, shape, group)
-        multiply(a.fc2Input, fc2, t.pairs.fc2, a, shape, group) { accumulators, rows in
+        multiply(a.fc2Input, layers.fc2, t.pairs.fc2, a, shape, group) { accumulators, rows in
             addResidual(accumulators, bias: t.fc2Bias, gate: f.factor2, to: a.x.rows(rows))  // (rows, D)
         }
     }
 
     /// The four products and nothing else, on whatever the pass holds: what the block's arithmetic alone costs.
     func multiplyAlone(_ a: InferenceWorkspace, shape: BlockShape, group: ThreadGroup) {
-        for (x, w) in [(a.normed, qkv), (a.projInput, proj), (a.normed, fc1), (a.fc2Input, fc2)] {
+        for (x, w) in [(a.normed, layers.qkv), (a.projInput, layers.proj), (a.normed, layers.fc1), (a.fc2Input, layers.fc2)] {
             multiply(x, w, nil, a, shape, group) { _, _ in }
         }
     }

@@ -26,22 +26,13 @@ package struct InferenceDiT: Sendable {
         let tiles = Tiles(tokens: configuration.tokens)
         let packer = WeightPacker(heights: [tiles.rows])
         var packed: [String: PackedMatrix] = [:]
-        let elsewhere = Memory(capacity: 0).take(0, 0)
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
-            guard Weights.isLayer(name) else { return matrix.matrix }
-            let form = WeightForm(precision.dtype(isMLPOutput: name.hasSuffix("mlp.fc2.weight")))
-            packed[name] = try PackedMatrix(matrix, form, with: packer)
-            return elsewhere
+            guard let layer = Weights.layer(name) else { return matrix.matrix }
+            packed[name] = try PackedMatrix(matrix, WeightForm(precision.dtype(isMLPOutput: layer == .fc2)), with: packer)
+            return nil
         }
-        blocks = (0..<configuration.depth).map { i in
-            func layer(_ name: String) -> PackedMatrix {
-                guard let matrix = packed["blocks.\(i).\(name)"] else { preconditionFailure("block \(i) has no \(name)") }
-                return matrix
-            }
-            return InferenceBlock(
-                qkv: layer("attn.qkv.weight"), proj: layer("attn.proj.weight"), fc1: layer("mlp.fc1.weight"), fc2: layer("mlp.fc2.weight"))
-        }
+        blocks = BlockLayers.blocks(of: configuration, packed).map(InferenceBlock.init)
         self.configuration = configuration
         self.precision = precision
         self.preset = preset
@@ -53,21 +44,23 @@ package struct InferenceDiT: Sendable {
 
     /// Whether a matrix is needed no more once it is packed.
     package static func isPacked(_ name: String, at precision: Precision) -> Bool {
-        Weights.isLayer(name) && WeightForm(precision.dtype(isMLPOutput: false)) != .plain
+        Weights.layer(name) != nil && WeightForm(precision.dtype(isMLPOutput: false)) != .plain
     }
 
     private init(_ model: InferenceDiT, _ configuration: DiTConfiguration, positionScale: Double) throws(TensorMathError) {
         let tiles = Tiles(tokens: configuration.tokens)
         let packer = WeightPacker(heights: [tiles.rows])
         var blocks: [InferenceBlock] = []
-        for block in model.blocks { blocks.append(try block.retiled(with: packer)) }
+        for block in model.blocks {
+            blocks.append(InferenceBlock(layers: try block.layers.map { layer throws(TensorMathError) in try layer.retiled(with: packer) }))
+        }
         self.configuration = configuration
         precision = model.precision
         preset = model.preset
         weights = model.weights
         self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
-        need = packer.need(blocks.flatMap(\.all))
+        need = packer.need(blocks.flatMap(\.layers.all))
         patchEmbed = PatchEmbed(configuration, weights: model.weights, positionScale: positionScale)
         finalLayer = FinalLayer(configuration, weights: model.weights)
     }
@@ -83,12 +76,14 @@ package struct InferenceDiT: Sendable {
 
     /// Packs the matrices of a network in memory.
     package init(_ model: DiT, precision: Precision = .f32) throws {
-        let find = model.weights.finder(model.configuration)
-        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { QuantizedMatrix(find($0, $1, $2)) }
+        let matrix = model.weights.finder(model.configuration)
+        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { name, _, _ in
+            QuantizedMatrix(matrix(name))
+        }
     }
 
     /// Bytes of the packed copies.
-    package var packedBytes: Int { blocks.flatMap(\.all).reduce(0) { $0 + $1.bytes } }
+    package var packedBytes: Int { blocks.flatMap(\.layers.all).reduce(0) { $0 + $1.bytes } }
 
     /// Conditioning of `classes.count` rows of `state` from `first` on.
     package func condition(

@@ -58,28 +58,13 @@ package struct LowRankPair: Sendable {
 
 extension Tunables {
     /// The pairs of one block's linear layers, where the adapter has them.
-    package struct LowRankPairs: Sendable {
-        package let qkv, proj, fc1, fc2: LowRankPair?
-
-        static let none = LowRankPairs(qkv: nil, proj: nil, fc1: nil, fc2: nil)
-
-        private init(qkv: LowRankPair?, proj: LowRankPair?, fc1: LowRankPair?, fc2: LowRankPair?) {
-            (self.qkv, self.proj, self.fc1, self.fc2) = (qkv, proj, fc1, fc2)
-        }
-
-        init(_ layout: TunableLayout, block: Int, values: Matrix) {
-            guard let lowRank = layout.lowRank else {
-                self = .none
-                return
-            }
-            func pair(_ linear: LowRank.Linear) -> LowRankPair? {
-                let names = LowRank.names(of: linear.name(block: block))
-                guard let a = layout[names.a], let b = layout[names.b] else { return nil }
-                return LowRankPair(
-                    a: values.values(a.range).reshaped(a.shape[0], a.shape[1]), b: values.values(b.range).reshaped(b.shape[0], b.shape[1]),
-                    scale: lowRank.scale(of: linear.name(block: block)))
-            }
-            self.init(qkv: pair(.qkv), proj: pair(.proj), fc1: pair(.fc1), fc2: pair(.fc2))
+    static func pairs(_ layout: TunableLayout, block: Int, values: Matrix) -> BlockLayers<LowRankPair?> {
+        BlockLayers { linear in
+            let names = LowRank.names(of: linear.name(block: block))
+            guard let lowRank = layout.lowRank, let a = layout[names.a], let b = layout[names.b] else { return nil }
+            return LowRankPair(
+                a: values.values(a.range).reshaped(a.shape[0], a.shape[1]), b: values.values(b.range).reshaped(b.shape[0], b.shape[1]),
+                scale: lowRank.scale(of: linear.name(block: block)))
         }
     }
 }

@@ -14,7 +14,7 @@ enum TransformerBlock {
     ///   - tunables: the one domain in training.
     ///   - conditioning: a row per image.
     static func forward(
-        _ a: BlockActivations, block i: Int, layers w: BlockLayers, tunables: Tunables, conditioning: ConditioningState,
+        _ a: BlockActivations, block i: Int, layers w: BlockLayers<LayerMatrix>, tunables: Tunables, conditioning: ConditioningState,
         shape: PassShape, scores: Matrix, scratch: LayerScratch, lowRank: Matrix, into out: Matrix
     ) {
         let t = tunables.blocks[i]
@@ -57,7 +57,7 @@ enum TransformerBlock {
 struct BlockBackward {
     /// What the forward pass kept.
     let a: BlockActivations
-    let layers: BlockLayers
+    let layers: BlockLayers<LayerMatrix>
     let tunables: Tunables.Block
     /// A row per image.
     let modulation, dModulation: Matrix
@@ -69,7 +69,7 @@ struct BlockBackward {
     /// Added to.
     let gradients: Tunables.Block
     /// Added to; nil leaves the matrices alone.
-    let weightGradients: Weights.Block?
+    let weightGradients: BlockLayers<Matrix>?
 
     func run() {
         mlpBranch()

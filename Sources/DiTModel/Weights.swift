@@ -6,73 +6,65 @@ import TensorMath
 ///
 /// Gradients of full fine-tuning are this same table over other memory.
 package struct Weights: Sendable {
-    package struct Block: Sendable {
-        package let qkv: Matrix  // (3D, D)
-        package let proj: Matrix  // (D, D)
-        package let fc1: Matrix  // (4D, D)
-        package let fc2: Matrix  // (D, 4D)
-        package let modulation: Matrix  // (6D, D)
-    }
     package let xEmbedder: Matrix  // (D, C p p)
     package let tEmbedder0: Matrix  // (D, 256)
     package let tEmbedder2: Matrix  // (D, D)
-    package let blocks: [Block]
+    /// Per block; nil where they are held packed instead.
+    package let layers: [BlockLayers<Matrix>]?
+    /// Per block.
+    package let modulations: [Matrix]  // (6D, D)
     package let finalModulation: Matrix  // (2D, D)
     package let finalLinear: Matrix  // (p p Cout, D)
 
-    /// Builds the table from the matrix found for each reference name and shape.
-    package init(_ configuration: DiTConfiguration, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix) rethrows {
+    /// Builds the table from the matrix found for each reference name and shape, asked for in state-dict order.
+    /// - Parameter find: nil for the blocks' layers leaves these out.
+    package init<E>(
+        _ configuration: DiTConfiguration, find: (_ name: String, _ rows: Int, _ columns: Int) throws(E) -> Matrix?
+    ) throws(E) {
+        func matrix(_ name: String, _ rows: Int, _ columns: Int) throws(E) -> Matrix {
+            guard let matrix = try find(name, rows, columns) else { preconditionFailure("there is no matrix \(name)") }
+            return matrix
+        }
         let D = configuration.hiddenSize
-        xEmbedder = try find("x_embedder.proj.weight", D, configuration.patchInSize)
-        tEmbedder0 = try find("t_embedder.mlp.0.weight", D, Conditioning.frequencies)
-        tEmbedder2 = try find("t_embedder.mlp.2.weight", D, D)
-        blocks = try (0..<configuration.depth).map { i in
-            let b = "blocks.\(i)."
-            return Block(
-                qkv: try find(b + "attn.qkv.weight", 3 * D, D),
-                proj: try find(b + "attn.proj.weight", D, D),
-                fc1: try find(b + "mlp.fc1.weight", 4 * D, D),
-                fc2: try find(b + "mlp.fc2.weight", D, 4 * D),
-                modulation: try find(b + "adaLN_modulation.1.weight", 6 * D, D))
+        xEmbedder = try matrix("x_embedder.proj.weight", D, configuration.patchInSize)
+        tEmbedder0 = try matrix("t_embedder.mlp.0.weight", D, Conditioning.frequencies)
+        tEmbedder2 = try matrix("t_embedder.mlp.2.weight", D, D)
+        var layers: [String: Matrix] = [:], modulations: [Matrix] = []
+        for block in 0..<configuration.depth {
+            for linear in LowRank.Linear.allCases {
+                let name = linear.name(block: block) + ".weight"
+                layers[name] = try find(name, linear.outputs(configuration), linear.inputs(configuration))
+            }
+            modulations.append(try matrix("blocks.\(block).adaLN_modulation.1.weight", 6 * D, D))
         }
-        finalModulation = try find("final_layer.adaLN_modulation.1.weight", 2 * D, D)
-        finalLinear = try find("final_layer.linear.weight", configuration.patchOutSize, D)
+        self.layers = layers.isEmpty ? nil : BlockLayers.blocks(of: configuration, layers)
+        self.modulations = modulations
+        finalModulation = try matrix("final_layer.adaLN_modulation.1.weight", 2 * D, D)
+        finalLinear = try matrix("final_layer.linear.weight", configuration.patchOutSize, D)
     }
 
-    /// The matrices in the order of `names`.
+    /// All matrices in the order of `DiTConfiguration.frozenTensors`.
+    /// - Precondition: the blocks' layers are among them.
     package var all: [Matrix] {
-        [xEmbedder, tEmbedder0, tEmbedder2] + blocks.flatMap { [$0.qkv, $0.proj, $0.fc1, $0.fc2, $0.modulation] }
-            + [finalModulation, finalLinear]
+        guard let layers else { preconditionFailure("the layers are held packed") }
+        return [xEmbedder, tEmbedder0, tEmbedder2] + zip(layers, modulations).flatMap { $0.all + [$1] } + [finalModulation, finalLinear]
     }
 
-    /// Reference names and shapes in state-dict order.
-    package static func names(_ configuration: DiTConfiguration) -> [(name: String, rows: Int, columns: Int)] {
-        var list: [(name: String, rows: Int, columns: Int)] = []
-        let shapeOnly = Memory(capacity: 0).take(0, 0)
-        _ = Weights(configuration) { name, rows, columns in
-            list.append((name, rows, columns))
-            return shapeOnly
-        }
-        return list
-    }
-
-    /// Whether a name is that of one of a block's four matrices that tokens go through.
-    static func isLayer(_ name: String) -> Bool {
-        ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"].contains(where: name.hasSuffix)
-    }
-
-    /// The matrices by reference name, as another network's `find`.
-    func finder(_ configuration: DiTConfiguration) -> (_ name: String, _ rows: Int, _ columns: Int) -> Matrix {
-        let matrices = Dictionary(uniqueKeysWithValues: zip(Weights.names(configuration).map(\.name), all))
-        return { name, _, _ in
-            guard let matrix = matrices[name] else { preconditionFailure("the network has no matrix \(name)") }
+    /// The same, each by its reference name.
+    package func finder(_ configuration: DiTConfiguration) -> (_ name: String) -> Matrix {
+        let matrices = Dictionary(uniqueKeysWithValues: zip(configuration.frozenTensors.map(\.name), all))
+        return { name in
+            guard let matrix = matrices[name] else { preconditionFailure("there is no matrix \(name)") }
             return matrix
         }
     }
 
+    /// The blocks' layer of a reference name, such as "blocks.3.attn.qkv.weight".
+    static func layer(_ name: String) -> LowRank.Linear? { LowRank.Linear.allCases.first { name.hasSuffix($0.rawValue + ".weight") } }
+
     /// Fresh zeroed memory for every matrix, in one allocation.
     package static func allocate(_ configuration: DiTConfiguration) -> (weights: Weights, memory: Memory) {
-        let capacity = names(configuration).reduce(0) { $0 + Memory.paddedCount($1.rows * $1.columns) }
+        let capacity = configuration.frozenTensors.reduce(0) { $0 + Memory.paddedCount($1.count) }
         let memory = Memory(capacity: capacity)
         return (Weights(configuration) { _, rows, columns in memory.take(rows, columns) }, memory)
     }
@@ -88,7 +80,7 @@ package struct Tunables: Sendable {
         package let fc1Bias: Matrix  // (4D)
         package let fc2Bias, gamma2: Matrix  // (D)
         package let modulationBias: Matrix  // (6D)
-        package let pairs: LowRankPairs
+        package let pairs: BlockLayers<LowRankPair?>
     }
     package let xEmbedderBias, tEmbedder0Bias, tEmbedder2Bias: Matrix  // (D)
     package let blocks: [Block]
@@ -118,7 +110,7 @@ package struct Tunables: Sendable {
                 fc1Bias: view(b + "mlp.fc1.bias"),
                 fc2Bias: view(b + "mlp.fc2.bias"), gamma2: view(b + "gamma2"),
                 modulationBias: view(b + "adaLN_modulation.1.bias"),
-                pairs: LowRankPairs(layout, block: i, values: values))
+                pairs: Tunables.pairs(layout, block: i, values: values))
         }
         finalLinearBias = view("final_layer.linear.bias")
         finalModulationBias = view("final_layer.adaLN_modulation.1.bias")
@@ -181,7 +173,7 @@ extension BaseFile {
 
     /// Memory for those of the chosen tensors that have to be converted.
     fileprivate func convertedMemory(_ isChosen: (String) -> Bool) throws -> Memory {
-        let chosen = try Weights.names(configuration).filter { isChosen($0.name) }.map { try file.entry($0.name) }
+        let chosen = try configuration.frozenTensors.filter { isChosen($0.name) }.map { try file.entry($0.name) }
         return Memory(capacity: chosen.filter { !BaseFile.isUsable($0) }.reduce(0) { $0 + Memory.paddedCount($1.count) })
     }
 }
@@ -200,10 +192,10 @@ package struct TrainableValues: Sendable {
 
     package init(_ layout: TunableLayout, classes: Int, withWeights: Bool) {
         let configuration = layout.configuration
-        let names = withWeights ? Weights.names(configuration) : []
+        let frozen = withWeights ? configuration.frozenTensors : []
         let capacity =
             Memory.paddedCount(layout.count) + Memory.paddedCount((classes + 1) * configuration.hiddenSize)
-            + names.reduce(0) { $0 + Memory.paddedCount($1.rows * $1.columns) }
+            + frozen.reduce(0) { $0 + Memory.paddedCount($1.count) }
         let memory = Memory(capacity: capacity)
         self.memory = memory
         vector = memory.take(layout.count)

@@ -53,48 +53,36 @@ package struct InferenceWorkspace: Sendable {
 
     /// - Parameter threads: threads that may share one image.
     package init(_ model: InferenceDiT, threads: Int = 1) {
-        var capacity = 0
-        let empty = Memory(capacity: 0)
-        _ = InferenceWorkspace(
-            model, threads: threads,
-            take: { rows, columns in
-                capacity += Memory.paddedCount(rows * columns)
-                return empty.take(0, 0)
-            },
-            takeQuantized: { rows, columns, dtype in
-                capacity += Memory.quantizedCount(rows, columns, dtype)
-                return empty.take(0, 0, dtype)
-            })
-        let memory = Memory(capacity: capacity)
-        self.init(model, threads: threads, take: memory.take, takeQuantized: memory.take)
+        let capacity = Memory.count { _ = InferenceWorkspace(model, threads: threads, in: $0) }
+        self.init(model, threads: threads, in: Memory(capacity: capacity))
     }
 
-    private init(
-        _ model: InferenceDiT, threads: Int, take: (Int, Int) -> Matrix, takeQuantized: (Int, Int, DType) -> QuantizedMatrix
-    ) {
+    private init(_ model: InferenceDiT, threads: Int, in memory: Memory) {
         let c = model.configuration
         let (T, D) = (c.tokens, c.hiddenSize)
         // Between layers nothing is kept in bytes: a row's range is known when all of it is there.
         let between: DType = model.precision == .f32 ? .f32 : .bf16
         let (input, mlp) = (model.precision.dtype(isMLPOutput: false), model.precision.dtype(isMLPOutput: true))
-        patches = take(T, c.patchInSize)
-        x = take(T, D)
-        normed = takeQuantized(T, D, input)
-        qkv = takeQuantized(T, 3 * D, between)
-        attended = takeQuantized(T, D, between)
-        activated = takeQuantized(T, 4 * D, between)
-        projInput = input == between ? attended : takeQuantized(T, D, input)
-        fc2Input = mlp == between ? activated : takeQuantized(T, 4 * D, mlp)
+        patches = memory.take(T, c.patchInSize)
+        x = memory.take(T, D)
+        normed = memory.take(T, D, input)
+        qkv = memory.take(T, 3 * D, between)
+        attended = memory.take(T, D, between)
+        activated = memory.take(T, 4 * D, between)
+        projInput = input == between ? attended : memory.take(T, D, input)
+        fc2Input = mlp == between ? activated : memory.take(T, 4 * D, mlp)
         folded = FoldedVectors(
-            scale1: take(1, D), shift1: take(1, D), factor1: take(1, D), scale2: take(1, D), shift2: take(1, D), factor2: take(1, D))
+            scale1: memory.take(1, D), shift1: memory.take(1, D), factor1: memory.take(1, D), scale2: memory.take(1, D), shift2: memory.take(1, D),
+            factor2: memory.take(1, D))
         finalLayer = FinalLayer.Workspace(
-            scale: take(1, D), shift: take(1, D), normed: take(T, D), mean: take(1, T), rstd: take(1, T), patches: take(T, c.patchOutSize))
+            scale: memory.take(1, D), shift: memory.take(1, D), normed: memory.take(T, D), mean: memory.take(1, T), rstd: memory.take(1, T),
+            patches: memory.take(T, c.patchOutSize))
         let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
         self.scratch = (0..<threads).map { _ in
             ThreadScratch(
-                workspace: ProductWorkspace(model.need, line: 4 * D, take: take),
-                attention: take(1, scores), lowRank: take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
-                floats: between == .f32 ? nil : take(1, model.shape.tiles.rows * 4 * D))
+                workspace: ProductWorkspace(model.need, line: 4 * D, take: memory.take),
+                attention: memory.take(1, scores), lowRank: memory.take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
+                floats: between == .f32 ? nil : memory.take(1, model.shape.tiles.rows * 4 * D))
         }
     }
 }

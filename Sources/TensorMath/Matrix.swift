@@ -29,11 +29,6 @@
             rows: rows, columns: columns, stride: columns, owner: owner)
     }
 
-    /// A view of which only the shape is used, as when a plan is sized before its memory is taken.
-    package init(shapeOnly rows: Int, _ columns: Int, of memory: Memory) {
-        unsafe self.init(base: memory.base, rows: rows, columns: columns, stride: columns, owner: memory)
-    }
-
     package var count: Int { rows * columns }
     package var isContiguous: Bool { stride == columns || rows == 1 }
 

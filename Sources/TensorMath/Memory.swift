@@ -11,9 +11,20 @@ import Glibc
     private let mappedBytes: Int
     /// The memory whose pages these are, where they are shared.
     private let parent: Memory?
+    /// Whether a plan is only being counted: its matrices have a shape and no memory.
+    private let isCounting: Bool
 
     /// - Parameter capacity: number of float32 values, alignment padding of `take` included (see `paddedCount`).
-    package init(capacity: Int) {
+    package convenience init(capacity: Int) { self.init(capacity: capacity, isCounting: false) }
+
+    /// Values that a plan takes, found by running it without memory; it must not touch the values.
+    package static func count(_ plan: (Memory) -> Void) -> Int {
+        let memory = Memory(capacity: 0, isCounting: true)
+        plan(memory)
+        return memory.used
+    }
+
+    private init(capacity: Int, isCounting: Bool) {
         let page = 4096
         mappedBytes = max(page, (capacity * 4 + page - 1) / page * page)
         let raw = unsafe mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -29,6 +40,7 @@ import Glibc
         unsafe madvise(raw, mappedBytes, MADV_HUGEPAGE)
         unsafe base = raw.bindMemory(to: Float.self, capacity: mappedBytes / 4)
         self.capacity = capacity
+        self.isCounting = isCounting
         parent = nil
     }
 
@@ -38,6 +50,7 @@ import Glibc
         capacity = other.capacity
         mappedBytes = other.mappedBytes
         parent = other
+        isCounting = false
     }
 
     deinit { if parent == nil { unsafe munmap(base, mappedBytes) } }
@@ -49,8 +62,8 @@ import Glibc
     package func take(_ rows: Int, _ columns: Int) -> Matrix {
         let start = used
         used += Memory.paddedCount(rows * columns)
-        precondition(used <= capacity, "the memory plan has \(capacity) values, \(used) were asked for")
-        return unsafe Matrix(base: base + start, rows: rows, columns: columns, stride: columns, owner: self)
+        precondition(isCounting || used <= capacity, "the memory plan has \(capacity) values, \(used) were asked for")
+        return unsafe Matrix(base: base + (isCounting ? 0 : start), rows: rows, columns: columns, stride: columns, owner: self)
     }
 
     /// The next `count` values as one row.

@@ -37,8 +37,8 @@ struct BaseShow: ParsableCommand {
         let loaded = try load ? LoadReport(base, precision, since: start) : nil
         let c = base.configuration
         var matrices: [String: Int] = [:]
-        for (name, _) in c.frozenTensors {
-            let entry = try base.file.entry(name)
+        for tensor in c.frozenTensors {
+            let entry = try base.file.entry(tensor.name)
             matrices[entry.dtype.rawValue, default: 0] += entry.count * entry.dtype.size
         }
         let details = Details(

@@ -89,7 +89,7 @@ struct BenchFiles: ParsableCommand {
         let classes = ClassTable(
             names: (0..<c.numClasses).map(String.init), values: RandomAutoencoder.values((c.numClasses + 1) * c.hiddenSize, scale: 0.02, stream: 1))
         var stream: UInt64 = 1
-        let shapes = Dictionary(uniqueKeysWithValues: c.frozenTensors.map { ($0.name, $0.shape.reduce(1, *)) })
+        let shapes = Dictionary(uniqueKeysWithValues: c.frozenTensors.map { ($0.name, $0.count) })
         try BaseFile.write(
             to: base, c, card: .dit, vector: model.randomVector(layout, seed: 1), classes: classes, as: .bf16
         ) { name in
@@ -106,7 +106,7 @@ enum RandomAutoencoder {
     static func write(to path: String) throws {
         let shape = AutoencoderConfiguration.stableDiffusion
         let tensors = shape.tensorShapes.enumerated().map { index, tensor in
-            let count = tensor.shape.reduce(1, *)
+            let count = tensor.count
             guard tensor.shape.count > 1 else {
                 let isNormWeight = tensor.name.contains("norm") && tensor.name.hasSuffix("weight")
                 return OutgoingTensor(tensor.name, shape: tensor.shape, [Float](repeating: isNormWeight ? 1 : 0, count: count))

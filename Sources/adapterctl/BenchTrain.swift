@@ -77,7 +77,7 @@ private final class TrainedStep {
         let size = c.inChannels * c.inputSize * c.inputSize
         x = Memory(capacity: Memory.paddedCount(batch * size)).take(batch, size)
         Philox(seed: 1, stream: 3).normals(into: x)
-        let matrices = Weights.names(c).reduce(0) { $0 + $1.rows * $1.columns }
+        let matrices = c.frozenTensors.reduce(0) { $0 + $1.count }
         trainedValues = set.count(in: layout, classes: c.numClasses) + (isFull ? matrices : 0)
         allValues = matrices + layout.count + values.classTable.count
     }

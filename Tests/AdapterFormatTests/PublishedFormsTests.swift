@@ -80,7 +80,7 @@ private func sentence(_ body: () throws -> Void) -> String {
         let path = scratch.path + "/base.safetensors"
         try SafetensorsWriter.write(brain.encoding(), to: path)
         let stored = try TensorFile(path: path)
-        for (name, _) in configuration.frozenTensors { #expect(try stored.entry(name).dtype == .bf16) }
+        for tensor in configuration.frozenTensors { #expect(try stored.entry(tensor.name).dtype == .bf16) }
         #expect(try stored.entry("blocks.0.attn.qkv.bias").dtype == .f32)
         // Rounding the matrices alone is another base than rounding everything.
         try SafetensorsWriter.write(whole.encoding(as: .bf16), to: path)

@@ -81,7 +81,7 @@ import Testing
         }
         check(TunableLayout.classTableName, values.classTable.array)
         if let weights = values.weights {
-            for (matrix, named) in zip(weights.all, Weights.names(configuration)) { check(named.name, matrix.array) }
+            for (matrix, named) in zip(weights.all, configuration.frozenTensors) { check(named.name, matrix.array) }
         }
         #expect(checked == recorded.tensors.keys.filter { $0.hasPrefix("param.") }.count)
     }

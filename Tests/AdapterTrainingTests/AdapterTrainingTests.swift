@@ -65,7 +65,7 @@ import Testing
         #expect(relativeError(gradient.classTable.array, recorded["grad." + TunableLayout.classTableName]) < 1e-4)
         checked += 1
         if let matrices = gradient.weights {
-            for (matrix, named) in zip(matrices.all, Weights.names(configuration)) {
+            for (matrix, named) in zip(matrices.all, configuration.frozenTensors) {
                 #expect(relativeError(matrix.array, recorded["grad." + named.name]) < 1e-4, "\(named.name)")
                 checked += 1
             }

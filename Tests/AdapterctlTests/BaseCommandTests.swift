@@ -121,7 +121,7 @@ import Testing
         let layout = TunableLayout(configuration)
         let large = program.folder + "/large.safetensors"
         let classes = ClassTable(names: (0..<10).map(String.init), values: [Float](repeating: 0.5, count: 11 * 384))
-        let shapes = Dictionary(uniqueKeysWithValues: configuration.frozenTensors.map { ($0.name, $0.shape.reduce(1, *)) })
+        let shapes = Dictionary(uniqueKeysWithValues: configuration.frozenTensors.map { ($0.name, $0.count) })
         try BaseFile.write(to: large, configuration, card: .dit, vector: .neutral(layout), classes: classes, as: .f16) {
             [Float](repeating: 0.25, count: shapes[$0] ?? 0)
         }

@@ -51,7 +51,7 @@ import Testing
         let extended = layout.adding(pairs)
         let vector = vector(pairs, seed: 1)
         let copy = Weights.allocate(configuration)
-        for ((name, matrix), target) in zip(zip(Weights.names(configuration).map(\.name), base.weights(configuration).all), copy.weights.all) {
+        for ((name, matrix), target) in zip(zip(configuration.frozenTensors.map(\.name), base.weights(configuration).all), copy.weights.all) {
             target.copy(from: matrix)
             let names = LowRank.names(of: String(name.dropLast(".weight".count)))
             guard let a = extended[names.a], let b = extended[names.b] else { continue }

@@ -227,7 +227,7 @@ private func golden(_ name: String) -> String {
     @Test func writingAFrozenMatrixEndsTheProgram() async {
         await #expect(processExitsWith: .signal(SIGSEGV)) {
             let base = try BaseFile(path: golden("dit-pixel"))
-            try DiT(base).weights.blocks[0].qkv.fill(0)
+            try DiT(base).weights.layers?[0].qkv.fill(0)
         }
     }
 }

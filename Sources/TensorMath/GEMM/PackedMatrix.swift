@@ -85,7 +85,7 @@ package final class WeightPacker {
     private var made: [Shape: [GEMMKernel]] = [:]
     private var bytes: [Int8] = []
     /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
-    private var converted = Memory(capacity: 0)
+    private var converted: Memory?
 
     private struct Shape: Hashable {
         let dtype: DType
@@ -120,8 +120,9 @@ package final class WeightPacker {
     func floats(_ w: QuantizedMatrix) -> Matrix {
         guard w.dtype != .f32 else { return w.matrix }
         let count = Memory.paddedCount(w.rows * w.columns)
-        if converted.capacity < count { converted = Memory(capacity: count) }
-        return w.floats(in: Memory(sharing: converted).take(w.rows, w.columns))
+        let memory = converted.flatMap { $0.capacity < count ? nil : $0 } ?? Memory(capacity: count)
+        converted = memory
+        return w.floats(in: Memory(sharing: memory).take(w.rows, w.columns))
     }
 
     /// The rows of w as bytes, valid until the next call.

@@ -46,7 +46,7 @@ import CKernels
 
     /// The next `rows` x `columns` values of a plan.
     fileprivate init(_ dtype: DType, rows: Int, columns: Int, in memory: Memory) {
-        let values = memory.take(Memory.floats(rows, columns, dtype))
+        let values = memory.take((rows * columns * dtype.size + 3) / 4)
         unsafe self.init(
             dtype, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base),
             dtype == .u8 ? Quantization(rows: rows, in: memory) : nil, owner: memory)
@@ -124,13 +124,6 @@ extension Memory {
     package func take(_ rows: Int, _ columns: Int, _ dtype: DType) -> QuantizedMatrix {
         QuantizedMatrix(dtype, rows: rows, columns: columns, in: self)
     }
-
-    /// What `take` of a quantized matrix takes from the plan.
-    package static func quantizedCount(_ rows: Int, _ columns: Int, _ dtype: DType) -> Int {
-        paddedCount(floats(rows, columns, dtype)) + (dtype == .u8 ? 2 * paddedCount(rows) : 0)
-    }
-
-    fileprivate static func floats(_ rows: Int, _ columns: Int, _ dtype: DType) -> Int { (rows * columns * dtype.size + 3) / 4 }
 
     func takeIntegers(_ count: Int) -> UnsafeMutablePointer<Int32> {
         unsafe UnsafeMutableRawPointer(take(count).base).assumingMemoryBound(to: Int32.self)
