@@ -11,15 +11,21 @@ package struct CanonicalRecipe: Sendable, Hashable {
     package struct Stage: Sendable, Hashable {
         package let start: Double
         /// One for a vector; several for predictions that are added, by digest.
-        package let parts: [(weight: Double, sum: CanonicalSum)]
+        package let parts: [WeightedSum]
 
         package static func == (a: Stage, b: Stage) -> Bool { a.start == b.start && a.text == b.text }
         package func hash(into hasher: inout Hasher) { hasher.combine(text) }
 
         var text: String {
             if parts.count == 1, parts[0].weight == 1 { return parts[0].sum.text }
-            return "score(" + joined(parts.map { ($0.weight, $0.sum.asFactor) }) + ")"
+            return "score(" + joined(parts.map { Term(weight: $0.weight, factor: $0.sum.asFactor) }) + ")"
         }
+    }
+
+    /// A vector and its weight among added predictions.
+    package struct WeightedSum: Sendable {
+        package var weight: Double
+        package let sum: CanonicalSum
     }
 
     /// The text without digests, for people.
@@ -37,19 +43,20 @@ package struct CanonicalRecipe: Sendable, Hashable {
     package init(_ recipe: Recipe, over base: ComposingBase, resolve: (String) throws -> ResolvedAdapter) throws {
         stages = try recipe.stages.map { stage in
             switch stage.mix {
-            case .values(let terms): return Stage(start: stage.start, parts: [(1, try CanonicalSum(terms, over: base, resolve: resolve))])
+            case .values(let terms):
+                return Stage(start: stage.start, parts: [WeightedSum(weight: 1, sum: try CanonicalSum(terms, over: base, resolve: resolve))])
             case .score(let terms):
-                var parts: [Digest: (weight: Double, sum: CanonicalSum)] = [:]
+                var parts: [Digest: WeightedSum] = [:]
                 for term in terms.sorted(by: { $0.weight < $1.weight }) {
                     var alone = term
                     alone.weight = 1
                     let sum = try CanonicalSum([alone], over: base, resolve: resolve)
-                    parts[sum.digest, default: (0, sum)].weight += term.weight
+                    parts[sum.digest, default: WeightedSum(weight: 0, sum: sum)].weight += term.weight
                 }
                 let total = terms.map(\.weight).sorted().reduce(0, +)
                 guard abs(total - 1) < 1e-6 else { throw ComposerError.scoreWeights(sum: total) }
                 let kept = parts.sorted { $0.key < $1.key }.map(\.value).filter { $0.weight != 0 }
-                return Stage(start: stage.start, parts: kept.count == 1 ? [(1, kept[0].sum)] : kept)
+                return Stage(start: stage.start, parts: kept.count == 1 ? [WeightedSum(weight: 1, sum: kept[0].sum)] : kept)
             }
         }
     }
@@ -188,7 +195,7 @@ extension CanonicalSum.Source {
         case .adapter(let resolved):
             AdapterName.isValid(resolved.name) ? "\(resolved.name)@\(resolved.digest)" : "\(resolved.digest)"
         case .merge(let rule, let arguments):
-            "\(rule.name)(" + arguments.map { joined([($0.weight, $0.sum.asFactor)]) }.joined(separator: ",") + rule.ending + ")"
+            "\(rule.name)(" + arguments.map { joined([Term(weight: $0.weight, factor: $0.sum.asFactor)]) }.joined(separator: ",") + rule.ending + ")"
         }
     }
 
@@ -199,30 +206,43 @@ extension CanonicalSum.Source {
 
 extension CanonicalSum.Part {
     /// Runs of blocks with one weight, nil for all blocks. A source without weight anywhere stays for its classes.
-    fileprivate var runs: [(weight: Double, blocks: ClosedRange<Int>?)] {
-        guard let first = weights.first, weights.contains(where: { $0 != first }) else { return [(weights.first ?? 0, nil)] }
-        var runs: [(weight: Double, blocks: ClosedRange<Int>)] = []
+    fileprivate var runs: [Run] {
+        guard let first = weights.first, weights.contains(where: { $0 != first }) else { return [Run(weight: weights.first ?? 0, blocks: nil)] }
+        var runs: [Run] = []
         for (block, weight) in weights.enumerated() {
-            if let last = runs.last, last.weight == weight {
-                runs[runs.count - 1].blocks = last.blocks.lowerBound...block
+            if let last = runs.last, last.weight == weight, let blocks = last.blocks {
+                runs[runs.count - 1].blocks = blocks.lowerBound...block
             } else {
-                runs.append((weight, block...block))
+                runs.append(Run(weight: weight, blocks: block...block))
             }
         }
-        return runs.filter { $0.weight != 0 }.map { ($0.weight, $0.blocks) }
+        return runs.filter { $0.weight != 0 }
     }
 
-    fileprivate var terms: [(weight: Double, factor: String)] {
-        runs.map { weight, blocks in
-            guard let blocks else { return (weight, source.text) }
-            return (weight, "\(source.text)@" + (blocks.count == 1 ? "\(blocks.lowerBound)" : "\(blocks.lowerBound)-\(blocks.upperBound)"))
+    fileprivate var terms: [Term] {
+        runs.map { run in
+            guard let blocks = run.blocks else { return Term(weight: run.weight, factor: source.text) }
+            let range = blocks.count == 1 ? "\(blocks.lowerBound)" : "\(blocks.lowerBound)-\(blocks.upperBound)"
+            return Term(weight: run.weight, factor: "\(source.text)@\(range)")
         }
     }
 }
 
+/// Blocks with one weight, nil for all blocks.
+private struct Run {
+    let weight: Double
+    var blocks: ClosedRange<Int>?
+}
+
+/// A term of a recipe's text.
+private struct Term {
+    let weight: Double
+    let factor: String
+}
+
 /// Terms with their weights as a recipe has them.
-private func joined(_ terms: [(weight: Double, factor: String)]) -> String {
-    terms.map { weight, factor in
-        weight == 1 ? factor : weight == -1 ? "-\(factor)" : "\(shortest(weight))*\(factor)"
+private func joined(_ terms: [Term]) -> String {
+    terms.map { term in
+        term.weight == 1 ? term.factor : term.weight == -1 ? "-\(term.factor)" : "\(shortest(term.weight))*\(term.factor)"
     }.joined(separator: "+")
 }

@@ -1,20 +1,24 @@
 import AdapterFormat
 import Foundation
+import TensorMath
 
 /// A class as a request asks for it: a row of a table, or a blend of rows, which is made only on demand.
 package struct ClassChoice: Sendable, Hashable {
-    /// Rows with weights, at least one.
-    package let rows: [(weight: Double, row: Int)]
+    /// A row of the table and its weight.
+    package struct WeightedRow: Sendable, Hashable {
+        package let weight: Double
+        package let row: Int
+    }
 
-    package static func == (a: ClassChoice, b: ClassChoice) -> Bool { a.rows.elementsEqual(b.rows) { $0 == $1 } }
-    package func hash(into hasher: inout Hasher) { for (weight, row) in rows { hasher.combine(weight); hasher.combine(row) } }
+    /// At least one.
+    package let rows: [WeightedRow]
 
     /// Reads `rose`, `flowers/rose`, `class:3`, `3` where no class has that name, `null`, or a blend:
     /// `0.5*flowers/rose+0.5*art/portrait`. A class whose name holds a blank beside a sign or a star can be blended as `class:3`.
     /// - Parameter domain: the name of an adapter whose classes have no domain in their names.
     package init(_ text: String, in classes: ClassTable, domain: String) throws(ComposerError) {
         if let row = try Self.row(text, classes, domain) {
-            rows = [(1, row)]
+            rows = [WeightedRow(weight: 1, row: row)]
             return
         }
         let terms = Self.terms(text)
@@ -27,17 +31,17 @@ package struct ClassChoice: Sendable, Hashable {
             }
             weights[row, default: []].append(term.isNegative ? -weight : weight)
         }
-        rows = weights.sorted { $0.key < $1.key }.map { ($0.value.sorted().reduce(0, +), $0.key) }
+        rows = weights.sorted { $0.key < $1.key }.map { WeightedRow(weight: $0.value.sorted().reduce(0, +), row: $0.key) }
     }
 
-    private init(rows: [(weight: Double, row: Int)]) { self.rows = rows }
+    private init(rows: [WeightedRow]) { self.rows = rows }
 
     /// The null class.
-    package static func null(of classes: ClassTable) -> ClassChoice { ClassChoice(rows: [(1, classes.nullClass)]) }
+    package static func null(of classes: ClassTable) -> ClassChoice { ClassChoice(rows: [WeightedRow(weight: 1, row: classes.nullClass)]) }
 
     /// The same class so much closer to the base's null class.
     package func scaled(by strength: Double) -> ClassChoice {
-        strength == 1 ? self : ClassChoice(rows: rows.map { ($0.weight * strength, $0.row) })
+        strength == 1 ? self : ClassChoice(rows: rows.map { WeightedRow(weight: $0.weight * strength, row: $0.row) })
     }
 
     /// The one row that it is, where it is one in full.
@@ -52,7 +56,7 @@ package struct ClassChoice: Sendable, Hashable {
     /// The row that the network takes: the base's null row and the weighted differences from it.
     package func values(in classes: ClassTable, null: ArraySlice<Float>) -> [Float] {
         var values = Array(null)
-        let sources = rows.map { ($0.weight, Array(classes.row($0.row))) }
+        let sources = rows.map { WeightedValues($0.weight, Array(classes.row($0.row))) }
         addWeighted(sources, to: &values, values.indices)
         return values
     }

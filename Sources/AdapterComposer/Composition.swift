@@ -60,12 +60,12 @@ extension CanonicalSum {
             var last = first
             while last + 1 < base.depth, parts.allSatisfy({ $0.weights[last + 1] == $0.weights[first] }) { last += 1 }
             let range = base.range(ofBlock: first).lowerBound..<base.range(ofBlock: last).upperBound
-            addWeighted(zip(parts, sources).map { ($0.weights[first], $1.vector) }, to: &vector, range)
+            addWeighted(zip(parts, sources).map { WeightedValues($0.weights[first], $1.vector) }, to: &vector, range)
             first = last + 1
         }
         // The class embedding enters before the blocks, and so goes with the first.
         var null = Array(base.nullRow)
-        addWeighted(zip(parts, sources).map { ($0.weights[0], $1.null) }, to: &null, null.indices)
+        addWeighted(zip(parts, sources).map { WeightedValues($0.weights[0], $1.null) }, to: &null, null.indices)
         return (vector, null)
     }
 }
@@ -122,7 +122,7 @@ extension TrainableSet {
 /// values = base + the sum of weight (source - base), over one range; `values` hold the base when it begins.
 ///
 /// Summed in double precision in the order given. One source of weight 1 is copied to the last bit; without any the base stays.
-func addWeighted(_ sources: [(weight: Double, values: [Float])], to values: inout [Float], _ range: Range<Int>) {
+func addWeighted(_ sources: [WeightedValues], to values: inout [Float], _ range: Range<Int>) {
     let moving = sources.filter { $0.weight != 0 }
     if moving.count == 1, moving[0].weight == 1 {
         values.replaceSubrange(range, with: moving[0].values[range])

@@ -9,12 +9,20 @@ extension Recipe {
         stages = try parser.recipe()
     }
 
-    /// The list form: for each recipe the fraction of the steps that it runs. The fractions add up to 1.
-    package init(shares: [(share: Double, recipe: String)]) throws(RecipeError) {
+    /// A recipe that runs for a fraction of the steps.
+    package struct Scheduled: Sendable {
+        let share: Double
+        let recipe: String
+
+        package init(share: Double, recipe: String) { (self.share, self.recipe) = (share, recipe) }
+    }
+
+    /// The list form. The fractions add up to 1.
+    package init(schedule: [Scheduled]) throws(RecipeError) {
         var stages: [Stage] = []
         var start = 0.0
-        for (share, text) in shares {
-            let recipe = try Recipe(text)
+        for entry in schedule {
+            let (share, text) = (entry.share, entry.recipe), recipe = try Recipe(text)
             guard recipe.stages.count == 1 else {
                 throw RecipeError(text: text, position: 0, reason: "a recipe inside a schedule is no schedule itself")
             }

@@ -45,7 +45,8 @@ extension DiffusersFolder {
     private static func transformer(_ base: BaseFile) throws -> [OutgoingTensor] {
         var tensors: [OutgoingTensor] = []
         let values = base.vector.values
-        for (name, parts) in DiffusersNames.parts(depth: base.configuration.depth) {
+        for stack in DiffusersNames.stacks(depth: base.configuration.depth) {
+            let (name, parts) = (stack.name, stack.parts)
             let embedder = DiffusersNames.embedders.first { $0.name == name }
             let names = embedder.map { embedder in (0..<base.configuration.depth).map { DiffusersNames.copy(embedder.suffix, block: $0) } } ?? parts
             let entry = try base.file.entry(name)

@@ -2,10 +2,16 @@ import TensorFiles
 
 /// The names of a DiT's tensors in the reference and in diffusers, both ways (`DiT.md`, "Names in diffusers").
 package enum DiffusersNames {
-    /// Every tensor of the reference but the positions: its name, and the names in diffusers of the parts that are stacked
-    /// into it. The three embedders have a copy in every block; the one listed here is block 0's.
-    package static func parts(depth: Int) -> [(name: String, parts: [String])] {
-        let embedders = embedders.map { ($0.name, [copy($0.suffix, block: 0)]) }
+    /// A tensor's name in the reference, and the names in diffusers of the parts that are stacked into it.
+    package struct Stack {
+        package let name: String
+        package let parts: [String]
+    }
+
+    /// Every tensor of the reference but the positions. The three embedders have a copy in every block; the one listed here is block
+    /// 0's.
+    package static func stacks(depth: Int) -> [Stack] {
+        let embedders = embedders.map { Stack(name: $0.name, parts: [copy($0.suffix, block: 0)]) }
         let blocks = (0..<depth).flatMap { i in
             [
                 ("attn.qkv", ["attn1.to_q", "attn1.to_k", "attn1.to_v"]), ("attn.proj", ["attn1.to_out.0"]),
@@ -25,8 +31,8 @@ package enum DiffusersNames {
 
     package static func copy(_ suffix: String, block: Int) -> String { "transformer_blocks.\(block).norm1.emb.\(suffix)" }
 
-    private static func both(_ name: String, _ parts: [String]) -> [(name: String, parts: [String])] {
-        ["weight", "bias"].map { kind in ("\(name).\(kind)", parts.map { "\($0).\(kind)" }) }
+    private static func both(_ name: String, _ parts: [String]) -> [Stack] {
+        ["weight", "bias"].map { kind in Stack(name: "\(name).\(kind)", parts: parts.map { "\($0).\(kind)" }) }
     }
 
     static func isDiffusers(_ file: TensorFile) -> Bool { file["transformer_blocks.0.attn1.to_q.weight"] != nil }
@@ -42,17 +48,17 @@ package enum DiffusersNames {
         }
         var used: Set<String> = []
         var entries: [TensorEntry] = []
-        for (name, parts) in parts(depth: deepest + 1) {
-            let found = try parts.map { part in
+        for stack in stacks(depth: deepest + 1) {
+            let found = try stack.parts.map { part in
                 guard let entry = file[part] else { throw AdapterFormatError.missingTensor(file: file.path, name: part, shape: []) }
                 return entry
             }
-            guard let entry = found.count == 1 ? found[0].renamed(name) : TensorEntry.stacked(name, found) else {
-                let reason = "\(parts.joined(separator: ", ")) cannot be stacked: \(found.map { "\($0.shape)" }.joined(separator: ", "))"
+            guard let entry = found.count == 1 ? found[0].renamed(stack.name) : TensorEntry.stacked(stack.name, found) else {
+                let reason = "\(stack.parts.joined(separator: ", ")) cannot be stacked: \(found.map { "\($0.shape)" }.joined(separator: ", "))"
                 throw AdapterFormatError.inconsistentShapes(file: file.path, reason: reason)
             }
             entries.append(entry)
-            used.formUnion(parts)
+            used.formUnion(stack.parts)
         }
         for (name, suffix) in embedders { used.formUnion(try copies(of: name, suffix, depth: deepest + 1, file)) }
         for entry in file.entries where !used.contains(entry.name) {

@@ -38,9 +38,9 @@ extension AdapterStore {
         try environment.read { transaction throws(StoreError) in
             var entries: [AdapterEntry] = []
             var named: Set<Digest> = []
-            for (name, digest) in try transaction.allNames() {
-                entries.append(try AdapterStore.entry(name, digest, transaction))
-                named.insert(digest)
+            for entry in try transaction.allNames() {
+                entries.append(try AdapterStore.entry(entry.name, entry.digest, transaction))
+                named.insert(entry.digest)
             }
             guard includingUnnamed else { return entries }
             for digest in try AdapterStore.digests(.blobs, transaction) where !named.contains(digest) {

@@ -16,8 +16,7 @@ package enum BlobFrame {
         var header = try BlobHeader(adapter, nameBytes: names.count, over: base, precision)
         var payload: [UInt8]?
         if precision == .f32 || isRounded(adapter.vector.values + adapter.classes.values) {
-            let parts: [(values: [Float], prediction: [Float]?)] = [(adapter.vector.values, base.vector.values), (adapter.classes.values, nil)]
-            payload = try Zstd.compress(planes(parts, precision) + names, level: level)
+            payload = try Zstd.compress(planes(adapter.vector.values, over: base.vector.values, adapter.classes, precision) + names, level: level)
         }
         // Where most values are the base's own; and these need not be rounded ones, since they are not stored.
         let sparse = SparseValues.split(adapter.vector.values, base.vector.values)
@@ -25,8 +24,8 @@ package enum BlobFrame {
         if pays, precision == .f32 || isRounded(sparse.values + adapter.classes.values) {
             var prefix: [UInt8] = []
             prefix.append(number: UInt64(sparse.values.count))
-            let parts: [(values: [Float], prediction: [Float]?)] = [(sparse.values, sparse.prediction), (adapter.classes.values, nil)]
-            let small = try prefix + Zstd.compress(sparse.bits + planes(parts, precision) + names, level: level)
+            let values = planes(sparse.values, over: sparse.prediction, adapter.classes, precision)
+            let small = try prefix + Zstd.compress(sparse.bits + values + names, level: level)
             if small.count < payload?.count ?? .max { (payload, header.isSparse) = (small, true) }
         }
         guard let payload else {
@@ -141,8 +140,9 @@ package enum BlobFrame {
         return Digest(hash.finalize())
     }
 
-    private static func planes(_ parts: [(values: [Float], prediction: [Float]?)], _ precision: StoredPrecision) -> [UInt8] {
-        precision == .f32 ? BytePlanes.split(parts, UInt32.self) : BytePlanes.split(parts, UInt16.self)
+    private static func planes(_ values: [Float], over prediction: [Float], _ classes: ClassTable, _ precision: StoredPrecision) -> [UInt8] {
+        let parts = [BytePlanes.Part(values: values, prediction: prediction), BytePlanes.Part(values: classes.values, prediction: nil)]
+        return precision == .f32 ? BytePlanes.split(parts, UInt32.self) : BytePlanes.split(parts, UInt16.self)
     }
 
     private static func isRounded(_ values: [Float]) -> Bool { values.allSatisfy { $0.bitPattern & 0xFFFF == 0 } }

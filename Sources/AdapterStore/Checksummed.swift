@@ -49,14 +49,14 @@ extension Transaction where Self: ~Copyable {
     }
 
     /// Every name and its digest, by name.
-    borrowing func allNames() throws(StoreError) -> [(name: String, digest: Digest)] {
-        var names: [(name: String, digest: Digest)] = []
+    borrowing func allNames() throws(StoreError) -> [NamedDigest] {
+        var names: [NamedDigest] = []
         try scan(.names) { key, value throws(StoreError) in
             let bytes = try Checksummed.open(value, table: .names, key: key)
             guard let digest = Digest(bytes: bytes) else {
                 throw .damaged(item: "name \(String(decoding: key, as: UTF8.self).debugDescription)", reason: "it holds no digest")
             }
-            names.append((String(decoding: key, as: UTF8.self), digest))
+            names.append(NamedDigest(name: String(decoding: key, as: UTF8.self), digest: digest))
             return true
         }
         return names
@@ -69,6 +69,12 @@ extension Transaction where Self: ~Copyable {
         }
         return generation
     }
+}
+
+/// A name of the store and what it stands for.
+struct NamedDigest {
+    let name: String
+    let digest: Digest
 }
 
 extension WriteTransaction {

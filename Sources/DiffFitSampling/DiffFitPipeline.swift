@@ -108,17 +108,24 @@ public final class DiffFitPipeline: Sendable {
     }
 
     /// A request with its adapters read and composed, picture by picture.
-    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [(order: ImageOrder, text: PictureText, digest: Digest)] {
+    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [BoundImage] {
         guard (1...4096).contains(request.count) else { throw DiffFitError(.invalidRequest, "a count is between 1 and 4096, not \(request.count)") }
         guard request.guidanceScale.isFinite, request.guidanceScale >= 0 else {
             throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale)")
         }
         let recipe = try catalogue.bind(Recipe(request.domain)), guidance = ImageGuidance(request.guidance, scale: request.guidanceScale)
-        return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: guidance).map { order, className in
+        return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: guidance).map { classed in
             let text = PictureText(
-                recipe, className: className, labelsFrom: nil, strength: 1, seed: request.seed, index: order.index, sampler: sampler, steps: steps,
+                recipe, className: classed.className, labelsFrom: nil, strength: 1, seed: request.seed, index: classed.order.index, sampler: sampler,
+                steps: steps,
                 guidance: guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
-            return (order, text, recipe.digest)
+            return BoundImage(order: classed.order, text: text, digest: recipe.digest)
         }
+    }
+
+    private struct BoundImage {
+        let order: ImageOrder
+        let text: PictureText
+        let digest: Digest
     }
 }

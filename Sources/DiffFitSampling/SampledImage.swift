@@ -37,5 +37,5 @@ public struct SampledImage: Sendable, Hashable {
     public func writePNG(to path: String) throws { try DiffFitError.translating { try picture.writePNG(to: path, text: chunk) } }
 
     private var picture: RGBImage { RGBImage(width: width, height: height, pixels: pixels) }
-    private var chunk: [(key: String, value: String)] { [(key: PictureText.key, value: text)] }
+    private var chunk: [PNGText] { [PNGText(key: PictureText.key, value: text)] }
 }

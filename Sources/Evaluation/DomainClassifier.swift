@@ -14,13 +14,20 @@ package struct DomainClassifier: Sendable {
         }
     }
 
+    /// Positions of an image's domain, and of its class in that domain.
+    package struct Label: Sendable, Hashable {
+        package let domain, `class`: Int
+
+        package init(domain: Int, class: Int) { (self.domain, self.class) = (domain, `class`) }
+    }
+
     package let domains: [Domain]
     private let classifier: FeatureClassifier
 
     /// - Parameters:
     ///   - features: (n, D), of real images.
-    ///   - labels: per image, its domain and its class in that domain.
-    package init(_ domains: [Domain], features: Matrix, labels: [(domain: Int, class: Int)]) {
+    ///   - labels: per image.
+    package init(_ domains: [Domain], features: Matrix, labels: [Label]) {
         self.domains = domains
         let first = Self.firstPairs(domains)
         classifier = FeatureClassifier(
@@ -28,12 +35,12 @@ package struct DomainClassifier: Sendable {
     }
 
     /// The likeliest domain of each image, and the likeliest class of that domain.
-    package func predictions(_ features: Matrix) -> [(domain: Int, class: Int)] {
+    package func predictions(_ features: Matrix) -> [Label] {
         let probabilities = classifier.probabilities(features), first = Self.firstPairs(domains)
         return (0..<features.rows).map { row in
             let ofClasses = domains.indices.map { domain in domains[domain].classes.indices.map { probabilities[row, first[domain] + $0] } }
             let domain = likeliest(ofClasses.map { $0.reduce(0, +) })
-            return (domain, likeliest(ofClasses[domain]))
+            return Label(domain: domain, class: likeliest(ofClasses[domain]))
         }
     }
 

@@ -65,9 +65,18 @@ private func profile(_ text: UnsafeRawBufferPointer) -> [UInt8] {
     return (0..<(digits.count / 2)).map { UInt8(digits[2 * $0] << 4 | digits[2 * $0 + 1]) }
 }
 
+/// A text chunk of a PNG file.
+package struct PNGText: Sendable {
+    /// 1 to 79 Latin-1 characters.
+    package let key: String
+    package let value: String
+
+    package init(key: String, value: String) { (self.key, self.value) = (key, value) }
+}
+
 extension RGBImage {
-    /// The image as a PNG file's bytes, with text chunks in the order given (keywords of 1 to 79 Latin-1 characters).
-    package func png(text: [(key: String, value: String)] = []) throws(ImageFileError) -> Data {
+    /// The image as a PNG file's bytes, with text chunks in the order given.
+    package func png(text: [PNGText] = []) throws(ImageFileError) -> Data {
         guard let context = unsafe spng_ctx_new(Int32(SPNG_CTX_ENCODER.rawValue)) else { throw .encoding("no memory") }
         defer { unsafe spng_ctx_free(context) }
         try check(unsafe spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1))
@@ -78,7 +87,7 @@ extension RGBImage {
         header.color_type = UInt8(SPNG_COLOR_TYPE_TRUECOLOR.rawValue)
         try check(unsafe spng_set_ihdr(context, &header))
 
-        var chunks = unsafe text.map { entry in unsafe textChunk(entry.key, entry.value) }
+        var chunks = unsafe text.map { entry in unsafe textChunk(entry) }
         defer {
             for index in unsafe chunks.indices {
                 unsafe free(chunks[index].text)
@@ -100,7 +109,7 @@ extension RGBImage {
     }
 
     /// Writes the PNG file whole or not at all.
-    package func writePNG(to path: String, text: [(key: String, value: String)] = []) throws(ImageFileError) {
+    package func writePNG(to path: String, text: [PNGText] = []) throws(ImageFileError) {
         try png(text: text).writeWhole(to: path)
     }
 }
@@ -113,14 +122,14 @@ extension Data {
 }
 
 /// One uncompressed text chunk of no particular language; the caller frees its three strings.
-private func textChunk(_ key: String, _ value: String) -> spng_text {
+private func textChunk(_ text: PNGText) -> spng_text {
     var chunk = unsafe spng_text()
     unsafe chunk.type = Int32(SPNG_ITXT.rawValue)
     unsafe withUnsafeMutableBytes(of: &chunk.keyword) { keyword in
-        for (index, byte) in key.utf8.prefix(79).enumerated() { unsafe keyword[index] = byte }
+        for (index, byte) in text.key.utf8.prefix(79).enumerated() { unsafe keyword[index] = byte }
     }
-    unsafe chunk.text = unsafe strdup(value)
-    unsafe chunk.length = value.utf8.count
+    unsafe chunk.text = unsafe strdup(text.value)
+    unsafe chunk.length = text.value.utf8.count
     unsafe chunk.language_tag = unsafe strdup("")
     unsafe chunk.translated_keyword = unsafe strdup("")
     return unsafe chunk
@@ -130,15 +139,21 @@ private func check(_ code: Int32) throws(ImageFileError) {
     guard code == 0 else { throw .encoding(unsafe String(cString: spng_strerror(code))) }
 }
 
-/// The chunks of a PNG file, by type.
-func chunks(ofPNG png: Data) -> [(type: String, content: [UInt8])] {
+struct PNGChunk {
+    let type: String
+    let content: [UInt8]
+}
+
+/// The chunks of a PNG file, in their order.
+func chunks(ofPNG png: Data) -> [PNGChunk] {
     let bytes = [UInt8](png)
-    var chunks: [(type: String, content: [UInt8])] = []
+    var chunks: [PNGChunk] = []
     var at = 8
     while at + 12 <= bytes.count {
         let length = bytes[at..<(at + 4)].reduce(0) { $0 << 8 | Int($1) }
         guard at + 12 + length <= bytes.count else { break }
-        chunks.append((String(decoding: bytes[(at + 4)..<(at + 8)], as: UTF8.self), Array(bytes[(at + 8)..<(at + 8 + length)])))
+        chunks.append(
+            PNGChunk(type: String(decoding: bytes[(at + 4)..<(at + 8)], as: UTF8.self), content: Array(bytes[(at + 8)..<(at + 8 + length)])))
         at += 12 + length
     }
     return chunks
@@ -146,9 +161,9 @@ func chunks(ofPNG png: Data) -> [(type: String, content: [UInt8])] {
 
 /// The first uncompressed international text chunk of that keyword, as `RGBImage.png` writes them.
 package func textOfPNG(_ png: Data, key: String) -> String? {
-    for (type, content) in chunks(ofPNG: png) where type == "iTXt" {
+    for chunk in chunks(ofPNG: png) where chunk.type == "iTXt" {
         // keyword, 0, compressed or not, method, language, 0, the keyword translated, 0, text.
-        let parts = content.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = chunk.content.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, String(decoding: parts[0], as: UTF8.self) == key, parts[1].first == 0 else { continue }
         let rest = parts[1].dropFirst(2).split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
         if rest.count == 3 { return String(decoding: rest[2], as: UTF8.self) }
@@ -163,7 +178,7 @@ package enum AnimatedPNG {
     ///   - milliseconds: how long each is shown.
     ///   - text: text chunks, as `RGBImage.png` takes them.
     package static func data(
-        _ frames: [RGBImage], milliseconds: Int, text: [(key: String, value: String)] = []
+        _ frames: [RGBImage], milliseconds: Int, text: [PNGText] = []
     ) throws(ImageFileError) -> Data {
         guard let first = frames.first, frames.allSatisfy({ $0.width == first.width && $0.height == first.height }) else {
             throw .encoding("an animation needs frames of one size")
@@ -177,7 +192,7 @@ package enum AnimatedPNG {
                 // Thousandths of a second; 3, 232 is 1000.
                 + [UInt8(milliseconds >> 8 & 255), UInt8(milliseconds & 255), 3, 232, 0, 0]
             var isControlled = false
-            for (type, content) in chunks(ofPNG: png) {
+            for (type, content) in chunks(ofPNG: png).map({ ($0.type, $0.content) }) {
                 switch type {
                 case "IHDR" where index == 0:
                     // The signature stands before the first chunk.

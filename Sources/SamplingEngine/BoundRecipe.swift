@@ -121,13 +121,13 @@ package struct BoundRecipe: Sendable {
     ///   - given: noise of each image, in place of its own.
     package func orders(
         class name: String?, count: Int, seed: UInt64, guidance: ImageGuidance, strength: Double = 1, given: [GivenNoise]? = nil
-    ) throws(ComposerError) -> [(order: ImageOrder, className: String)] {
+    ) throws(ComposerError) -> [ClassedOrder] {
         let names = name.map { [$0] } ?? (classNames.isEmpty ? ["null"] : classNames)
-        var chosen: [(stages: [ImageOrder.Stage], className: String)] = []
-        for name in names.prefix(count) { chosen.append(try choosing(class: name, strength: strength)) }
+        let chosen = try names.prefix(count).map { name throws(ComposerError) in try choosing(class: name, strength: strength) }
         return (0..<count).map { index in
             let (stages, name) = chosen[index % chosen.count]
-            return (ImageOrder(stages: stages, seed: seed, index: UInt64(index), guidance: guidance, given: given?[index]), name)
+            return ClassedOrder(
+                order: ImageOrder(stages: stages, seed: seed, index: UInt64(index), guidance: guidance, given: given?[index]), className: name)
         }
     }
 
@@ -151,4 +151,10 @@ package struct BoundRecipe: Sendable {
         let blended = part.adapter.adding(class: choice.text(in: classes), choice.values(in: classes, null: nullRow))
         return ImageOrder.Part(adapter: blended, classIndex: classes.names.count, weight: weight)
     }
+}
+
+/// An image to make, and its class as it was understood.
+package struct ClassedOrder: Sendable {
+    package let order: ImageOrder
+    package let className: String
 }

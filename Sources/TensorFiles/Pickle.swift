@@ -10,7 +10,7 @@ struct Pickle {
 
     private(set) var root = PickleValue.none
     private(set) var sequences: [[PickleValue]] = []
-    private(set) var dictionaries: [[(key: PickleValue, value: PickleValue)]] = []
+    private(set) var dictionaries: [[PickleItem]] = []
     private(set) var objects: [PickleObject] = []
     private(set) var storages: [TorchStorage] = []
     private(set) var tensors: [TorchTensor] = []
@@ -94,8 +94,8 @@ struct Pickle {
         stack.append(.sequence(sequences.count - 1))
     }
 
-    private mutating func push(dictionary pairs: [(key: PickleValue, value: PickleValue)]) {
-        dictionaries.append(pairs)
+    private mutating func push(dictionary items: [PickleItem]) {
+        dictionaries.append(items)
         stack.append(.dictionary(dictionaries.count - 1))
     }
 
@@ -106,17 +106,17 @@ struct Pickle {
         return .object(objects.count - 1)
     }
 
-    private func pairs(_ values: [PickleValue]) throws(TensorFileError) -> [(key: PickleValue, value: PickleValue)] {
+    private func pairs(_ values: [PickleValue]) throws(TensorFileError) -> [PickleItem] {
         guard values.count.isMultiple(of: 2) else { throw fault("a key has no value") }
-        return stride(from: 0, to: values.count, by: 2).map { (values[$0], values[$0 + 1]) }
+        return stride(from: 0, to: values.count, by: 2).map { PickleItem(key: values[$0], value: values[$0 + 1]) }
     }
 
     /// Items go to the list, pairs to the dictionary on top of the stack; an opaque object there takes them and forgets them.
-    private mutating func add(items: [PickleValue] = [], pairs: [(key: PickleValue, value: PickleValue)] = []) throws(TensorFileError) {
+    private mutating func add(items: [PickleValue] = [], pairs: [PickleItem] = []) throws(TensorFileError) {
         switch stack.last {
         case .sequence(let index): sequences[index] += items
         case .dictionary(let index): dictionaries[index] += pairs
-        case .object(let index): objects[index].pairs += pairs
+        case .object(let index): objects[index].items += pairs
         case .opaque: break
         default: throw fault("items are added to what holds none")
         }
@@ -297,10 +297,10 @@ struct Pickle {
         switch function {
         case .dictionary:
             // Python 2 gives an ordered dictionary its items as a list of lists.
-            var pairs: [(key: PickleValue, value: PickleValue)] = []
+            var pairs: [PickleItem] = []
             for item in arguments.first.flatMap(elements) ?? [] {
                 guard let pair = elements(item), pair.count == 2 else { continue }
-                pairs.append((pair[0], pair[1]))
+                pairs.append(PickleItem(key: pair[0], value: pair[1]))
             }
             dictionaries.append(pairs)
             return .dictionary(dictionaries.count - 1)
@@ -311,7 +311,7 @@ struct Pickle {
             }
             return first
         case .valueless(let what):
-            tensors.append(TorchTensor(storage: TorchStorage(type: "", key: "", count: 0), type: nil, offset: 0, shape: [], strides: [], valueless: what))
+            tensors.append(TorchTensor(source: .valueless(what), type: nil, offset: 0, shape: [], strides: []))
             return .tensor(tensors.count - 1)
         case .size: return arguments.first ?? .opaque
         case .parameter: return arguments.first ?? .opaque
@@ -324,7 +324,7 @@ struct Pickle {
             guard arguments.count >= 4, case .storage(let storage) = arguments[0], case .integer(let offset) = arguments[1],
                 let shape = integers(arguments[2]), let strides = integers(arguments[3]), shape.count == strides.count
             else { throw fault("a tensor is not given by storage, offset, size and stride") }
-            tensors.append(TorchTensor(storage: storages[storage], type: type, offset: offset, shape: shape, strides: strides))
+            tensors.append(TorchTensor(source: .storage(storages[storage]), type: type, offset: offset, shape: shape, strides: strides))
             return .tensor(tensors.count - 1)
         case .fromType, .elements, .unknown: return newObject()
         }

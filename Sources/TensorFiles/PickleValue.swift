@@ -23,7 +23,12 @@ enum PickleValue {
 /// What a pickle says of an object: the state that its class would take up, and the items where it is a dictionary of its own kind.
 struct PickleObject {
     var state = PickleValue.none
-    var pairs: [(key: PickleValue, value: PickleValue)] = []
+    var items: [PickleItem] = []
+}
+
+/// An entry of a dictionary.
+struct PickleItem {
+    let key, value: PickleValue
 }
 
 /// A class or function that a pickle names. None is ever called: the known ones say how their arguments are to be read.
@@ -78,15 +83,19 @@ struct TorchStorage {
 
 /// A tensor as a pickle describes it, nothing of it checked.
 struct TorchTensor {
-    let storage: TorchStorage
+    enum Source {
+        case storage(TorchStorage)
+        /// It has no plain values; what it is instead.
+        case valueless(String)
+    }
+
+    let source: Source
     /// By torch's name, where it is not the storage's.
     let type: String?
     /// In elements, as the strides are.
     let offset: Int
     let shape: [Int]
     let strides: [Int]
-    /// What it is instead, where it has no plain values.
-    var valueless: String?
 }
 
 extension DType {

@@ -21,7 +21,7 @@ struct SafetensorsHeader {
         let path = file.path
         let fileCount = file.count
         var metadata: [String: String]?
-        var found: [(name: String, type: DType, shape: [Int], begin: Int, end: Int)] = []
+        var found: [Described] = []
         var names: Set<String> = []
         var scanner = HeaderScanner(file.bytes(8..<dataStart), path: path)
         try scanner.object { (name, scanner) throws(TensorFileError) in
@@ -57,6 +57,14 @@ struct SafetensorsHeader {
         self.metadata = metadata ?? [:]
     }
 
+    /// A tensor as the header describes it, its bytes counted from the first one's on.
+    private struct Described {
+        let name: String
+        let type: DType
+        let shape: [Int]
+        let begin, end: Int
+    }
+
     private static func readMetadata(_ scanner: inout HeaderScanner, path: String) throws(TensorFileError) -> [String: String] {
         var metadata: [String: String] = [:]
         try scanner.object { (key, scanner) throws(TensorFileError) in
@@ -67,7 +75,7 @@ struct SafetensorsHeader {
 
     private static func readTensor(
         _ name: String, _ scanner: inout HeaderScanner, path: String
-    ) throws(TensorFileError) -> (name: String, type: DType, shape: [Int], begin: Int, end: Int) {
+    ) throws(TensorFileError) -> Described {
         var type: DType?
         var shape: [Int]?
         var offsets: [Int]?
@@ -85,6 +93,6 @@ struct SafetensorsHeader {
         guard let type, let shape, let offsets, offsets.count == 2 else {
             throw scanner.fault("dtype, shape and two data_offsets for '\(name)'")
         }
-        return (name, type, shape, offsets[0], offsets[1])
+        return Described(name: name, type: type, shape: shape, begin: offsets[0], end: offsets[1])
     }
 }

@@ -2,7 +2,7 @@
 /// or `state_dict`, the first of these that has weights (`DiT.md`, "Containers"), or the parameters of a whole module.
 struct StateDictionary {
     let section: String?
-    let tensors: [(name: String, tensor: TorchTensor)]
+    let tensors: [NamedTensor]
     let arguments: [String: String]
 
     /// Averages first: they are what is sampled from.
@@ -31,10 +31,13 @@ struct StateDictionary {
         section = found.path.isEmpty ? nil : found.path.joined(separator: ".")
         arguments = search.arguments(of: root.found)
         var names: Set<String> = []
-        for (name, _) in tensors where !names.insert(name).inserted { throw .duplicateName(path: path, name: name) }
+        for entry in tensors where !names.insert(entry.name).inserted { throw .duplicateName(path: path, name: entry.name) }
     }
 
-    private typealias Tensors = [(name: String, tensor: TorchTensor)]
+    struct NamedTensor {
+        let name: String
+        let tensor: TorchTensor
+    }
 
     private struct Search {
         let pickle: Pickle
@@ -44,19 +47,19 @@ struct StateDictionary {
         func members(_ value: PickleValue) -> (found: [String: PickleValue], order: [String]) {
             var found: [String: PickleValue] = [:]
             var order: [String] = []
-            for (key, value) in pairs(of: value) {
-                guard case .text(let name) = key else { continue }
-                if found.updateValue(value, forKey: name) == nil { order.append(name) }
+            for item in items(of: value) {
+                guard case .text(let name) = item.key else { continue }
+                if found.updateValue(item.value, forKey: name) == nil { order.append(name) }
             }
             return (found, order)
         }
 
-        private func pairs(of value: PickleValue) -> [(key: PickleValue, value: PickleValue)] {
+        private func items(of value: PickleValue) -> [PickleItem] {
             switch value {
             case .dictionary(let index): return pickle.dictionaries[index]
             case .object(let index):
                 let object = pickle.objects[index]
-                guard object.pairs.isEmpty else { return object.pairs }
+                guard object.items.isEmpty else { return object.items }
                 // An object with slots has its dictionary first in a pair.
                 if case .sequence(let index) = object.state, let first = pickle.sequences[index].first, case .dictionary(let index) = first {
                     return pickle.dictionaries[index]
@@ -68,12 +71,12 @@ struct StateDictionary {
         }
 
         /// The weights in a value and where they lie; nil where it has none. Single numbers are no weights.
-        mutating func weights(in value: PickleValue, depth: Int) -> (path: [String], tensors: Tensors)? {
+        mutating func weights(in value: PickleValue, depth: Int) -> (path: [String], tensors: [NamedTensor])? {
             visited += 1
             guard depth > 0, visited < StateDictionary.visits else { return nil }
             let (found, order) = members(value)
             if found["_parameters"] != nil || found["_modules"] != nil {
-                var tensors: Tensors = []
+                var tensors: [NamedTensor] = []
                 module(value, prefix: "", depth: StateDictionary.modules, into: &tensors)
                 return tensors.contains(where: isWeight) ? ([], tensors) : nil
             }
@@ -85,11 +88,11 @@ struct StateDictionary {
                 if let tensors = named(own ?? inner, beside: found) { return (own == nil ? [name] : [name, "shadow_params"], tensors) }
                 if let weights = weights(in: inner, depth: depth - 1) { return ([name] + weights.path, weights.tensors) }
             }
-            let direct: Tensors = order.compactMap { name in
-                if case .tensor(let index) = found[name] { (name, pickle.tensors[index]) } else { nil }
+            let direct: [NamedTensor] = order.compactMap { name in
+                if case .tensor(let index) = found[name] { NamedTensor(name: name, tensor: pickle.tensors[index]) } else { nil }
             }
             if direct.contains(where: isWeight) { return ([], direct) }
-            var best: (path: [String], tensors: Tensors)?
+            var best: (path: [String], tensors: [NamedTensor])?
             for name in order where !StateDictionary.others.contains(name) && !StateDictionary.sections.contains(name) {
                 guard let inner = found[name], let weights = weights(in: inner, depth: depth - 1) else { continue }
                 if weights.tensors.count > best?.tensors.count ?? 0 { best = ([name] + weights.path, weights.tensors) }
@@ -100,12 +103,13 @@ struct StateDictionary {
         /// Whether a section's name has "ema" as a word of its own, such as "net_ema".
         private func isAverage(_ name: String) -> Bool { name.lowercased().split { !$0.isLetter }.contains("ema") && !name.lowercased().contains("opt") }
 
-        private func isWeight(_ entry: (name: String, tensor: TorchTensor)) -> Bool {
-            entry.tensor.valueless != nil || !entry.tensor.shape.isEmpty && entry.tensor.shape != [1]
+        private func isWeight(_ entry: NamedTensor) -> Bool {
+            if case .valueless = entry.tensor.source { return true }
+            return !entry.tensor.shape.isEmpty && entry.tensor.shape != [1]
         }
 
         /// The parameters and saved buffers of a module and of those in it, as its `state_dict()` would name them.
-        private mutating func module(_ value: PickleValue, prefix: String, depth: Int, into tensors: inout Tensors) {
+        private mutating func module(_ value: PickleValue, prefix: String, depth: Int, into tensors: inout [NamedTensor]) {
             visited += 1
             guard depth > 0, visited < StateDictionary.visits else { return }
             let (state, _) = members(value)
@@ -117,7 +121,7 @@ struct StateDictionary {
                 guard let part = state[key] else { continue }
                 let (found, order) = members(part)
                 for name in order where !passed.contains(name) {
-                    if case .tensor(let index) = found[name] { tensors.append((prefix + name, pickle.tensors[index])) }
+                    if case .tensor(let index) = found[name] { tensors.append(NamedTensor(name: prefix + name, tensor: pickle.tensors[index])) }
                 }
             }
             guard let inner = state["_modules"] else { return }
@@ -126,7 +130,7 @@ struct StateDictionary {
         }
 
         /// A list of averages in the order of the model's parameters, under the names that the model beside it has.
-        private mutating func named(_ list: PickleValue, beside found: [String: PickleValue]) -> Tensors? {
+        private mutating func named(_ list: PickleValue, beside found: [String: PickleValue]) -> [NamedTensor]? {
             guard case .sequence(let index) = list else { return nil }
             let averages = pickle.sequences[index].compactMap { if case .tensor(let index) = $0 { pickle.tensors[index] } else { nil } }
             for name in ["model", "state_dict", "model_state_dict", "module", "net"] {
@@ -135,7 +139,7 @@ struct StateDictionary {
                 for tensors in [model.tensors, model.tensors.filter { !$0.name.hasSuffix("pos_embed") }] {
                     guard tensors.count == averages.count, zip(tensors, averages).allSatisfy({ $0.tensor.shape == $1.shape }) else { continue }
                     let own = Dictionary(zip(tensors.map(\.name), averages), uniquingKeysWith: { $1 })
-                    return model.tensors.map { ($0.name, own[$0.name] ?? $0.tensor) }
+                    return model.tensors.map { NamedTensor(name: $0.name, tensor: own[$0.name] ?? $0.tensor) }
                 }
             }
             return nil
@@ -164,11 +168,15 @@ struct StateDictionary {
     /// - Parameter find: where the bytes of a storage lie.
     func file(_ file: MappedFile, find: (TorchStorage) throws(TensorFileError) -> Range<Int>) throws(TensorFileError) -> TensorFile {
         var entries: [TensorEntry] = []
-        for (name, tensor) in tensors {
-            if let what = tensor.valueless { throw .valueless(path: file.path, name: name, what: what) }
-            let typeName = tensor.type ?? tensor.storage.type
+        for (name, tensor) in tensors.map({ ($0.name, $0.tensor) }) {
+            let storage: TorchStorage
+            switch tensor.source {
+            case .storage(let own): storage = own
+            case .valueless(let what): throw .valueless(path: file.path, name: name, what: what)
+            }
+            let typeName = tensor.type ?? storage.type
             guard let type = DType(torch: typeName) else { throw .unknownType(path: file.path, name: name, type: typeName) }
-            let bytes = try find(tensor.storage)
+            let bytes = try find(storage)
             try StateDictionary.check(tensor, name, elements: bytes.count / type.size, type, file)
             let part = TensorPart(file: file, offset: bytes.lowerBound + tensor.offset * type.size, shape: tensor.shape, strides: tensor.strides)
             entries.append(TensorEntry(name: name, type: type, shape: tensor.shape, parts: [part]))

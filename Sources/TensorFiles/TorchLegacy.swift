@@ -30,7 +30,8 @@ enum TorchLegacy {
 
     private static func checkByteOrder(_ system: Pickle, _ file: MappedFile) throws(TensorFileError) {
         guard case .dictionary(let index) = system.root else { throw fault(file, system.end, "it does not say which system wrote it") }
-        for case (.text("little_endian"), .bool(false)) in system.dictionaries[index] {
+        for item in system.dictionaries[index] {
+            guard case (.text("little_endian"), .bool(false)) = (item.key, item.value) else { continue }
             throw fault(file, system.end, "a big-endian machine wrote it")
         }
     }

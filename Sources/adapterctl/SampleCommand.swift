@@ -118,9 +118,7 @@ struct Sample: AsyncParsableCommand {
         return try Recipe(recipe)
     }
 
-    private func images(_ bound: BoundRecipe, _ guidance: ImageGuidance, _ strength: Double, _ shape: DiTConfiguration) throws -> [(
-        order: ImageOrder, className: String
-    )] {
+    private func images(_ bound: BoundRecipe, _ guidance: ImageGuidance, _ strength: Double, _ shape: DiTConfiguration) throws -> [ClassedOrder] {
         try bound.orders(
             class: className, count: n, seed: sampling.seed, guidance: guidance, strength: strength,
             given: noise.map { try givenNoise($0, shape) })
@@ -136,7 +134,7 @@ struct Sample: AsyncParsableCommand {
     func write(_ pictures: [RGBImage], _ text: PictureText, to path: String) throws {
         var text = text
         if n > 1 || morph != nil { text.n = n }
-        let chunk = [(key: PictureText.key, value: text.json)]
+        let chunk = [PNGText(key: PictureText.key, value: text.json)]
         let pictures = pictures.map { $0.enlarged(by: enlarge ?? 1) }
         guard morph != nil else { return try contactSheet(pictures, columns: min(n, 8)).writePNG(to: path, text: chunk) }
         guard animated else { return try contactSheet(pictures, columns: frames).writePNG(to: path, text: chunk) }

@@ -91,11 +91,14 @@ import Testing
     }
 
     @Test func aListIsASchedule() throws {
-        let list = try Recipe(shares: [(0.25, "art"), (0.5, "birds"), (0.25, "score(0.5*art+0.5*birds)")])
+        func recipe(_ schedule: [(Double, String)]) throws(RecipeError) -> Recipe {
+            try Recipe(schedule: schedule.map { Recipe.Scheduled(share: $0.0, recipe: $0.1) })
+        }
+        let list = try recipe([(0.25, "art"), (0.5, "birds"), (0.25, "score(0.5*art+0.5*birds)")])
         let canonical = try CanonicalRecipe(list, over: domains.base, resolve: domains.resolve)
         #expect(try canonical.text == domains.canonical("art>0.25>birds>0.75>score(0.5*art+0.5*birds)").text)
-        for shares in [[(0.5, "art")], [(0.5, "art"), (0.6, "birds")], [(1, "art>0.5>birds")], [(0, "art"), (1, "art")], []] {
-            #expect(throws: RecipeError.self) { try Recipe(shares: shares) }
+        for schedule in [[(0.5, "art")], [(0.5, "art"), (0.6, "birds")], [(1, "art>0.5>birds")], [(0, "art"), (1, "art")], []] {
+            #expect(throws: RecipeError.self) { try recipe(schedule) }
         }
     }
 

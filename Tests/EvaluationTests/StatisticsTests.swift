@@ -122,7 +122,7 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
     @Test func domainsAndClassesOfSeparateClouds() {
         // Domain 0 has classes at (0, 0) and (0, 6), domain 1 at (6, 0) and (6, 6).
         let noise = normals(200, 2, stream: 9)
-        func centre(_ row: Int) -> (domain: Int, class: Int) { (row / 2 % 2, row % 2) }
+        func centre(_ row: Int) -> DomainClassifier.Label { DomainClassifier.Label(domain: row / 2 % 2, class: row % 2) }
         let rows = matrix(200, 2) { 6 * Float($1 == 0 ? centre($0).domain : centre($0).class) + 0.7 * noise[$0, $1] }
         let domains = [("left", ["a", "b"]), ("right", ["c", "d"])].map { DomainClassifier.Domain(name: $0.0, classes: $0.1) }
         let classifier = DomainClassifier(domains, features: rows.rows(0..<100), labels: (0..<100).map(centre))

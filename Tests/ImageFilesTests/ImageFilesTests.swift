@@ -14,11 +14,11 @@ import Testing
     @Test func aPNGReadsBackToTheSamePixels() throws {
         let path = path("a.png")
         defer { try? FileManager.default.removeItem(atPath: path) }
-        try pattern.writePNG(to: path, text: [("difffit", "flowers seed=1")])
+        try pattern.writePNG(to: path, text: [PNGText(key: "difffit", value: "flowers seed=1")])
         #expect(try RGBImage(contentsOf: path) == pattern)
         let bytes = try Data(contentsOf: URL(filePath: path))
         #expect(bytes.range(of: Data("flowers seed=1".utf8)) != nil)
-        #expect(bytes == (try pattern.png(text: [("difffit", "flowers seed=1")])))
+        #expect(bytes == (try pattern.png(text: [PNGText(key: "difffit", value: "flowers seed=1")])))
     }
 
     /// A reader without animations sees the first frame; the chunks are those of the specification, in their order.
@@ -27,7 +27,7 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: path) }
         var second = pattern
         second.pixels.reverse()
-        let data = try AnimatedPNG.data([pattern, second, pattern], milliseconds: 300, text: [("difffit", "morph")])
+        let data = try AnimatedPNG.data([pattern, second, pattern], milliseconds: 300, text: [PNGText(key: "difffit", value: "morph")])
         try data.writeWhole(to: path)
         #expect(try RGBImage(contentsOf: path) == pattern)
         var names: [String] = [], sequence: [UInt32] = [], at = 8

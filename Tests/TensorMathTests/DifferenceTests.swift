@@ -6,7 +6,7 @@ import Testing
 @Suite struct DifferenceTests {
     private static let base: [Float] = (0..<2103).map { 0.1 * Float($0 % 17) }
     /// More than the kernel takes at a time, and one more.
-    private static let sources = (0..<6).map { (weight: 0.7 - 0.3 * Double($0), values: values(Float($0))) }
+    private static let sources = (0..<6).map { WeightedValues(0.7 - 0.3 * Double($0), values(Float($0))) }
 
     private static func values(_ shift: Float) -> [Float] { (0..<2103).map { index in 1 / (Float(index % 103) - 51.3 + shift) } }
 

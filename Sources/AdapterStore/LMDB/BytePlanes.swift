@@ -8,9 +8,15 @@ import struct Crypto.SHA256
 /// without a prediction are predicted as 0, and against 0 the float's own sign rotates there, which keeps its exponent in
 /// one byte.
 enum BytePlanes {
+    /// Values one after the other, each predicted as that of the base, or as 0.
+    struct Part {
+        let values: [Float]
+        let prediction: [Float]?
+    }
+
     /// - Parameter bits: the unsigned integer of the width: `UInt32` for float32, `UInt16` for the upper half (bfloat16).
     static func split<T: FixedWidthInteger & UnsignedInteger>(
-        _ parts: [(values: [Float], prediction: [Float]?)], _ bits: T.Type
+        _ parts: [Part], _ bits: T.Type
     ) -> [UInt8] {
         let count = parts.reduce(0) { $0 + $1.values.count }
         return unsafe [UInt8](unsafeUninitializedCapacity: count * MemoryLayout<T>.size) { buffer, filled in

@@ -19,7 +19,7 @@ struct Picture: Sendable {
         seed = order.seed
         className = order.className
         do {
-            png = try image.png(text: order.hasMetadata ? [(PictureText.key, PictureText(order, index: index, origin).json)] : [])
+            png = try image.png(text: order.hasMetadata ? [PNGText(key: PictureText.key, value: PictureText(order, index: index, origin).json)] : [])
         } catch {
             throw .failed(error.description)
         }

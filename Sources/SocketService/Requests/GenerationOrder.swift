@@ -89,7 +89,7 @@ extension GenerationRequest {
             }
             if let schedule {
                 for entry in schedule where entry.recipe.utf8.count > limits.recipeBytes { throw RecipeError(text: "", position: 0, reason: "it is too long") }
-                return try Recipe(shares: schedule.map { ($0.share, $0.recipe) })
+                return try Recipe(schedule: schedule.map { Recipe.Scheduled(share: $0.share, recipe: $0.recipe) })
             }
         } catch {
             throw .badField(name: given[0], reason: error.line)

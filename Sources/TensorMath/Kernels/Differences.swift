@@ -1,8 +1,16 @@
 import CKernels
 
+/// Values and their weight in a sum.
+package struct WeightedValues: Sendable {
+    package let weight: Double
+    package let values: [Float]
+
+    package init(_ weight: Double, _ values: [Float]) { (self.weight, self.values) = (weight, values) }
+}
+
 /// values += the sum of weight (source - values) over a range, in double precision, source by source, rounded once at the end; the
 /// same bits on every processor.
-package func addDifferences(_ sources: [(weight: Double, values: [Float])], to values: inout [Float], _ range: Range<Int>) {
+package func addDifferences(_ sources: [WeightedValues], to values: inout [Float], _ range: Range<Int>) {
     precondition(
         range.lowerBound >= 0 && range.upperBound <= values.count && sources.allSatisfy { range.upperBound <= $0.values.count },
         "\(range) of \(values.count) values from \(sources.map(\.values.count))")

@@ -134,11 +134,11 @@ struct EvaluationBench {
     private func classifier(with real: RealImages) throws -> (classifier: DomainClassifier, domain: Int) {
         let eight = try SyntheticDomain.downstream.map { try RealImages("synthetic:\($0.name)", size: features.imageSize) }
         let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
-        var rows: [Matrix] = [], labels: [(domain: Int, class: Int)] = []
+        var rows: [Matrix] = [], labels: [DomainClassifier.Label] = []
         for (index, domain) in domains.enumerated() {
             let images = domain.latents(.lesson, counts.lessons * domain.classNames.count, pool: pool)
             rows.append(cache.measure(images))
-            labels += images.labels.map { (index, $0) }
+            labels += images.labels.map { DomainClassifier.Label(domain: index, class: $0) }
         }
         let all = Memory(capacity: Memory.paddedCount(labels.count * features.width)).take(labels.count, features.width)
         var next = 0
