@@ -50,33 +50,32 @@ let package = Package(
         .target(name: "COpenBLAS"),
         .target(name: "CKernels"),
 
-        // What the system refused, in words: any module may import it.
-        .target(name: "SystemErrors"),
-        .target(name: "SystemFiles", dependencies: ["SystemErrors"]),
+        // What the system is asked to write, and what it refuses, in words: any module may import it.
+        .target(name: "SystemIO"),
 
         // What an element of a tensor can be, in a file or in memory.
         .target(name: "ElementTypes"),
 
         // Level 1
-        .target(name: "TensorFiles", dependencies: ["ElementTypes", "SystemErrors", "SystemFiles"]),
+        .target(name: "TensorFiles", dependencies: ["ElementTypes", "SystemIO"]),
         .target(name: "TensorMath", dependencies: ["ElementTypes", "CKernels", "COpenBLAS", "COneDNN"]),
         .target(
             name: "ImageFiles",
             dependencies: [
-                "SystemErrors", "SystemFiles", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system"),
+                "SystemIO", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system"),
             ]),
 
         // Level 2
-        .target(name: "AdapterFormat", dependencies: ["SystemErrors", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "AdapterFormat", dependencies: ["SystemIO", "TensorFiles", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "Diffusion", dependencies: ["TensorMath"]),
 
         // Level 3
         .target(
             name: "AdapterStore",
-            dependencies: ["SystemErrors", "AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: ["SystemIO", "AdapterFormat", "TensorFiles", "CLMDB", "CZstd", .product(name: "Crypto", package: "swift-crypto")]),
         .target(name: "AdapterComposer", dependencies: ["AdapterFormat", "TensorMath"]),
         .target(name: "DiTModel", dependencies: ["TensorMath", "AdapterFormat", "TensorFiles"]),
-        .target(name: "Autoencoder", dependencies: ["SystemErrors", "TensorMath", "TensorFiles"]),
+        .target(name: "Autoencoder", dependencies: ["SystemIO", "TensorMath", "TensorFiles"]),
 
         // Level 4
         .target(name: "DiTPipeline", dependencies: ["AdapterFormat", "DiTModel", "Diffusion", "TensorMath"]),
@@ -84,16 +83,16 @@ let package = Package(
         .target(
             name: "AdapterTraining",
             dependencies: [
-                "SystemErrors", "DiTModel", "DiTPipeline", "Diffusion", "Evaluation", "Autoencoder", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
+                "SystemIO", "DiTModel", "DiTPipeline", "Diffusion", "Evaluation", "Autoencoder", "ImageFiles", "AdapterFormat", "TensorMath", "TensorFiles",
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
         .target(
-            name: "Evaluation", dependencies: ["SystemErrors", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
+            name: "Evaluation", dependencies: ["SystemIO", "DiTModel", "Diffusion", "AdapterFormat", "ImageFiles", "TensorMath"]),
         // Level 5
         .target(
             name: "SamplingEngine",
             dependencies: [
-                "SystemErrors", "DiTModel", "DiTPipeline", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles",
+                "SystemIO", "DiTModel", "DiTPipeline", "Diffusion", "Autoencoder", "AdapterComposer", "AdapterStore", "AdapterFormat", "ImageFiles",
                 "TensorFiles",
                 "TensorMath",
             ]),
@@ -105,13 +104,13 @@ let package = Package(
         .target(
             name: "DiffFitSampling",
             dependencies: [
-                "AdapterComposer", "AdapterFormat", "AdapterStore", "Autoencoder", "Diffusion", "ImageFiles", "SamplingEngine", "SystemErrors", "TensorFiles",
+                "AdapterComposer", "AdapterFormat", "AdapterStore", "Autoencoder", "Diffusion", "ImageFiles", "SamplingEngine", "SystemIO", "TensorFiles",
                 "TensorMath",
             ]),
         .target(
             name: "SocketService",
             dependencies: [
-                "SystemErrors", "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles", "TensorMath",
+                "SystemIO", "SamplingEngine", "Diffusion", "AdapterComposer", "AdapterFormat", "AdapterStore", "ImageFiles", "TensorMath",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -137,12 +136,12 @@ let package = Package(
             name: "Programs",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "Autoencoder", "Diffusion", "Evaluation", "ImageFiles",
-                "SamplingEngine", "SystemErrors", "TensorFiles", "TensorMath", .product(name: "NIOCore", package: "swift-nio"),
+                "SamplingEngine", "SystemIO", "TensorFiles", "TensorMath", .product(name: "NIOCore", package: "swift-nio"),
             ]),
         .executableTarget(
             name: "adapterd",
             dependencies: [
-                "CProcess", "SystemErrors", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "Programs",
+                "CProcess", "SystemIO", "SocketService", "SamplingEngine", "AdapterStore", "AdapterFormat", "DiTModel", "Autoencoder", "Programs",
                 "TensorMath",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Logging", package: "swift-log"),
@@ -153,7 +152,7 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "DiTPipeline", "Diffusion", "Distillation",
-                "Evaluation", "ImageFiles", "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemErrors", "SystemFiles", "TensorFiles",
+                "Evaluation", "ImageFiles", "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemIO", "TensorFiles",
                 "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -167,13 +166,12 @@ let package = Package(
         .executableTarget(name: "orphanmaker", dependencies: ["ProgramRunner"], path: "Tests/OrphanMaker"),
         .testTarget(name: "ProgramRunnerTests", dependencies: ["ProgramRunner", "orphanmaker"]),
         .testTarget(name: "ProgramsTests", dependencies: ["Programs"]),
-        .testTarget(name: "SystemErrorsTests", dependencies: ["SystemErrors", .product(name: "NIOCore", package: "swift-nio")]),
+        .testTarget(name: "SystemIOTests", dependencies: ["SystemIO", .product(name: "NIOCore", package: "swift-nio")]),
         // Swaps slots with every allocation counted.
         .target(name: "CAllocationCount", path: "Tests/AllocationCount"),
         .executableTarget(name: "swapcounter", dependencies: ["CAllocationCount", "AdapterFormat", "DiTModel"], path: "Tests/SwapCounter"),
         // Recorded truth, and how tests read it.
         .target(name: "GoldenFiles", dependencies: ["AdapterFormat", "DiTModel", "TensorMath"], path: "Tests/GoldenFiles"),
-        .testTarget(name: "SystemFilesTests", dependencies: ["SystemErrors", "SystemFiles"]),
         .testTarget(name: "TensorFilesTests", dependencies: ["TensorFiles"]),
         .testTarget(name: "TensorMathTests", dependencies: ["TensorMath", "CKernels"]),
         .testTarget(name: "ImageFilesTests", dependencies: ["ImageFiles"]),

@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 extension DiffusersFolder {

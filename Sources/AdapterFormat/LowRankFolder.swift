@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// Writes LoRA adapters as other libraries load them: PEFT's folder with `adapter_config.json`, and diffusers'

@@ -1,6 +1,6 @@
 import AdapterFormat
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// How a store is opened.

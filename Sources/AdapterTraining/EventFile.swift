@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// A TensorBoard event file: TFRecord frames around protobuf `Event` messages, of which only the few fields that scalars and

@@ -1,6 +1,6 @@
 import Foundation
 import Glibc
-import SystemErrors
+import SystemIO
 
 /// A lock file that one process holds, with its id inside for whoever is refused.
 ///

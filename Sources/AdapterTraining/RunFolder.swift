@@ -1,7 +1,7 @@
 import AdapterFormat
 import Foundation
 import ImageFiles
-import SystemErrors
+import SystemIO
 import TensorFiles
 import TensorMath
 

@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// A run's folder, held for one process: another that wants it is refused, and what an earlier run left in it is kept, but apart.

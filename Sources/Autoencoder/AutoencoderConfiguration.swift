@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// The shape of one AutoencoderKL: what its tensors show, and what only its configuration says (`DiT.md`, "Autoencoder").

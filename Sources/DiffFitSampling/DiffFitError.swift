@@ -4,7 +4,7 @@ import AdapterStore
 import Autoencoder
 import Diffusion
 import SamplingEngine
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 /// Why a base, an adapter or a request cannot be used, in one sentence with the name, number or shape at fault.

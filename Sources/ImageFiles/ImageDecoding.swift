@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 import SystemPackage
 
 /// Limits that hold before memory is taken for a picture from outside.

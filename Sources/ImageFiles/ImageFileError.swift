@@ -1,4 +1,4 @@
-import SystemErrors
+import SystemIO
 
 /// What can be wrong with an image file, said so that a user can put it right.
 package enum ImageFileError: Error, CustomStringConvertible, Equatable {

@@ -1,7 +1,6 @@
 import CSPNG
 import Foundation
-import SystemErrors
-import SystemFiles
+import SystemIO
 
 /// Any PNG of the standard: 1 to 16 bits, palette, grey, interlaced; of an animation the image that readers without animation show. A wrong
 /// checksum of a chunk that pictures do without is passed over.

@@ -7,7 +7,7 @@ import Diffusion
 import Evaluation
 import ImageFiles
 import SamplingEngine
-import SystemErrors
+import SystemIO
 import TensorFiles
 import TensorMath
 

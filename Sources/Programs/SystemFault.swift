@@ -1,6 +1,6 @@
 import Foundation
 import NIOCore
-import SystemErrors
+import SystemIO
 
 /// What the system or Foundation threw and nothing in between has put into words: the path, where it names one, and the reason.
 package struct SystemFault: Error, CustomStringConvertible {

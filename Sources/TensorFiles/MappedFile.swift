@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 
 /// A file mapped read-only: the one place in this module that touches raw memory.
 ///

@@ -1,6 +1,5 @@
 import Foundation
-import SystemErrors
-import SystemFiles
+import SystemIO
 
 /// A tensor on its way to a file: its bytes are made piece by piece when they are written.
 public struct OutgoingTensor: Sendable {

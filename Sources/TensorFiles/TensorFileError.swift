@@ -1,4 +1,4 @@
-import SystemErrors
+import SystemIO
 
 /// What can be wrong with a tensor file, each with the name, number or shape at fault.
 ///

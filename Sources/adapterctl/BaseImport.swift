@@ -3,7 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import SamplingEngine
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 struct BaseImport: ParsableCommand {

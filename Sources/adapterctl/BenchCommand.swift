@@ -2,7 +2,7 @@ import AdapterFormat
 import ArgumentParser
 import DiTModel
 import Foundation
-import SystemErrors
+import SystemIO
 import TensorMath
 
 struct Bench: ParsableCommand {

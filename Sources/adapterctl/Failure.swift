@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Programs
-import SystemErrors
+import SystemIO
 
 /// What this program refuses, and how an error is shown.
 enum Failure: Error, CustomStringConvertible {

@@ -1,6 +1,5 @@
 import Foundation
-import SystemErrors
-import SystemFiles
+import SystemIO
 
 /// A file that a command is going to write where the user says, looked at before the work and not after it.
 struct PlannedOutput {

@@ -1,7 +1,7 @@
 import Foundation
 import SamplingEngine
 import Synchronization
-import SystemErrors
+import SystemIO
 
 /// What a command is doing, for whoever waits for it: one line that moves in place, on a terminal alone and from the second second
 /// on. What is printed beside it begins on a line of its own, and so does what Ctrl-C brings.

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
-import SystemErrors
-import SystemFiles
+import SystemIO
 
 /// `--json` on every verb: one object on standard output.
 struct OutputOptions: ParsableArguments {

@@ -2,7 +2,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import SystemErrors
+import SystemIO
 
 /// A running `adapterd`, reached over its Unix socket.
 struct ServerSocket {

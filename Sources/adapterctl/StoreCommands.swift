@@ -4,7 +4,7 @@ import ArgumentParser
 import DiTModel
 import Foundation
 import Synchronization
-import SystemErrors
+import SystemIO
 import TensorFiles
 
 struct Init: ParsableCommand {

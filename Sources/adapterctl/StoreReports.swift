@@ -3,7 +3,7 @@ import AdapterStore
 import ArgumentParser
 import DiTModel
 import Foundation
-import SystemErrors
+import SystemIO
 
 /// What lists and results say of one adapter.
 struct AdapterSummary: Encodable {

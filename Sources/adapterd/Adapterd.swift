@@ -9,7 +9,7 @@ import Programs
 import SamplingEngine
 import ServiceLifecycle
 import SocketService
-import SystemErrors
+import SystemIO
 import TensorMath
 
 /// The sampling service: one base in memory, any domain for many clients at once.

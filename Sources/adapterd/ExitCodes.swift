@@ -1,6 +1,6 @@
 import Programs
 import SocketService
-import SystemErrors
+import SystemIO
 
 /// What this program alone refuses, then the table of all modules, the same numbers as `adapterctl`'s.
 func exitStatus(of error: any Error) -> Int32 {

@@ -2,7 +2,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
-import SystemErrors
+import SystemIO
 
 extension SamplingService {
     /// Hummingbird's router over the route table.

@@ -3,7 +3,7 @@ import AdapterFormat
 import AdapterStore
 import Diffusion
 import SamplingEngine
-import SystemErrors
+import SystemIO
 
 /// The engine's and the store's refusals in the service's words.
 extension ServiceError {

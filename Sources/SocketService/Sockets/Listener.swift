@@ -7,7 +7,7 @@ import NIOHTTPTypesHTTP1
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
-import SystemErrors
+import SystemIO
 
 /// Accepts connections at one address and hands their requests to the service.
 ///

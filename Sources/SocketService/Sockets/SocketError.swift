@@ -1,4 +1,4 @@
-import SystemErrors
+import SystemIO
 
 /// Why the server cannot listen.
 package enum SocketError: Error, Sendable, Equatable, CustomStringConvertible {

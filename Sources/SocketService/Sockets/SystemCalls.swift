@@ -1,6 +1,6 @@
 import Foundation
 import NIOCore
-import SystemErrors
+import SystemIO
 
 /// Every C call of this module.
 package enum SystemCalls {

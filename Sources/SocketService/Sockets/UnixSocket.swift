@@ -1,5 +1,5 @@
 import Foundation
-import SystemErrors
+import SystemIO
 
 /// A listening Unix socket of ours: mode 0600, in a folder that only this user can change.
 ///

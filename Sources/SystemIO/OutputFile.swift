@@ -1,5 +1,4 @@
 import Foundation
-import SystemErrors
 
 /// A file that a user names to be written, so that nothing which exists is destroyed by it.
 ///

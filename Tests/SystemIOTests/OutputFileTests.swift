@@ -1,6 +1,5 @@
 import Foundation
-import SystemErrors
-import SystemFiles
+import SystemIO
 import Testing
 
 /// Nothing that exists is destroyed by being named as an output.

@@ -1,6 +1,6 @@
 import Foundation
 import NIOCore
-import SystemErrors
+import SystemIO
 import Testing
 
 struct SystemErrorTests {
