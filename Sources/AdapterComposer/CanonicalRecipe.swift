@@ -18,7 +18,7 @@ package struct CanonicalRecipe: Sendable, Hashable {
 
         var text: String {
             if parts.count == 1, parts[0].weight == 1 { return parts[0].sum.text }
-            return "score(" + joined(parts.map { Term(weight: $0.weight, factor: $0.sum.asFactor) }) + ")"
+            return "score(" + joined(parts.map { ($0.weight, $0.sum.asFactor) }) + ")"
         }
     }
 
@@ -195,7 +195,7 @@ extension CanonicalSum.Source {
         case .adapter(let resolved):
             AdapterName.isValid(resolved.name) ? "\(resolved.name)@\(resolved.digest)" : "\(resolved.digest)"
         case .merge(let rule, let arguments):
-            "\(rule.name)(" + arguments.map { joined([Term(weight: $0.weight, factor: $0.sum.asFactor)]) }.joined(separator: ",") + rule.ending + ")"
+            "\(rule.name)(" + arguments.map { joined([($0.weight, $0.sum.asFactor)]) }.joined(separator: ",") + rule.ending + ")"
         }
     }
 
@@ -206,43 +206,30 @@ extension CanonicalSum.Source {
 
 extension CanonicalSum.Part {
     /// Runs of blocks with one weight, nil for all blocks. A source without weight anywhere stays for its classes.
-    fileprivate var runs: [Run] {
-        guard let first = weights.first, weights.contains(where: { $0 != first }) else { return [Run(weight: weights.first ?? 0, blocks: nil)] }
-        var runs: [Run] = []
+    fileprivate var runs: [(weight: Double, blocks: ClosedRange<Int>?)] {
+        guard let first = weights.first, weights.contains(where: { $0 != first }) else { return [(weights.first ?? 0, nil)] }
+        var runs: [(weight: Double, blocks: ClosedRange<Int>?)] = []
         for (block, weight) in weights.enumerated() {
             if let last = runs.last, last.weight == weight, let blocks = last.blocks {
                 runs[runs.count - 1].blocks = blocks.lowerBound...block
             } else {
-                runs.append(Run(weight: weight, blocks: block...block))
+                runs.append((weight, block...block))
             }
         }
         return runs.filter { $0.weight != 0 }
     }
 
-    fileprivate var terms: [Term] {
-        runs.map { run in
-            guard let blocks = run.blocks else { return Term(weight: run.weight, factor: source.text) }
-            let range = blocks.count == 1 ? "\(blocks.lowerBound)" : "\(blocks.lowerBound)-\(blocks.upperBound)"
-            return Term(weight: run.weight, factor: "\(source.text)@\(range)")
+    fileprivate var terms: [(weight: Double, factor: String)] {
+        runs.map { weight, blocks in
+            guard let blocks else { return (weight, source.text) }
+            return (weight, "\(source.text)@" + (blocks.count == 1 ? "\(blocks.lowerBound)" : "\(blocks.lowerBound)-\(blocks.upperBound)"))
         }
     }
 }
 
-/// Blocks with one weight, nil for all blocks.
-private struct Run {
-    let weight: Double
-    var blocks: ClosedRange<Int>?
-}
-
-/// A term of a recipe's text.
-private struct Term {
-    let weight: Double
-    let factor: String
-}
-
 /// Terms with their weights as a recipe has them.
-private func joined(_ terms: [Term]) -> String {
-    terms.map { term in
-        term.weight == 1 ? term.factor : term.weight == -1 ? "-\(term.factor)" : "\(shortest(term.weight))*\(term.factor)"
+private func joined(_ terms: [(weight: Double, factor: String)]) -> String {
+    terms.map { weight, factor in
+        weight == 1 ? factor : weight == -1 ? "-\(factor)" : "\(shortest(weight))*\(factor)"
     }.joined(separator: "+")
 }

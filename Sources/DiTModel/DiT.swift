@@ -13,17 +13,17 @@ package struct DiT: Sendable {
     package let positionScale: Double
     /// The blocks' own matrices, as they are multiplied by.
     let layers: [BlockLayers<LayerMatrix>]
-    let layerNeed: LayerScratch.Need
+    let layerNeed: LayerScratch.Need?
     private let patchEmbed: PatchEmbed
     private let finalLayer: FinalLayer
 
     package init(_ configuration: DiTConfiguration, weights: Weights, preset: Preset = .original, positionScale: Double = 1) {
         guard let layers = weights.layers else { preconditionFailure("the layers are held packed") }
-        self.init(configuration, weights, layers.map { $0.map(LayerMatrix.init) }, .none, preset: preset, positionScale: positionScale)
+        self.init(configuration, weights, layers.map { $0.map(LayerMatrix.init) }, nil, preset: preset, positionScale: positionScale)
     }
 
     private init(
-        _ configuration: DiTConfiguration, _ weights: Weights, _ layers: [BlockLayers<LayerMatrix>], _ need: LayerScratch.Need, preset: Preset,
+        _ configuration: DiTConfiguration, _ weights: Weights, _ layers: [BlockLayers<LayerMatrix>], _ need: LayerScratch.Need?, preset: Preset,
         positionScale: Double
     ) {
         self.configuration = configuration

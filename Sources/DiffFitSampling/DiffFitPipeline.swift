@@ -108,7 +108,7 @@ public final class DiffFitPipeline: Sendable {
     }
 
     /// A request with its adapters read and composed, picture by picture.
-    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [BoundImage] {
+    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [(order: ImageOrder, text: PictureText, digest: Digest)] {
         guard (1...4096).contains(request.count) else { throw DiffFitError(.invalidRequest, "a count is between 1 and 4096, not \(request.count)") }
         guard request.guidanceScale.isFinite, request.guidanceScale >= 0 else {
             throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale)")
@@ -119,13 +119,7 @@ public final class DiffFitPipeline: Sendable {
                 recipe, className: classed.className, labelsFrom: nil, strength: 1, seed: request.seed, index: classed.order.index, sampler: sampler,
                 steps: steps,
                 guidance: guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
-            return BoundImage(order: classed.order, text: text, digest: recipe.digest)
+            return (classed.order, text, recipe.digest)
         }
-    }
-
-    private struct BoundImage {
-        let order: ImageOrder
-        let text: PictureText
-        let digest: Digest
     }
 }

@@ -138,21 +138,15 @@ private func check(_ code: Int32) throws(ImageFileError) {
     guard code == 0 else { throw .encoding(unsafe String(cString: spng_strerror(code))) }
 }
 
-struct PNGChunk {
-    let type: String
-    let content: [UInt8]
-}
-
 /// The chunks of a PNG file, in their order.
-func chunks(ofPNG png: Data) -> [PNGChunk] {
+private func chunks(ofPNG png: Data) -> [(type: String, content: [UInt8])] {
     let bytes = [UInt8](png)
-    var chunks: [PNGChunk] = []
+    var chunks: [(type: String, content: [UInt8])] = []
     var at = 8
     while at + 12 <= bytes.count {
         let length = bytes[at..<(at + 4)].reduce(0) { $0 << 8 | Int($1) }
         guard at + 12 + length <= bytes.count else { break }
-        chunks.append(
-            PNGChunk(type: String(decoding: bytes[(at + 4)..<(at + 8)], as: UTF8.self), content: Array(bytes[(at + 8)..<(at + 8 + length)])))
+        chunks.append((String(decoding: bytes[(at + 4)..<(at + 8)], as: UTF8.self), Array(bytes[(at + 8)..<(at + 8 + length)])))
         at += 12 + length
     }
     return chunks
@@ -160,9 +154,9 @@ func chunks(ofPNG png: Data) -> [PNGChunk] {
 
 /// The first uncompressed international text chunk of that keyword, as `RGBImage.png` writes them.
 package func textOfPNG(_ png: Data, key: String) -> String? {
-    for chunk in chunks(ofPNG: png) where chunk.type == "iTXt" {
+    for (type, content) in chunks(ofPNG: png) where type == "iTXt" {
         // keyword, 0, compressed or not, method, language, 0, the keyword translated, 0, text.
-        let parts = chunk.content.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = content.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, String(decoding: parts[0], as: UTF8.self) == key, parts[1].first == 0 else { continue }
         let rest = parts[1].dropFirst(2).split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
         if rest.count == 3 { return String(decoding: rest[2], as: UTF8.self) }
@@ -191,7 +185,7 @@ package enum AnimatedPNG {
                 // Thousandths of a second; 3, 232 is 1000.
                 + [UInt8(milliseconds >> 8 & 255), UInt8(milliseconds & 255), 3, 232, 0, 0]
             var isControlled = false
-            for (type, content) in chunks(ofPNG: png).map({ ($0.type, $0.content) }) {
+            for (type, content) in chunks(ofPNG: png) {
                 switch type {
                 case "IHDR" where index == 0:
                     // The signature stands before the first chunk.

@@ -44,25 +44,24 @@ package struct LayerMatrix: Sendable {
 /// What a packed layer needs beside its factors: the rounded rows, and the scratch of the kernels.
 package struct LayerScratch: Sendable {
     /// nil where rows are multiplied in float32.
-    private let rounded: QuantizedMatrix?
+    private let rounded: Matrix?
     let product: Matrix
 
     /// - Parameters:
     ///   - values: of the largest x or dy.
-    ///   - need: of the layers that will use it.
-    package init(values: Int, _ need: Need, take: (Int, Int) -> Matrix) {
-        rounded = need.dtype == .bf16 ? QuantizedMatrix(bfloat16: values, in: take(1, (values + 1) / 2)) : nil
-        product = take(1, (need.bytes + 3) / 4)
+    ///   - need: of the layers that will use it; nil where they are plain.
+    package init(values: Int, _ need: Need?, take: (Int, Int) -> Matrix) {
+        rounded = need?.dtype == .bf16 ? take(1, (values + 1) / 2) : nil
+        product = take(1, ((need?.bytes ?? 0) + 3) / 4)
     }
 
     /// The rows of x in an element type.
     func rows(_ x: Matrix, as dtype: DType) -> QuantizedMatrix {
         guard dtype == .bf16 else { return QuantizedMatrix(x) }
-        guard let rounded, x.isContiguous, rounded.columns >= x.count else {
-            preconditionFailure("scratch of \(rounded?.columns ?? 0) values for \(x.count)")
-        }
-        unsafe ck_round_bf16(rounded.bfloat16, x.base, x.count)
-        return rounded.reshaped(x.rows, x.columns)
+        guard let rounded, x.isContiguous else { preconditionFailure("no memory to round rows in") }
+        let rows = QuantizedMatrix(bfloat16: rounded, rows: x.rows, columns: x.columns)
+        unsafe ck_round_bf16(rows.bfloat16, x.base, x.count)
+        return rows
     }
 
     /// What a network's layers ask of the scratch.
@@ -72,9 +71,5 @@ package struct LayerScratch: Sendable {
 
         /// Of layers in a form that a packer laid out.
         package init(_ form: WeightForm, _ packer: WeightPacker) { (dtype, bytes) = (form.dtype, packer.scratchBytes) }
-
-        private init() { (dtype, bytes) = (.f32, 0) }
-
-        package static let none = Need()
     }
 }

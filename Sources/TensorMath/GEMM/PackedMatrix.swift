@@ -39,7 +39,7 @@ import CKernels
         let each = Memory.paddedCount((kernels[0].packedBytes + 3) / 4)
         let hasBytes = dtype == .u8
         let memory = Memory(capacity: panels.count * each + (hasBytes ? 2 * Memory.paddedCount(w.rows) : 0))
-        quantization = hasBytes ? Quantization(symmetricRows: w.rows, in: memory) : nil
+        quantization = unsafe hasBytes ? Quantization(scales: memory.take(w.rows).base, zeroPoints: nil) : nil
         unsafe sums = hasBytes ? memory.takeIntegers(w.rows) : nil
         let copies = panels.map { _ in memory.take(each) }
         let source = w.dtype == .bf16 && dtype == .bf16 ? w : QuantizedMatrix(packer.floats(w))

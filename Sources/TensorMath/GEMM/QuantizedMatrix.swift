@@ -14,7 +14,7 @@ import CKernels
     let quantization: Quantization?
     private let owner: AnyObject
 
-    private init(
+    fileprivate init(
         _ dtype: DType, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, _ quantization: Quantization? = nil, owner: AnyObject
     ) {
         self.dtype = dtype
@@ -32,24 +32,16 @@ import CKernels
             .f32, rows: matrix.rows, columns: matrix.columns, stride: matrix.stride, base: UnsafeMutableRawPointer(matrix.base), owner: matrix.owner)
     }
 
-    /// A row of so many bfloat16 values in the memory of another matrix.
-    init(bfloat16 count: Int, in matrix: Matrix) {
-        precondition(matrix.isContiguous && count <= 2 * matrix.count, "\(count) values in \(2 * matrix.count)")
-        unsafe self.init(.bf16, rows: 1, columns: count, stride: count, base: UnsafeMutableRawPointer(matrix.base), owner: matrix.owner)
+    /// bfloat16 values without gaps in the memory of another matrix.
+    init(bfloat16 matrix: Matrix, rows: Int, columns: Int) {
+        precondition(matrix.isContiguous && rows * columns <= 2 * matrix.count, "\(rows) x \(columns) in \(2 * matrix.count) values")
+        unsafe self.init(.bf16, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(matrix.base), owner: matrix.owner)
     }
 
     /// A read-only view of bfloat16 values without gaps that lie elsewhere (a mapped file).
     @unsafe package init(readOnlyBFloat16 address: UnsafeRawPointer, rows: Int, columns: Int, owner: AnyObject) {
         let base = unsafe UnsafeMutableRawPointer(mutating: address)
         unsafe self.init(.bf16, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
-    }
-
-    /// The next `rows` x `columns` values of a plan.
-    fileprivate init(_ dtype: DType, rows: Int, columns: Int, in memory: Memory) {
-        let values = memory.take((rows * columns * dtype.size + 3) / 4)
-        unsafe self.init(
-            dtype, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base),
-            dtype == .u8 ? Quantization(rows: rows, in: memory) : nil, owner: memory)
     }
 
     package func rows(_ range: Range<Int>) -> QuantizedMatrix {
@@ -63,12 +55,6 @@ import CKernels
         precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
         return unsafe QuantizedMatrix(
             dtype, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * dtype.size, quantization, owner: owner)
-    }
-
-    /// The first values of one row under another shape.
-    func reshaped(_ rows: Int, _ columns: Int) -> QuantizedMatrix {
-        precondition(self.rows == 1 && quantization == nil && rows * columns <= self.columns, "\(rows) x \(columns) of \(self.columns) values")
-        return unsafe QuantizedMatrix(dtype, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
     }
 
     /// The values where they are float32.
@@ -87,14 +73,6 @@ import CKernels
     let scales: UnsafeMutablePointer<Float>
     /// nil where it is symmetric: they are 0.
     let zeroPoints: UnsafeMutablePointer<Int32>?
-
-    private init(scales: UnsafeMutablePointer<Float>, zeroPoints: UnsafeMutablePointer<Int32>?) {
-        unsafe (self.scales, self.zeroPoints) = (scales, zeroPoints)
-    }
-
-    init(rows: Int, in memory: Memory) { unsafe self.init(scales: memory.take(rows).base, zeroPoints: memory.takeIntegers(rows)) }
-
-    init(symmetricRows rows: Int, in memory: Memory) { unsafe self.init(scales: memory.take(rows).base, zeroPoints: nil) }
 
     func rows(from first: Int) -> Quantization { unsafe Quantization(scales: scales + first, zeroPoints: zeroPoints.map { unsafe $0 + first }) }
 
@@ -122,7 +100,10 @@ extension QuantizedMatrix {
 extension Memory {
     /// The next `rows` x `columns` values of an element type, with the rows' scales and zero points where it has them.
     package func take(_ rows: Int, _ columns: Int, _ dtype: DType) -> QuantizedMatrix {
-        QuantizedMatrix(dtype, rows: rows, columns: columns, in: self)
+        let values = take((rows * columns * dtype.size + 3) / 4)
+        let quantization = unsafe dtype == .u8 ? Quantization(scales: take(rows).base, zeroPoints: takeIntegers(rows)) : nil
+        return unsafe QuantizedMatrix(
+            dtype, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), quantization, owner: self)
     }
 
     func takeIntegers(_ count: Int) -> UnsafeMutablePointer<Int32> {
