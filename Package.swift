@@ -102,6 +102,12 @@ let package = Package(
 
         // Level 6
         .target(
+            name: "DomainEvaluation",
+            dependencies: [
+                "AdapterComposer", "AdapterFormat", "AdapterTraining", "DiTModel", "Diffusion", "Evaluation", "ImageFiles", "SamplingEngine",
+                "SyntheticDomains", "SystemIO", "TensorFiles", "TensorMath",
+            ]),
+        .target(
             name: "DiffFitSampling",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "Autoencoder", "Diffusion", "ImageFiles", "SamplingEngine", "SystemIO", "TensorFiles",
@@ -152,8 +158,8 @@ let package = Package(
             name: "adapterctl",
             dependencies: [
                 "AdapterComposer", "AdapterFormat", "AdapterStore", "AdapterTraining", "CProcess", "DiTModel", "DiTPipeline", "Diffusion", "Distillation",
-                "Evaluation", "ImageFiles", "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemIO", "TensorFiles",
-                "TensorMath",
+                "DomainEvaluation", "Evaluation", "ImageFiles", "Autoencoder", "Programs", "SamplingEngine", "SyntheticDomains", "SystemIO",
+                "TensorFiles", "TensorMath",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -197,6 +203,11 @@ let package = Package(
         .testTarget(name: "DistillationTests", dependencies: ["GoldenFiles", "Distillation", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
         .testTarget(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
+        .testTarget(
+            name: "DomainEvaluationTests",
+            dependencies: [
+                "DomainEvaluation", "AdapterFormat", "AdapterTraining", "Diffusion", "Evaluation", "ImageFiles", "SamplingEngine", "SyntheticDomains",
+            ]),
         .testTarget(
             name: "SamplingEngineTests",
             dependencies: [

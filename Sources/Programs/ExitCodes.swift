@@ -40,9 +40,7 @@ package func exitCode(of error: any Error) -> Int32? {
     case is DiffusionError, is AdmissionError: 2
     case SamplingEngineError.noCacheProfile: 4
     case is SamplingEngineError, is AutoencoderError: 7
-    case EvaluationError.reportForm, EvaluationError.tooLarge: 2
-    case is EvaluationError: 1
-    case is RecipeError: 2
+    case is EvaluationError, is RecipeError: 2
     case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
     case ComposerError.unknownClass, ComposerError.noLabels: 4
     case is ComposerError: 2

@@ -1,30 +1,29 @@
 import AdapterFormat
-import AdapterStore
 import Evaluation
 import Foundation
-import Programs
 import TensorFiles
 import TensorMath
 
-/// Features of real images by what they are features of, in the user's cache folder: a digest over the base, the definition and every
+/// Features of real images by what they are features of, kept in a folder: a digest over the base, the definition and every
 /// value of the images names the file, so a stale one is never found.
 struct FeatureCache {
     private let features: FrozenFeatures
     private let base: Digest
-    private let isUsed: Bool
+    /// Nil keeps none.
+    private let folder: String?
     private let pool: ThreadPool
 
-    init(_ features: FrozenFeatures, base: Digest, isUsed: Bool, pool: ThreadPool) {
-        (self.features, self.base, self.isUsed, self.pool) = (features, base, isUsed, pool)
+    init(_ features: FrozenFeatures, base: Digest, folder: String?, pool: ThreadPool) {
+        (self.features, self.base, self.folder, self.pool) = (features, base, folder, pool)
     }
 
     func measure(_ images: LabelledLatents) -> Matrix {
-        guard isUsed else { return features.measure(images.values, pool: pool) }
-        let path = Self.folder + "/\(digest(of: images)).safetensors"
+        guard let folder else { return features.measure(images.values, pool: pool) }
+        let path = folder + "/\(digest(of: images)).safetensors"
         if let found = stored(at: path, rows: images.count) { return found }
         let measured = features.measure(images.values, pool: pool)
         // A cache that cannot be written costs time, nothing else.
-        try? FileManager.default.createDirectory(atPath: Self.folder, withIntermediateDirectories: true)
+        try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try? SafetensorsWriter.write([OutgoingTensor("features", shape: [measured.rows, measured.columns], measured.array)], to: path)
         return measured
     }
@@ -45,6 +44,4 @@ struct FeatureCache {
         found.copy(from: values)
         return found
     }
-
-    private static let folder = UserFolders.cache() + "/features"
 }

@@ -8,67 +8,65 @@ import SyntheticDomains
 import TensorMath
 
 /// The real images of an evaluation: a drawn domain, of which there is no end, or a folder.
-struct RealImages {
+package struct RealImages {
     /// Sets of drawn images that share none with each other nor, lying past the first million of a class, with a training run.
     enum Part: Int {
-        case heldOut = 1, reference, second, lesson, examination
+        case heldOut = 1, reference, second, lesson
     }
 
     private enum Form {
         case drawn(SyntheticDomain)
-        case folder(TrainingData, heldOut: TrainingData?)
+        case folder(TrainingData, heldOut: TrainingData?, Training?, FolderLoader)
     }
 
     /// As `--data` names it.
-    let source: String
+    package let source: String
     /// The domain's name; a folder's is that of its last part.
-    let domain: String
-    let classNames: [String]
+    package let domain: String
+    package let classNames: [String]
     /// Side of the square images.
     let size: Int
     private let form: Form
-    private let trained: Training?
-    private let load: FolderLoader
     /// What the shipped adapters' training images were drawn with.
     private static let seed: UInt64 = 1
 
     /// A run on images of a size, as the network sees them.
-    struct Training {
-        let facts: TrainingFacts
+    package struct Training {
+        package let facts: TrainingFacts
         let size: Int
     }
 
     /// The images of a folder as a network of an input size sees them.
-    typealias FolderLoader = (_ folder: String, _ size: Int) throws -> TrainingData
+    package typealias FolderLoader = (_ folder: String, _ size: Int) throws -> TrainingData
+
+    /// Images of a drawn domain.
+    package init(_ drawn: SyntheticDomain, size: Int) {
+        (source, domain, classNames) = ("synthetic:\(drawn.name)", drawn.name, drawn.classes)
+        (self.size, form) = (size, .drawn(drawn))
+    }
 
     /// - Parameters:
     ///   - size: side of what the network sees.
     ///   - trained: how the first that is measured was: the images of a folder that were held out then are so again.
-    init(
-        _ source: String, size: Int, trained: Training? = nil,
-        load: @escaping FolderLoader = { try loadData($0, size: $1, perClass: 1, seed: 0, allowsEmpty: true, pool: ThreadPool()) }
-    ) throws {
-        self.source = source
+    package init(folder source: String, size: Int, trained: Training?, load: @escaping FolderLoader) throws {
+        let folder = try load(source, size)
+        (self.source, domain, classNames) = (source, URL(filePath: source).lastPathComponent, folder.classNames)
         self.size = size
-        self.trained = trained
-        self.load = load
-        if source.hasPrefix("synthetic:") {
-            let drawn = try SyntheticDomain.known(String(source.dropFirst("synthetic:".count)))
-            (domain, classNames, form) = (drawn.name, drawn.classes, .drawn(drawn))
-        } else {
-            let folder = try load(source, size)
-            (domain, classNames) = (URL(filePath: source).lastPathComponent, folder.classNames)
-            var heldOut: TrainingData?
-            if let trained, let share = trained.facts.validationShare {
-                let seen = trained.size == size ? folder : try load(source, trained.size)
-                if seen.digest == trained.facts.dataDigest { heldOut = folder.split(holdingOut: share, seed: trained.facts.seed).heldOut }
-            }
-            form = .folder(folder, heldOut: heldOut)
+        var heldOut: TrainingData?
+        if let trained, let share = trained.facts.validationShare {
+            let seen = trained.size == size ? folder : try load(source, trained.size)
+            if seen.digest == trained.facts.dataDigest { heldOut = folder.split(holdingOut: share, seed: trained.facts.seed).heldOut }
         }
+        form = .folder(folder, heldOut: heldOut, trained, load)
     }
 
     /// The same at another size.
-    func resized(to size: Int) throws -> RealImages { try RealImages(source, size: size, trained: trained, load: load) }
+    func resized(to size: Int) throws -> RealImages {
+        switch form {
+        case .drawn(let domain): RealImages(domain, size: size)
+        case .folder(_, _, let trained, let load): try RealImages(folder: source, size: size, trained: trained, load: load)
+        }
+    }
 
     /// Whether sets beyond the images at hand can be made.
     var isEndless: Bool {
@@ -77,7 +75,7 @@ struct RealImages {
 
     /// Whether the held-out part shares no image with what was trained on.
     var holdsOut: Bool {
-        if case .folder(_, heldOut: nil) = form { false } else { true }
+        if case .folder(_, heldOut: nil, _, _) = form { false } else { true }
     }
 
     /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
@@ -90,7 +88,7 @@ struct RealImages {
                 let number = part.rawValue * 1_000_000 + index / classes
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
-        case .folder(let all, let heldOut):
+        case .folder(let all, let heldOut, _, _):
             let data = part == .heldOut ? heldOut ?? all : all
             let taken = min(count, data.count)
             return data.labelledLatents((0..<taken).map { $0 * data.count / taken }, pool: pool)
@@ -98,7 +96,7 @@ struct RealImages {
     }
 
     /// The first images of the reference part, as pictures.
-    func examples(_ count: Int) -> [RGBImage] {
+    package func examples(_ count: Int) -> [RGBImage] {
         let images = latents(.reference, count, pool: ThreadPool(threads: 1)).values
         return (0..<images.rows).map { RGBImage(images.row($0).array, side: size, halvesUp: false) }
     }

@@ -1,25 +1,29 @@
 import AdapterFormat
 import ArgumentParser
+import DomainEvaluation
 import Evaluation
 import Foundation
+import Programs
 import SyntheticDomains
 import TensorMath
 
 /// How much of each kind an evaluation measures.
-struct EvaluationCounts: ParsableArguments {
+struct EvaluationOptions: ParsableArguments {
     @Option(help: "Images sampled per domain and setting; 0 samples none.") var n = 512
     @Option(help: "Held-out images of the denoising error; 0 leaves it out.") var heldOut = 512
     @Option(help: "Real images that the Fréchet figure compares with.") var reference = 2048
     @Option(help: "Real images per class that the domain classifier is taught with; 0 leaves it out.") var lessons = 60
     @Option(help: "Bootstrap resamples behind each standard error.") var resamples = 100
 
-    func check() throws {
+    /// The counts, where each is one that can be measured.
+    func checked() throws -> EvaluationCounts {
         guard n == 0 || (2...50_000).contains(n), (0...50_000).contains(heldOut), n + heldOut > 0 else {
             throw Failure.usage("--n is 0 or between 2 and 50000, --held-out between 0 and 50000, and one of them above 0")
         }
         guard (2...100_000).contains(reference), (2...10_000).contains(resamples), (0...10_000).contains(lessons) else {
             throw Failure.usage("--reference is between 2 and 100000, --resamples between 2 and 10000, --lessons between 0 and 10000")
         }
+        return EvaluationCounts(images: n, heldOut: heldOut, reference: reference, lessons: lessons, resamples: resamples)
     }
 }
 
@@ -51,7 +55,7 @@ struct Eval: AsyncParsableCommand {
     @Option(help: "Write the real images that the Fréchet figure compares with, in the same form.") var npzReference: String?
     @Option(help: "A page to write, .html or .png; repeat for both.") var report: [String] = []
     @Flag(help: "Draw and measure the real images anew instead of taking their features from the cache.") var noCache = false
-    @OptionGroup var counts: EvaluationCounts
+    @OptionGroup var counts: EvaluationOptions
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var precision: PrecisionOption
     @OptionGroup var latents: LatentOptions
@@ -59,14 +63,22 @@ struct Eval: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try counts.check()
+        let checked = try counts.checked()
         for path in report { _ = try ReportPage.Form(ofFile: path) }
         try checkOutputs(
             report.map { PlannedOutput($0, .report) } + [npz, npzReference].map { PlannedOutput($0, .npz) }, json: output.json)
         let (frozen, subjects) = try subjects()
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
         try checkLatents(of: frozen, subjects)
-        let bench = try EvaluationBench(frozen: frozen, counts: counts, seed: sampling.seed, usesCache: !noCache)
+        let bench = try EvaluationBench(
+            frozen: frozen, counts: checked, seed: sampling.seed, featureFolder: noCache ? nil : UserFolders.cache() + "/features"
+        ) { event in
+            switch event {
+            case .phase(let what): Progress.begin(what)
+            case .note(let line): note(line)
+            case .sampling(let event): Progress.follow(event)
+            }
+        }
         let usual = try precision.chosen()
         let settings = try (compare.isEmpty ? [""] : compare).map { try SamplingSetting($0, usual: sampling, usual, bench.convention) }
         guard npz == nil || counts.n > 0 && subjects.count * settings.count == 1 else {
@@ -77,23 +89,28 @@ struct Eval: AsyncParsableCommand {
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
             let measured = subjects.filter { $0.data == source }
             let trained = measured.compactMap(\.training).filter { $0.facts.validationShare != nil }
-            let real = try RealImages(source, size: frozen.configuration.inputSize, trained: trained.first) { folder, size in
-                try latents.loadData(
-                    folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ThreadPool())
-            }
+            let real = try realImages(source, frozen, trained.first)
             if trained.contains(where: { $0.facts.seed != trained[0].facts.seed || $0.facts.validationShare != trained[0].facts.validationShare }) {
                 note("these were trained on different parts of '\(source)': what the first of them held out, others saw")
             }
             groups.append(try await bench.evaluate(measured, real, settings))
         }
-        let result = EvaluationResult(
-            features: bench.features.description, images: counts.n, heldOutImages: counts.heldOut, resamples: counts.resamples, groups: groups)
+        let result = bench.result(groups)
         if let npz { try SampleArchive.write(groups[0].subjects[0].samples[0].pictures, to: npz) }
         if let npzReference { try SampleArchive.write(groups[0].real.examples(counts.reference), to: npzReference) }
         for path in report { try result.page.write(to: path) }
         let written = (report + [npz, npzReference].compactMap { $0 }).map { "written to \($0)" }
         try output.report("eval", result, outputs: [npz, npzReference].compactMap { $0 }) {
             ([table(result.table)] + result.notes + written).joined(separator: "\n")
+        }
+    }
+
+    private func realImages(_ source: String, _ frozen: BaseFile, _ trained: RealImages.Training?) throws -> RealImages {
+        let size = frozen.configuration.inputSize
+        if source.hasPrefix("synthetic:") { return try RealImages(.known(String(source.dropFirst("synthetic:".count))), size: size) }
+        return try RealImages(folder: source, size: size, trained: trained) { folder, size in
+            try latents.loadData(
+                folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ThreadPool())
         }
     }
 

@@ -1,57 +1,97 @@
 import AdapterFormat
-import AdapterTraining
 import DiTModel
 import Diffusion
 import Evaluation
-import Foundation
 import ImageFiles
 import SamplingEngine
 import SyntheticDomains
+import SystemIO
 import TensorMath
 
-/// What one evaluation holds on to: the frozen base that measures, the pool, and the random numbers.
-struct EvaluationBench {
-    let frozen: BaseFile
-    let convention: DiffusionConvention
-    let features: FrozenFeatures
+/// How much of each kind an evaluation measures.
+package struct EvaluationCounts: Sendable {
+    /// Images sampled per domain and setting; 0 samples none.
+    package var images: Int
+    /// Held-out images of the denoising error; 0 leaves it out.
+    package var heldOut: Int
+    /// Real images that the Fréchet figure compares with.
+    package var reference: Int
+    /// Real images per class that the domain classifier is taught with; 0 leaves it out.
+    package var lessons: Int
+    /// Bootstrap resamples behind each standard error, two or more.
+    package var resamples: Int
+
+    package init(images: Int, heldOut: Int, reference: Int, lessons: Int, resamples: Int) {
+        (self.images, self.heldOut, self.reference, self.lessons, self.resamples) = (images, heldOut, reference, lessons, resamples)
+    }
+}
+
+/// What a bench is at, for whoever waits for it.
+package enum EvaluationEvent: Sendable {
+    /// "measuring", "sampling" or "comparing" begins.
+    case phase(String)
+    /// A line about what is measured next.
+    case note(String)
+    /// Of the request that samples.
+    case sampling(SamplingEvent)
+}
+
+/// What one evaluation holds on to: the features of the frozen base that measure, the pool, and the random numbers.
+package struct EvaluationBench {
+    package let convention: DiffusionConvention
+    private let features: FrozenFeatures
     private let counts: EvaluationCounts
     private let bootstrap: Bootstrap
     private let seed: UInt64
     private let cache: FeatureCache
     private let pool = ThreadPool()
+    private let onEvent: (EvaluationEvent) -> Void
 
-    init(frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, usesCache: Bool) throws {
-        (self.frozen, self.counts, self.seed) = (frozen, counts, seed)
+    /// - Parameters:
+    ///   - frozen: the base whose features measure; every subject is an adapter of it, or of a base of its shape.
+    ///   - seed: of the sampled images.
+    ///   - featureFolder: keeps features of real images for another evaluation; nil measures them anew.
+    package init(
+        frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, featureFolder: String? = nil, onEvent: @escaping (EvaluationEvent) -> Void = { _ in }
+    ) throws {
+        (self.counts, self.seed, self.onEvent) = (counts, seed, onEvent)
         convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
         features = FrozenFeatures(try InferenceDiT(frozen), base: frozen, convention: convention)
         bootstrap = Bootstrap(resamples: counts.resamples)
-        cache = FeatureCache(features, base: frozen.digest, isUsed: usesCache, pool: pool)
+        cache = FeatureCache(features, base: frozen.digest, folder: featureFolder, pool: pool)
+    }
+
+    /// What was found of every group, as it is reported.
+    package func result(_ groups: [EvaluatedGroup]) -> EvaluationResult {
+        EvaluationResult(
+            features: features.description, images: counts.images, heldOutImages: counts.heldOut, resamples: counts.resamples, groups: groups)
     }
 
     /// Everything about the subjects of one set of real images: all that is compared is compared with the first of them.
-    func evaluate(_ subjects: [EvaluationSubject], _ real: RealImages, _ settings: [SamplingSetting]) async throws -> EvaluatedGroup {
+    /// - Throws: `EvaluationError`, and what binding, sampling and reading throw.
+    package func evaluate(_ subjects: [EvaluationSubject], _ real: RealImages, _ settings: [SamplingSetting]) async throws -> EvaluatedGroup {
         var group = EvaluatedGroup(real)
         let heldOut = counts.heldOut > 0 ? real.latents(.heldOut, counts.heldOut, pool: pool) : nil
         for subject in subjects {
             var evaluated = EvaluatedSubject(subject, real)
             if let heldOut, let adapter = subject.adapter {
-                note("\(subject.reference): denoising error of \(heldOut.count, "held-out image")")
-                Progress.begin("measuring")
+                onEvent(.note("\(subject.reference): denoising error of \(heldOut.count, "held-out image")"))
+                onEvent(.phase("measuring"))
                 evaluated.heldOut = try denoisingError(adapter, of: subject, heldOut, real, settings[0].precision)
                 for precision in Precision.allCases where precision != settings[0].precision && settings.contains(where: { $0.precision == precision }) {
                     let error = try denoisingError(adapter, of: subject, heldOut, real, precision)
                     evaluated.otherPrecisions.append(PrecisionError(precision: precision, error: error))
                 }
             }
-            for setting in counts.n > 0 ? settings : [] {
-                note("\(subject.reference), \(setting.name): \(counts.n, "image")")
-                Progress.begin("sampling")
+            for setting in counts.images > 0 ? settings : [] {
+                onEvent(.note("\(subject.reference), \(setting.name): \(counts.images, "image")"))
+                onEvent(.phase("sampling"))
                 evaluated.samples.append(try await sample(subject, setting, real))
             }
             group.subjects.append(evaluated)
         }
         group.compareErrors(bootstrap)
-        if counts.n > 0 { try compareSamples(&group, real) }
+        if counts.images > 0 { try compareSamples(&group, real) }
         return group
     }
 
@@ -60,7 +100,7 @@ struct EvaluationBench {
     {
         let rows = try real.classNames.map { name in
             if let row = subject.row(ofClass: name, domain: real.domain) { return row }
-            guard adapter.classes.hasNullRow else { throw Failure.usage("'\(subject.reference)' has no class '\(name)', and none that stands for no class") }
+            guard adapter.classes.hasNullRow else { throw EvaluationError.noClass(name, reference: subject.reference) }
             return adapter.classes.nullClass
         }
         // An adapter of another resolution is measured at that.
@@ -77,14 +117,14 @@ struct EvaluationBench {
     private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ real: RealImages) async throws -> EvaluatedSample {
         let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain).map { (name: name, stages: $0) } }
         let classes = try shared.isEmpty ? subject.ownStages() : shared.map(\.stages)
-        var orders = (0..<counts.n).map { index in
+        var orders = (0..<counts.images).map { index in
             ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: setting.guidance)
         }
         let cache = try subject.cache(setting)
         for index in orders.indices { orders[index].cache = cache }
         let engine = try SamplingEngine(subject.base, options: .unbounded(at: setting.precision), pool: pool)
         let result = try await engine.sample(
-            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps), onEvent: Progress.follow)
+            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps), onEvent: { onEvent(.sampling($0)) })
         let pictures = result.images.compactMap(\.picture)
         let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
             let picture = pictures[index]
@@ -92,19 +132,17 @@ struct EvaluationBench {
         }
         return EvaluatedSample(
             setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
-            features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.n))
+            features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.images))
     }
 
     /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
     private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
-        Progress.begin("comparing")
-        note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")")
+        onEvent(.phase("comparing"))
+        onEvent(.note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")"))
         let images = real.latents(.reference, counts.reference, pool: pool)
-        guard images.count > 1 else {
-            throw Failure.usage("'\(real.source)' has \(images.count, "picture"); the Fréchet figure compares with two or more: give --n 0")
-        }
+        guard images.count > 1 else { throw EvaluationError.fewPictures(images.count, source: real.source) }
         let reference = cache.measure(images)
-        let second = real.isEndless ? cache.measure(real.latents(.second, counts.n, pool: pool)) : nil
+        let second = real.isEndless ? cache.measure(real.latents(.second, counts.images, pool: pool)) : nil
         let taught = counts.lessons > 0 ? try classifier(with: real) : nil
         let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
         var figures = FrechetFigure.measure(
@@ -132,7 +170,7 @@ struct EvaluationBench {
     /// Trained on drawn images of the eight domains, and on the folder's where the real images are one.
     /// - Returns: the position of the real images' domain too; a folder may have a drawn one's name.
     private func classifier(with real: RealImages) throws -> (classifier: DomainClassifier, domain: Int) {
-        let eight = try SyntheticDomain.downstream.map { try RealImages("synthetic:\($0.name)", size: features.imageSize) }
+        let eight = SyntheticDomain.downstream.map { RealImages($0, size: features.imageSize) }
         let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
         var rows: [Matrix] = [], labels: [DomainClassifier.Label] = []
         for (index, domain) in domains.enumerated() {

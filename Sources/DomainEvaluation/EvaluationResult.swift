@@ -1,12 +1,13 @@
 import Evaluation
 import Foundation
 import ImageFiles
+import SystemIO
 import TensorMath
 
 /// The images of one subject and setting, and what was found about them.
-struct EvaluatedSample: Encodable {
+package struct EvaluatedSample: Encodable {
     let setting: SamplingSetting
-    let pictures: [RGBImage]
+    package let pictures: [RGBImage]
     /// The class that each was asked for; nil where the domain has none of the real images' classes.
     let classes: [String]?
     let features: Matrix
@@ -20,14 +21,15 @@ struct EvaluatedSample: Encodable {
 }
 
 /// The held-out error at another precision than the first setting's.
-struct PrecisionError: Encodable {
+package struct PrecisionError: Encodable {
     let precision: Precision
     let error: DenoisingError
     /// Less the error at the first setting's precision, image by image.
     var change: Estimate?
 }
 
-struct EvaluatedSubject: Encodable {
+/// One subject, and what was found of it.
+package struct EvaluatedSubject: Encodable {
     let reference, digest: String
     /// Classes of the real images that it has; the others were measured and sampled without a class of theirs.
     let classesShared: Int
@@ -35,7 +37,7 @@ struct EvaluatedSubject: Encodable {
     /// The held-out error less the first subject's, image by image.
     var heldOutChange: Estimate?
     var otherPrecisions: [PrecisionError] = []
-    var samples: [EvaluatedSample] = []
+    package internal(set) var samples: [EvaluatedSample] = []
 
     init(_ subject: EvaluationSubject, _ real: RealImages) {
         reference = subject.reference
@@ -45,9 +47,9 @@ struct EvaluatedSubject: Encodable {
 }
 
 /// What was measured against one set of real images.
-struct EvaluatedGroup: Encodable {
-    let real: RealImages
-    var subjects: [EvaluatedSubject] = []
+package struct EvaluatedGroup: Encodable {
+    package let real: RealImages
+    package internal(set) var subjects: [EvaluatedSubject] = []
     var referenceImages = 0
     /// Other real images in place of a sample's, as many: what a perfect sampler would score.
     var floor: FrechetFigure?
@@ -69,7 +71,7 @@ struct EvaluatedGroup: Encodable {
 
     enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal }
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(real.source, forKey: .data)
         try values.encode(real.classNames, forKey: .classes)
@@ -80,14 +82,15 @@ struct EvaluatedGroup: Encodable {
     }
 }
 
-struct EvaluationResult: Encodable {
+/// All that was measured, as `eval --json` prints it.
+package struct EvaluationResult: Encodable {
     /// What the Fréchet figure's features are.
     let features: String
     let images, heldOutImages, resamples: Int
-    let groups: [EvaluatedGroup]
+    package let groups: [EvaluatedGroup]
 
     /// One row per subject and setting, after its headings.
-    var table: [[String]] {
+    package var table: [[String]] {
         let head = ["DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PSNR", "HELD-OUT ERROR", "CHANGE", "S/IMAGE"]
         let rows = groups.flatMap { group in group.subjects.flatMap { self.rows($0, group) } + floor(group) }
         let used = head.indices.filter { column in rows.contains { $0[column] != "-" } }
@@ -127,7 +130,7 @@ struct EvaluationResult: Encodable {
     }
 
     /// What the table's columns mean.
-    var notes: [String] {
+    package var notes: [String] {
         var notes: [String] = []
         if images > 0 {
             let references = Set(groups.map(\.referenceImages)).sorted().map(String.init).joined(separator: " or ")

@@ -1,10 +1,9 @@
 import Evaluation
-import Foundation
 import ImageFiles
 
 extension EvaluationResult {
     /// The table, the plots and a sheet of each sample beside real images, on one page.
-    var page: ReportPage {
+    package var page: ReportPage {
         ReportPage(
             title: "Evaluation of " + Set(groups.flatMap { $0.subjects.map(\.reference) }).sorted().joined(separator: ", "), notes: notes,
             table: table, plots: groups.flatMap(plots), sheets: groups.flatMap(sheets))

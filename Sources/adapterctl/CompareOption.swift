@@ -1,25 +1,15 @@
 import Diffusion
+import DomainEvaluation
 import Foundation
 import SamplingEngine
 import TensorMath
 
-/// One way to sample. `--compare` names it as key=value with commas between; what it leaves out is the command line's own.
-struct SamplingSetting {
-    /// As it was asked for; "usual" for the command line's own.
-    let name: String
-    private(set) var guidance: ImageGuidance
-    private(set) var steps: Int
-    private(set) var sampler: Sampler
-    private(set) var cache: CacheLevel
-    private(set) var precision: Precision
-
+extension SamplingSetting {
+    /// `--compare` as key=value with commas between; what it leaves out is the command line's own, which alone is called "usual".
     init(_ text: String, usual: SamplingOptions, _ precision: Precision, _ convention: DiffusionConvention) throws {
-        name = text.isEmpty ? "usual" : text
-        guidance = try usual.imageGuidance()
-        steps = usual.stepCount
-        sampler = try usual.chosen(convention)
-        cache = try usual.cacheLevel()
-        self.precision = precision
+        try self.init(
+            name: text.isEmpty ? "usual" : text, guidance: usual.imageGuidance(), steps: usual.stepCount, sampler: usual.chosen(convention),
+            cache: usual.cacheLevel(), precision: precision)
         for part in text.split(separator: ",") {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             guard pair.count == 2 else { throw Failure.usage("--compare takes key=value with commas between, and '\(part)' in '\(text)' is not that") }
@@ -61,21 +51,5 @@ struct SamplingSetting {
 
     private func wrong(_ value: String, _ key: String, _ right: [String]) -> Failure {
         .usage("there is no \(key) '\(value)': choose among \(right.joined(separator: ", "))")
-    }
-}
-
-extension SamplingSetting: Encodable {
-    enum CodingKeys: String, CodingKey { case name, guidance, scale, interval, steps, sampler, cache, precision }
-
-    func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(name, forKey: .name)
-        try values.encode(guidance.kind.rawValue, forKey: .guidance)
-        try values.encode(guidance.scale, forKey: .scale)
-        try values.encode([guidance.interval.lowerBound, guidance.interval.upperBound], forKey: .interval)
-        try values.encode(steps, forKey: .steps)
-        try values.encode(sampler, forKey: .sampler)
-        try values.encode(cache.rawValue, forKey: .cache)
-        try values.encode(precision, forKey: .precision)
     }
 }
