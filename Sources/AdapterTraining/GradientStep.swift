@@ -77,9 +77,11 @@ package final class GradientStep {
     ///   - classes: row of the class table per image, labels already dropped.
     ///   - kept: tokens per image that go through the routed blocks, where there is a route.
     ///   - adding: to the gradients of the batches before.
+    ///   - inputGradient: (batch, C S S), overwritten with the gradient at `x`, for a loss through a frozen network.
     ///   - loss: writes the gradient of one image's loss with respect to its output.
     package func run(
-        x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]] = [], adding: Bool = false, loss: ImageLoss
+        x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]] = [], adding: Bool = false, inputGradient: Matrix? = nil,
+        loss: ImageLoss
     ) {
         let chunks = (x.rows + chunk - 1) / chunk
         let first = (processes?.rank ?? 0) * shardGradients.count
@@ -91,7 +93,8 @@ package final class GradientStep {
                 for index in stride(from: first + shard, to: chunks, by: shards) {
                     let images = (index * chunk)..<min(x.rows, (index + 1) * chunk)
                     runChunk(
-                        images, thread: thread, x: x, times: times, classes: classes, tunables: tunables, kept: kept, gradient: gradient, loss: loss)
+                        images, thread: thread, x: x, times: times, classes: classes, tunables: tunables, kept: kept, gradient: gradient,
+                        inputGradient: inputGradient, loss: loss)
                 }
             }
         }
@@ -116,7 +119,7 @@ package final class GradientStep {
 
     private func runChunk(
         _ images: Range<Int>, thread: Int, x: Matrix, times: [Float], classes: [Int], tunables: Tunables, kept: [[Int]],
-        gradient: TrainableValues, loss: ImageLoss
+        gradient: TrainableValues, inputGradient: Matrix?, loss: ImageLoss
     ) {
         let pass = passes[thread][images.count - 1]
         let conditioning = conditionings[thread]
@@ -131,7 +134,7 @@ package final class GradientStep {
         for (i, image) in images.enumerated() { loss(image, out.row(i), dOut.row(i)) }
         model.backward(
             pass, dOut: dOut, conditioning: conditioning, classes: labels, tunables: tunables, kept: kept, gradients: gradient.tunables,
-            weightGradients: gradient.weights)
+            weightGradients: gradient.weights, dInput: inputGradient?.rows(images))
     }
 
     /// Bytes of activations and gradients.

@@ -109,14 +109,15 @@ package struct DiT: Sendable {
         }
     }
 
-    /// The backward pass of a pass that kept its saved: adds to the gradients.
+    /// The backward pass, after `forward` of the same pass: adds to the gradients.
     /// - Parameters:
     ///   - dOut: (images, Cout S S), the gradient of what `forward` wrote.
     ///   - classes: as given to the conditioning.
     ///   - tunables: the one domain in training.
+    ///   - dInput: (images, C S S), overwritten with the gradient of what `forward` was shown; nil leaves it out.
     package func backward(
         _ pass: Pass, dOut: Matrix, conditioning: ConditioningState, classes: [Int], tunables: Tunables, kept: [[Int]] = [],
-        gradients: Tunables, weightGradients: Weights?
+        gradients: Tunables, weightGradients: Weights?, dInput: Matrix? = nil
     ) {
         let (a, s) = (pass.activations, pass.scratch)
         let T = configuration.tokens
@@ -133,6 +134,12 @@ package struct DiT: Sendable {
         }
         addColumnSums(of: s.dx, to: gradients.xEmbedderBias)
         if let g = weightGradients { multiply(.transposed(s.dx), .plain(a.patches), into: g.xEmbedder, adding: true) }
+        if let dInput {
+            for image in 0..<dInput.rows {
+                let rows = pass.shape.rows(ofImage: image)
+                patchEmbed.backward(s.dx.rows(rows), patches: a.patches.rows(rows), into: dInput.row(image))
+            }
+        }
         precondition(s.dx.rows == pass.shape.images * T)
         Conditioning.backward(
             conditioning, rows: pass.shape.images, classes: classes, tunables: tunables, weights: weights, gradients: gradients,

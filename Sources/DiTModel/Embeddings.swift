@@ -160,31 +160,31 @@ struct PatchEmbed: Sendable {
         addBias(tokens, bias)
         add(positions, to: tokens)
     }
+
+    /// From the gradient of one image's tokens (T, D) to that of the image (C S S).
+    /// - Parameter patches: scratch, (T, C p p).
+    func backward(_ dTokens: Matrix, patches: Matrix, into dImage: Matrix) {
+        multiply(.plain(dTokens), .plain(projection), into: patches)
+        Patches.paste(patches, configuration, into: dImage)
+    }
 }
 
 /// Images to tokens and back (`DiT.md`, "Patches" and "Final layer").
 package enum Patches {
     /// Cuts one image [C, S, S] into (T, C p p): channel slowest, then row, then column of the patch.
     static func cut(_ image: Matrix, _ configuration: DiTConfiguration, into patches: Matrix) {
-        let S = configuration.inputSize
-        let p = configuration.patchSize
-        let G = configuration.gridSize
         image.withSpan { image in
-            patches.withMutableSpan { out in
-                var at = 0
-                for row in 0..<G {
-                    for column in 0..<G {
-                        for channel in 0..<configuration.inChannels {
-                            for i in 0..<p {
-                                let line = (channel * S + row * p + i) * S + column * p
-                                for j in 0..<p {
-                                    out[at] = image[line + j]
-                                    at += 1
-                                }
-                            }
-                        }
-                    }
-                }
+            patches.withMutableSpan { patches in
+                forEachInput(configuration) { patches[$0] = image[$1] }
+            }
+        }
+    }
+
+    /// The transpose of `cut`, for gradients.
+    static func paste(_ patches: Matrix, _ configuration: DiTConfiguration, into image: Matrix) {
+        patches.withSpan { patches in
+            image.withMutableSpan { image in
+                forEachInput(configuration) { image[$1] = patches[$0] }
             }
         }
     }
@@ -203,6 +203,26 @@ package enum Patches {
         image.withSpan { image in
             patches.withMutableSpan { patches in
                 forEachOutput(configuration) { patches[$0] = image[$1] }
+            }
+        }
+    }
+
+    private static func forEachInput(_ configuration: DiTConfiguration, _ body: (_ patchIndex: Int, _ imageIndex: Int) -> Void) {
+        let S = configuration.inputSize
+        let p = configuration.patchSize
+        let G = configuration.gridSize
+        var at = 0
+        for row in 0..<G {
+            for column in 0..<G {
+                for channel in 0..<configuration.inChannels {
+                    for i in 0..<p {
+                        let line = (channel * S + row * p + i) * S + column * p
+                        for j in 0..<p {
+                            body(at, line + j)
+                            at += 1
+                        }
+                    }
+                }
             }
         }
     }

@@ -94,6 +94,45 @@ import Testing
             layout, tensors: layout.tensors.filter { $0.kind == .bias || $0.kind == .gamma }, route: TokenRoute(blocks: blocks, kept: 10), kept: kept)
     }
 
+    /// The gradient at the network's input, along random directions of each image, with and without tokens that pass by.
+    @Test(arguments: [nil, TokenRoute(blocks: 0..<2, kept: 10)])
+    func theInputsGradientIsTheDifference(route: TokenRoute?) {
+        let layout = TunableLayout(configuration), values = start(layout)
+        let step = GradientStep(
+            DiT(configuration, weights: weights), layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk, route: route)
+        let kept = route.map { route in (0..<count).map { image in (0..<route.kept).map { $0 + image } } } ?? []
+        let memory = Memory(capacity: 2 * Memory.paddedCount(x.count))
+        let shown = memory.take(count, x.columns), gradient = memory.take(count, x.columns), start = x.array
+        func loss(_ x: Matrix, gradient: Matrix? = nil) -> [Double] {
+            let sums = Memory(capacity: 16).take(count)
+            step.run(x: x, times: [10, 400, 900], classes: [0, 3, 5], tunables: values.tunables, kept: kept, inputGradient: gradient) { image, out, slope in
+                Philox(seed: 2, stream: UInt64(image)).normals(into: slope)
+                sums[0, image] = Float(zip(out.array, slope.array).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
+            }
+            return sums.array.map(Double.init)
+        }
+        _ = loss(x, gradient: gradient)
+        let slopes = gradient.array
+        var direction = [Float](repeating: 0, count: x.count)
+        for number in 0..<3 {
+            Philox(seed: 6, stream: UInt64(number)).normals(into: &direction)
+            let h: Float = 3e-3
+            func moved(_ length: Float) -> [Double] {
+                shown.copy(from: zip(start, direction).map { $0 + length * $1 })
+                return loss(shown)
+            }
+            let (ahead, behind) = (moved(h), moved(-h))
+            for image in 0..<count {
+                let place = (image * x.columns)..<((image + 1) * x.columns)
+                let difference = (ahead[image] - behind[image]) / (2 * Double(h))
+                let slope = place.reduce(0.0) { $0 + Double(slopes[$1]) * Double(direction[$1]) }
+                let scale = place.reduce(0.0) { $0 + Double(slopes[$1]) * Double(slopes[$1]) }.squareRoot()
+                #expect(scale > 0.1)
+                #expect(abs(slope - difference) < 0.02 * scale + 1e-3, "image \(image): \(slope) against \(difference)")
+            }
+        }
+    }
+
     /// A route that keeps every token is no route, to the last bit, forward and back.
     @Test func aRouteOfAllTokensChangesNothing() {
         let layout = TunableLayout(configuration)
