@@ -123,8 +123,9 @@ package struct EvaluationBench {
         let cache = try subject.cache(setting)
         for index in orders.indices { orders[index].cache = cache }
         let engine = try SamplingEngine(subject.base, options: .unbounded(at: setting.precision), pool: pool)
-        let result = try await engine.sample(
-            SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps), onEvent: { onEvent(.sampling($0)) })
+        var request = SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps)
+        request.solver = try subject.solver(setting)
+        let result = try await engine.sample(request, onEvent: { onEvent(.sampling($0)) })
         let pictures = result.images.compactMap(\.picture)
         let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
             let picture = pictures[index]

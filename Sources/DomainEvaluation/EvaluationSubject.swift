@@ -1,5 +1,6 @@
 import AdapterComposer
 import AdapterFormat
+import Diffusion
 import Evaluation
 import SamplingEngine
 
@@ -56,6 +57,14 @@ package struct EvaluationSubject {
         guard setting.cache != .exact else { return nil }
         guard let recipe, let catalogue else { throw EvaluationError.noCache(reference: reference) }
         return try catalogue.cache(setting.cache, for: recipe, sampler: setting.sampler, steps: setting.steps)
+    }
+
+    /// The solver of the sampler `fitted`; nil for any other.
+    /// - Throws: where none was fitted for the setting's steps and guidance.
+    func solver(_ setting: SamplingSetting) throws -> FittedSolver? {
+        guard setting.sampler == .fitted else { return nil }
+        guard let recipe, let catalogue else { throw EvaluationError.noSolver(reference: reference) }
+        return try catalogue.solver(for: recipe, steps: setting.steps, guidance: setting.guidance).solver
     }
 
     private func stages(ofRow row: Int) -> [ImageOrder.Stage] {

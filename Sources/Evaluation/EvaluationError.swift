@@ -7,6 +7,7 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
     case noClass(String, reference: String)
     case fewPictures(Int, source: String)
     case noCache(reference: String)
+    case noSolver(reference: String)
 
     package var description: String {
         switch self {
@@ -15,6 +16,7 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
         case .noClass(let name, let reference): "'\(reference)' has no class '\(name)', and none that stands for no class"
         case .fewPictures(let count, let source):
             "'\(source)' has \(count, "picture"); the Fréchet figure compares with two or more: give --n 0"
+        case .noSolver(let reference): "only what is in the store has a fitted solver, not '\(reference)'"
         case .noCache(let reference): "only what is in the store has a calibrated cache, not '\(reference)'"
         }
     }

@@ -16,7 +16,7 @@ extension SamplingSetting {
             try set(pair[0], to: pair[1], text)
         }
         // Refuses a count of steps or a sampler of another path before anything is measured.
-        _ = try SamplingPlan(sampler, steps: steps, convention)
+        if sampler != .fitted { _ = try SamplingPlan(sampler, steps: steps, convention) }
     }
 
     private mutating func set(_ key: String, to value: String, _ text: String) throws {

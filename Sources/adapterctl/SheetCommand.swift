@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import ArgumentParser
@@ -52,22 +53,23 @@ struct Sheet: AsyncParsableCommand {
         var options = try EngineOptions.unbounded(at: precision.chosen())
         options.domains = 1
         let engine = try autoencoder.engine(baseFile, store, options: options)
-        let sampler = try sampling.chosen(engine.convention)
-        let guidance = try sampling.imageGuidance()
         Progress.begin("sampling")
         var rows: [Row] = []
         var strips: [RGBImage] = []
         var classNames: [[String]] = []
         for (position, reference) in references.enumerated() {
             let binding = try catalogue.bind(reference)
+            let how = try sampling.sampling(of: catalogue.bind(Recipe(reference)), catalogue, engine.convention)
             let adapter = binding.adapter
             let names = Array(adapter.classes.names.prefix(classes))
             let orders = (0..<(names.count * perClass)).map { index in
                 ImageOrder(
                     stages: [.init(parts: [.init(adapter: adapter, classIndex: index / perClass)])], seed: sampling.seed, index: UInt64(index),
-                    guidance: guidance)
+                    guidance: how.guidance)
             }
-            let sampled = try await engine.sample(SamplingRequest(client: "sheet", images: orders, sampler: sampler, steps: sampling.stepCount)) { event in
+            var request = SamplingRequest(client: "sheet", images: orders, sampler: how.sampler, steps: how.steps)
+            request.solver = how.solver
+            let sampled = try await engine.sample(request) { event in
                 // Of the domain at hand, beside those before it.
                 if case .progress(let step, let count) = event { Progress.step(100 * position + 100 * step / max(count, 1), of: 100 * references.count) }
             }
@@ -81,6 +83,7 @@ struct Sheet: AsyncParsableCommand {
                     secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count)))
         }
         // Every adapter is resident by now: what is left of a swap is the copy.
+        let sampler = UsualSampling.sampler(engine.convention.path)
         for (index, reference) in references.enumerated() {
             let order = ImageOrder(
                 adapter: try catalogue.bind(reference).adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
