@@ -1,5 +1,6 @@
 import AdapterFormat
 import DiTModel
+import Glibc
 import GoldenFiles
 import ProgramRunner
 import TensorMath
@@ -45,6 +46,15 @@ import Testing
         #expect(counts[0] > 0)
         #expect(counts[1] == 0)
         #expect(counts[2] > 0)
+    }
+
+    private static let isSanitized = dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
+
+    /// The counting functions are in the program above and not in the one that runs the tests.
+    @Test(.disabled(if: isSanitized, "a sanitizer has a mmap of its own"))
+    func theTestsHaveTheSystemsMmap() throws {
+        let library = try #require(dlopen("libc.so.6", RTLD_NOW))
+        #expect(dlsym(nil, "mmap") == dlsym(library, "mmap"))
     }
 
     /// Every image of a mixed batch has the bytes it has alone, whatever the threads and its neighbours.
