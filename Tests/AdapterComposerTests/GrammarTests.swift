@@ -87,7 +87,8 @@ import Testing
     @Test func theMarkStandsUnderTheFault() throws {
         let error = #expect(throws: RecipeError.self) { try Recipe("birds+*art") }
         let lines = try #require(error).description.split(separator: "\n")
-        #expect(lines[1] == "  birds+*art" && lines[2] == "        ^")
+        #expect(lines[1] == "  birds+*art")
+        #expect(lines[2] == "        ^")
     }
 
     @Test func aListIsASchedule() throws {

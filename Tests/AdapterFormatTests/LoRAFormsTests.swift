@@ -49,12 +49,15 @@ import Testing
 
     @Test func everyLayerHasItsRankAndScale() throws {
         let peft = try #require(try read("peft").manifest.lowRank)
-        #expect(peft.ranks["blocks.0.mlp.fc1"] == 3 && peft.ranks["blocks.1.attn.qkv"] == 2 && peft.ranks.count == 8)
+        #expect(peft.ranks["blocks.0.mlp.fc1"] == 3)
+        #expect(peft.ranks["blocks.1.attn.qkv"] == 2)
+        #expect(peft.ranks.count == 8)
         #expect(peft.scale(of: "blocks.0.attn.qkv") == 2.5)
         #expect(peft.scale(of: "blocks.1.attn.qkv") == 3.5)
         #expect(peft.scale(of: "blocks.0.mlp.fc1") == Float(5.0 / 3))
         // The folder, its file and kohya's names for the same are one adapter.
-        #expect(try read("peft/adapter_model.safetensors").digest == read("peft").digest && read("kohya.safetensors").digest == read("peft").digest)
+        #expect(try read("peft/adapter_model.safetensors").digest == read("peft").digest)
+        #expect(try read("kohya.safetensors").digest == read("peft").digest)
         let stable = try read("peft-rslora")
         #expect(stable.manifest.lowRank?.scale == 3)
         #expect(stable.classes.values != base.classes.values)
@@ -70,9 +73,8 @@ import Testing
         #expect(apart.manifest.lowRank?.scale(of: "blocks.0.attn.proj") == 4)
         let b = try #require(layout["blocks.0.attn.qkv.lora_B.weight"])
         let values = Array(apart.vector.values[b.range])
-        #expect(
-            (0..<16).allSatisfy { row in (2..<5).allSatisfy { values[row * 5 + $0] == 0 } }
-                && (16..<32).allSatisfy { row in (0..<2).allSatisfy { values[row * 5 + $0] == 0 } })
+        #expect((0..<16).allSatisfy { row in (2..<5).allSatisfy { values[row * 5 + $0] == 0 } })
+        #expect((16..<32).allSatisfy { row in (0..<2).allSatisfy { values[row * 5 + $0] == 0 } })
         #expect(values[(32 * 5)...].allSatisfy { $0 == 0 })
     }
 
@@ -288,7 +290,8 @@ import Testing
         try LowRankFolder.writePEFT(adapter, base: base, to: peft)
         #expect(try AdapterFile.read(path: peft, base: base).digest == adapter.digest)
         let config = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: peft + "/adapter_config.json"))) as? [String: Any])
-        #expect(config["peft_type"] as? String == "LORA" && config["bias"] as? String == (name == "peft-bias" ? "all" : "none"))
+        #expect(config["peft_type"] as? String == "LORA")
+        #expect(config["bias"] as? String == (name == "peft-bias" ? "all" : "none"))
         if name.hasPrefix("peft"), name != "peft-embedding" {
             // The names are those that PEFT itself wrote.
             let names = { (folder: String) in try Set(TensorFile(path: folder + "/adapter_model.safetensors").entries.map(\.name)) }

@@ -66,7 +66,8 @@ struct BlobFrameTests {
         let adapter = Samples.adapter(values, table, manifest: "{}")
         let frame = try BlobFrame.encode(adapter, over: Samples.base, .bf16(RoundingError(max: 0, rms: 0)), level: 3)
         let back = try BlobFrame.decode(frame, digest: adapter.digest, manifest: adapter.manifest, over: Samples.base)
-        #expect(bits(back) == bits(adapter) && frame[6] == 4)
+        #expect(bits(back) == bits(adapter))
+        #expect(frame[6] == 4)
     }
 
     @Test func classNamesComeBackByteEqual() throws {

@@ -25,7 +25,10 @@ import storehammer
         let store = try temporary.create()
         let known = Dictionary(uniqueKeysWithValues: (0..<12).map { (Samples.adapter($0).digest, Samples.adapter($0)) })
         let children = try [11, 12].map { try Child("hammer", temporary.path, "\($0)") }
-        for child in children { #expect(child.line() == "begin" && child.line() == "end") }
+        for child in children {
+            #expect(child.line() == "begin")
+            #expect(child.line() == "end")
+        }
         var seen: Set<UInt64> = []
         for _ in 0..<20_000 where seen.count < 60 {
             seen.insert(try store.generation())
@@ -61,7 +64,8 @@ import storehammer
             #expect(reader.line() == "sound 1")
             #expect(reader.wait() == 0)
         }
-        #expect(try store.generation() == generation + 180 && store.list().count == 180)
+        #expect(try store.generation() == generation + 180)
+        #expect(try store.list().count == 180)
         #expect(try store.verifySamples().damaged.isEmpty)
     }
 
@@ -132,7 +136,8 @@ import storehammer
             _ = try store.add(Samples.adapter(number, anyFloat: true), as: "own-\(number)", over: Samples.base)
         }
         for child in children { #expect(child.wait() == 0) }
-        #expect(try store.generation() == generation + 300 && store.list().count == 300)
+        #expect(try store.generation() == generation + 300)
+        #expect(try store.list().count == 300)
         #expect(try store.verifySamples().damaged.isEmpty)
     }
 

@@ -29,14 +29,17 @@ import storehammer
         #expect(try report.generation == store.generation())
 
         let copy = try open(report.path)
-        #expect(try StoreModel(copy) == before && copy.verifySamples().damaged.isEmpty)
+        #expect(try StoreModel(copy) == before)
+        #expect(try copy.verifySamples().damaged.isEmpty)
         #expect(try bits(copy.load(Samples.adapter(3).digest, over: Samples.base)) == bits(Samples.adapter(3)))
         #expect(try FileManager.default.attributesOfItem(atPath: report.path)[.posixPermissions] as? Int == 0o700)
         // Either goes its own way from here.
         for number in 10..<200 { _ = try copy.add(number, as: "more-\(number)") }
         try store.remove("name0")
-        #expect(try store.statistics().names == 4 && copy.statistics().names == 195)
-        #expect(try copy.verifySamples().damaged.isEmpty && store.verifySamples().damaged.isEmpty)
+        #expect(try store.statistics().names == 4)
+        #expect(try copy.statistics().names == 195)
+        #expect(try copy.verifySamples().damaged.isEmpty)
+        #expect(try store.verifySamples().damaged.isEmpty)
     }
 
     @Test func freePagesStayBehind() throws {
@@ -129,7 +132,8 @@ import storehammer
             child.wait()
             for name in try content(temporary.folder) where name.hasPrefix("round-\(round).") {
                 let shot = try open(temporary.folder + "/" + name)
-                #expect(try StoreModel(shot) == whole && shot.verifySamples().damaged.isEmpty, "round \(round)")
+                #expect(try StoreModel(shot) == whole, "round \(round)")
+                #expect(try shot.verifySamples().damaged.isEmpty, "round \(round)")
             }
             for name in try content(temporary.folder) where name.hasSuffix(".unfinished") {
                 leftOvers += 1

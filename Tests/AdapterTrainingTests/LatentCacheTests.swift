@@ -110,7 +110,8 @@ import Testing
             data.draw(0, flipped: false, TrainingDraws(seed: 1, step: step % 2, image: 0), into: x)
             return x.array
         }
-        #expect(samples[0] != samples[1] && samples[0] == samples[2])
+        #expect(samples[0] != samples[1])
+        #expect(samples[0] == samples[2])
         var settings = TrainingSettings(steps: 3, batch: 4, seed: 1, learningRate: 1e-3)
         settings.flips = true
         let losses = try (0..<2).map { _ in
@@ -118,7 +119,8 @@ import Testing
                 settings, TrainableSet(.difffit, base.configuration), base: base, model: try DiT(base), data: data, pool: pool)
             return try (0..<3).map { _ in try run.advance() }
         }
-        #expect(losses[0] == losses[1] && losses[0].allSatisfy { $0.isFinite && $0 > 0 })
+        #expect(losses[0] == losses[1])
+        #expect(losses[0].allSatisfy { $0.isFinite && $0 > 0 })
     }
 
     @Test func aDamagedFileIsNamed() throws {

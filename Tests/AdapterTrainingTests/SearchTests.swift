@@ -35,7 +35,10 @@ import Testing
         #expect(found.count == 8)
         #expect(found.keys.allSatisfy { $0.hasSuffix("attn.qkv") || $0.hasSuffix("mlp.fc2") })
         for (name, spectrum) in found {
-            #expect(spectrum.count == 32 && spectrum == spectrum.sorted(by: >) && spectrum.allSatisfy { $0 >= 0 } && spectrum[0] > 0, "\(name)")
+            try #require(spectrum.count == 32, "\(name)")
+            #expect(spectrum == spectrum.sorted(by: >), "\(name)")
+            #expect(spectrum.allSatisfy { $0 >= 0 }, "\(name)")
+            #expect(spectrum[0] > 0, "\(name)")
         }
         #expect(try spectra(2) == found)
         #expect(try spectra(1) != found)

@@ -92,7 +92,8 @@ import Testing
         #expect(refused.outcomes == ["flowers.safetensors": "conflict", "birds.safetensors": "added"])
         #expect(refused.text.contains("--replace"))
         let replaced = try sync("--replace")
-        #expect(replaced.code == 0 && replaced.outcomes["flowers.safetensors"] == "replaced")
+        #expect(replaced.code == 0)
+        #expect(replaced.outcomes["flowers.safetensors"] == "replaced")
         #expect(try sync().code == 0)
     }
 
@@ -105,7 +106,9 @@ import Testing
         try put("other.safetensors", adapter(1))
         #expect(try program.run("export", "foreign", "-o", folder + "/stated.safetensors").code == 0)
         let mixed = try sync()
-        #expect(mixed.code == 3 && mixed.outcomes["other.safetensors"] == "refused" && mixed.outcomes["stated.safetensors"] == "added")
+        #expect(mixed.code == 3)
+        #expect(mixed.outcomes["other.safetensors"] == "refused")
+        #expect(mixed.outcomes["stated.safetensors"] == "added")
         #expect(mixed.text.contains("choose one with --base"))
         #expect(try program.run("sync", folder, "--base", "nobody").code == 4)
         #expect(try program.run("base", "export", "dit-tiny", "--format", "original", "-o", folder + "/whole.safetensors").code == 0)
@@ -123,7 +126,8 @@ import Testing
         for length in [0, 7, 100, whole.count / 2, whole.count - 1] {
             try put("flowers.safetensors", whole.prefix(length))
             let result = try sync()
-            #expect(result.code == 3 && result.outcomes["flowers.safetensors"] == "refused", "\(length) bytes: \(result.text)")
+            #expect(result.code == 3, "\(length) bytes: \(result.text)")
+            #expect(result.outcomes["flowers.safetensors"] == "refused", "\(length) bytes: \(result.text)")
         }
         // Of full length, with the rest still to come: known by the digest that exported files carry.
         try put("flowers.safetensors", whole)
@@ -133,7 +137,9 @@ import Testing
         try FileManager.default.removeItem(atPath: folder + "/flowers.safetensors")
         try put("later.safetensors", exported.dropLast(64) + Data(count: 64), secondsAgo: 0)
         let half = try sync()
-        #expect(half.code == 3 && half.outcomes["later.safetensors"] == "refused" && half.text.contains("damaged"), "\(half.text)")
+        #expect(half.code == 3, "\(half.text)")
+        #expect(half.outcomes["later.safetensors"] == "refused", "\(half.text)")
+        #expect(half.text.contains("damaged"), "\(half.text)")
         try put("later.safetensors", exported, secondsAgo: 0)
         #expect(try sync().outcomes["later.safetensors"] == "added")
         // Without a digest, time has to show it.
@@ -164,7 +170,8 @@ import Testing
         let other = try Program()
         defer { other.remove() }
         #expect(try program.run("export", "good", "-o", folder + "/good.safetensors").code == 0)
-        #expect(try other.run("init").code == 0 && other.run("base", "import", Program.golden("dit-pixel")).code == 0)
+        #expect(try other.run("init").code == 0)
+        #expect(try other.run("base", "import", Program.golden("dit-pixel")).code == 0)
         let mismatch = try other.run("sync", folder)
         let base = try #require(try program.run("base", "list").out.split(separator: "\n").last?.split(separator: " ")[1])
         #expect(mismatch.code == 3, "\(mismatch.out)")

@@ -65,7 +65,8 @@ import Testing
             let encoder = try LatentEncoder(autoencoder, height: image.sides[1], width: image.sides[2], pool: pool, form)
             return decoder.decode(latent.span) + encoder.encode(image.values.span).mean
         }
-        #expect(results[0] == results[1] && results[0] == results[2])
+        #expect(results[0] == results[1])
+        #expect(results[0] == results[2])
     }
 
     /// The recorded model that the reference describes is too large for the repository; a folder of it may be named.

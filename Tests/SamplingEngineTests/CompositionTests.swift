@@ -76,7 +76,8 @@ import Testing
         let guidance = ImageGuidance(scale: 2)
         let first = [ImageOrder.Stage(parts: [part(0)])], second = ImageOrder.Stage(start: 0.5, parts: [part(1)])
         let runs = try await sample([order(first, guidance), order(first + [second], guidance)]).result.latents
-        #expect(runs[0][0..<3] == runs[1][0..<3] && runs[0][3] != runs[1][3])
+        #expect(runs[0][0..<3] == runs[1][0..<3])
+        #expect(runs[0][3] != runs[1][3])
         // Where both stages are the same adapter nothing changes.
         let same = try await sample([order(first, guidance), order(first + [ImageOrder.Stage(start: 0.3, parts: [part(0)])], guidance)])
         #expect(same.bits[0] == same.bits[1])
@@ -135,9 +136,13 @@ import Testing
         ).result.latents
         let plan = try SamplingPlan(.ddpm, steps: 10, DiffusionConvention(path: .vp, prediction: .epsilon))
         let levels = (0..<10).map(plan.noiseLevel)
-        #expect(levels == levels.sorted(by: >) && levels[0] > 0.99 && levels[9] < 0.05)
+        #expect(levels == levels.sorted(by: >))
+        #expect(levels[0] > 0.99)
+        #expect(levels[9] < 0.05)
         let firstGuided = try #require(levels.firstIndex { $0 <= 0.7 })
-        #expect(firstGuided > 2 && latents[2][0..<firstGuided] == latents[1][0..<firstGuided] && latents[2][firstGuided] != latents[1][firstGuided])
+        #expect(firstGuided > 2)
+        #expect(latents[2][0..<firstGuided] == latents[1][0..<firstGuided])
+        #expect(latents[2][firstGuided] != latents[1][firstGuided])
         #expect(latents[0] == latents[3])
         let rows = try await sample([order(one, ImageGuidance(scale: 2, interval: 0.9999...1))], steps: 10).result.times.batchRows
         #expect(rows <= 2)

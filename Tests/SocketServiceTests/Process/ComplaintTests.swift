@@ -84,9 +84,11 @@ import Testing
             let digest = try #require(old.usage["effective_digest"] as? String)
             #expect(try server.adapterctl("add", "flowers", Server.shipped("cars"), "--replace") == 0)
             let new = try server.generate(request)
-            #expect(new.hashes != old.hashes && new.usage["effective_digest"] as? String != digest)
+            #expect(new.hashes != old.hashes)
+            #expect(new.usage["effective_digest"] as? String != digest)
             let pinned = try server.generate(#"{"model":"flowers@\#(digest)","class":"class:2","seed":5,"steps":3}"#)
-            #expect(pinned.hashes == old.hashes && pinned.usage["effective_digest"] as? String == digest)
+            #expect(pinned.hashes == old.hashes)
+            #expect(pinned.usage["effective_digest"] as? String == digest)
             #expect(try server.generate(#"{"model":"flowers@0123456789","class":"class:2"}"#).status == 409)
             // By either spelling of the address, also after the name has moved on.
             for at in ["@", "%40"] { #expect(try server.get("/v1/adapters/flowers\(at)\(digest)").json["digest"] as? String == digest) }
@@ -105,9 +107,8 @@ import Testing
             }
             let metrics = try server.get("/metrics").text
             // Two came from the store; three overwrote the One adapter slot.
-            #expect(
-                metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#)
-                    && metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
+            #expect(metrics.contains(#"difffit_swap_seconds_count{kind="store"} 2"#))
+            #expect(metrics.contains(#"difffit_swap_seconds_count{kind="resident"} 3"#))
         }
     }
 
@@ -135,7 +136,8 @@ import Testing
             #expect(mixed.hashes != single.hashes)
             let x = try #require(mixed.json["x_difffit"] as? [String: Any])
             let parts = try #require(x["adapters"] as? [[String: Any]])
-            #expect(Set(parts.compactMap { $0["name"] as? String }) == ["flowers", "birds"] && parts.compactMap { $0["weight"] as? Double }.reduce(0, +) == 1)
+            #expect(Set(parts.compactMap { $0["name"] as? String }) == ["flowers", "birds"])
+            #expect(parts.compactMap { $0["weight"] as? Double }.reduce(0, +) == 1)
             let recipe = try #require(x["recipe"] as? String)
             for same in [
                 #""model":"\#(recipe)""#, #""model":" .3*birds + 7e-1*flowers ""#,
@@ -150,7 +152,8 @@ import Testing
             #expect(try sample(#""model":"both","metadata":false"#).hashes == mixed.hashes)
             #expect(try server.adapterctl("remove", "both", "--yes") == 0)
             let understood = try server.get("/v1/recipes/0.7*flowers%2B0.3*birds").json
-            #expect(understood["recipe"] as? String == recipe && (understood["classes"] as? [String])?.contains("birds/owl") == true)
+            #expect(understood["recipe"] as? String == recipe)
+            #expect((understood["classes"] as? [String])?.contains("birds/owl") == true)
             #expect(try server.get("/metrics").text.contains(#"difffit_swap_seconds_count{kind="compose"}"#))
         }
     }
@@ -249,7 +252,8 @@ import Testing
             connection.close()
             #expect(server.waitForLog("not sampled"))
             let ready = try server.get("/readyz").json
-            #expect(ready["active_images"] as? Int == 0 && ready["queued_images"] as? Int == 0)
+            #expect(ready["active_images"] as? Int == 0)
+            #expect(ready["queued_images"] as? Int == 0)
             #expect(try server.get("/metrics").text.contains("difffit_cancelled_total{stage="))
         }
     }
@@ -276,7 +280,8 @@ import Testing
             let other = try #require(server.post("/v1/jobs", long).json["id"] as? String)
             #expect(try server.delete("/v1/jobs/\(other)").status == 202)
             let last = SentEvent.all(in: try server.get("/v1/jobs/\(other)/events").text).last
-            #expect(last?.name == "error" && (last?.data["error"] as? [String: Any])?["code"] as? String == "cancelled")
+            #expect(last?.name == "error")
+            #expect((last?.data["error"] as? [String: Any])?["code"] as? String == "cancelled")
             #expect(try server.get("/v1/jobs/\(other)").json["status"] as? String == "cancelled")
         }
     }
@@ -354,7 +359,8 @@ import Testing
             #expect(try server.adapterctl("remove", "birds", "--yes") == 0)
             let before = try server.answer("prune", "--dry-run", "--json")
             let pruned = try server.answer("prune", "--json")
-            #expect(before.text == pruned.text && pruned.text.contains(#""adapters":[""#))
+            #expect(before.text == pruned.text)
+            #expect(pruned.text.contains(#""adapters":[""#))
             #expect(try server.answer("prune", "--json").text.contains(#""adapters":[],"bytes":0,"files":[]"#))
             for verb in [
                 ["list"], ["status"], ["verify"], ["show", "flowers"], ["base", "list"], ["add", "flowers", Server.shipped("flowers")], ["show", "birds"],
@@ -363,7 +369,8 @@ import Testing
                 #expect(object?["schema_version"] as? Int == 1, "\(verb)")
                 #expect((object?["data"] != nil) == (verb != ["show", "birds"]), "\(verb)")
             }
-            #expect(try server.generate(rose).status == 200 && server.adapterctl("verify", "--golden") == 0)
+            #expect(try server.generate(rose).status == 200)
+            #expect(try server.adapterctl("verify", "--golden") == 0)
         }
     }
 
@@ -397,13 +404,13 @@ import Testing
             let reply = try server.generate(rose)
             #expect((reply.usage["adapters"] as? [[String: Any]])?.first?["name"] as? String == "flowers")
             let wrong = try server.generate(#"{"model":"flowrs","class":"rose"}"#)
-            #expect(
-                wrong.status == 404 && wrong.code == "adapter_not_found" && (wrong.error["message"] as? String)?.contains("flowers") == true
-            )
+            #expect(wrong.status == 404)
+            #expect(wrong.code == "adapter_not_found")
+            #expect((wrong.error["message"] as? String)?.contains("flowers") == true)
             let noClass = try server.generate(#"{"model":"flowers","class":"rosse"}"#)
-            #expect(
-                noClass.status == 400 && noClass.code == "class_not_found"
-                    && (noClass.error["message"] as? String)?.contains("rose") == true)
+            #expect(noClass.status == 400)
+            #expect(noClass.code == "class_not_found")
+            #expect((noClass.error["message"] as? String)?.contains("rose") == true)
             #expect(try server.generate(#"{"model":"flowers"}"#).code == "missing_field")
             #expect(try server.generate(#"{"class":"rose"}"#).code == "missing_field")
             #expect(try server.generate(#"{"model":"flowers","prompt":" "}"#).error["param"] as? String == "prompt")

@@ -47,7 +47,9 @@ import Testing
             for connection in held { connection.send(Server.message("POST", "/v1/jobs", single)) }
             #expect(try held.map { try $0.response().status } == [202, 202, 202, 202])
             let refused = try server.generate(#"{"model":"flowers","class":"rose"}"#)
-            #expect(refused.status == 429 && refused.code == "client_share_full" && refused.headers["retry-after"] != nil)
+            #expect(refused.status == 429)
+            #expect(refused.code == "client_share_full")
+            #expect(refused.headers["retry-after"] != nil)
             #expect(try server.post("/v1/jobs", #"{"model":"flowers","class":"rose","steps":2,"user":"bob"}"#).status == 202)
         }
     }
@@ -63,7 +65,8 @@ import Testing
                 ("output_format", "\"jpeg\""), ("sampler", "\"ddim\""), ("guidance", "\"x\""),
             ] {
                 let reply = try server.generate(#"{"model":"flowers","class":"rose","\#(field)":\#(value)}"#)
-                #expect(reply.status == 400 && reply.error["param"] as? String == field, "\(field) \(value)")
+                #expect(reply.status == 400, "\(field) \(value)")
+                #expect(reply.error["param"] as? String == field, "\(field) \(value)")
             }
         }
     }
@@ -90,7 +93,8 @@ import Testing
                 try server.generate(#"{"model":"\#(model)","class":"class:0","steps":1,"guidance":"none"}"#)
             }
             let limits = try #require(try server.get("/v1/capabilities").json["limits"] as? [String: Any])
-            #expect(limits["recipe_terms"] as? Int == 6 && limits["merge_terms"] as? Int == 3)
+            #expect(limits["recipe_terms"] as? Int == 6)
+            #expect(limits["merge_terms"] as? Int == 3)
             #expect(try generate("flowers").status == 200)
             let composed = try generate("0.5*flowers+0.5*birds")
             #expect(composed.status == 413, "\(composed.text)")
@@ -114,11 +118,13 @@ import Testing
         try onShared { server in
             let body = #"{"model":"flowers","class":"rose","n":2,"steps":6,"sampler":"heun""#
             let events = SentEvent.all(in: try server.generate(body + #","stream":true}"#).text).filter { $0.name == "image_generation.progress" }
-            #expect(events.compactMap { $0.data["step"] as? Int } == Array(0...6) && events.allSatisfy { $0.data["steps"] as? Int == 6 })
+            #expect(events.compactMap { $0.data["step"] as? Int } == Array(0...6))
+            #expect(events.allSatisfy { $0.data["steps"] as? Int == 6 })
             let id = try #require(server.post("/v1/jobs", body + "}").json["id"] as? String)
             _ = try server.get("/v1/jobs/\(id)/events")
             let job = try server.get("/v1/jobs/\(id)").json
-            #expect(job["step"] as? Int == 6 && job["steps"] as? Int == 6)
+            #expect(job["step"] as? Int == 6)
+            #expect(job["steps"] as? Int == 6)
         }
     }
 
@@ -133,12 +139,14 @@ import Testing
             #expect(trained.code == 0)
             let wide = #"{"model":"wide","class":"rose","steps":10,"guidance":"none","metadata":false"#
             let reply = try server.generate(wide + #","size":"64x64","n":2}"#)
-            #expect(reply.status == 200 && reply.json["size"] as? String == "64x64", "\(reply.text)")
+            #expect(reply.status == 200, "\(reply.text)")
+            #expect(reply.json["size"] as? String == "64x64", "\(reply.text)")
             let picture = try #require((reply.images.first?["b64_json"] as? String).flatMap { Data(base64Encoded: $0) })
             // Width and height of the PNG's header.
             #expect([UInt8](picture)[16..<24].elementsEqual([0, 0, 0, 64, 0, 0, 0, 64]))
             let wrong = try server.generate(wide + #","size":"32x32"}"#)
-            #expect(wrong.status == 400 && wrong.error["param"] as? String == "size")
+            #expect(wrong.status == 400)
+            #expect(wrong.error["param"] as? String == "size")
             #expect(try server.generate(wide + #","n":3}"#).status == 413)
             #expect(try server.generate(wide.replacing("wide", with: "flowers") + #","n":10}"#).status == 200)
         }
@@ -158,7 +166,9 @@ import Testing
         try with(Server(arguments: ["--rows", "2", "--max-jobs", "1", "--jobs-kept-seconds", "0"])) { server in
             let first = try #require(server.post("/v1/jobs", long).json["id"] as? String)
             let refused = try server.post("/v1/jobs", long)
-            #expect(refused.status == 429 && refused.code == "too_many_jobs" && refused.headers["retry-after"] != nil)
+            #expect(refused.status == 429)
+            #expect(refused.code == "too_many_jobs")
+            #expect(refused.headers["retry-after"] != nil)
             #expect(try server.delete("/v1/jobs/\(first)").status == 202)
             // The stream ends when the job has.
             _ = try server.get("/v1/jobs/\(first)/events")
@@ -179,7 +189,9 @@ import Testing
             connections[1].send("GET /heal")
             for (connection, code) in zip(connections, ["body_too_slow", "request_too_slow"]) {
                 let reply = try connection.response()
-                #expect(reply.status == 408 && reply.code == code && reply.headers["connection"] == "close", "\(reply.text)")
+                #expect(reply.status == 408, "\(reply.text)")
+                #expect(reply.code == code, "\(reply.text)")
+                #expect(reply.headers["connection"] == "close", "\(reply.text)")
                 #expect(try connection.rest().isEmpty)
             }
             #expect(try connections[2].rest().isEmpty)
@@ -212,7 +224,8 @@ import Testing
             let steps = events.filter { $0.name == "image_generation.progress" }.compactMap { $0.data["step"] as? Int }
             #expect(steps == [0, 1, 2, 3, 4])
             let partial = events.filter { $0.name == "image_generation.partial_image" }
-            #expect(partial.count == 4 && Set(partial.compactMap { $0.data["partial_image_index"] as? Int }) == [0, 1])
+            #expect(partial.count == 4)
+            #expect(Set(partial.compactMap { $0.data["partial_image_index"] as? Int }) == [0, 1])
             let completed = events.filter { $0.name == "image_generation.completed" }
             let plain = try server.generate(#"{"model":"flowers","class":"rose","n":2,"seed":5,"steps":4}"#)
             #expect(completed.compactMap { $0.data["sha256"] as? String }.sorted() == plain.hashes.sorted())

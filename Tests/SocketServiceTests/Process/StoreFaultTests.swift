@@ -46,7 +46,8 @@ import Testing
         defer { server.end() }
         for file in ["lock.mdb", "write.lock"] { try? FileManager.default.removeItem(atPath: server.folder + "/store/" + file) }
         #expect(try server.adapterctl("add", "birds", Server.shipped("birds")) == 0)
-        #expect(try server.get("/v1/adapters").text.contains("birds") && server.get("/readyz").status == 200)
+        #expect(try server.get("/v1/adapters").text.contains("birds"))
+        #expect(try server.get("/readyz").status == 200)
         #expect(try server.generate(#"{"model":"birds","class":"owl","seed":1,"steps":2}"#).status == 200)
     }
 
@@ -91,7 +92,8 @@ import Testing
         defer { second.end() }
         #expect(try first.adapterctl("add", "birds", Server.shipped("birds")) == 0)
         for server in [first, second] {
-            #expect(try server.get("/readyz").status == 200 && server.get("/v1/adapters").text.contains("birds"))
+            #expect(try server.get("/readyz").status == 200)
+            #expect(try server.get("/v1/adapters").text.contains("birds"))
         }
         #expect(try first.generate(rose).hashes == second.generate(rose).hashes)
     }
