@@ -150,12 +150,16 @@ struct SolverRun {
         for (step, place) in places.enumerated() {
             let rule = plan.rules[place], next = step + 1 < places.count ? places[step + 1] : plan.evaluations
             let targets = trajectories.states(at: next)
-            var fit = SolverStepFit(hasPrevious: step > 0)
             teacher.predict(latents, labels: trajectories.labels, time: rule.time) { image, output in
                 rule.predictData(latents[image], output, into: data[image])
             }
-            for image in fittedTo { fit.add(x: latents[image], m: data[image], m1: before[image], target: targets[image]) }
-            let fitted = fit.step(family, from: rule.time, to: next < plan.evaluations ? plan.rules[next].time : nil, on: path)
+            let fits = fittedTo.map { image in
+                var fit = SolverStepFit(hasPrevious: step > 0)
+                fit.add(x: latents[image], m: data[image], m1: before[image], target: targets[image])
+                return fit
+            }
+            let fitted = SolverStepFit.robustStep(
+                fits, family, from: rule.time, to: next < plan.evaluations ? plan.rules[next].time : nil, on: path)
             solver.steps.append(fitted)
             for image in latents.indices { fitted.apply(to: latents[image], m: data[image], m1: before[image]) }
             (data, before) = (before, data)

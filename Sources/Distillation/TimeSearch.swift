@@ -86,19 +86,23 @@ struct TimeSearch {
             known[places] = run.error
             return run.error
         }
-        var best = [leastSum(steps: steps), start(steps, uniform: true), start(steps, uniform: false)].min { error($0) < error($1) } ?? []
         // Where the path begins at noise alone, the first call is there.
         let free = (startErrors == nil ? 1 : 0)..<max(1, steps)
-        for stride in [4, 2, 1] {
-            for place in free {
-                for shift in [-stride, stride] {
-                    var other = best
-                    other[place] += shift
-                    if isAscending(other), error(other) < error(best) { best = other }
+        func moved(_ start: [Int]) -> [Int] {
+            var best = start
+            for stride in [4, 2, 1] {
+                for place in free {
+                    for shift in [-stride, stride] {
+                        var other = best
+                        other[place] += shift
+                        if isAscending(other), error(other) < error(best) { best = other }
+                    }
                 }
             }
+            return best
         }
-        return best
+        let starts = Set([leastSum(steps: steps), start(steps, uniform: true), start(steps, uniform: false)])
+        return starts.sorted { error($0) < error($1) }.map(moved).min { error($0) < error($1) } ?? []
     }
 
     private func isAscending(_ places: [Int]) -> Bool {

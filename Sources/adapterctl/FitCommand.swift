@@ -77,7 +77,12 @@ struct Fit: ParsableCommand {
                 usualPSNR: $0.plainPSNR)
         }
         try record(solvers.map(\.profile), in: store, entry)
-        try output.report("fit", Result(name: entry.name ?? entry.digest.short, digest: entry.digest.description, solvers: solvers)) {
+        let behind = solvers.filter { $0.profile.psnr < $0.usualPSNR }.map {
+            "with \($0.profile.steps, "step") the usual sampler comes nearer to \(teacherSteps): \($0.usualPSNR.formatted(.number.precision(.fractionLength(1)))) dB"
+        }
+        try output.report(
+            "fit", Result(name: entry.name ?? entry.digest.short, digest: entry.digest.description, solvers: solvers), warnings: behind
+        ) {
             table(
                 [["STEPS", "ROWS", "PSNR", "USUAL SAMPLER", "TIMES"]]
                     + solvers.map {

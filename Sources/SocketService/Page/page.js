@@ -83,7 +83,8 @@ async function begin() {
   $("about").textContent = "base " + offer.base + " " + offer.base_digest.slice(0, 12) + ", " + offer.size.replace("x", " × ") + " pixels";
   $("n").max = offer.limits.images;
   $("steps").max = offer.limits.steps;
-  fill($("sampler"), offer.samplers, offer.defaults.sampler);
+  // A fitted solver belongs to some adapters alone, with steps and guidance of its own.
+  fill($("sampler"), offer.samplers.filter((name) => name !== "fitted"), offer.defaults.sampler);
   fill($("guidance"), offer.guidance, "cfg");
   fill($("cache"), offer.caches, "exact");
   $("steps").value = offer.defaults.steps;

@@ -52,6 +52,17 @@ struct AdapterReply: Encodable, Sendable {
     let created: String?
     let trainableSet: String?
     let training: Training?
+    /// What the sampler `fitted` can be asked for.
+    let solvers: [Solver]
+
+    struct Solver: Encodable, Sendable {
+        let steps: Int
+        let guidance: String
+        let guidanceScale: Double
+        let guidanceInterval: [Double]
+        /// Against the sampling that it was fitted to, in dB.
+        let psnr: Double
+    }
 
     /// Named anew, so that the reply's spelling does not hang on the manifest's.
     struct Training: Encodable, Sendable {
@@ -75,6 +86,10 @@ struct AdapterReply: Encodable, Sendable {
         precision = entry.precision == .f32 ? "f32" : "bf16"
         created = manifest.created
         trainableSet = manifest.trainableSet.method.rawValue
+        solvers = (manifest.solverProfiles ?? []).map {
+            Solver(
+                steps: $0.steps, guidance: $0.guidance, guidanceScale: $0.guidanceScale, guidanceInterval: $0.guidanceInterval, psnr: $0.psnr)
+        }
         training = manifest.training.map { facts in
             Training(
                 data: facts.data, images: facts.images, steps: facts.steps, batch: facts.batch, learningRate: facts.learningRate,

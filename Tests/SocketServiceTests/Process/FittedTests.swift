@@ -41,6 +41,10 @@ import Testing
         ])
         #expect(evaluated.code == 0, "\(evaluated.text)")
 
+        let listed = try #require(server.get("/v1/adapters/flowers").json["solvers"] as? [[String: Any]])
+        #expect(listed.compactMap { $0["steps"] as? Int } == [2, 3])
+        #expect(listed.allSatisfy { $0["guidance_scale"] as? Double == 3 && $0["guidance_interval"] as? [Double] == [0.1, 0.8] })
+
         // What there is not is refused with what there is.
         let has = "it has those of 2 steps for guidance cfg 3.0 from 0.1 to 0.8, 3 steps for guidance cfg 3.0 from 0.1 to 0.8"
         for (more, code) in [
