@@ -128,7 +128,7 @@ struct BaseTrain: ParsableCommand {
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
             numClasses: data.classNames.count, learnSigma: false)
         let run = try TrainingRun.base(
-            try settings.settings(learningRate: 1e-3), configuration,
+            try settings.settings(learningRate: 1e-3, .full), configuration,
             objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool, processes: processes)
         let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
         func write(_ values: TrainableValues, _ path: String) throws {

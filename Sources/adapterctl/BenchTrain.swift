@@ -29,9 +29,9 @@ struct BenchTrain: ParsableCommand {
         guard (1...4096).contains(batch), (1...10_000).contains(runs), (1...64).contains(shards ?? 1) else {
             throw Failure.usage("--batch is between 1 and 4096, --runs at least 1, --shards between 1 and 64")
         }
-        let c = try model.configuration(), precision = try trainingPrecision(precision)
+        let c = try model.configuration()
         let (set, lowRank) = try method.set(c)
-        guard set.method != .full || precision == .f32 else { throw TrainingError.fullPrecision }
+        let precision = try trainingPrecision(precision, set.method)
         let step = try TrainedStep(model, c, set, TunableLayout(c).over(lowRank), batch: batch, shards: shards, precision)
         if turns { return try takeTurns(bytes: { ProcessMemory.peakBytes }, step.seconds) }
         let timing = Timing(

@@ -78,7 +78,7 @@ struct Train: ParsableCommand {
             job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
             seed: job.seed ?? settings.seed, mirrored: settings.flip, allowsEmpty: allowEmpty, pool: pool)
         data = try scope.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
-        var wanted = try settings.settings(learningRate: 5e-3)
+        var wanted = try settings.settings(learningRate: 5e-3, set.method)
         wanted.learningRate = job.learningRate ?? wanted.learningRate
         wanted.steps = job.steps ?? wanted.steps
         wanted.seed = job.seed ?? wanted.seed

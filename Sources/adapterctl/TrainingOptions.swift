@@ -1,3 +1,4 @@
+import AdapterFormat
 import AdapterTraining
 import ArgumentParser
 import DiTModel
@@ -49,7 +50,7 @@ struct TrainingOptions: ParsableArguments {
         guard earlyStop == nil || validation > 0 else { throw ValidationError("--early-stop needs held-out images: give --validation 0.1") }
     }
 
-    func settings(learningRate usual: Float) throws -> TrainingSettings {
+    func settings(learningRate usual: Float, _ method: TrainableSet.Method) throws -> TrainingSettings {
         var settings = TrainingSettings(steps: steps, batch: batch, seed: seed, learningRate: learningRate ?? usual)
         settings.lossWeighting = lossWeight
         settings.emaDecay = emaDecay
@@ -63,7 +64,7 @@ struct TrainingOptions: ParsableArguments {
         settings.tokenCut = tokenCut
         settings.sparsity = sparsity
         settings.shards = shards
-        settings.precision = try trainingPrecision(precision)
+        settings.precision = try trainingPrecision(precision, method)
         return settings
     }
 
@@ -104,9 +105,11 @@ struct TrainingOptions: ParsableArguments {
 }
 
 /// A precision that gradients can go through, or f32 with one line on standard error where this machine does not have it.
-func trainingPrecision(_ text: String) throws -> Precision {
+/// What full training cannot have is refused on every machine.
+func trainingPrecision(_ text: String, _ method: TrainableSet.Method) throws -> Precision {
     guard let asked = Precision(rawValue: text), asked == .f32 || asked == .bf16 else {
         throw Failure.usage("--precision of training is f32 or bf16, not '\(text)'")
     }
+    guard method != .full || asked == .f32 else { throw TrainingError.fullPrecision }
     return asked.orFallback()
 }
