@@ -22,6 +22,8 @@ package struct SolverProfile: Sendable, Hashable, Codable {
     package var images: Int
 
     package var steps: Int { times.count }
+    /// Whether every step has its coefficients.
+    package var isWhole: Bool { [x, m, m1].allSatisfy { $0.count == times.count } }
 
     enum CodingKeys: String, CodingKey {
         case times, x, m, m1, guidance, family, psnr, images

@@ -186,7 +186,7 @@ package final class AdapterCatalogue: Sendable {
     /// - Throws: `SamplingEngineError.noSolverProfile` where there is none: one of another adapter is never taken.
     package func solver(for recipe: BoundRecipe, steps: Int?, guidance: ImageGuidance?) throws -> BoundSampling {
         let profiles = try measured(recipe)?.solverProfiles ?? []
-        let fitting = profiles.filter { (steps ?? $0.steps) == $0.steps && (guidance ?? $0.imageGuidance) == $0.imageGuidance }
+        let fitting = profiles.filter { $0.isWhole && (steps ?? $0.steps) == $0.steps && (guidance ?? $0.imageGuidance) == $0.imageGuidance }
         if let best = fitting.max(by: { $0.psnr < $1.psnr }), let guidance = best.imageGuidance {
             return BoundSampling(sampler: .fitted, steps: best.steps, guidance: guidance, solver: FittedSolver(best))
         }

@@ -87,7 +87,7 @@ package actor SamplingEngine {
     /// Puts a request in the queue.
     /// - Throws: `AdmissionError`, `DiffusionError`; nothing of the request is then done.
     package func submit(_ request: SamplingRequest) throws -> SamplingTicket {
-        let plan = try request.plan(convention, clips: isPixelSpace)
+        let plan = try request.plan(convention, channels: base.configuration.inChannels, clips: isPixelSpace)
         try check(request, calls: plan.evaluations)
         lastID += 1
         let id = RequestID(number: lastID)

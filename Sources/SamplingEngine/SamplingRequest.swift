@@ -72,8 +72,13 @@ package struct SamplingRequest: Sendable {
     }
 
     /// - Throws: `DiffusionError`: the sampler does not serve the path, or `fitted` was asked for without a solver.
-    func plan(_ convention: DiffusionConvention, clips: Bool) throws(DiffusionError) -> SamplingPlan {
-        if sampler == .fitted, let solver { return try SamplingPlan(solver, convention, clips: clips) }
+    func plan(_ convention: DiffusionConvention, channels: Int, clips: Bool) throws(DiffusionError) -> SamplingPlan {
+        if sampler == .fitted, let solver {
+            if let shifts = solver.start?.shift.count, shifts != channels {
+                throw .brokenSolver("its first jump has shifts for \(shifts) channels, and the base has \(channels)")
+            }
+            return try SamplingPlan(solver, convention, clips: clips)
+        }
         return try SamplingPlan(sampler, steps: steps, convention, clips: clips)
     }
 }

@@ -49,13 +49,11 @@ private struct GaussianTeacher: Teacher {
     /// Largest error of a solver's images against the closed form.
     private func error(_ plan: SamplingPlan, _ teacher: GaussianTeacher) -> Double {
         var noise: [[Float]] = [], worst = 0.0
-        let start = Philox(seed: 9, stream: 0)
         for image in 0..<8 {
             let latent = Memory(capacity: 16).take(16)
             Philox(seed: 9, stream: UInt64(image)).normals(into: latent)
             noise.append(latent.array)
         }
-        withExtendedLifetime(start) {}
         teacher.sample(plan, labels: [Int](repeating: 0, count: 8), seed: 9) { call, image, latent in
             guard call == plan.evaluations else { return }
             for (found, exact) in zip(latent.array, teacher.end(of: noise[image])) { worst = max(worst, abs(Double(found) - exact)) }

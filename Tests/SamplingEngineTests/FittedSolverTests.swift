@@ -61,6 +61,10 @@ import Testing
         plain.solver = nil
         let engine = try SamplingEngine(base, options: .unbounded, pool: ThreadPool(threads: 1))
         await #expect(throws: DiffusionError.noSolver) { try await engine.sample(plain) }
+        var other = solver
+        other.start?.shift = [0.1, 0.2]
+        plain.solver = other
+        await #expect(throws: DiffusionError.brokenSolver("its first jump has shifts for 2 channels, and the base has 3")) { try await engine.sample(plain) }
     }
 
     /// Profiles are found by steps and guidance, and only by the adapter that they lie with.
@@ -102,6 +106,10 @@ import Testing
         ) {
             try catalogue.solver(for: one, steps: 3, guidance: ImageGuidance(.cfg, scale: 2))
         }
+        manifest.solverProfiles?[0].m1.removeLast()
+        try catalogue.insert(Adapter(manifest: manifest, vector: base.vector, classes: base.classes), as: "short")
+        let short = try catalogue.bind(Recipe("short"))
+        #expect(throws: SamplingEngineError.self) { try catalogue.solver(for: short, steps: 3, guidance: nil) }
         #expect(throws: SamplingEngineError.noSolverProfile(recipe: "other", steps: 3, guidance: nil, has: [])) {
             try catalogue.solver(for: other, steps: 3, guidance: nil)
         }
