@@ -56,8 +56,10 @@ extension TrainingRun {
         }
         if let earlier { try take(earlier, set, layout, names, into: values) }
         return try TrainingRun(
-            settings, set, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), data: data, model: model,
-            values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
+            settings, set,
+            source: PictureSource(
+                data, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), settings: settings, pool: pool),
+            model: model, values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
             processes: processes)
     }
 
@@ -87,13 +89,14 @@ extension TrainingRun {
         values.initialise(layout, seed: settings.seed)
         guard let weights = values.weights else { preconditionFailure("full values without weights") }
         return try TrainingRun(
-            settings, TrainableSet(.full, configuration), objective: objective, data: data, model: DiT(configuration, weights: weights),
+            settings, TrainableSet(.full, configuration), source: PictureSource(data, objective: objective, settings: settings, pool: pool),
+            model: DiT(configuration, weights: weights),
             values: values, layout: layout, pool: pool, start: TrainingStart(digest: layout.digest, vector: .neutral(layout)), processes: processes)
     }
 
     package var facts: TrainingFacts {
         var facts = TrainingFacts(
-            data: data.summary, dataDigest: data.digest, images: training.count, steps: step, batch: settings.imagesPerStep,
+            data: source.summary, dataDigest: source.digest, images: source.imageCount, steps: step, batch: settings.imagesPerStep,
             learningRate: settings.learningRate, lossWeighting: settings.lossWeighting, seed: settings.seed, loss: history.recentLoss)
         if heldOut != nil { facts.validationShare = settings.validationShare }
         if let heldOut, heldOut.bestStep != nil {
@@ -109,7 +112,7 @@ extension TrainingRun {
     package func adapter(name: String, base: BaseFile, created: String?, values: TrainableValues? = nil) -> Adapter {
         let values = values ?? result
         var manifest = AdapterManifest(
-            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: set, classes: data.classNames,
+            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: set, classes: source.classNames,
             prediction: base.card.prediction, path: base.card.path, lowRank: layout.lowRank, training: facts, created: created)
         manifest.parents = start.earlier.map { [$0] }
         if model.configuration.inputSize != base.configuration.inputSize || model.positionScale != 1 {
@@ -118,7 +121,7 @@ extension TrainingRun {
         }
         return Adapter(
             manifest: manifest, vector: TunableVector(values.vector.array, layout: layout),
-            classes: ClassTable(names: data.classNames, values: values.classTable.array))
+            classes: ClassTable(names: source.classNames, values: values.classTable.array))
     }
 
     /// Writes values of the run as an adapter file, with the recorded network call.
@@ -144,14 +147,14 @@ extension TrainingRun {
     ) throws {
         let values = values ?? result
         guard let weights = values.weights else { preconditionFailure("only full training makes a base") }
-        let convention = objective.convention
+        let convention = source.convention
         var card = BaseCard(
             name: name, prediction: convention.prediction.rawValue, path: convention.path.rawValue, timeScale: convention.timeScale,
-            classNames: data.classNames, training: facts)
+            classNames: source.classNames, training: facts)
         if let start = start.card { (card.heads, card.preset, card.latentScale) = (start.heads, start.preset, start.latentScale) }
         let matrix = weights.finder(configuration)
         try BaseFile.write(
             to: path, configuration, card: card, vector: TunableVector(values.vector.array, layout: TunableLayout(configuration)),
-            classes: ClassTable(names: data.classNames, values: values.classTable.array), as: type, matrix: { matrix($0).array })
+            classes: ClassTable(names: source.classNames, values: values.classTable.array), as: type, matrix: { matrix($0).array })
     }
 }

@@ -143,18 +143,20 @@ package final class GradientStep {
 
 /// AdamW's step over the ranges that move, and the average after it, split over the pool.
 /// - Parameters:
+///   - offset: of the values and moments behind their gradients, where there are several vectors and gradients of one.
 ///   - step: counted from 1.
 ///   - decay: of the average.
 package func takeStep(
     _ values: TrainableValues, m: TrainableValues, v: TrainableValues, average: TrainableValues, gradients: TrainableValues, moved: [Range<Int>],
-    step: Int, _ optimiser: AdamWSettings, gradientScale: Float = 1, decay: Double, pool: ThreadPool
+    offset: Int = 0, step: Int, _ optimiser: AdamWSettings, gradientScale: Float = 1, decay: Double, pool: ThreadPool
 ) {
     pool.run { thread in
         for range in moved {
             let share = pool.share(of: range.count, thread: thread)
-            let part = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
+            let slopes = (range.lowerBound + share.lowerBound)..<(range.lowerBound + share.upperBound)
+            let part = (slopes.lowerBound + offset)..<(slopes.upperBound + offset)
             adamW(
-                values.all.values(part), m: m.all.values(part), v: v.all.values(part), g: gradients.all.values(part), step: step, optimiser,
+                values.all.values(part), m: m.all.values(part), v: v.all.values(part), g: gradients.all.values(slopes), step: step, optimiser,
                 gradientScale: gradientScale)
             updateAverage(average.all.values(part), with: values.all.values(part), decay: decay)
         }

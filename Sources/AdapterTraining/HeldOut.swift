@@ -3,36 +3,20 @@ import DiTModel
 import Evaluation
 import TensorMath
 
-/// Measures the denoising error on images that are never trained on, keeps the values that did best, and counts the looks since.
+/// Keeps the values that did best on what is never trained on, and counts the looks since.
 final class HeldOutWatch {
     let best: TrainableValues
     private(set) var bestStep: Int?
     private(set) var bestError = Float.infinity
     private var looksSince = 0
     private let patience: Int?
-    private let images: LabelledLatents
-    private let seed: UInt64
 
-    /// At most so many images are measured, taken evenly from all, at so many times.
-    static let images = 64, times = 8
-
-    init(_ data: TrainingData, best: TrainableValues, patience: Int?, seed: UInt64, pool: ThreadPool) {
+    init(best: TrainableValues, patience: Int?) {
         self.best = best
         self.patience = patience
-        self.seed = seed
-        let count = min(Self.images, data.count)
-        let chosen = (0..<count).map { $0 * data.count / count }
-        images = data.labelledLatents(chosen, pool: pool)
     }
 
     var hasRunOut: Bool { patience.map { looksSince >= $0 } ?? false }
-
-    func measure(_ model: DiT, _ values: TrainableValues, _ objective: TrainingObjective, pool: ThreadPool) throws -> Float {
-        let error = DenoisingError.measure(
-            try InferenceDiT(model), tunables: values.tunables, objective: objective, images: images, buckets: Self.times, bootstrap: Bootstrap(resamples: 2),
-            seed: seed, pool: pool)
-        return Float(error.mean.value)
-    }
 
     func note(_ error: Float, step: Int, _ values: TrainableValues) {
         guard error < bestError else {

@@ -27,7 +27,7 @@ package final class RunFolder {
         events = try EventFile(folder: path)
         try write("config.json", Configuration(settings: run.settings, trainableSet: run.set, lowRank: run.layout.lowRank, run: configuration))
         try write("environment.json", environment)
-        try write("data.json", DataFacts(run))
+        try write("data.json", run.source.facts)
         guard run.step > 0 else { return }
         // What an earlier process wrote may have a gap where it was stopped, or steps that are done again: all of them are written anew.
         try report(run)
@@ -65,8 +65,9 @@ package final class RunFolder {
     }
 
     /// Samples the averaged values as they are now.
-    package func sample(_ run: TrainingRun, _ sheet: SampleSheet) throws {
-        let picture = try sheet.draw(run.averagedModel, run.averagedVector, run.averagedClasses, layout: run.layout, pool: run.pool).enlarged(by: 2)
+    package func sample(_ run: TrainingRun) throws {
+        guard let sheet = try run.source.sheet(run.averagedModel, run.average, layout: run.layout, pool: run.pool) else { return }
+        let picture = sheet.enlarged(by: 2)
         let png = try picture.png()
         try write("samples/\(String(format: "%06d", run.step)).png", png)
         try events.image("samples", png: png, width: picture.width, height: picture.height, step: run.step)
@@ -96,47 +97,6 @@ package final class RunFolder {
             case settings, run
             case trainableSet = "trainable_set"
             case lowRank = "low_rank"
-        }
-    }
-
-    private struct DataFacts: Encodable {
-        let summary: String
-        let digest: Digest
-        let size, images, trained, heldOut: Int
-        let classes: [Class]
-        let skippedCount, passedOverCount: Int
-        let skipped: [FolderReport.Skipped]
-        /// By the ending of the name.
-        let passedOver: [String: Int]
-        let remarks: [String]
-
-        struct Class: Encodable {
-            let name: String
-            let images: Int
-        }
-
-        enum CodingKeys: String, CodingKey {
-            case summary, digest, size, images, trained, classes, skipped, remarks
-            case heldOut = "held_out"
-            case skippedCount = "skipped_count"
-            case passedOver = "passed_over"
-            case passedOverCount = "passed_over_count"
-        }
-
-        init(_ run: TrainingRun) {
-            let data = run.data
-            summary = data.summary
-            digest = data.digest
-            size = data.size
-            images = data.count
-            trained = run.training.count
-            heldOut = data.count - run.training.count
-            classes = zip(data.classNames, data.byClass).map { Class(name: $0, images: $1.count) }
-            skipped = data.folder?.skipped ?? []
-            skippedCount = skipped.count
-            passedOver = data.folder?.passedOver ?? [:]
-            passedOverCount = passedOver.values.reduce(0, +)
-            remarks = data.folder?.remarks ?? []
         }
     }
 }

@@ -42,13 +42,12 @@ package struct TrainingLoop {
         if let line = run.settings.shortRunLine { say(line, run) }
         try run.checkProcessesAgree()
         let folder = try place.map { try RunFolder($0, run, configuration: configuration, environment: environment(run)) }
-        let sheet = try SampleSheet(run.objective.convention, classes: run.data.classNames.count, seed: run.settings.seed)
         onEvent(.began, run)
         while !run.isFinished {
             try run.advance()
             onEvent(.step, run)
             if let folder {
-                do { try write(run, sheet, in: folder) } catch { throw stopped(run, folder, by: error) }
+                do { try write(run, in: folder) } catch { throw stopped(run, folder, by: error) }
             }
             guard isStopped() else { continue }
             if let folder { try keepState(run, folder) }
@@ -77,10 +76,10 @@ package struct TrainingLoop {
     }
 
     /// What a step leaves in the run's folder, where it is due.
-    private func write(_ run: TrainingRun, _ sheet: SampleSheet, in folder: RunFolder) throws {
+    private func write(_ run: TrainingRun, in folder: RunFolder) throws {
         let sheetSteps = samplesEvery ?? max(1, run.settings.steps / 5)
         if run.step % 100 == 0 || run.isFinished { try folder.report(run) }
-        if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished, run.model.configuration.inChannels == 3 { try folder.sample(run, sheet) }
+        if sheetSteps > 0, run.step % sheetSteps == 0 || run.isFinished { try folder.sample(run) }
         if run.step % checkpointEvery == 0, !run.isFinished { try run.save(to: folder.checkpoint) }
     }
 

@@ -182,25 +182,27 @@ extension BaseFile {
 /// set is full. Parameters, gradients, moments and averages are four of these over one table.
 package struct TrainableValues: Sendable {
     package let tunables: Tunables
-    /// The tunable values in layout order.
-    package let vector: Matrix
+    /// The tunable values in layout order; of several vectors the first.
+    package var vector: Matrix { vectors[0] }
+    /// Several where a run trains a vector for each step of a sampler.
+    package let vectors: [Matrix]
     /// (classes + 1, D).
     package let classTable: Matrix
     /// Present in full fine-tuning.
     package let weights: Weights?
     private let memory: Memory
 
-    package init(_ layout: TunableLayout, classes: Int, withWeights: Bool) {
+    package init(_ layout: TunableLayout, classes: Int, withWeights: Bool, vectors count: Int = 1) {
         let configuration = layout.configuration
         let frozen = withWeights ? configuration.frozenTensors : []
         let capacity =
-            Memory.paddedCount(layout.count) + Memory.paddedCount((classes + 1) * configuration.hiddenSize)
+            count * Memory.paddedCount(layout.count) + Memory.paddedCount((classes + 1) * configuration.hiddenSize)
             + frozen.reduce(0) { $0 + Memory.paddedCount($1.count) }
         let memory = Memory(capacity: capacity)
         self.memory = memory
-        vector = memory.take(layout.count)
+        vectors = (0..<count).map { _ in memory.take(layout.count) }
         classTable = memory.take(classes + 1, configuration.hiddenSize)
-        tunables = Tunables(layout, values: vector, classTable: classTable)
+        tunables = Tunables(layout, values: vectors[0], classTable: classTable)
         weights = withWeights ? Weights(configuration) { _, rows, columns in memory.take(rows, columns) } : nil
     }
 
@@ -209,10 +211,10 @@ package struct TrainableValues: Sendable {
 
     package func zero() { memory.zero() }
 
-    /// Ranges of `all` that the set moves, neighbours joined.
-    package func ranges(of set: TrainableSet, in layout: TunableLayout) -> [Range<Int>] {
+    /// Ranges of `all` that the set moves, neighbours joined; of several vectors those of the first.
+    package func ranges(of set: TrainableSet, in layout: TunableLayout, withClassTable: Bool = true) -> [Range<Int>] {
         var ranges = set.tensors(of: layout).map(\.range)
-        ranges.append(Memory.paddedCount(layout.count)..<memory.used)
+        if withClassTable { ranges.append(vectors.count * Memory.paddedCount(layout.count)..<memory.used) }
         return ranges.reduce(into: []) { joined, next in
             if let last = joined.last, last.upperBound == next.lowerBound {
                 joined[joined.count - 1] = last.lowerBound..<next.upperBound

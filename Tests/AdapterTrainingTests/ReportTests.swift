@@ -57,7 +57,7 @@ import Testing
     /// Stopped between two reports, killed behind its checkpoint, resumed, run again: TensorBoard has every step once.
     @Test func everyStepIsInTheEventFilesOnce() throws {
         let folder = try TemporaryFolder()
-        let path = folder.path + "/run", sheet = try SampleSheet(Small.run(Small.settings()).objective.convention, classes: 2, seed: 1, steps: 2)
+        let path = folder.path + "/run"
         func begin(_ steps: Int, resumes: Bool) throws -> (RunFolder, TrainingRun) {
             let place = try RunPlace(path, resumes: resumes), run = try Small.run(Small.settings(steps: steps))
             if let state = place.state { try run.restore(from: state) }
@@ -66,7 +66,7 @@ import Testing
         do {
             let (record, run) = try begin(12, resumes: false)
             for _ in 0..<5 { try run.advance() }
-            try record.sample(run, sheet)
+            try record.sample(run)
             try run.save(to: record.checkpoint)  // step 5, of which nothing was reported
             for _ in 0..<3 { try run.advance() }
             try record.report(run)  // step 8, and then it is killed
@@ -171,7 +171,7 @@ import Testing
         let record = try RunFolder(RunPlace(folder.path, resumes: false), run, configuration: ["name": "x"], environment: ["threads": "2"])
         while !run.isFinished { try run.advance() }
         try record.report(run)
-        try record.sample(run, SampleSheet(run.objective.convention, classes: 2, seed: 1, steps: 2))
+        try record.sample(run)
         for name in ["config.json", "environment.json", "data.json", "loss.csv", "loss.png", "samples/000004.png"] {
             #expect(FileManager.default.fileExists(atPath: folder.path + "/" + name), "\(name)")
         }
@@ -188,15 +188,17 @@ import Testing
         #expect(config.contains("\"seed\" : 7"))
         let data = try String(contentsOfFile: folder.path + "/data.json", encoding: .utf8)
         #expect(data.contains("\"held_out\" : 3"))
-        #expect(data.contains("\(run.data.digest)"))
+        #expect(data.contains("\(run.source.digest)"))
     }
 
     /// The same sheet from the same values, whatever else has run; another sheet from other values.
     @Test func sheetsCompare() throws {
         let run = try Small.run(Small.settings())
-        let sheet = try SampleSheet(run.objective.convention, classes: 2, seed: 1, steps: 3)
+        let sheet = try SampleSheet(run.source.convention, classes: 2, seed: 1, steps: 3)
         func draw(threads: Int) throws -> RGBImage {
-            try sheet.draw(run.averagedModel, run.averagedVector, run.averagedClasses, layout: run.layout, pool: ThreadPool(threads: threads))
+            try sheet.draw(
+                run.averagedModel, TunableVector(run.average.vector.array, layout: run.layout),
+                ClassTable(names: run.source.classNames, values: run.average.classTable.array), layout: run.layout, pool: ThreadPool(threads: threads))
         }
         let first = try draw(threads: 1)
         #expect(try draw(threads: 2) == first)
