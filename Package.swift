@@ -98,7 +98,8 @@ let package = Package(
             ]),
 
         .target(
-            name: "Distillation", dependencies: ["AdapterFormat", "DiTModel", "DiTPipeline", "Diffusion", "TensorMath"]),
+            name: "Distillation",
+            dependencies: ["AdapterFormat", "AdapterTraining", "DiTModel", "DiTPipeline", "Diffusion", "ImageFiles", "TensorMath"]),
 
         // Level 6
         .target(

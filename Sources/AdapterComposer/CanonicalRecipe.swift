@@ -111,8 +111,13 @@ package struct CanonicalSum: Sendable, Hashable {
             }
         }
         try collect(terms, factor: 1, within: 0...(depth - 1))
-        parts = weights.sorted { $0.key < $1.key }.map { Part(source: $1.source, weights: $1.weights.map { $0.sorted().reduce(0, +) }) }
-        text = parts.isEmpty ? "base" : joined(parts.flatMap(\.terms))
+        self.init(weights.values.map { Part(source: $0.source, weights: $0.weights.map { $0.sorted().reduce(0, +) }) })
+    }
+
+    /// Parts of which each has another source.
+    init(_ parts: [Part]) {
+        self.parts = parts.sorted { $0.source.digest < $1.source.digest }
+        text = parts.isEmpty ? "base" : joined(self.parts.flatMap(\.terms))
     }
 
     /// As one factor of a term: in brackets where it has several terms.

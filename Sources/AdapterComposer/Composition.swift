@@ -9,7 +9,8 @@ extension CanonicalSum {
     /// - Parameter labelsFrom: name or digest of the one adapter whose class table is taken, under its own class names.
     package func adapter(over base: ComposingBase, labelsFrom: String? = nil) throws(ComposerError) -> Adapter {
         if parts.isEmpty { return base.adapter }
-        if let only, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
+        if let only, only.adapter.manifest.isDomain, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
+        if let steps = resolvedAdapters.first(where: { $0.adapter.manifest.distillation?.steps != nil }) { throw .stepsAsOneVector(name: steps.name) }
         let resolvedAdapters = resolvedAdapters
         if let other = resolvedAdapters.first(where: { $0.adapter.manifest.imageGrid != resolvedAdapters[0].adapter.manifest.imageGrid }) {
             throw .mixedResolutions(first: resolvedAdapters[0].name, second: other.name)
@@ -20,28 +21,31 @@ extension CanonicalSum {
         // Biases that stand beside pairs are summed like any others.
         let vector =
             pairs.map { TunableVector(sum + $0.values.dropFirst(sum.count), layout: base.layout.over($0.lowRank)) } ?? TunableVector(sum, layout: base.layout)
-        let hasNullRow = base.hasNullRow && resolvedAdapters.allSatisfy(\.adapter.classes.hasNullRow)
+        let domains = resolvedAdapters.filter(\.adapter.manifest.isDomain)
+        let hasNullRow = base.hasNullRow && domains.allSatisfy(\.adapter.classes.hasNullRow)
         guard vector.values.allSatisfy(\.isFinite), !hasNullRow || null.allSatisfy(\.isFinite) else { throw .notFinite(recipe: label) }
         let classes: ClassTable
         if let labelsFrom {
-            guard let chosen = resolvedAdapters.first(where: { $0.isNamed(labelsFrom) }) else {
-                throw .noLabels(name: labelsFrom, among: resolvedAdapters.map(\.name))
+            guard let chosen = domains.first(where: { $0.isNamed(labelsFrom) }) else {
+                throw .noLabels(name: labelsFrom, among: domains.map(\.name))
             }
             classes = chosen.adapter.classes
         } else {
-            classes = united(resolvedAdapters, null: hasNullRow ? null : [Float](repeating: -.infinity, count: null.count))
+            let own = hasNullRow ? null : [Float](repeating: -.infinity, count: null.count)
+            // Distilled vectors alone leave the base its classes.
+            classes = domains.isEmpty ? base.classes : united(domains, null: own)
         }
         let manifests = resolvedAdapters.map(\.adapter.manifest)
         var manifest = AdapterManifest(
             name: nil, baseDigest: base.digest, layoutDigest: base.layout.over(vector.lowRank).digest,
             trainableSet: vector.lowRank == nil
-                ? TrainableSet(uniting: manifests.map(\.trainableSet))
-                : TrainableSet(manifests.contains { $0.trainableSet.method == .loraBias } ? .loraBias : .lora, gammaDepth: 0),
+                ? TrainableSet(uniting: manifests.map(\.trainableSet)) : TrainableSet(unitingPairs: manifests.map(\.trainableSet)),
             classes: classes.names, prediction: base.prediction, path: base.path, lowRank: vector.lowRank)
         manifest.resolution = manifests[0].resolution
         manifest.positionScale = manifests[0].positionScale
         manifest.parents = resolvedAdapters.map(\.digest)
         manifest.recipe = text
+        manifest.foldedGuidance = try foldedGuidance()
         return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 
@@ -104,7 +108,7 @@ private func united(_ resolvedAdapters: [ResolvedAdapter], null: [Float]) -> Cla
 }
 
 extension ResolvedAdapter {
-    fileprivate func isNamed(_ reference: String) -> Bool {
+    func isNamed(_ reference: String) -> Bool {
         name == reference || "\(name)@\(digest)".hasPrefix(reference) && reference.contains("@")
             || (reference.utf8.count >= 4 && digest.description.hasPrefix(reference))
     }
@@ -115,6 +119,13 @@ extension TrainableSet {
     init(uniting sets: [TrainableSet]) {
         let order: [Method] = [.bitfit, .difffitA, .difffit, .full]
         let method = order.last { method in sets.contains { $0.method == method } } ?? .bitfit
+        self.init(method, gammaDepth: sets.map(\.gammaDepth).max() ?? 0)
+    }
+
+    /// The same of sets of which at least one has pairs.
+    init(unitingPairs sets: [TrainableSet]) {
+        let hasScales = sets.contains { !$0.isLowRank || $0.method == .difffitLora }
+        let method: Method = hasScales ? .difffitLora : sets.contains { $0.method == .loraBias } ? .loraBias : .lora
         self.init(method, gammaDepth: sets.map(\.gammaDepth).max() ?? 0)
     }
 }

@@ -1,7 +1,7 @@
 import AdapterFormat
 
 extension CanonicalSum {
-    /// The low-rank pairs of a sum of LoRA adapters, nil where it has none.
+    /// The low-rank pairs of a sum, nil where none of its adapters has any; those without add their values alone.
     ///
     /// Per layer the ranks of the sources stand side by side: A above A, and beside each other the B, each times its source's
     /// weight in the block and its scale. That product is exactly the weighted sum of the sources' products, which the sum of
@@ -9,13 +9,14 @@ extension CanonicalSum {
     func lowRankVector(over base: ComposingBase) throws(ComposerError) -> TunableVector? {
         let resolvedAdapters = resolvedAdapters
         guard let lora = resolvedAdapters.first(where: { $0.adapter.manifest.lowRank != nil }) else { return nil }
-        if let other = resolvedAdapters.first(where: { $0.adapter.manifest.lowRank == nil }) {
-            throw .mixedKinds(lora: lora.name, difffit: other.name)
-        }
         var sources: [(weights: [Double], adapter: Adapter)] = []
         for part in parts {
-            guard case .adapter(let resolved) = part.source else { throw .mergeOfPairs(name: lora.name) }
-            sources.append((part.weights, resolved.adapter))
+            switch part.source {
+            case .adapter(let resolved): sources.append((part.weights, resolved.adapter))
+            case .merge(_, let arguments):
+                let inside = arguments.flatMap(\.sum.resolvedAdapters)
+                if inside.contains(where: { $0.adapter.manifest.lowRank != nil }) { throw .mergeOfPairs(name: lora.name) }
+            }
         }
         let configuration = base.layout.configuration
         var ranks: [String: Int] = [:]

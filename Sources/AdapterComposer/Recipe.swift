@@ -86,6 +86,25 @@ extension Recipe {
         return Recipe(stages: [Stage(start: 0, mix: .values(terms))])
     }
 
+    /// The same with a share of one more adapter in every vector.
+    package func adding(_ reference: String, weight: Double) -> Recipe {
+        let added = Term(weight: weight, factor: .adapter(reference), blocks: nil, position: 0)
+        var result = self
+        for index in stages.indices {
+            switch stages[index].mix {
+            case .values(let terms): result.stages[index].mix = .values(terms + [added])
+            case .score(let terms):
+                result.stages[index].mix = .score(
+                    terms.map { term in
+                        var alone = term
+                        alone.weight = 1
+                        return Term(weight: term.weight, factor: .sum([alone, added]), blocks: nil, position: term.position)
+                    })
+            }
+        }
+        return result
+    }
+
     /// Every vector so much of its way from the base: 0 is the base, 1 the recipe itself.
     package func scaled(by strength: Double) -> Recipe {
         guard strength != 1 else { return self }

@@ -31,7 +31,12 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(name: String, base: Digest, wanted: Digest)
     case otherLayout(name: String, values: Int, wanted: Int)
     case otherKind(name: String, kind: String)
-    case mixedKinds(lora: String, difffit: String)
+    /// Vectors of a sampler's steps and what they cannot be beside.
+    case stepsOnlyInPart(name: String)
+    case otherSteps(first: String, second: String)
+    case stepsAsOneVector(name: String)
+    case distilledInMerge(name: String)
+    case guidanceTwice(first: String, second: String)
     case mergeOfPairs(name: String)
     case otherPairs
     case tooManyRanks(layer: String, rank: Int, limit: Int)
@@ -56,8 +61,13 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
         case .otherBase(let name, let base, let wanted): "'\(name)' belongs to the base \(base.short), not to \(wanted.short)"
         case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values, "value"); this base takes \(wanted)"
         case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' and 'lora' can be composed"
-        case .mixedKinds(let lora, let difffit):
-            "'\(lora)' holds low-rank pairs and '\(difffit)' biases and scales: adapters are composed within one kind"
+        case .stepsOnlyInPart(let name):
+            "'\(name)' holds a vector for each step of its sampler, so it has to be in every stage of a schedule and in every prediction of a score"
+        case .otherSteps(let first, let second): "'\(first)' and '\(second)' are for other steps or times: take one of them"
+        case .stepsAsOneVector(let name): "'\(name)' holds a vector for each step of its sampler: it is no single adapter and can only be sampled"
+        case .distilledInMerge(let name): "'\(name)' is distilled: it is added to a sum, as in one+\(name), and not merged"
+        case .guidanceTwice(let first, let second):
+            "'\(first)' and '\(second)' both have guidance in them, which together would double it: take one of them"
         case .mergeOfPairs(let name): "'\(name)' holds low-rank pairs, whose factors have no signs or shares to merge by: add them with weights"
         case .otherPairs: "the two have low-rank pairs of different ranks, layers or scale, whose values do not stand side by side"
         case .tooManyRanks(let layer, let rank, let limit):

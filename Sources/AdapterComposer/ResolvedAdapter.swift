@@ -60,7 +60,7 @@ package struct ComposingBase: Sendable {
         guard manifest.baseDigest == digest else { throw .otherBase(name: name, base: manifest.baseDigest, wanted: digest) }
         let count = resolved.adapter.vector.values.count
         let own = manifest.layout(over: layout)
-        guard manifest.layoutDigest == (manifest.lowRank == nil ? layoutDigest : own.digest), count == own.count,
+        guard manifest.layoutDigest == (own.count == layout.count ? layoutDigest : own.digest), count == own.count,
             resolved.adapter.classes.width == classes.width
         else {
             throw .otherLayout(name: name, values: count, wanted: own.count)

@@ -30,6 +30,10 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     package var golden: [Float]?
     package var cacheProfiles: [CacheProfile]?
     package var solverProfiles: [SolverProfile]?
+    /// Of a vector that is added to domains; nil for a domain.
+    package var distillation: DistillationRecord?
+    /// Of a domain whose values have guidance in them.
+    package var foldedGuidance: FoldedGuidance?
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -58,6 +62,8 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
         case trainableSet = "trainable_set"
         case cacheProfiles = "cache_profiles"
         case solverProfiles = "solver_profiles"
+        case distillation
+        case foldedGuidance = "folded_guidance"
     }
 }
 
@@ -65,8 +71,8 @@ extension AdapterManifest {
     /// Drops what was measured of the values, as is right when they change.
     package mutating func forgetMeasurements() { (golden, cacheProfiles, solverProfiles) = (nil, nil, nil) }
 
-    /// The table that the adapter's vector is over: the base's own, or that and the low-rank pairs.
-    package func layout(over base: TunableLayout) -> TunableLayout { base.over(lowRank) }
+    /// The table that the adapter's vector is over: the base's own, or that and the low-rank pairs, once or for each step.
+    package func layout(over base: TunableLayout) -> TunableLayout { base.over(lowRank).repeated(steps: distillation?.steps) }
 
     /// The grid of images that the adapter was trained on, where it is not the base's own.
     package var imageGrid: ImageGrid? { resolution.map { ImageGrid(size: $0, positionScale: positionScale ?? 1) } }
@@ -113,13 +119,14 @@ package struct Adapter: Sendable, Hashable {
             classes: ClassTable(names: classes.names, values: classes.values.map(BFloat16.rounded)))
     }
 
-    /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, a resolution of its own, class names and every value. Names, dates and
-    /// training facts do not change it.
+    /// Identity (law 4): SHA-256 over kind, base, layout, trainable set, a resolution of its own, what a distilled vector is for,
+    /// class names and every value. Names, dates and training facts do not change it.
     package var digest: Digest {
         var hash = SHA256()
         let set = manifest.trainableSet
         var head = [manifest.kind, "\(manifest.baseDigest)", "\(manifest.layoutDigest)", "\(set.method.rawValue):\(set.gammaDepth)"]
         if let resolution = manifest.resolution { head.append("\(resolution):\(manifest.positionScale ?? 1)") }
+        if let distillation = manifest.distillation { head.append(distillation.identity) }
         for text in head + classes.names {
             // The length first: no two lists of names give one text.
             hash.update(data: Data("\(text.utf8.count):\(text)\n".utf8))

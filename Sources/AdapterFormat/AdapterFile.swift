@@ -55,7 +55,7 @@ package enum AdapterFile {
             return try port(tunablePart(of: BaseSource.model(in: file), base: base), base, reading)
         }
         try check(stated, path)
-        if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) {
+        if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) ?? stated.distillation?.fault {
             throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
         }
         let layout = stated.layout(over: base.layout)
@@ -65,7 +65,7 @@ package enum AdapterFile {
         guard stated.baseDigest == base.digest || stated.baseDigest == base.card.roundedFrom else {
             throw AdapterFormatError.otherBase(file: path, base: stated.baseDigest.short, expected: base.digest.short)
         }
-        let vector = try vector(file, stated.trainableSet, base, layout)
+        let vector = try vector(file, stated.trainableSet, base, layout, steps: stated.distillation?.steps)
         let classes = try classTable(file, names: stated.classes, width: layout.configuration.hiddenSize)
         var adapter = Adapter(manifest: stated, vector: vector, classes: classes)
         if let named = file.metadata[digestKey], named != adapter.digest.description {
@@ -91,8 +91,8 @@ package enum AdapterFile {
         }
     }
 
-    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile, _ layout: TunableLayout) throws -> TunableVector {
-        var values = base.vector.extended(to: layout).values
+    private static func vector(_ file: TensorFile, _ set: TrainableSet, _ base: BaseFile, _ layout: TunableLayout, steps: Int? = nil) throws -> TunableVector {
+        var values = base.vector.extended(to: layout, steps: steps).values
         var wanted = Dictionary(uniqueKeysWithValues: set.tensors(of: layout).map { ($0.name, $0) })
         for entry in file.entries where entry.name != TunableLayout.classTableName {
             guard let tensor = wanted.removeValue(forKey: entry.name) else {

@@ -11,11 +11,13 @@ package struct TrainableSet: Sendable, Hashable, Codable {
         case lora
         /// The same with biases, as PEFT's `bias` option trains them; read from files, not trained here.
         case loraBias = "lora-bias"
+        /// DiffFit's values and low-rank pairs together, as a sum of both kinds has them; not trained here.
+        case difffitLora = "difffit-lora"
         /// Every parameter except the fixed position table; the result is a base, not an adapter.
         case full
 
         /// What a run can train here; the others come from files.
-        package static var trained: [Method] { allCases.filter { $0 != .loraBias } }
+        package static var trained: [Method] { allCases.filter { $0 != .loraBias && $0 != .difffitLora } }
     }
 
     package let method: Method
@@ -33,15 +35,15 @@ package struct TrainableSet: Sendable, Hashable, Codable {
     }
 
     /// Whether it moves low-rank pairs.
-    package var isLowRank: Bool { method == .lora || method == .loraBias }
+    package var isLowRank: Bool { [.lora, .loraBias, .difffitLora].contains(method) }
 
     package func contains(_ tensor: TunableTensor) -> Bool {
         switch tensor.kind {
         case .lowRank: isLowRank
         case .bias: method != .lora
-        case _ where isLowRank: false
+        case _ where method == .lora || method == .loraBias: false
         case .gamma: tensor.block.map { $0 < gammaDepth } ?? false
-        case .normWeight, .normBias: method == .difffit
+        case .normWeight, .normBias: method == .difffit || method == .difffitLora
         }
     }
 

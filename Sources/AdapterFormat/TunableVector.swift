@@ -24,10 +24,13 @@ package struct TunableVector: Sendable, Hashable {
         return TunableVector(values, layout: layout)
     }
 
-    /// The same values over a longer table of the same base: pairs that were not there are zero.
-    package func extended(to layout: TunableLayout) -> TunableVector {
-        precondition(values.count <= layout.count, "\(values.count) values do not fit a layout of \(layout.count)")
-        return TunableVector(values + [Float](repeating: 0, count: layout.count - values.count), layout: layout)
+    /// The same values over a longer table of the same base: pairs that were not there are zero, and every step has them.
+    /// - Parameter steps: how many of these `layout` has one after the other.
+    package func extended(to layout: TunableLayout, steps: Int? = nil) -> TunableVector {
+        let each = layout.count / (steps ?? 1)
+        precondition(values.count <= each, "\(values.count) values do not fit a layout of \(each)")
+        let one = values + [Float](repeating: 0, count: each - values.count)
+        return TunableVector((0..<(steps ?? 1)).flatMap { _ in one }, layout: layout)
     }
 }
 

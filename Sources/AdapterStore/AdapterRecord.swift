@@ -49,19 +49,25 @@ package struct BaseValues: Sendable {
 
 extension BaseValues {
     /// The base's values over the table that a manifest's adapter uses: with low-rank pairs, which are zero in the base, where it
-    /// has them. It is all that the store reads of a manifest.
+    /// has them, and for each step where it has a vector for each. It is all that the store reads of a manifest.
     func over(layoutOf manifest: Data) throws(StoreError) -> BaseValues {
-        struct Pairs: Decodable { let low_rank: LowRank? }
-        // Most have none, and a cold load is short beside the reading of JSON.
-        guard manifest.range(of: Data("low_rank".utf8)) != nil else { return self }
-        let pairs: Pairs
-        do { pairs = try JSONDecoder().decode(Pairs.self, from: manifest) } catch {
+        struct Extent: Decodable {
+            let low_rank: LowRank?
+            let distillation: DistillationRecord?
+        }
+        // Most have neither, and a cold load is short beside the reading of JSON.
+        guard manifest.range(of: Data("low_rank".utf8)) != nil || manifest.range(of: Data("distillation".utf8)) != nil else { return self }
+        let extent: Extent
+        do { extent = try JSONDecoder().decode(Extent.self, from: manifest) } catch {
             throw .damaged(item: "adapter's manifest", reason: plainReason(error))
         }
-        guard let lowRank = pairs.low_rank else { return self }
-        if let fault = lowRank.fault(on: layout.configuration) { throw .incompatible("The adapter's manifest cannot be used: \(fault).") }
-        let extended = layout.adding(lowRank)
-        return try BaseValues(digest: digest, layout: extended, vector: vector.extended(to: extended))
+        if let fault = extent.low_rank?.fault(on: layout.configuration) ?? extent.distillation?.fault {
+            throw .incompatible("The adapter's manifest cannot be used: \(fault).")
+        }
+        let steps = extent.distillation?.steps
+        guard extent.low_rank != nil || steps != nil else { return self }
+        let extended = layout.over(extent.low_rank).repeated(steps: steps)
+        return try BaseValues(digest: digest, layout: extended, vector: vector.extended(to: extended, steps: steps))
     }
 }
 

@@ -37,12 +37,7 @@ extension TrainingRun {
             for (copy, frozen) in zip(weights.all, model.weights.all) { copy.copy(from: frozen) }
             model = DiT(model.configuration, weights: weights, preset: model.preset, positionScale: model.positionScale)
         }
-        for (index, tensor) in layout.tensors.enumerated() where tensor.name.hasSuffix(LowRank.names(of: "").a) {
-            let a = values.vector.values(tensor.range)
-            Philox(seed: settings.seed, stream: 7 << 60 | UInt64(index)).normals(into: a)
-            let deviation = 1 / Float(tensor.shape[1]).squareRoot()
-            a.withMutableSpan { for i in $0.indices { $0[i] *= deviation } }
-        }
+        values.drawPairs(layout, seed: settings.seed)
         let width = base.classes.width
         let hasNullRow = base.classes.hasNullRow, table = base.classes.withMeanForNull
         guard hasNullRow || settings.labelDropout == 0 else { throw TrainingError.noNullRow }

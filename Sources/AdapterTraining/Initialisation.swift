@@ -21,6 +21,18 @@ extension TrainableValues {
         }
     }
 
+    /// The first factor of every low-rank pair, normal with deviation 1 / sqrt(inputs); the second stays zero.
+    package func drawPairs(_ layout: TunableLayout, seed: UInt64) {
+        for (index, tensor) in layout.tensors.enumerated() where tensor.name.hasSuffix(LowRank.names(of: "").a) {
+            for (number, vector) in vectors.enumerated() {
+                let a = vector.values(tensor.range)
+                Philox(seed: seed, stream: 7 << 60 | UInt64(number) << 40 | UInt64(index)).normals(into: a)
+                let deviation = 1 / Float(tensor.shape[1]).squareRoot()
+                a.withMutableSpan { for i in $0.indices { $0[i] *= deviation } }
+            }
+        }
+    }
+
     private func fill(_ matrix: Matrix, seed: UInt64, stream: UInt64, normal deviation: Float) {
         Philox(seed: seed, stream: stream).normals(into: matrix)
         matrix.withMutableSpan { values in

@@ -21,7 +21,7 @@ package final class TrainingRun {
     /// What training starts from, and what pruned values become again.
     let start: TrainingStart
 
-    let pool: ThreadPool
+    package let pool: ThreadPool
     package let processes: ProcessGroup?
     private let tokenCut: TokenCut?
     /// What gradients go through: the model, or its matrices packed at the run's precision.

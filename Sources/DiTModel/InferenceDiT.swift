@@ -256,8 +256,10 @@ extension InferenceDiT {
     }
 
     /// The same of a whole adapter, at the resolution that it was trained at.
+    /// Of several step vectors it is the first's.
     package func goldenValues(of adapter: Adapter, over base: TunableLayout) throws -> [Float] {
-        try fitting(adapter.manifest.imageGrid).goldenValues(adapter.vector, adapter.classes, layout: base)
+        let adapter = adapter.step(0, over: base)
+        return try fitting(adapter.manifest.imageGrid).goldenValues(adapter.vector, adapter.classes, layout: base)
     }
 
     /// Whether two calls gave the same, but for rounding.

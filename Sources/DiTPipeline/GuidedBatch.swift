@@ -122,6 +122,8 @@ package final class GuidedBatch {
 
     /// Values of one latent.
     package var latentCount: Int { x.columns }
+    /// Values of one output.
+    package var outputCount: Int { out.columns }
 
     /// May give way to a larger one between calls.
     package var adapterSlots: AdapterSlots {

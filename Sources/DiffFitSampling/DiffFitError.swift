@@ -49,7 +49,7 @@ public struct DiffFitError: Error, Sendable, Hashable, CustomStringConvertible {
         case ComposerError.unknownClass, ComposerError.noLabels: DiffFitError(.notFound, "\(error)")
         case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: DiffFitError(.incompatible, "\(error)")
         case is AdapterFormatError, is SamplingEngineError, is AutoencoderError: DiffFitError(.incompatible, "\(error)")
-        case is ComposerError, is RecipeError, is AdmissionError, is DiffusionError: DiffFitError(.invalidRequest, "\(error)")
+        case is ComposerError, is RecipeError, is AdmissionError, is SamplingDemandError, is DiffusionError: DiffFitError(.invalidRequest, "\(error)")
         default: DiffFitError(.system, words(of: error))
         }
     }

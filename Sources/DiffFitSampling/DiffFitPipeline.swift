@@ -66,14 +66,14 @@ public final class DiffFitPipeline: Sendable {
 
     /// Samples pictures of one domain.
     /// - Parameters:
-    ///   - numInferenceSteps: steps of the sampler.
+    ///   - numInferenceSteps: steps of the sampler; nil is 40, or what a recipe of step vectors is for.
     ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
     ///   - others: as `ImageRequest` has them.
     ///   - onProgress: told after each network call; it runs on the caller's task.
     /// - Returns: `count` pictures in order.
     /// - Throws: as `sample(_:numInferenceSteps:sampler:onProgress:)`.
     public func sample(
-        _ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, numInferenceSteps: Int = 40, guidanceScale: Float = 3,
+        _ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, numInferenceSteps: Int? = nil, guidanceScale: Float? = nil,
         guidance: GuidanceKind = .cfg, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
     ) async throws -> [SampledImage] {
         let request = ImageRequest(domain, class: className, count: count, seed: seed, guidanceScale: guidanceScale, guidance: guidance)
@@ -84,7 +84,7 @@ public final class DiffFitPipeline: Sendable {
     ///
     /// A cancelled task gives up its pictures before the next network call.
     /// - Parameters:
-    ///   - numInferenceSteps: steps of the sampler.
+    ///   - numInferenceSteps: steps of the sampler; nil is 40, or what a recipe of step vectors is for.
     ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
     ///   - onProgress: told after each network call; it runs on the caller's task.
     /// - Returns: the pictures of each request in order, one request after the other.
@@ -92,12 +92,17 @@ public final class DiffFitPipeline: Sendable {
     ///   `notFound` for a class, `invalidRequest` for a recipe, a count, a number of steps or a sampler, `incompatible` for an adapter of
     ///   another base, or a base of latents without its autoencoder.
     public func sample(
-        _ requests: [ImageRequest], numInferenceSteps: Int = 40, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
+        _ requests: [ImageRequest], numInferenceSteps: Int? = nil, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
     ) async throws -> [SampledImage] {
         do {
-            let sampler = sampler ?? UsualSampling.sampler(engine.convention.path)
             let chosen = try await reading.run { try requests.flatMap { try bind($0, sampler, steps: numInferenceSteps) } }
-            let request = SamplingRequest(client: "library", images: chosen.map(\.order), sampler: sampler, steps: numInferenceSteps)
+            guard let first = chosen.first else { return [] }
+            if let other = chosen.first(where: { $0.sampling.steps != first.sampling.steps || $0.sampling.solver != first.sampling.solver }) {
+                throw DiffFitError(
+                    .invalidRequest, "'\(first.text.adapter)' and '\(other.text.adapter)' are for other steps of a sampler: sample them in two calls")
+            }
+            var request = SamplingRequest(client: "library", images: chosen.map(\.order), sampler: first.sampling.sampler, steps: first.sampling.steps)
+            request.solver = first.sampling.solver
             let result = try await engine.sample(request) { event in
                 if case .progress(let step, let count) = event { onProgress(SamplingProgress(step: step, total: count)) }
             }
@@ -107,19 +112,29 @@ public final class DiffFitPipeline: Sendable {
         } catch { throw DiffFitError.translated(error) }
     }
 
+    /// A picture of a request, and what is said of it.
+    private struct ChosenImage {
+        let order: ImageOrder
+        let sampling: BoundSampling
+        let text: PictureText
+        let digest: Digest
+    }
+
     /// A request with its adapters read and composed, picture by picture.
-    private func bind(_ request: ImageRequest, _ sampler: Sampler, steps: Int) throws -> [(order: ImageOrder, text: PictureText, digest: Digest)] {
+    private func bind(_ request: ImageRequest, _ sampler: Sampler?, steps: Int?) throws -> [ChosenImage] {
         guard (1...4096).contains(request.count) else { throw DiffFitError(.invalidRequest, "a count is between 1 and 4096, not \(request.count)") }
-        guard request.guidanceScale.isFinite, request.guidanceScale >= 0 else {
-            throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale)")
+        guard (request.guidanceScale ?? 1).isFinite, request.guidanceScale ?? 0 >= 0 else {
+            throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale ?? 1)")
         }
-        let recipe = try catalogue.bind(Recipe(request.domain)), guidance = ImageGuidance(request.guidance, scale: request.guidanceScale)
-        return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: guidance).map { classed in
+        let isUsual = request.guidance == .cfg && request.guidanceScale == nil
+        let asked = AskedSampling(sampler: sampler, steps: steps, kind: isUsual ? nil : request.guidance, scale: request.guidanceScale)
+        let settled = try catalogue.settle(Recipe(request.domain), asked)
+        let (recipe, how) = (settled.recipe, settled.sampling)
+        return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: how.guidance).map { classed in
             let text = PictureText(
-                recipe, className: classed.className, labelsFrom: nil, strength: 1, seed: request.seed, index: classed.order.index, sampler: sampler,
-                steps: steps,
-                guidance: guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
-            return (classed.order, text, recipe.digest)
+                recipe, className: classed.className, labelsFrom: nil, strength: 1, seed: request.seed, index: classed.order.index, sampler: how.sampler,
+                steps: how.steps, guidance: how.guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
+            return ChosenImage(order: classed.order, sampling: how, text: text, digest: recipe.digest)
         }
     }
 }

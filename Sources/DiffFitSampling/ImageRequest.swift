@@ -11,13 +11,13 @@ public struct ImageRequest: Sendable, Hashable {
     public var count: Int
     /// Picture k is drawn from the random numbers of (seed, k), whatever runs beside it: the same seed gives the same bytes.
     public var seed: UInt64
-    /// How strongly a picture is drawn to its class; 1 is no guidance.
-    public var guidanceScale: Float
-    /// What it is drawn away from.
+    /// How strongly a picture is drawn to its class; 1 is no guidance, nil the usual 3, or what a distilled vector of the recipe holds.
+    public var guidanceScale: Float?
+    /// What it is drawn away from. Where a distilled vector of the recipe holds guidance, `cfg` without a scale of its own means that.
     public var guidance: GuidanceKind
 
     /// The defaults are those of `adapterctl sample`, but for one picture.
-    public init(_ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, guidanceScale: Float = 3, guidance: GuidanceKind = .cfg) {
+    public init(_ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, guidanceScale: Float? = nil, guidance: GuidanceKind = .cfg) {
         self.domain = domain
         self.className = className
         self.count = count

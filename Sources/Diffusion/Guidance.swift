@@ -45,6 +45,8 @@ public enum GuidanceKind: String, Sendable, CaseIterable {
     case domain
     /// Nothing, whatever the scale.
     case none
+    /// Nothing at sampling time: a distilled vector that is part of the recipe gives in one row what a guided pair would.
+    case distilled
 }
 
 /// How strongly an image is drawn to its class, and where on its way.
@@ -67,8 +69,11 @@ package struct ImageGuidance: Sendable, Hashable, CustomStringConvertible {
         return interval == 0...1 || name == "none" ? name : "\(name) from \(interval.lowerBound) to \(interval.upperBound)"
     }
 
+    /// Whether it compares predictions, as far as its scale is not 1.
+    package var isPaired: Bool { kind == .cfg || kind == .domain }
+
     /// The ends belong to it, in whatever way a step's level was rounded.
     package func acts(at noiseLevel: Double) -> Bool {
-        kind != .none && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
+        isPaired && scale != 1 && noiseLevel >= interval.lowerBound - 1e-9 && noiseLevel <= interval.upperBound + 1e-9
     }
 }

@@ -149,6 +149,19 @@ package struct UpdateRule: Sendable {
         }
     }
 
+    /// Takes a gradient at the predicted data to the output that they were predicted from; where they were clamped it is 0.
+    /// - Parameters:
+    ///   - gradient: at the front that of the data, overwritten.
+    ///   - data: as `predictData` wrote them.
+    package func takeToOutput(_ gradient: Matrix, data: Matrix) {
+        let factor = Float(outputToData)
+        data.withSpan { data in
+            gradient.withMutableSpan { gradient in
+                for i in data.indices { gradient[i] = clips && abs(data[i]) >= 1 ? 0 : factor * gradient[i] }
+            }
+        }
+    }
+
     /// Whether `SamplerState.advance` will draw noise.
     package var drawsNoise: Bool {
         if case .none = noise { false } else { true }

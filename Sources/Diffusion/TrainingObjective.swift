@@ -166,6 +166,8 @@ package struct TrainingDraws: Sendable {
     package var flips: Bool { noise.uniform(Self.singles + 8) < 0.5 }
     /// In [0, 1) per token of the image: the order in which tokens are routed.
     package func token(_ index: Int) -> Float { noise.uniform(Self.singles + 16 + UInt64(index)) }
+    /// In [0, 1): which call of a teacher's trajectory.
+    package var place: Float { noise.uniform(Self.singles) }
     /// In [0, 1): which item of a data set, where a run draws with replacement.
     package var item: Float { noise.uniform(Self.singles + 12) }
 }

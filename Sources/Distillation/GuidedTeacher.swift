@@ -31,15 +31,18 @@ extension Teacher {
     ///   - first: number of the first image; image k draws the noise of (seed, k).
     ///   - visit: sees every latent before each call, and after the last one with the number of calls.
     ///   - onData: sees the data as each call predicts them.
+    ///   - onOutput: sees the guided output of each call.
     package func sample(
         _ plan: SamplingPlan, labels: [Int], seed: UInt64, from first: Int = 0, visit: (_ call: Int, _ image: Int, _ latent: Matrix) -> Void,
-        onData: (_ call: Int, _ image: Int, _ data: Matrix) -> Void = { _, _, _ in }
+        onData: (_ call: Int, _ image: Int, _ data: Matrix) -> Void = { _, _, _ in },
+        onOutput: (_ call: Int, _ image: Int, _ output: Matrix) -> Void = { _, _, _ in }
     ) {
         let states = labels.indices.map { SamplerState(plan, count: latentCount, seed: seed, image: UInt64(first + $0)) }
         let latents = states.map(\.latent)
         for call in 0..<plan.evaluations {
             for (image, latent) in latents.enumerated() { visit(call, image, latent) }
             predict(latents, labels: labels, time: plan.rules[call].time) {
+                onOutput(call, $0, $1)
                 states[$0].advance($1)
                 onData(call, $0, states[$0].predictedData)
             }
@@ -48,37 +51,58 @@ extension Teacher {
     }
 }
 
-/// The guided sampling of one adapter over a frozen base.
+/// The guided sampling of domains over a frozen base. A label is a class of the first domain, or with the number of classes before it
+/// of a later one.
 package final class GuidedTeacher: Teacher {
     package let convention: DiffusionConvention
     package let guidance: ImageGuidance
     package let clips: Bool
+    package let domains: [TeacherDomain]
     private let batch: GuidedBatch
-    private let classes: ClassTable
-    private let baseClasses: ClassTable
+    private let base: BaseFile
     /// Images of one network call.
     private let images: Int
+    /// Slot and class of each label.
+    private let places: [GuidedPrediction.Row]
 
     /// - Parameters:
     ///   - images: of one network call at most.
     package init(
-        _ base: BaseFile, _ vector: TunableVector, _ classes: ClassTable, grid: ImageGrid? = nil, guidance: ImageGuidance, precision: Precision = .f32,
+        _ base: BaseFile, _ domains: [TeacherDomain], grid: ImageGrid? = nil, guidance: ImageGuidance, precision: Precision = .f32,
         images: Int = 32, pool: ThreadPool
     ) throws {
         convention = try DiffusionConvention(base)
         clips = base.configuration.inChannels == 3
         self.guidance = guidance
-        self.classes = classes
+        self.domains = domains
         self.images = images
-        baseClasses = base.classes
-        let adapterSlots = AdapterSlots(base.layout, count: 2, classRows: max(base.classes.rows, classes.rows))
-        adapterSlots.install(vector, classes, slot: 0)
-        adapterSlots.install(base.vector, base.classes, slot: 1)
+        self.base = base
+        let rows = domains.reduce(base.classes.rows) { max($0, $1.classes.rows) }
+        let adapterSlots = AdapterSlots(base.layout, count: domains.count + 1, classRows: rows)
+        adapterSlots.install(base.vector, base.classes, slot: domains.count)
+        places = domains.enumerated().flatMap { slot, domain in
+            domain.classes.names.indices.map { GuidedPrediction.Row(slot: slot, classRow: $0) }
+        }
         let model = try InferenceDiT(base, precision: precision, preset: Preset(base.card)).fitting(grid)
         batch = GuidedBatch(model, adapterSlots: adapterSlots, rows: 2 * images, pool: pool)
+        for slot in domains.indices { install(domain: slot, strength: 1) }
     }
 
     package var latentCount: Int { batch.latentCount }
+    package var outputCount: Int { batch.outputCount }
+    package var labelCount: Int { places.count }
+
+    /// Labels of one domain.
+    package func labels(ofDomain domain: Int) -> Range<Int> {
+        let first = domains[..<domain].reduce(0) { $0 + $1.classes.names.count }
+        return first..<(first + domains[domain].classes.names.count)
+    }
+
+    /// From now on a domain stands so far from the base.
+    package func install(domain: Int, strength: Float) {
+        let shown = domains[domain].scaled(by: strength, over: base)
+        batch.adapterSlots.install(shown.vector, shown.classes, slot: domain)
+    }
 
     package func predict(_ latents: [Matrix], labels: [Int], time: Double, _ body: (_ image: Int, _ output: Matrix) -> Void) {
         let isGuided = isGuided(at: time)
@@ -93,11 +117,13 @@ package final class GuidedTeacher: Teacher {
     }
 
     private func prediction(of label: Int, isGuided: Bool) -> GuidedPrediction {
-        let part = GuidedPrediction.Part(.init(slot: 0, classRow: label), nullClass: classes.nullClass)
+        let place = places[label]
+        let part = GuidedPrediction.Part(place, nullClass: domains[place.slot].classes.nullClass)
         return switch isGuided ? guidance.kind : .none {
-        case .none: GuidedPrediction(parts: [part])
+        case .none, .distilled: GuidedPrediction(parts: [part])
         case .cfg: GuidedPrediction(parts: [part], guidance: .cfg(scale: guidance.scale))
-        case .domain: GuidedPrediction(parts: [part], guidance: .domain(.init(slot: 1, classRow: baseClasses.nullClass), scale: guidance.scale))
+        case .domain:
+            GuidedPrediction(parts: [part], guidance: .domain(.init(slot: domains.count, classRow: base.classes.nullClass), scale: guidance.scale))
         }
     }
 }

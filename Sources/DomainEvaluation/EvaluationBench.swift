@@ -115,16 +115,17 @@ package struct EvaluationBench {
 
     /// Images of the classes that the real ones have, in turn; of all its own where it has none of them.
     private func sample(_ subject: EvaluationSubject, _ setting: SamplingSetting, _ real: RealImages) async throws -> EvaluatedSample {
-        let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain).map { (name: name, stages: $0) } }
-        let classes = try shared.isEmpty ? subject.ownStages() : shared.map(\.stages)
+        let settled = try subject.settled(setting)
+        guard let sampling = settled.setting.sampling else { preconditionFailure("a setting without a sampling") }
+        let shared = real.classNames.compactMap { name in subject.stages(ofClass: name, domain: real.domain, settled).map { (name: name, stages: $0) } }
+        let classes = try shared.isEmpty ? subject.ownStages(settled) : shared.map(\.stages)
         var orders = (0..<counts.images).map { index in
-            ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: setting.guidance)
+            ImageOrder(stages: classes[index % classes.count], seed: seed, index: UInt64(index), guidance: sampling.guidance)
         }
-        let cache = try subject.cache(setting)
-        for index in orders.indices { orders[index].cache = cache }
+        for index in orders.indices { orders[index].cache = settled.cache }
         let engine = try SamplingEngine(subject.base, options: .unbounded(at: setting.precision), pool: pool)
-        var request = SamplingRequest(client: "eval", images: orders, sampler: setting.sampler, steps: setting.steps)
-        request.solver = try subject.solver(setting)
+        var request = SamplingRequest(client: "eval", images: orders, sampler: sampling.sampler, steps: sampling.steps)
+        request.solver = sampling.solver
         let result = try await engine.sample(request, onEvent: { onEvent(.sampling($0)) })
         let pictures = result.images.compactMap(\.picture)
         let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
@@ -132,7 +133,7 @@ package struct EvaluationBench {
             (picture.width == side ? picture : picture.centreCropped(to: side)).copy(into: row)
         }
         return EvaluatedSample(
-            setting: setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
+            setting: settled.setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
             features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.images))
     }
 

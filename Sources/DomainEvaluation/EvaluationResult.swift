@@ -42,7 +42,7 @@ package struct EvaluatedSubject: Encodable {
     init(_ subject: EvaluationSubject, _ real: RealImages) {
         reference = subject.reference
         digest = subject.digest.description
-        classesShared = real.classNames.count { subject.stages(ofClass: $0, domain: real.domain) != nil }
+        classesShared = real.classNames.count { subject.knows(class: $0, domain: real.domain) }
     }
 }
 

@@ -15,16 +15,20 @@ package struct EvaluationSubject {
     /// The real images it is measured against, as `--data` names them.
     package let data: String
     private let trained: TrainingFacts?
-    private let recipe: BoundRecipe?
+    private let recipe: Recipe?
+    private let bound: BoundRecipe?
     private let catalogue: AdapterCatalogue?
 
-    package init(_ reference: String, _ base: BaseFile, _ recipe: BoundRecipe, of catalogue: AdapterCatalogue, data: String, trained: TrainingFacts?) {
+    package init(_ reference: String, _ base: BaseFile, _ recipe: Recipe, of catalogue: AdapterCatalogue, data: String, trained: TrainingFacts?) throws {
         (self.reference, self.base, self.data, self.trained, self.recipe, self.catalogue) = (reference, base, data, trained, recipe, catalogue)
-        (digest, adapter) = (recipe.digest, recipe.adapter)
+        let bound = try catalogue.bind(recipe)
+        self.bound = bound
+        (digest, adapter) = (bound.digest, bound.adapter)
     }
 
     package init(_ reference: String, _ base: BaseFile, _ adapter: BoundAdapter, data: String, trained: TrainingFacts?) {
         (self.reference, self.base, self.data, self.trained, recipe, catalogue) = (reference, base, data, trained, nil, nil)
+        bound = nil
         (digest, self.adapter) = (adapter.digest, adapter)
     }
 
@@ -39,32 +43,46 @@ package struct EvaluationSubject {
         return ["\(domain)/\(name)", name].lazy.compactMap { try? ClassChoice($0, in: adapter.classes, domain: adapter.name).onlyRow }.first
     }
 
+    /// Whether it makes images of a class of a domain.
+    func knows(class name: String, domain: String) -> Bool {
+        guard let bound else { return row(ofClass: name, domain: domain) != nil }
+        return ["\(domain)/\(name)", name].contains { (try? bound.choosing(class: $0)) != nil }
+    }
+
+    /// A setting with what the subject's recipe demands of it, and how its images are made.
+    func settled(_ setting: SamplingSetting) throws -> Settled {
+        var setting = setting
+        guard let recipe, let catalogue else {
+            guard setting.asked.sampler != .fitted else { throw EvaluationError.noSolver(reference: reference) }
+            guard setting.cache == .exact else { throw EvaluationError.noCache(reference: reference) }
+            guard setting.asked.kind != .distilled else { throw EvaluationError.noDistilled(reference: reference) }
+            setting.sampling = try setting.asked.usual(on: DiffusionConvention(base).path)
+            return Settled(setting: setting, recipe: nil, cache: nil)
+        }
+        let settled = try catalogue.settle(recipe, setting.asked)
+        setting.sampling = settled.sampling
+        let cache = try catalogue.cache(setting.cache, for: settled.recipe, sampler: settled.sampling.sampler, steps: settled.sampling.steps)
+        return Settled(setting: setting, recipe: settled.recipe, cache: cache)
+    }
+
+    struct Settled {
+        let setting: SamplingSetting
+        /// nil of what is no recipe of a store's.
+        let recipe: BoundRecipe?
+        /// Which network calls run the blocks; nil is all of them.
+        let cache: [Bool]?
+    }
+
     /// How an image of a class of a domain is made; nil where there is no such class.
-    func stages(ofClass name: String, domain: String) -> [ImageOrder.Stage]? {
-        if adapter != nil { return row(ofClass: name, domain: domain).map(stages) }
-        return ["\(domain)/\(name)", name].lazy.compactMap { try? recipe?.choosing(class: $0).stages }.first
+    func stages(ofClass name: String, domain: String, _ settled: Settled) -> [ImageOrder.Stage]? {
+        guard let recipe = settled.recipe else { return row(ofClass: name, domain: domain).map(stages) }
+        return ["\(domain)/\(name)", name].lazy.compactMap { try? recipe.choosing(class: $0).stages }.first
     }
 
     /// How an image of each of its own classes is made, at least one.
-    func ownStages() throws -> [[ImageOrder.Stage]] {
-        if let adapter { return (0..<max(1, adapter.classes.names.count)).map(stages) }
-        return try recipe?.classNames.map { try recipe?.choosing(class: $0).stages ?? [] } ?? []
-    }
-
-    /// Which steps of a setting run the blocks; nil is all of them.
-    /// - Throws: where it was not calibrated for the setting.
-    func cache(_ setting: SamplingSetting) throws -> [Bool]? {
-        guard setting.cache != .exact else { return nil }
-        guard let recipe, let catalogue else { throw EvaluationError.noCache(reference: reference) }
-        return try catalogue.cache(setting.cache, for: recipe, sampler: setting.sampler, steps: setting.steps)
-    }
-
-    /// The solver of the sampler `fitted`; nil for any other.
-    /// - Throws: where none was fitted for the setting's steps and guidance.
-    func solver(_ setting: SamplingSetting) throws -> FittedSolver? {
-        guard setting.sampler == .fitted else { return nil }
-        guard let recipe, let catalogue else { throw EvaluationError.noSolver(reference: reference) }
-        return try catalogue.solver(for: recipe, steps: setting.steps, guidance: setting.guidance).solver
+    func ownStages(_ settled: Settled) throws -> [[ImageOrder.Stage]] {
+        guard let recipe = settled.recipe else { return (0..<max(1, adapter?.classes.names.count ?? 0)).map(stages) }
+        return try (recipe.classNames.isEmpty ? ["null"] : recipe.classNames).map { try recipe.choosing(class: $0).stages }
     }
 
     private func stages(ofRow row: Int) -> [ImageOrder.Stage] {

@@ -8,6 +8,7 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
     case fewPictures(Int, source: String)
     case noCache(reference: String)
     case noSolver(reference: String)
+    case noDistilled(reference: String)
 
     package var description: String {
         switch self {
@@ -17,6 +18,7 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
         case .fewPictures(let count, let source):
             "'\(source)' has \(count, "picture"); the Fréchet figure compares with two or more: give --n 0"
         case .noSolver(let reference): "only what is in the store has a fitted solver, not '\(reference)'"
+        case .noDistilled(let reference): "only what is in the store can have a guidance vector beside it, not '\(reference)'"
         case .noCache(let reference): "only what is in the store has a calibrated cache, not '\(reference)'"
         }
     }

@@ -90,11 +90,11 @@ package final class AdapterCatalogue: Sendable {
     /// The adapter behind `base`, a name, a digest or its first digits, or `name@digest`, whole and immutable.
     /// - Throws: `StoreError`, and `SamplingEngineError.otherBase`.
     package func bind(_ reference: String) throws -> Binding {
-        if reference == "base" { return Binding(adapter: BoundAdapter(base), load: .zero, wasResident: true) }
-        return try held(reference).binding
+        try held(reference).binding
     }
 
     private func held(_ reference: String) throws -> (binding: Binding, manifest: Data?) {
+        if reference == "base" { return (Binding(adapter: BoundAdapter(base), load: .zero, wasResident: true), nil) }
         if let own = state.withLock({ $0.own[reference] }) { return (Binding(adapter: own.adapter, load: .zero, wasResident: true), own.manifest) }
         guard let store else { throw unknown(reference) }
         let (name, digest) = try resolve(reference, in: store)
@@ -112,12 +112,20 @@ package final class AdapterCatalogue: Sendable {
     /// - Parameters:
     ///   - strength: how far each vector goes from the base.
     ///   - labelsFrom: the adapter whose class names are taken, where there are several.
+    ///   - added: one more adapter with its weight in every vector, beside what the strength draws towards the base.
     /// - Throws: `StoreError`, `SamplingEngineError`, `ComposerError`.
-    package func bind(_ recipe: Recipe, strength: Double = 1, labelsFrom: String? = nil) throws -> BoundRecipe {
-        if let only = recipe.only, strength == 1, labelsFrom == nil {
-            let binding = try bind(only)
-            return BoundRecipe(binding, null: composing.classes.row(composing.classes.nullClass))
+    package func bind(
+        _ recipe: Recipe, strength: Double = 1, labelsFrom: String? = nil, adding added: (reference: String, weight: Double)? = nil
+    ) throws -> BoundRecipe {
+        if let only = recipe.only, strength == 1, labelsFrom == nil, added == nil {
+            let one = try held(only)
+            let manifest = try one.manifest.flatMap { try distilled($0, of: one.binding.adapter.digest) }
+            // What has no classes of its own is a sum with the base.
+            if manifest?.isDomain ?? true {
+                return BoundRecipe(one.binding, folded: manifest?.foldedGuidance, null: composing.classes.row(composing.classes.nullClass))
+            }
         }
+        func whole(_ recipe: Recipe) -> Recipe { added.map { recipe.adding($0.reference, weight: $0.weight) } ?? recipe }
         var load = Duration.zero
         // Each reference is looked up once: a name that moves meanwhile means one thing in one recipe.
         var known: [String: ResolvedAdapter] = [:]
@@ -132,12 +140,13 @@ package final class AdapterCatalogue: Sendable {
             }
         }
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
-        let asked = try canonical(recipe)
-        let vectors = Set(asked.stages.flatMap { $0.parts.map(\.sum.digest) }).count
+        let asked = try canonical(whole(recipe))
+        let settled = strength == 1 ? asked : try canonical(whole(recipe.scaled(by: strength)))
+        let run = try settled.laidOverSteps(over: composing)
+        let vectors = Set(run.stages.flatMap { $0.parts.map(\.sum.digest) }).count
         guard vectors <= vectorLimit else { throw AdmissionError.tooManyAdapters(count: vectors, limit: vectorLimit) }
-        let canonical = strength == 1 ? asked : try canonical(recipe.scaled(by: strength))
         var compose = Duration.zero
-        let stages = try canonical.stages.map { stage in
+        let stages = try run.stages.map { stage in
             BoundRecipe.Stage(
                 start: stage.start,
                 parts: try stage.parts.map { part in
@@ -145,11 +154,12 @@ package final class AdapterCatalogue: Sendable {
                 })
         }
         return BoundRecipe(
-            asked, run: canonical, stages, labelsFrom: labelsFrom, load: load, compose: compose, null: composing.classes.row(composing.classes.nullClass))
+            asked, run: run, stages, solver: try settled.solver(), folded: try settled.foldedGuidance(), labelsFrom: labelsFrom, load: load,
+            compose: compose, null: composing.classes.row(composing.classes.nullClass))
     }
 
     private func adapter(_ sum: CanonicalSum, labelsFrom: String?, time: inout Duration) throws -> BoundAdapter {
-        if let only = sum.only, labelsFrom == nil { return try bind(only.digest.description).adapter.named(only.name) }
+        if let only = sum.only, only.adapter.manifest.isDomain, labelsFrom == nil { return try bind(only.digest.description).adapter.named(only.name) }
         if sum.parts.isEmpty, labelsFrom == nil { return BoundAdapter(base) }
         let key = Digest(of: Data("\(sum.text) \(labelsFrom ?? "")".utf8))
         if let found = resident(key) { return found.adapter }
@@ -193,6 +203,23 @@ package final class AdapterCatalogue: Sendable {
         throw SamplingEngineError.noSolverProfile(
             recipe: recipe.runLabel, steps: steps, guidance: guidance,
             has: profiles.map { "\($0.steps, "step") for guidance \($0.imageGuidance.map { "\($0)" } ?? $0.guidance)" })
+    }
+
+    /// Distilled vectors of a role: of the store's by name, and those that were put in.
+    func records(of role: DistillationRecord.Role) throws -> [(name: String, digest: Digest, record: DistillationRecord)] {
+        let own = state.withLock { state in state.own.filter { $0.key == $0.value.adapter.name }.map { ($0.key, $0.value.adapter.digest, $0.value.manifest) } }
+        let stored = try list().map { ($0.name ?? $0.digest.description, $0.digest, Optional($0.manifest)) }
+        return try (own + stored).compactMap { name, digest, manifest in
+            guard let record = try manifest.flatMap({ try distilled($0, of: digest) })?.distillation, record.role == role else { return nil }
+            return (name, digest, record)
+        }
+    }
+
+    /// The manifest of a distilled vector, or of a domain with guidance in its values; nil of any other, without the reading of JSON.
+    private func distilled(_ manifest: Data, of digest: Digest) throws -> AdapterManifest? {
+        let keys = ["\"distillation\"", "\"folded_guidance\""]
+        guard keys.contains(where: { manifest.range(of: Data($0.utf8)) != nil }) else { return nil }
+        return try AdapterManifest(stored: manifest, of: digest)
     }
 
     /// The store's adapters of this base, by name.

@@ -36,6 +36,10 @@ package struct BoundRecipe: Sendable {
     package let shares: [Share]
     /// What ran: of one vector its content's digest, else that of the canonical text.
     package let digest: Digest
+    /// The steps that its vectors are for, where it holds one for each; a stage each.
+    package let solver: SolverProfile?
+    /// Guidance that is in its values.
+    package let folded: FoldedGuidance?
     /// Reading adapters from the store, and composing; zero where all was resident.
     package let load, compose: Duration
     let nullRow: ArraySlice<Float>
@@ -43,13 +47,15 @@ package struct BoundRecipe: Sendable {
     package var grid: ImageGrid? { stages[0].parts[0].adapter.grid }
 
     /// One adapter as it is.
-    init(_ binding: AdapterCatalogue.Binding, null: ArraySlice<Float>) {
+    init(_ binding: AdapterCatalogue.Binding, folded: FoldedGuidance?, null: ArraySlice<Float>) {
         let adapter = binding.adapter
         text = adapter.name == "base" ? "base" : AdapterName.isValid(adapter.name) ? "\(adapter.name)@\(adapter.digest)" : "\(adapter.digest)"
         (label, runLabel) = (adapter.name, adapter.name)
         stages = [Stage(start: 0, parts: [Part(weight: 1, adapter: adapter)])]
         shares = [Share(name: adapter.name, digest: adapter.digest, weight: 1, blocks: nil, start: 0)]
         digest = adapter.digest
+        solver = nil
+        self.folded = folded
         load = binding.load
         compose = .zero
         nullRow = null
@@ -58,7 +64,12 @@ package struct BoundRecipe: Sendable {
     /// - Parameters:
     ///   - recipe: as it was asked for.
     ///   - run: the same at its strength.
-    init(_ recipe: CanonicalRecipe, run: CanonicalRecipe, _ stages: [Stage], labelsFrom: String?, load: Duration, compose: Duration, null: ArraySlice<Float>) {
+    init(
+        _ recipe: CanonicalRecipe, run: CanonicalRecipe, _ stages: [Stage], solver: SolverProfile?, folded: FoldedGuidance?, labelsFrom: String?,
+        load: Duration, compose: Duration, null: ArraySlice<Float>
+    ) {
+        self.solver = solver
+        self.folded = folded
         text = recipe.text
         (label, runLabel) = (recipe.label, run.label)
         self.stages = stages

@@ -27,7 +27,7 @@ package struct GivenNoise: Sendable {
 package struct BoundSampling: Sendable, Hashable {
     package let sampler: Sampler
     package let steps: Int
-    package let guidance: ImageGuidance
+    package var guidance: ImageGuidance
     /// Of the sampler `fitted`.
     package var solver: FittedSolver?
 

@@ -159,7 +159,7 @@ final class StepBatch {
         }
         let guidance = image.order.guidance
         return switch call.isGuided ? guidance.kind : .none {
-        case .none: GuidedPrediction(parts: parts)
+        case .none, .distilled: GuidedPrediction(parts: parts)
         case .cfg: GuidedPrediction(parts: parts, guidance: .cfg(scale: guidance.scale))
         case .domain: GuidedPrediction(parts: parts, guidance: .domain(row(base, base.classes.nullClass), scale: guidance.scale))
         }

@@ -103,6 +103,7 @@ struct BaseTrain: ParsableCommand {
     @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
     @Option(name: [.customShort("o"), .customLong("output")], help: "The base file to write.") var file: String
     @OptionGroup var settings: TrainingOptions
+    @OptionGroup var runs: RunOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
@@ -120,7 +121,7 @@ struct BaseTrain: ParsableCommand {
             timeScale: prediction == "epsilon" ? 1 : 1000)
         let processes = try ProcessGroup.joined()
         try checkData(data)
-        let place = try settings.place(for: file, name: name, processes)
+        let place = try runs.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
         let pool = ThreadPool()
         let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed, pool: pool)
@@ -134,7 +135,7 @@ struct BaseTrain: ParsableCommand {
         func write(_ values: TrainableValues, _ path: String) throws {
             try run.writeBase(named: name, configuration: configuration, to: path, as: stored, values: values)
         }
-        try settings.follow(run, in: place, folder: settings.folder(for: file, name: name), what: what, keep: write)
+        try runs.follow(run, in: place, folder: runs.folder(for: file, name: name), what: what, keep: write)
         if run.isFirstProcess {
             try write(run.result, file)
             let digest = try BaseFile(path: file).digest

@@ -40,8 +40,8 @@ extension Eval {
         let catalogue = try AdapterCatalogue(store, base: frozen)
         let subjects = try zip(references, recipes).map { reference, recipe in
             let facts = try recipe.only.flatMap { $0 == "base" ? frozen.card.training : try store.lookup($0).decodedManifest().training }
-            return EvaluationSubject(
-                reference, frozen, try catalogue.bind(recipe), of: catalogue, data: try realImages(reference, trainedOn: facts), trained: facts)
+            return try EvaluationSubject(
+                reference, frozen, recipe, of: catalogue, data: try realImages(reference, trainedOn: facts), trained: facts)
         }
         return (frozen, subjects)
     }

@@ -71,12 +71,13 @@ struct Sample: AsyncParsableCommand {
         let catalogue = try AdapterCatalogue(store, base: baseFile)
         let engine = try autoencoder.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
         let strength = try checkedStrength(strength)
-        let bound = try catalogue.bind(whole, strength: strength, labelsFrom: labelsFrom)
-        let how = try sampling.sampling(of: bound, catalogue, engine.convention)
+        let asked = try sampling.asked(engine.convention)
+        let settled = try catalogue.settle(whole, asked, strength: strength, labelsFrom: labelsFrom)
+        let (bound, how) = (settled.recipe, settled.sampling)
         var shape = baseFile.configuration
         shape.inputSize = bound.grid?.size ?? shape.inputSize
         let single = try ends == nil ? images(bound, how.guidance, strength, shape) : []
-        var images = try ends.map { try morphImages($0, bound, catalogue, how.guidance, strength) } ?? single.map(\.order)
+        var images = try ends.map { try morphImages($0, bound, catalogue, asked, how.guidance, strength) } ?? single.map(\.order)
         let level = try sampling.cacheLevel()
         let cache = try catalogue.cache(level, for: bound, sampler: how.sampler, steps: how.steps)
         for index in images.indices { images[index].cache = cache }
@@ -194,7 +195,8 @@ extension Sample {
 
     /// Row by row one seed, in each the frames from one end to the other. Classes cross over as the values do.
     private func morphImages(
-        _ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ guidance: ImageGuidance, _ strength: Double
+        _ ends: (from: Recipe, to: Recipe), _ half: BoundRecipe, _ catalogue: AdapterCatalogue, _ asked: AskedSampling, _ guidance: ImageGuidance,
+        _ strength: Double
     ) throws -> [ImageOrder] {
         let usual = { (end: Recipe) in try end.references.isEmpty ? "null" : catalogue.bind(end).classNames.first ?? "null" }
         let classes = className.map { name in
@@ -204,7 +206,7 @@ extension Sample {
         let (first, last) = try (full(from, ends.from, catalogue, half), full(to, ends.to, catalogue, half))
         let stages = try (0..<frames).map { frame in
             let share = Double(frame) / Double(frames - 1)
-            let bound = try catalogue.bind(.between(ends.from, ends.to, share), strength: strength, labelsFrom: labelsFrom)
+            let bound = try catalogue.settle(.between(ends.from, ends.to, share), asked, strength: strength, labelsFrom: labelsFrom).recipe
             let blend = first == last ? first : "\(1 - share)*\(first)+\(share)*\(last)"
             return try bound.choosing(class: blend, strength: strength).stages
         }

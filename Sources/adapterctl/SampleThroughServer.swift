@@ -72,15 +72,13 @@ extension Sample {
 
     /// What the options ask for, but for class and index of the one image.
     private func generationRequest(_ recipe: String) throws -> GenerationRequest {
-        let guidance = try sampling.imageGuidance()
+        let asked = try sampling.guidance.asked()
         var request = GenerationRequest()
         (request.model, request.strength, request.labelsFrom, request.cache, request.n) = (recipe, strength, labelsFrom, sampling.cache, 1)
-        // A fitted solver says itself what was not asked for.
-        let isFitted = sampling.sampler == Sampler.fitted.rawValue
-        (request.seed, request.steps, request.sampler) = (sampling.seed, isFitted ? sampling.steps : sampling.stepCount, sampling.sampler)
-        if isFitted, !sampling.guidance.isGiven { return request }
-        (request.guidance, request.guidanceScale) = (guidance.kind.rawValue, guidance.scale)
-        request.guidanceInterval = [guidance.interval.lowerBound, guidance.interval.upperBound]
+        (request.seed, request.steps, request.sampler) = (sampling.seed, sampling.steps, sampling.sampler)
+        // What was not asked for is the recipe's to demand, or the usual on either side.
+        (request.guidance, request.guidanceScale) = (asked.kind?.rawValue, asked.scale)
+        request.guidanceInterval = asked.interval.map { [$0.lowerBound, $0.upperBound] }
         return request
     }
 }

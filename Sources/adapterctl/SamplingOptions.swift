@@ -33,11 +33,12 @@ struct SamplingOptions: ParsableArguments {
 
     func imageGuidance() throws -> ImageGuidance { try guidance.imageGuidance() }
 
-    /// The sampler, steps and guidance of a recipe's images; those that were not asked for are a fitted solver's own.
-    func sampling(of recipe: BoundRecipe, _ catalogue: AdapterCatalogue, _ convention: DiffusionConvention) throws -> BoundSampling {
-        let chosen = try chosen(convention)
-        guard chosen == .fitted else { return BoundSampling(sampler: chosen, steps: stepCount, guidance: try imageGuidance()) }
-        return try catalogue.solver(for: recipe, steps: steps, guidance: guidance.isGiven ? imageGuidance() : nil)
+    /// What was said of the sampling; the rest is the recipe's to demand, or the usual.
+    func asked(_ convention: DiffusionConvention) throws -> AskedSampling {
+        var asked = try guidance.asked()
+        asked.sampler = sampler == nil ? nil : try chosen(convention)
+        asked.steps = steps
+        return asked
     }
 }
 

@@ -13,10 +13,12 @@ struct Sheet: AsyncParsableCommand {
         abstract: "Sample every domain onto one sheet and time the swaps.",
         discussion: """
             Examples: adapterctl sheet -o out/domains.png
+                      adapterctl sheet --adding turbo4 -o out/fast.png            (every domain with a distilled vector)
                       adapterctl sheet --cross 0,0.25,0.5,0.75,1 -o out/crossed.png   (each pair of domains, from one to the other)
             """)
     @Option(help: "Images per class.") var perClass = 2
     @Option(help: "Only these, with commas between; base is the frozen base with no adapter.") var domains: String?
+    @Option(help: "Add this to every domain, a distilled vector or another adapter.") var adding: String?
     @Option(help: "At most so many classes of each.") var classes = 16
     @Option(help: "Cross each pair of domains at these weights of the second, with commas between.") var cross: String?
     @Option(help: "Pixels of the file for one pixel of the image.") var enlarge = 2
@@ -46,26 +48,27 @@ struct Sheet: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().compactMap(\.name)
+        let references = try domains?.split(separator: ",").map(String.init) ?? catalogue.list().filter { try $0.decodedManifest().isDomain }.compactMap(\.name)
         guard !references.isEmpty else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         if let cross { return try await crossed(references, at: weights(cross), catalogue, in: store) }
-        // One adapter slot, so that each domain has to be swapped in.
+        let convention = try DiffusionConvention(baseFile), asked = try sampling.asked(convention)
+        let settled = try references.map { reference in
+            try catalogue.settle(Recipe(adding.map { "\(reference)+\($0)" } ?? reference), asked)
+        }
+        // As many adapter slots as one image needs, so that each domain has to be swapped in.
         var options = try EngineOptions.unbounded(at: precision.chosen())
-        options.domains = 1
+        options.domains = settled.map(\.recipe.stages.count).max() ?? 1
         let engine = try autoencoder.engine(baseFile, store, options: options)
         Progress.begin("sampling")
         var rows: [Row] = []
         var strips: [RGBImage] = []
         var classNames: [[String]] = []
         for (position, reference) in references.enumerated() {
-            let binding = try catalogue.bind(reference)
-            let how = try sampling.sampling(of: catalogue.bind(Recipe(reference)), catalogue, engine.convention)
-            let adapter = binding.adapter
-            let names = Array(adapter.classes.names.prefix(classes))
+            let (recipe, how) = (settled[position].recipe, settled[position].sampling)
+            let names = Array(recipe.classNames.prefix(classes))
+            let stages = try names.map { try recipe.choosing(class: $0).stages }
             let orders = (0..<(names.count * perClass)).map { index in
-                ImageOrder(
-                    stages: [.init(parts: [.init(adapter: adapter, classIndex: index / perClass)])], seed: sampling.seed, index: UInt64(index),
-                    guidance: how.guidance)
+                ImageOrder(stages: stages[index / perClass], seed: sampling.seed, index: UInt64(index), guidance: how.guidance)
             }
             var request = SamplingRequest(client: "sheet", images: orders, sampler: how.sampler, steps: how.steps)
             request.solver = how.solver
@@ -77,16 +80,15 @@ struct Sheet: AsyncParsableCommand {
             classNames.append(names)
             rows.append(
                 Row(
-                    name: adapter.name, digest: adapter.digest.description,
+                    name: reference == "base" ? reference : try store.lookup(reference).name ?? recipe.label, digest: recipe.digest.description,
                     storedBytes: reference == "base" ? 0 : try store.lookup(reference).storedBytes,
-                    swapColdSeconds: (binding.load + sampled.times.swap) / .seconds(1), swapWarmSeconds: 0,
+                    swapColdSeconds: (recipe.load + sampled.times.swap) / .seconds(1), swapWarmSeconds: 0,
                     secondsPerImage: sampled.times.sample / .seconds(1) / Double(orders.count)))
         }
         // Every adapter is resident by now: what is left of a swap is the copy.
         let sampler = UsualSampling.sampler(engine.convention.path)
-        for (index, reference) in references.enumerated() {
-            let order = ImageOrder(
-                adapter: try catalogue.bind(reference).adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
+        for (index, settled) in settled.enumerated() {
+            let order = ImageOrder(adapter: settled.recipe.stages[0].parts[0].adapter, classIndex: 0, seed: 0, index: 0, guidanceScale: 1)
             let times = try await engine.sample(SamplingRequest(client: "sheet", images: [order], sampler: sampler, steps: 1)).times
             rows[index].swapWarmSeconds = times.swap / .seconds(1)
         }

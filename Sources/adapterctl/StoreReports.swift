@@ -11,6 +11,8 @@ struct AdapterSummary: Encodable {
     let digest: String
     let base: String
     let classes: Int
+    /// domain, guidance or steps.
+    let role: String
     let trainableSet: String
     let storedBytes: Int
     let contentBytes: Int
@@ -21,7 +23,9 @@ struct AdapterSummary: Encodable {
         base = entry.baseDigest.description
         classes = entry.classCount
         // One that cannot be read does not hide the others.
-        trainableSet = (try? entry.decodedManifest())?.trainableSet.method.rawValue ?? "damaged"
+        let manifest = try? entry.decodedManifest()
+        role = manifest?.role ?? "damaged"
+        trainableSet = manifest?.trainableSet.method.rawValue ?? "damaged"
         storedBytes = entry.storedBytes
         contentBytes = entry.contentBytes
     }
@@ -38,11 +42,11 @@ struct List: ParsableCommand {
             entries.isEmpty
                 ? "no adapters yet: adapterctl add NAME FILE"
                 : table(
-                    [["NAME", "DIGEST", "CLASSES", "SET", "STORED", "BASE"]]
+                    [["NAME", "DIGEST", "ROLE", "CLASSES", "SET", "STORED", "BASE"]]
                         + entries.map { entry in
                             let summary = AdapterSummary(entry)
                             return [
-                                entry.name ?? "-", entry.digest.short, "\(entry.classCount)", summary.trainableSet,
+                                entry.name ?? "-", entry.digest.short, summary.role, "\(entry.classCount)", summary.trainableSet,
                                 readable(bytes: entry.storedBytes), entry.baseDigest.short,
                             ]
                         })
@@ -73,8 +77,10 @@ struct Show: ParsableCommand {
             ]
             rows += [
                 ["set", manifest.setDescription],
-                ["predicts", "\(manifest.prediction) on the \(manifest.path) path"], ["classes", manifest.classes.joined(separator: ", ")],
+                ["predicts", "\(manifest.prediction) on the \(manifest.path) path"],
             ]
+            rows += manifest.distillation?.description ?? [["classes", manifest.classes.joined(separator: ", ")]]
+            if let folded = manifest.foldedGuidance { rows.append(["guidance", "\(folded.kind) \(folded.scale) is in its values"]) }
             if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size, "pixel"), positions divided by \(grid.positionScale)"]) }
             if let facts = manifest.training {
                 rows.append(["training", "\(facts.steps, "step") of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
@@ -87,6 +93,23 @@ struct Show: ParsableCommand {
             }
             return table(rows)
         }
+    }
+}
+
+extension DistillationRecord {
+    /// What it is for, in rows of a table.
+    var description: [[String]] {
+        let between = guidanceInterval == [0, 1] ? "" : " from \(guidanceInterval[0]) to \(guidanceInterval[1])"
+        var rows = [["role", "\(role.rawValue), \(method)"], ["guidance", "\(guidance) \(guidanceScale)\(between) is in its values"]]
+        if let solver {
+            rows.append(["steps", "\(solver.steps), at \(solver.times.map { $0.formatted(.number.precision(.significantDigits(1...3))) }.joined(separator: " "))"])
+        }
+        if let dial {
+            rows.append(["dial", dial.map { String(format: "%.2f at %.1f dB", $0.scale, $0.psnr) }.joined(separator: ", ")])
+        }
+        rows.append(["learned from", domains.map(\.name).joined(separator: ", ")])
+        if let psnr { rows.append(["nearness", String(format: "%.1f dB to its teacher", psnr)]) }
+        return rows
     }
 }
 

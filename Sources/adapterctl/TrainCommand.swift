@@ -37,6 +37,7 @@ struct Train: ParsableCommand {
     @Flag(help: "With --add: let a name that stands for other content stand for the result from now on.") var replace = false
     @OptionGroup var latents: LatentOptions
     @OptionGroup var settings: TrainingOptions
+    @OptionGroup var runs: RunOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
 
@@ -69,10 +70,10 @@ struct Train: ParsableCommand {
     /// One adapter from its pictures to its file.
     /// - Returns: nil in the processes of a group that do not write.
     private func train(_ job: TrainingJob, _ base: BaseFile, _ model: DiT, _ pool: ThreadPool, _ processes: ProcessGroup?) throws -> Result? {
-        let folder = settings.folder(for: job.output, name: job.name)
+        let folder = runs.folder(for: job.output, name: job.name)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
         if set.method == .full { try checkFull(model) }
-        let place = try settings.place(for: job.output, name: job.name, processes)
+        let place = try runs.place(for: job.output, name: job.name, processes)
         defer { withExtendedLifetime(place) {} }
         var data = try latents.loadData(
             job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
@@ -100,7 +101,7 @@ struct Train: ParsableCommand {
             }
             return adapter.digest
         }
-        try settings.follow(run, in: place, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
+        try runs.follow(run, in: place, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
         guard run.isFirstProcess else { return nil }
         let digest = try write(run.result, job.output)
         return Result(
@@ -119,8 +120,8 @@ struct Train: ParsableCommand {
 
     /// Whether an earlier call of a list that is resumed has made it.
     private func isDone(_ job: TrainingJob) -> Bool {
-        let folder = settings.folder(for: job.output, name: job.name), files = FileManager.default
-        guard settings.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: RunPlace.checkpoint(in: folder)) else {
+        let folder = runs.folder(for: job.output, name: job.name), files = FileManager.default
+        guard runs.resume, jobsAreMany, files.fileExists(atPath: job.output), !files.fileExists(atPath: RunPlace.checkpoint(in: folder)) else {
             return false
         }
         if let state = RunPlace.state(in: folder), let (step, _) = TrainingRun.progress(ofCheckpoint: state), step < job.steps ?? settings.steps,
@@ -195,7 +196,7 @@ struct TrainingJob: Decodable {
             throw Failure.usage("--jobs says of each job its name, data and output: give no names, --data or -o beside it")
         }
         let jobs = try command.jobs.map(read) ?? named(command)
-        if jobs.count > 1, let folder = command.settings.runFolder, !folder.contains("{}") {
+        if jobs.count > 1, let folder = command.runs.runFolder, !folder.contains("{}") {
             throw Failure.usage("--run-folder needs {} in the place of the name, where there are \(jobs.count) jobs")
         }
         for job in jobs {

@@ -24,21 +24,12 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Give this share of the values back to the base over the second half of the run, such as 0.8.") var sparsity = 0.0
     @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
     @Option(help: "Of the frozen matrices' products: f32, or bf16 (twice as fast; values and gradients stay f32).") var precision = Precision.f32.rawValue
-    @Option(help: "Steps between checkpoints.") var checkpointEvery = 500
-    @Flag(help: "Go on from the run in the run's folder, if there is one: where it was stopped, or from its end to more --steps.") var resume = false
-    @Flag(help: "Begin anew where the run's folder holds one that was stopped, which is kept in a folder inside.") var restart = false
-    @Option(help: "The folder for curves, samples and checkpoints (default: the output's name with .run); {} stands for the name.") var runFolder: String?
-    @Option(help: "Steps between sample sheets in the run's folder; 0 draws none (default: a fifth of the run).") var samplesEvery: Int?
-    @Flag(help: "Show the loss curve while it grows, on a terminal.") var watch = false
 
     func validate() throws {
-        guard steps > 0, batch > 0, accumulate > 0, checkpointEvery > 0, validateEvery > 0, (samplesEvery ?? 0) >= 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0
-        else {
-            throw ValidationError(
-                "--steps, --batch, --accumulate, --checkpoint-every, --validate-every, --shards and --early-stop are above 0, --samples-every at least 0")
+        guard steps > 0, batch > 0, accumulate > 0, validateEvery > 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
+            throw ValidationError("--steps, --batch, --accumulate, --validate-every, --shards and --early-stop are above 0")
         }
         guard batch < 1 << 24, accumulate < 1 << 24, batch * accumulate < 1 << 24 else { throw ValidationError("a step takes fewer than 16777216 images") }
-        guard !resume || !restart else { throw ValidationError("--resume goes on, --restart begins anew: give one of them") }
         guard steps < 1 << 38 else { throw ValidationError("--steps is below \(1 << 38)") }
         guard (0..<1).contains(emaDecay) else { throw ValidationError("--ema-decay is from 0 up to, but not with, 1") }
         guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
@@ -66,41 +57,6 @@ struct TrainingOptions: ParsableArguments {
         settings.shards = shards
         settings.precision = try trainingPrecision(precision, method)
         return settings
-    }
-
-    /// The folder that belongs to an output file.
-    func folder(for output: String, name: String) -> String {
-        runFolder?.replacing("{}", with: name) ?? RunPlace.folder(for: output)
-    }
-
-    /// Takes the run's folder for this process, before the work; nil in the other processes of a group.
-    func place(for output: String, name: String, _ processes: ProcessGroup?) throws -> RunPlace? {
-        guard processes?.rank ?? 0 == 0 else { return nil }
-        let place = try RunPlace(folder(for: output, name: name), resumes: resume, restarts: restart, output: output)
-        if let moved = place.movedTo { note("the run that was in '\(place.path)' is kept in '\(moved)'") }
-        return place
-    }
-
-    /// Runs to the end, progress on standard error.
-    /// - Parameters: as `TrainingLoop.run` has them.
-    func follow(
-        _ run: TrainingRun, in place: RunPlace?, folder path: String, what: [String: String], keep: (_ values: TrainableValues, _ file: String) throws -> Void
-    ) throws {
-        var loop = TrainingLoop()
-        (loop.checkpointEvery, loop.samplesEvery, loop.resumes, loop.configuration) = (checkpointEvery, samplesEvery, resume, what)
-        loop.isStopped = { Interruption.happened }
-        var view: TrainingView?
-        loop.onEvent = { event, run in
-            switch event {
-            case .remark(let text): note(text)
-            case .began:
-                Interruption.watch()
-                view = run.isFirstProcess ? TrainingView(run, showsCurve: watch) : nil
-            case .step: view?.show(run)
-            case .ended: view?.finish(run)
-            }
-        }
-        try loop.run(run, in: place, folder: path, keep: keep)
     }
 }
 

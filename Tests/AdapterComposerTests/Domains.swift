@@ -48,6 +48,20 @@ struct Domains {
         resolvedAdapters[name] = ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
     }
 
+    /// A distilled vector with random values in half of its places, or one for each step of a solver of so many.
+    mutating func add(distilled name: String, _ record: DistillationRecord) {
+        var dice = Dice(state: UInt64(name.count) + 31)
+        let layout = base.layout.repeated(steps: record.steps)
+        let values = base.vector.extended(to: layout, steps: record.steps).values.map { dice.below(2) == 0 ? $0 : $0 + dice.normal() }
+        var manifest = AdapterManifest(
+            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: TrainableSet(.difffit, gammaDepth: 4), classes: [],
+            prediction: "x0", path: "linear")
+        manifest.distillation = record
+        let adapter = Adapter(
+            manifest: manifest, vector: TunableVector(values, layout: layout), classes: ClassTable(names: [], values: Array(base.classes.values.suffix(8))))
+        resolvedAdapters[name] = ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
+    }
+
     struct Unknown: Error { let reference: String }
 
     func resolve(_ reference: String) throws -> ResolvedAdapter {

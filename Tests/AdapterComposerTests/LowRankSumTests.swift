@@ -2,7 +2,7 @@ import AdapterComposer
 import AdapterFormat
 import Testing
 
-/// Sums of LoRA adapters: exact in the products, refused across kinds.
+/// Sums with LoRA adapters in them: exact in the products, and in the values of others beside them.
 @Suite struct LowRankSumTests {
     private let domains: Domains
 
@@ -55,8 +55,32 @@ import Testing
         #expect(try domains.compose("sketch").vector == domains.resolve("sketch").adapter.vector)
     }
 
-    @Test func kindsDoNotMix() throws {
-        #expect(throws: ComposerError.mixedKinds(lora: "sketch", difffit: "birds")) { try domains.compose("0.5*sketch+0.5*birds") }
+    /// Values of biases and scales, and products of pairs, each as if the other were not there.
+    @Test func kindsAdd() throws {
+        let sum = try domains.compose("0.5*sketch+0.25*birds"), birds = try domains.compose("0.25*birds")
+        let sketch = try domains.resolve("sketch").adapter
+        #expect(Array(sum.vector.values.prefix(domains.base.layout.count)) == birds.vector.values)
+        for linear in [LowRank.Linear.qkv, .fc2] {
+            let block = linear == .qkv ? 0 : 1
+            let wanted = product(sketch, linear, block: block).map { 0.5 * $0 }
+            let isEqual = zip(product(sum, linear, block: block), wanted).allSatisfy { abs($0 - $1) < 1e-5 * (1 + abs($1)) }
+            #expect(isEqual)
+        }
+        #expect(sum.classes.names == ["birds/rose", "birds/oak", "sketch/rose"])
+        #expect(sum.manifest.kind == "lora")
+        // A file holds what the set has: all that any of the two has moved.
+        let layout = sum.manifest.layout(over: domains.base.layout), held = sum.manifest.trainableSet.tensors(of: layout)
+        let base = domains.base.vector.extended(to: layout).values
+        let moved = layout.tensors.filter { tensor in tensor.range.contains { sum.vector.values[$0] != base[$0] } }
+        let isHeld = moved.allSatisfy { held.contains($0) || $0.kind == .gamma }
+        #expect(isHeld)
+        #expect(Set(held.map(\.kind)) == Set(TunableKind.allCases))
+        // The other way round, and beside a merge that holds no pairs.
+        #expect(try domains.compose("0.25*birds+0.5*sketch") == sum)
+        #expect(try domains.compose("ties(art,birds;0.5)+sketch").manifest.lowRank == sketch.manifest.lowRank.map { LowRank(ranks: $0.ranks, scale: 1) })
+    }
+
+    @Test func pairsHaveTheirLimits() throws {
         #expect(throws: ComposerError.mergeOfPairs(name: "ink")) { try domains.compose("ties(ink,ink;0.5)") }
         #expect(throws: ComposerError.tooManyRanks(layer: "blocks.0.attn.qkv", rank: 25, limit: 24)) {
             var wide = domains

@@ -21,8 +21,7 @@ import Testing
     }
 
     private static func setting(_ bench: EvaluationBench, _ cache: CacheLevel = .exact) -> SamplingSetting {
-        SamplingSetting(
-            name: "usual", guidance: ImageGuidance(scale: 1), steps: 2, sampler: UsualSampling.sampler(bench.convention.path), cache: cache, precision: .f32)
+        SamplingSetting(name: "usual", AskedSampling(steps: 2, scale: 1), cache: cache, precision: .f32)
     }
 
     private static func subject(_ base: BaseFile, _ data: String) -> EvaluationSubject {

@@ -115,7 +115,7 @@ import Testing
         let output = (0..<count).map { i -> Float in
             let sum = 0.7 * o[0][i] + 0.3 * o[1][i]
             switch kind {
-            case .none: return sum
+            case .none, .distilled: return sum
             case .cfg: return 0.7 * (o[2][i] + scale * (o[0][i] - o[2][i])) + 0.3 * (o[3][i] + scale * (o[1][i] - o[3][i]))
             case .domain: return o[4][i] + scale * (sum - o[4][i])
             }

@@ -29,7 +29,7 @@ extension SamplingService {
         return try await composed(cost, request.user, call) { () throws(ServiceError) in
             // 53 bits, so that a browser shows the same number.
             try GenerationOrder(
-                request, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, bind: bind, solver: solver, profile: cacheProfile)
+                request, capabilities: capabilities, seed: .random(in: 0..<(1 << 53)), composingCost: cost, settle: settle, profile: cacheProfile)
         }
     }
 

@@ -35,6 +35,11 @@ extension ServiceError {
 
     init(binding error: any Error) {
         switch error {
+        case SamplingDemandError.otherSteps: self = .badField(name: "steps", reason: "\(error)")
+        case SamplingDemandError.offTheDial, SamplingDemandError.otherScale: self = .badField(name: "guidance_scale", reason: "\(error)")
+        case SamplingDemandError.otherInterval: self = .badField(name: "guidance_interval", reason: "\(error)")
+        case is SamplingDemandError: self = .badField(name: "guidance", reason: "\(error)")
+        case SamplingEngineError.noSolverProfile: self = .badField(name: "sampler", reason: "\(error)")
         case StoreError.notFound: self = .adapterNotFound("\(error)")
         case StoreError.badName, StoreError.ambiguous, StoreError.incompatible: self = .badReference("\(error)")
         case is AdapterFormatError: self = .badReference("\(error).")
@@ -52,11 +57,20 @@ extension SamplingService {
     /// A recipe with its adapters as they are now: a later change of the store does not touch them (law 3). Nothing but names and
     /// digests reaches the store (law 8): the recipe's grammar has no others.
     func bind(_ recipe: Recipe, strength: Double, labelsFrom: String?) throws(ServiceError) -> BoundRecipe {
+        try counted { try catalogue.bind(recipe, strength: strength, labelsFrom: labelsFrom) } recipe: { $0 }
+    }
+
+    /// The same with how it is sampled: what was asked for, and what the recipe demands.
+    func settle(_ recipe: Recipe, _ asked: AskedSampling, strength: Double, labelsFrom: String?) throws(ServiceError) -> SettledSampling {
+        try counted { try catalogue.settle(recipe, asked, strength: strength, labelsFrom: labelsFrom) } recipe: { $0.recipe }
+    }
+
+    private func counted<Bound>(_ bind: () throws -> Bound, recipe: (Bound) -> BoundRecipe) throws(ServiceError) -> Bound {
         do {
-            let bound = try catalogue.bind(recipe, strength: strength, labelsFrom: labelsFrom)
+            let result = try bind(), bound = recipe(result)
             if bound.load > .zero { metrics.count(load: bound.load) }
             if bound.compose > .zero { metrics.count(compose: bound.compose) }
-            return bound
+            return result
         } catch {
             metrics.count(storeFault: error)
             if case .notFound(let reference, _) = error as? StoreError, let name = pinnedName(reference), let now = try? catalogue.lookup(name) {
@@ -73,15 +87,6 @@ extension SamplingService {
             return try catalogue.cache(level, for: recipe, sampler: sampling.sampler, steps: sampling.steps)
         } catch {
             throw .badField(name: "cache", reason: "\(error)")
-        }
-    }
-
-    /// The solver of the composition itself, or a refusal; never another's.
-    func solver(_ recipe: BoundRecipe, _ steps: Int?, _ guidance: ImageGuidance?) throws(ServiceError) -> BoundSampling {
-        do {
-            return try catalogue.solver(for: recipe, steps: steps, guidance: guidance)
-        } catch {
-            throw .badField(name: "sampler", reason: "\(error)")
         }
     }
 

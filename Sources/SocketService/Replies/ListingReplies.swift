@@ -13,8 +13,10 @@ struct ModelsReply: Encodable, Sendable {
         let parent: String?
         let digest: String
         let classes: [String]
+        let role: String
 
-        init(id: String, digest: String, parent: String?, created: Int, classes: [String]) {
+        init(id: String, digest: String, parent: String?, created: Int, classes: [String], role: String = "domain") {
+            self.role = role
             self.id = id
             self.digest = digest
             self.parent = parent
@@ -28,7 +30,7 @@ struct ModelsReply: Encodable, Sendable {
             let created = manifest.created.flatMap { try? Date($0, strategy: .iso8601) }.map { Int($0.timeIntervalSince1970) } ?? 0
             self.init(
                 id: entry.name ?? entry.digest.description, digest: entry.digest.description, parent: parent, created: created,
-                classes: manifest.classes)
+                classes: manifest.classes, role: manifest.role)
         }
     }
 
@@ -46,6 +48,10 @@ struct AdapterReply: Encodable, Sendable {
     let digest: String
     let baseDigest: String
     let classes: [String]
+    /// domain, guidance (one row in place of a guided pair) or steps (a vector for each step of a sampler).
+    let role: String
+    /// Of a distilled vector: the guidance that is in its values, the scales that its weight was measured for, and its steps.
+    let distilled: Distilled?
     let storedBytes: Int
     let contentBytes: Int
     let precision: String
@@ -54,6 +60,16 @@ struct AdapterReply: Encodable, Sendable {
     let training: Training?
     /// What the sampler `fitted` can be asked for.
     let solvers: [Solver]
+
+    struct Distilled: Encodable, Sendable {
+        let guidance: String
+        let guidanceScale: Double
+        let guidanceInterval: [Double]
+        let scales: [Double]?
+        let steps: Int?
+        let domains: [String]
+        let psnr: Double?
+    }
 
     struct Solver: Encodable, Sendable {
         let steps: Int
@@ -81,6 +97,12 @@ struct AdapterReply: Encodable, Sendable {
         digest = entry.digest.description
         baseDigest = entry.baseDigest.description
         classes = manifest.classes
+        role = manifest.role
+        distilled = manifest.distillation.map {
+            Distilled(
+                guidance: $0.guidance, guidanceScale: $0.guidanceScale, guidanceInterval: $0.guidanceInterval, scales: $0.dial?.map(\.scale),
+                steps: $0.steps, domains: $0.domains.map(\.name), psnr: $0.psnr)
+        }
         storedBytes = entry.storedBytes
         contentBytes = entry.contentBytes
         precision = entry.precision == .f32 ? "f32" : "bf16"
@@ -105,8 +127,14 @@ struct RecipeReply: Encodable, Sendable {
     let digest: String
     let adapters: [Usage.Part]
     let classes: [String]
+    /// Steps that its vectors are for, where it has one for each.
+    let steps: Int?
+    /// The guidance scale that is in its values.
+    let foldedGuidanceScale: Double?
 
     init(_ recipe: BoundRecipe) {
+        steps = recipe.solver?.steps
+        foldedGuidanceScale = recipe.folded?.scale
         self.recipe = recipe.text
         label = recipe.label
         digest = recipe.digest.description

@@ -33,20 +33,18 @@ package struct GenerationOrder: Sendable {
     /// Settles a request against what the server offers.
     /// - Parameters:
     ///   - seed: taken where the request has none.
-    ///   - solver: of the recipe, for a number of steps and a guidance, where they were asked for.
+    ///   - settle: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it, and how it is sampled.
     ///   - profile: the network calls that run the blocks at a level of the cache.
-    ///   - bind: a recipe at a strength, with the class names of one of its adapters, as the catalogue holds it.
     package init(
         _ request: GenerationRequest, capabilities: Capabilities, seed: @autoclosure () -> UInt64, composingCost: Int = 0,
-        bind: (Recipe, Double, String?) throws(ServiceError) -> BoundRecipe,
-        solver: (BoundRecipe, Int?, ImageGuidance?) throws(ServiceError) -> BoundSampling,
+        settle: (Recipe, AskedSampling, Double, String?) throws(ServiceError) -> SettledSampling,
         profile: (CacheLevel, BoundRecipe, BoundSampling) throws(ServiceError) -> [Bool]?
     ) throws(ServiceError) {
         try request.refuseWhatIsNotServed(capabilities)
         self.composingCost = composingCost
         let limits = capabilities.limits
         count = try within(1...limits.images, request.n ?? 1, "n")
-        let steps = try within(1...limits.steps, request.steps ?? capabilities.steps, "steps")
+        _ = try within(1...limits.steps, request.steps ?? min(capabilities.steps, limits.steps), "steps")
         partialImages = try within(0...limits.partialImages, request.partialImages ?? 0, "partial_images")
         strength = try within(-limits.strength...limits.strength, request.strength ?? 1, "strength")
         deadlineMs = try request.deadlineMs.map { milliseconds throws(ServiceError) in
@@ -54,20 +52,18 @@ package struct GenerationOrder: Sendable {
         }
         indexOffset = try within(0...(UInt64.max >> 1), request.indexOffset ?? 0, "index_offset")
         self.seed = request.seed ?? seed()
-        let sampler = try request.chosenSampler(capabilities), guidance = try request.chosenGuidance(capabilities)
+        let asked = try request.askedSampling(capabilities)
         user = try request.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = request.stream ?? false
         hasMetadata = request.metadata ?? true
         labelsFrom = request.labelsFrom
-        recipe = try bind(request.recipe(limits), strength, labelsFrom)
+        let settled = try settle(request.recipe(limits), asked, strength, labelsFrom)
+        (recipe, sampling) = (settled.recipe, settled.sampling)
         size = try request.chosenSize(recipe.grid.map { "\($0.size)x\($0.size)" } ?? capabilities.size, of: recipe, capabilities)
         guard let cache = request.cache.map(CacheLevel.init(rawValue:)) ?? .exact else {
             throw .badField(name: "cache", reason: "it is one of \(CacheLevel.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         self.cache = cache
-        sampling =
-            try sampler == .fitted
-            ? solver(recipe, request.steps, request.saysGuidance ? guidance : nil) : BoundSampling(sampler: sampler, steps: steps, guidance: guidance)
         cacheRuns = try profile(cache, recipe, sampling)
         (stages, className) = try request.chosenClass(of: recipe, strength: strength, limits)
     }
@@ -130,17 +126,23 @@ extension GenerationRequest {
         return own
     }
 
-    func chosenSampler(_ capabilities: Capabilities) throws(ServiceError) -> Sampler {
-        guard let sampler else { return capabilities.sampler }
+    /// What was said of the sampling, within the limits.
+    func askedSampling(_ capabilities: Capabilities) throws(ServiceError) -> AskedSampling {
+        let sampler = try chosenSampler(capabilities), guidance = try chosenGuidance(capabilities)
+        return AskedSampling(
+            sampler: sampler, steps: steps, kind: self.guidance == nil ? nil : guidance.kind, scale: guidanceScale,
+            interval: guidanceInterval == nil ? nil : guidance.interval)
+    }
+
+    private func chosenSampler(_ capabilities: Capabilities) throws(ServiceError) -> Sampler? {
+        guard let sampler else { return nil }
         guard let known = Sampler(rawValue: sampler), capabilities.samplers.contains(known) else {
             throw .badField(name: "sampler", reason: "this base works with \(capabilities.samplers.map(\.rawValue).joined(separator: ", "))")
         }
         return known
     }
 
-    var saysGuidance: Bool { guidance != nil || guidanceScale != nil || guidanceInterval != nil }
-
-    func chosenGuidance(_ capabilities: Capabilities) throws(ServiceError) -> ImageGuidance {
+    private func chosenGuidance(_ capabilities: Capabilities) throws(ServiceError) -> ImageGuidance {
         let scale = try within(0...capabilities.limits.guidanceScale, guidanceScale ?? capabilities.guidanceScale, "guidance_scale")
         guard let kind = guidance.map(GuidanceKind.init(rawValue:)) ?? .cfg else {
             throw .badField(name: "guidance", reason: "it is one of \(GuidanceKind.allCases.map(\.rawValue).joined(separator: ", "))")

@@ -1,0 +1,145 @@
+import AdapterComposer
+import AdapterFormat
+import Diffusion
+
+/// What a request says of its sampling; nil leaves it to the recipe.
+package struct AskedSampling: Sendable, Hashable {
+    package var sampler: Sampler?
+    package var steps: Int?
+    package var kind: GuidanceKind?
+    package var scale: Float?
+    package var interval: ClosedRange<Double>?
+
+    package init(
+        sampler: Sampler? = nil, steps: Int? = nil, kind: GuidanceKind? = nil, scale: Float? = nil, interval: ClosedRange<Double>? = nil
+    ) {
+        self.sampler = sampler
+        self.steps = steps
+        self.kind = kind
+        self.scale = scale
+        self.interval = interval
+    }
+
+    package var saysGuidance: Bool { kind != nil || scale != nil || interval != nil }
+
+    /// Where a recipe demands nothing: the usual for what was not said.
+    package func usual(on path: DiffusionPath) -> BoundSampling {
+        BoundSampling(sampler: sampler ?? UsualSampling.sampler(path), steps: steps ?? UsualSampling.steps, guidance: guidance)
+    }
+
+    /// Where a recipe demands nothing.
+    var guidance: ImageGuidance {
+        ImageGuidance(kind ?? .cfg, scale: scale ?? UsualSampling.guidanceScale, interval: interval ?? 0...1)
+    }
+}
+
+/// A recipe as it is run, and how.
+package struct SettledSampling: Sendable {
+    package let recipe: BoundRecipe
+    package let sampling: BoundSampling
+}
+
+extension AdapterCatalogue {
+    /// A recipe and what was asked for, with what the recipe's vectors demand: guidance that is in their values, and a sampler's steps.
+    /// - Parameters:
+    ///   - strength, labelsFrom: as `bind` takes them.
+    /// - Throws: what `bind` throws; `SamplingDemandError` where the two contradict each other; `SamplingEngineError.noSolverProfile`.
+    package func settle(_ recipe: Recipe, _ asked: AskedSampling, strength: Double = 1, labelsFrom: String? = nil) throws -> SettledSampling {
+        var bound = try bind(recipe, strength: strength, labelsFrom: labelsFrom)
+        if asked.kind == .distilled, bound.folded == nil {
+            let (reference, weight) = try dialled(asked, for: bound)
+            bound = try bind(recipe, strength: strength, labelsFrom: labelsFrom, adding: (reference, weight))
+        }
+        let guidance = try guidance(of: bound, asked)
+        if let profile = bound.solver {
+            guard asked.sampler ?? .fitted == .fitted, asked.steps ?? profile.steps == profile.steps else {
+                throw SamplingDemandError.otherSteps(recipe: bound.label, steps: profile.steps)
+            }
+            return SettledSampling(
+                recipe: bound, sampling: BoundSampling(sampler: .fitted, steps: profile.steps, guidance: guidance, solver: FittedSolver(profile)))
+        }
+        guard asked.sampler == .fitted else {
+            var sampling = try asked.usual(on: DiffusionConvention(base).path)
+            sampling.guidance = guidance
+            return SettledSampling(recipe: bound, sampling: sampling)
+        }
+        let wanted = asked.saysGuidance || bound.folded != nil ? guidance : nil
+        return SettledSampling(recipe: bound, sampling: try solver(for: bound, steps: asked.steps, guidance: wanted))
+    }
+
+    private func guidance(of recipe: BoundRecipe, _ asked: AskedSampling) throws -> ImageGuidance {
+        guard let folded = recipe.folded else { return asked.guidance }
+        let own = ImageGuidance(.distilled, scale: Float(folded.scale), interval: folded.interval[0]...folded.interval[1])
+        switch asked.kind {
+        case .cfg, .domain: throw SamplingDemandError.guidanceTwice(recipe: recipe.label, folded: own)
+        case nil where asked.scale.map { $0 != 1 } ?? false: throw SamplingDemandError.guidanceTwice(recipe: recipe.label, folded: own)
+        case .distilled:
+            if let scale = asked.scale, abs(scale - own.scale) > 1e-3 { throw SamplingDemandError.otherScale(recipe: recipe.label, folded: own, asked: scale) }
+            fallthrough
+        case .none?, nil:
+            if let interval = asked.interval, asked.kind == .distilled, interval != own.interval {
+                throw SamplingDemandError.otherInterval(vector: recipe.label, interval: own.interval)
+            }
+        }
+        return own
+    }
+
+    /// The guidance vector that `guidance: "distilled"` adds to a recipe, and at which weight: one that learned from the recipe's own
+    /// domains before others, then one that learned from more.
+    private func dialled(_ asked: AskedSampling, for recipe: BoundRecipe) throws -> (reference: String, weight: Double) {
+        let domains = Set(recipe.shares.map(\.digest))
+        let found = try records(of: .guidance).filter { !$0.record.domains.isEmpty }
+        func isNearer(_ a: (name: String, digest: Digest, record: DistillationRecord), _ b: (name: String, digest: Digest, record: DistillationRecord)) -> Bool {
+            let own = [a, b].map { candidate in
+                let learned = Set(candidate.record.domains.map(\.digest))
+                return domains.isSubset(of: learned) && learned.count <= domains.count ? 1 : 0
+            }
+            if own[0] != own[1] { return own[0] > own[1] }
+            if a.record.domains.count != b.record.domains.count { return a.record.domains.count > b.record.domains.count }
+            return a.name < b.name
+        }
+        let others = found.filter { candidate in
+            // A vector of one other domain is no guidance for this one.
+            candidate.record.domains.count > 1 || domains.contains { digest in candidate.record.domains.contains { $0.digest == digest } }
+        }
+        guard let best = others.min(by: isNearer) else {
+            throw SamplingDemandError.noGuidanceVector(recipe: recipe.label)
+        }
+        let record = best.record
+        let scale = Double(asked.scale ?? Float(record.guidanceScale))
+        let scales = (record.dial ?? []).map(\.scale) + [1, record.guidanceScale]
+        let range = (scales.min() ?? 1)...(scales.max() ?? record.guidanceScale)
+        guard range.contains(scale) else { throw SamplingDemandError.offTheDial(vector: best.name, scale: scale, range: range) }
+        if let interval = asked.interval, [interval.lowerBound, interval.upperBound] != record.guidanceInterval {
+            throw SamplingDemandError.otherInterval(vector: best.name, interval: record.guidanceInterval[0]...record.guidanceInterval[1])
+        }
+        return ("\(best.name)@\(best.digest)", (scale - 1) / (record.guidanceScale - 1))
+    }
+}
+
+/// What a recipe's vectors demand of the sampling, and a request says otherwise.
+package enum SamplingDemandError: Error, Sendable, Hashable, CustomStringConvertible {
+    case guidanceTwice(recipe: String, folded: ImageGuidance)
+    case otherScale(recipe: String, folded: ImageGuidance, asked: Float)
+    case otherInterval(vector: String, interval: ClosedRange<Double>)
+    case offTheDial(vector: String, scale: Double, range: ClosedRange<Double>)
+    case noGuidanceVector(recipe: String)
+    case otherSteps(recipe: String, steps: Int)
+
+    package var description: String {
+        switch self {
+        case .guidanceTwice(let recipe, let folded):
+            "'\(recipe)' has guidance \(shortest(Double(folded.scale))) in its values, which a second guidance would double: leave guidance out, ask for distilled, or take the vector out"
+        case .otherScale(let recipe, let folded, let asked):
+            "'\(recipe)' has guidance \(shortest(Double(folded.scale))) in its values, not \(shortest(Double(asked))): leave the scale out, or give the vector another weight"
+        case .otherInterval(let vector, let interval):
+            "the guidance of '\(vector)' acts between the noise levels \(shortest(interval.lowerBound)) and \(shortest(interval.upperBound)): leave the interval out, or give that"
+        case .offTheDial(let vector, let scale, let range):
+            "'\(vector)' was measured for guidance scales from \(shortest(range.lowerBound)) to \(shortest(range.upperBound)), not \(shortest(scale))"
+        case .noGuidanceVector(let recipe):
+            "there is no guidance vector for '\(recipe)' in the store: adapterctl distill guidance makes one"
+        case .otherSteps(let recipe, let steps):
+            "'\(recipe)' holds a vector for each of \(steps, "step") at times of their own: leave sampler and steps out, or give fitted and \(steps)"
+        }
+    }
+}

@@ -1,0 +1,196 @@
+import AdapterFormat
+import AdapterStore
+import AdapterTraining
+import ArgumentParser
+import DiTPipeline
+import Diffusion
+import Distillation
+import DiTModel
+import Foundation
+import SamplingEngine
+import TensorMath
+
+struct Distill: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Train vectors that make guided pictures in fewer network rows.",
+        discussion: """
+            A distilled vector has no classes of its own: it is added to a domain in a recipe, as in flowers+guide. No pictures are
+            needed, for it learns from what the domains in the store make when they are guided.
+            """,
+        subcommands: [DistillGuidance.self, DistillSteps.self])
+}
+
+struct DistillGuidance: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "guidance", abstract: "One row in place of a guided pair.",
+        discussion: """
+            Example: adapterctl distill guidance flowers birds art --guidance-interval 0.1,0.8 -o guide.safetensors --add
+            Then: adapterctl sample flowers+guide -o flowers.png
+
+            The vector's weight is a dial: at 1 it stands for the guidance scale that it learned, at 0 for none.
+            """)
+    @OptionGroup var distillation: DistillationOptions
+    @Option(help: "Steps of the sampling that the vector is for.") var samplingSteps = UsualSampling.steps
+
+    func run() throws {
+        guard (4...1000).contains(samplingSteps) else { throw Failure.usage("--sampling-steps is between 4 and 1000") }
+        let subject = try distillation.subject()
+        let guidance = subject.teacher.guidance
+        guard guidance.kind != .none, guidance.scale > 1 else { throw Failure.usage("there is guidance to distil: give a --guidance-scale above 1") }
+        let plan = try SamplingPlan(
+            UsualSampling.sampler(subject.teacher.convention.path), steps: samplingSteps, subject.teacher.convention, clips: subject.teacher.clips)
+        let source = GuidanceSource(subject.base, subject.teacher, layout: subject.layout, plan: plan, settings: subject.settings)
+        try distillation.follow(source, subject, subject.record(.guidance, method: "regression"))
+    }
+}
+
+struct DistillSteps: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "steps", abstract: "A vector for each step of a sampler of few steps, guidance included.",
+        discussion: """
+            Example: adapterctl distill steps flowers --steps 4 --guidance-interval 0.1,0.8 -o turbo4.safetensors --add
+            Then: adapterctl sample flowers+turbo4 -o flowers.png
+
+            The times are searched first, as adapterctl fit does; then each step learns to lead where the guided trajectory is by then.
+            """)
+    @OptionGroup var distillation: DistillationOptions
+    @Option(help: "Steps of the sampler, each with a vector of its own.") var steps = 4
+    @Option(help: "Steps of the sampling that is learned from.") var teacherSteps = UsualSampling.steps
+
+    func run() throws {
+        guard (1...20).contains(steps) else { throw Failure.usage("--steps is between 1 and 20") }
+        guard (2 * steps...1000).contains(teacherSteps) else { throw Failure.usage("--teacher-steps is between twice the steps and 1000") }
+        let subject = try distillation.subject()
+        let teacher = subject.teacher, sampler: Sampler = teacher.convention.path == .rectifiedFlow ? .ab2 : .dpmpp2m
+        var settings = SolverFit.Settings()
+        settings.teacherSteps = teacherSteps
+        settings.images = max(128, 16 * teacher.labelCount)
+        let fit = try SolverFit(
+            teacher, sampler, classes: teacher.labelCount, channels: subject.base.configuration.inChannels, settings: settings,
+            onProgress: { Progress.step(Int(100 * $0), of: 100) })
+        Progress.begin("fitting times")
+        guard let fitted = try fit.fit(steps: [steps]).first else { return }
+        note("times \(fitted.solver.steps.map { String(format: "%.3f", $0.time) }.joined(separator: " ")), \(String(format: "%.1f", fitted.psnr)) dB untrained")
+        let source = try TrajectorySource(
+            subject.base, teacher, layout: subject.layout, teacherPlan: fit.plan, solver: fitted.solver, settings: subject.settings)
+        var record = subject.record(.steps, method: "trajectory")
+        record.solver = SolverProfile(
+            fitted.solver, guidance: teacher.guidance, family: fitted.family, teacher: fit.plan, psnr: fitted.psnr, images: fitted.images)
+        try distillation.follow(source, subject, record)
+    }
+}
+
+/// What every distillation is told.
+struct DistillationOptions: ParsableArguments {
+    @Argument(help: "Domains in the store; the vector learns from one after the other and is added to any.", completion: .adapterNames)
+    var domains: [String]
+    @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
+    @Option(help: "The vector's name (default: the file's).") var name: String?
+    @Flag(help: "Add the result to the store under its name.") var add = false
+    @Flag(help: "With --add: let a name that stands for other content stand for the result from now on.") var replace = false
+    @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
+    @OptionGroup var method: MethodOptions
+    @OptionGroup var guidance: GuidanceOptions
+    @Option(help: "Steps of the optimiser.") var trainSteps = 1000
+    @Option(help: "Images of one batch, all of one domain.") var batch = 64
+    @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
+    @Option(help: "AdamW's largest step (default: 2e-3, of LoRA 5e-4).") var learningRate: Float?
+    @Option(help: "Steps between two measurements against the teacher's pictures.") var validateEvery = 250
+    @Option(help: "Of the frozen matrices' products, the teacher's and the student's: f32, or bf16.") var precision = Precision.f32.rawValue
+    @OptionGroup var runs: RunOptions
+    @OptionGroup var location: StoreLocation
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard !domains.isEmpty else { throw ValidationError("give at least one domain") }
+        guard trainSteps > 0, trainSteps < 1 << 38, batch > 0, batch < 1 << 20, validateEvery > 0 else {
+            throw ValidationError("--train-steps, --batch and --validate-every are above 0")
+        }
+        guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
+    }
+
+    var usedName: String { name ?? URL(filePath: file).deletingPathExtension().lastPathComponent }
+
+    /// A base, a teacher over it, and what is to be trained.
+    struct Subject {
+        let base: BaseFile
+        let teacher: GuidedTeacher
+        let set: TrainableSet
+        let layout: TunableLayout
+        let settings: TrainingSettings
+        let pool: ThreadPool
+
+        func record(_ role: DistillationRecord.Role, method: String) -> DistillationRecord {
+            let guidance = teacher.guidance
+            return DistillationRecord(
+                role: role, method: method, domains: teacher.domains.map { .init(name: $0.name, digest: $0.digest) }, guidance: guidance.kind.rawValue,
+                guidanceScale: Double(guidance.scale), guidanceInterval: [guidance.interval.lowerBound, guidance.interval.upperBound])
+        }
+    }
+
+    func subject() throws -> Subject {
+        let name = try AdapterName(usedName).description
+        try checkOutputs([.trained(file)])
+        let store = try location.open()
+        if add, !replace, let known = try store.list().first(where: { $0.name == name }) { throw StoreError.nameTaken(name: name, digest: known.digest) }
+        let entries = try domains.map { try store.lookup($0) }
+        let base = try store.baseFile(entries[0].baseDigest), catalogue = try AdapterCatalogue(store, base: base)
+        let guidance = try guidance.imageGuidance()
+        let adapters = try entries.map { try catalogue.bind($0.digest.description).adapter }
+        for (entry, adapter) in zip(entries, adapters) {
+            let manifest = try entry.decodedManifest(), name = entry.name ?? entry.digest.short
+            guard manifest.isDomain else { throw Failure.usage("'\(name)' is no domain but a vector for \(manifest.role): distil from domains") }
+            guard manifest.lowRank == nil else { throw Failure.usage("'\(name)' holds low-rank pairs: distil from domains of biases and scales") }
+            guard adapter.grid == nil else { throw Failure.usage("'\(name)' has a resolution of its own: distil from domains of the base's") }
+            if guidance.kind == .cfg, guidance.scale != 1, !adapter.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: name, isBase: false) }
+        }
+        if guidance.kind == .domain, guidance.scale != 1, !base.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: base.card.name, isBase: true) }
+        let (set, lowRank) = try method.set(base.configuration)
+        guard set.method != .full else { throw Failure.usage("a distilled vector is an adapter: --method takes difffit, difffit-a, bitfit or lora") }
+        var settings = TrainingSettings(steps: trainSteps, batch: batch, seed: seed, learningRate: learningRate ?? (lowRank == nil ? 2e-3 : 5e-4))
+        settings.validationInterval = validateEvery
+        settings.labelDropout = 0
+        settings.emaDecay = 0.99
+        settings.beta2 = 0.99
+        settings.precision = try trainingPrecision(precision, set.method)
+        let pool = ThreadPool()
+        let teacher = try GuidedTeacher(
+            base,
+            zip(entries, adapters).map { TeacherDomain(name: $0.name ?? $0.digest.short, digest: $0.digest, vector: $1.vector, classes: $1.classes) },
+            guidance: guidance, precision: settings.precision, pool: pool)
+        return Subject(base: base, teacher: teacher, set: set, layout: base.layout.over(lowRank), settings: settings, pool: pool)
+    }
+
+    struct Result: Encodable {
+        let name, file, digest, folder: String
+        let trainedValues, steps: Int
+        let loss: Float
+        /// Median over held-out images against the teacher's, in dB.
+        let psnr: Double?
+    }
+
+    /// Trains, writes and, where it was asked for, stores the vector.
+    func follow<Source: DistillationSource & TrainingSource>(_ source: Source, _ subject: Subject, _ record: DistillationRecord) throws {
+        let folder = runs.folder(for: file, name: usedName)
+        let place = try runs.place(for: file, name: usedName, nil)
+        defer { withExtendedLifetime(place) {} }
+        let run = try TrainingRun.distilling(subject.settings, subject.set, source, pool: subject.pool)
+        func write(_ values: TrainableValues, _ path: String) throws -> Adapter {
+            try run.writeDistilled(record, source, named: usedName, rounded: bf16, to: path, values: values)
+        }
+        let what = [
+            "name": usedName, "domains": domains.joined(separator: " "), "output": file, "base": subject.base.digest.description,
+            "command": CommandLine.arguments.joined(separator: " "),
+        ]
+        try runs.follow(run, in: place, folder: folder, what: what) { values, path in _ = try write(values, path) }
+        var adapter = try write(run.result, file)
+        if add { _ = try location.open().add(&adapter, as: usedName, over: subject.base, replace: replace) }
+        let result = Result(
+            name: usedName, file: file, digest: adapter.digest.description, folder: folder, trainedValues: run.trainedValues, steps: run.step,
+            loss: run.history.recentLoss, psnr: adapter.manifest.distillation?.psnr)
+        try output.report("distill", result, outputs: [file]) {
+            "\(result.name) \(result.digest.prefix(12)) written to \(result.file), "
+                + (result.psnr.map { String(format: "%.1f dB to its teacher, ", $0) } ?? "") + "its run in \(result.folder)"
+        }
+    }
+}
