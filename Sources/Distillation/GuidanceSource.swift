@@ -12,11 +12,13 @@ package final class GuidanceSource: DistillationSource, TrainingSource {
     /// - Parameters:
     ///   - plan: the sampling that the vector is for.
     package init(_ base: BaseFile, _ teacher: GuidedTeacher, layout: TunableLayout, plan: SamplingPlan, settings: TrainingSettings) {
+        // With 40 calls about as many states as a round's steps of 64 draw.
+        let pool = TeacherPool.Settings(images: max(8, 192 / teacher.domains.count), stepsPerRound: 100)
         let memory = Memory(capacity: Memory.paddedCount(settings.batch * teacher.latentCount))
         x = memory.take(settings.batch, teacher.latentCount)
         super.init(
             base, teacher, layout: layout, settings: settings,
-            pool: TeacherPool(teacher, plan, keeping: Array(0..<plan.evaluations), keepsOutputs: true, settings: .init(), seed: settings.seed), plan: plan)
+            pool: TeacherPool(teacher, plan, keeping: Array(0..<plan.evaluations), keepsOutputs: true, settings: pool, seed: settings.seed), plan: plan)
     }
 
     package var updates: Int { 1 }

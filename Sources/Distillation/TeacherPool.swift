@@ -7,9 +7,9 @@ import TensorMath
 final class TeacherPool {
     struct Settings {
         /// Images of each domain.
-        var images = 32
+        var images: Int
         /// Steps of training that one filling serves.
-        var stepsPerRound = 100
+        var stepsPerRound: Int
         /// Strengths that domains are drawn at, where there are several: the vector is to be added to blends as well.
         var strengths: ClosedRange<Float> = 0.7...1.1
     }
