@@ -12,8 +12,8 @@ extension TrainingObjective {
 }
 
 extension TrainingRun {
-    /// A run that fine-tunes an adapter on a frozen base, or with the full set a copy of the base itself. Each class starts at the base's null class, a little apart; the first
-    /// factor of a low-rank pair starts at random, the second at zero.
+    /// A run that fine-tunes an adapter on a frozen base, or with the full set a copy of the base itself. Each class starts at the base's
+    /// null class, a little apart; the first factor of a low-rank pair starts at random, the second at zero.
     ///
     /// - Parameters:
     ///   - lowRank: the pairs of a LoRA run.
@@ -54,7 +54,8 @@ extension TrainingRun {
             settings, set,
             source: PictureSource(
                 data, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), settings: settings, pool: pool),
-            model: model, values: values, layout: layout, pool: pool, start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
+            model: model, values: values, layout: layout, pool: pool,
+            start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
             processes: processes)
     }
 
