@@ -1,15 +1,18 @@
 import Foundation
 import TensorFiles
 
-/// The weights of an AutoencoderKL on their way into a store: a component folder of diffusers, or one file in diffusers' or
-/// CompVis' names. The names stay as they are; AutoencoderKL knows them all (`DiT.md`, "Autoencoder").
+/// The weights of an autoencoder on their way into a store: a component folder of diffusers, or one file, an AutoencoderKL in diffusers'
+/// or CompVis' names or an AutoencoderTiny in diffusers'. The names stay as they are; the module Autoencoder knows them all (`DiT.md`,
+/// "Autoencoder").
 package struct AutoencoderFile: Sendable {
     package let file: TensorFile
+    /// `full` is an AutoencoderKL, `tiny` an AutoencoderTiny.
+    package let kind: DecoderKind
     /// The fields of its `config.json` but for the writer's own, as canonical JSON; nil where there is none.
     let config: String?
     /// What latents are multiplied by.
     package let latentScale: Double
-    /// Whether its configuration says so; a bare file does not, and Stable Diffusion's factor is taken.
+    /// Whether its configuration says so; a bare file does not, and Stable Diffusion's factor is taken, or 1 of an AutoencoderTiny.
     package let statesScale: Bool
 
     /// The parts of a training checkpoint that are the autoencoder.
@@ -23,24 +26,28 @@ package struct AutoencoderFile: Sendable {
             let name = entry.name.hasPrefix(Self.prefix) ? String(entry.name.dropFirst(Self.prefix.count)) : entry.name
             return entry.dtype.isFloatingPoint && Self.parts.contains { name.hasPrefix($0) }
         }
-        guard entries.contains(where: { $0.name.hasSuffix("decoder.conv_in.weight") }) else {
+        let has = { (name: String) in entries.contains { $0.name.hasSuffix(name) } }
+        let isTiny = has("decoder.layers.0.weight")
+        guard isTiny || has("decoder.conv_in.weight") else {
             throw AdapterFormatError.missingTensor(file: weights.path, name: "decoder.conv_in.weight", shape: [])
         }
+        kind = isTiny && !has("decoder.conv_in.weight") ? .tiny : .full
+        let usual = kind == .tiny ? 1 : BaseCard.latentScale
         file = TensorFile(path: weights.path, metadata: weights.metadata, entries: entries, section: weights.section)
         let beside = URL(filePath: weights.path).deletingLastPathComponent().appending(path: "config.json").path(percentEncoded: false)
         let text = try weights.metadata["config"].map { Data($0.utf8) } ?? DiffusersFolder.text(beside)
         guard let text else {
-            (config, latentScale, statesScale) = (given.map { "{\"scaling_factor\":\($0)}" }, given ?? BaseCard.latentScale, given != nil)
+            (config, latentScale, statesScale) = (given.map { "{\"scaling_factor\":\($0)}" }, given ?? usual, given != nil)
             return
         }
         guard let fields = (try? JSONSerialization.jsonObject(with: text.withoutByteOrderMark)) as? [String: Any] else {
             throw AdapterFormatError.badJSON(file: beside, reason: "it is no JSON object")
         }
-        try Self.check(fields, beside)
+        try Self.check(fields, kind, beside)
         let own = fields.filter { !$0.key.hasPrefix("_") }
         config = String(decoding: try JSONSerialization.data(withJSONObject: own, options: [.sortedKeys, .withoutEscapingSlashes]), as: UTF8.self)
         let stated = own["scaling_factor"].flatMap { $0 is NSNull ? nil : $0 }
-        let scale = stated as? Double ?? (stated == nil ? BaseCard.latentScale : .nan)
+        let scale = stated as? Double ?? (stated == nil ? usual : .nan)
         guard scale.isFinite, scale > 0 else {
             throw AdapterFormatError.badMetadata(file: beside, key: "scaling_factor", reason: "\(scale) is not above 0")
         }
@@ -49,12 +56,15 @@ package struct AutoencoderFile: Sendable {
         statesScale = true
     }
 
-    /// Refuses what the decoder here does not compute: latents that are shifted or normalised otherwise, and other kinds of autoencoder.
-    private static func check(_ fields: [String: Any], _ path: String) throws {
+    /// Refuses what the decoder here does not compute: latents that are normalised by channel, other activations, and other kinds of
+    /// autoencoder.
+    private static func check(_ fields: [String: Any], _ kind: DecoderKind, _ path: String) throws {
+        let name = kind == .tiny ? "AutoencoderTiny" : "AutoencoderKL"
+        let activations = kind == .tiny ? ["relu"] : ["silu", "swish"]
         let wanted: [(String, (Any) -> Bool, String)] = [
-            ("_class_name", { $0 as? String == "AutoencoderKL" }, "AutoencoderKL"), ("latents_mean", { _ in false }, "null"),
+            ("_class_name", { $0 as? String == name }, name), ("latents_mean", { _ in false }, "null"),
             ("latents_std", { _ in false }, "null"),
-            ("act_fn", { ["silu", "swish"].contains($0 as? String) }, "silu"),
+            ("act_fn", { activations.contains(($0 as? String)?.lowercased() ?? "") }, activations[0]),
         ]
         for (field, isRight, text) in wanted {
             guard let value = fields[field], !(value is NSNull), !isRight(value) else { continue }

@@ -66,6 +66,8 @@ package struct BaseCard: Sendable, Hashable, Codable {
     package var latentScale: Double?
     /// SHA-256 of the autoencoder's file that a store keeps beside the base.
     package var vae: Digest?
+    /// The same of its tiny autoencoder.
+    package var tinyVAE: Digest?
     /// The base whose matrices were rounded to make this one; its adapters belong to this one too.
     package var roundedFrom: Digest?
 
@@ -78,6 +80,9 @@ package struct BaseCard: Sendable, Hashable, Codable {
         self.training = training
     }
 
+    /// The autoencoders that the store keeps.
+    package var decoders: [DecoderKind] { (vae == nil ? [] : [.full]) + (tinyVAE == nil ? [] : [.tiny]) }
+
     /// Takes over from a card of the same base what this one leaves open.
     package mutating func complete(from known: BaseCard) {
         if classNames.isEmpty { classNames = known.classNames }
@@ -86,6 +91,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
         preset = preset ?? known.preset
         latentScale = latentScale ?? known.latentScale
         vae = vae ?? known.vae
+        tinyVAE = tinyVAE ?? known.tinyVAE
         roundedFrom = roundedFrom ?? known.roundedFrom
     }
 
@@ -98,6 +104,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
     enum CodingKeys: String, CodingKey {
         case name, prediction, path, training, heads, preset, vae
         case latentScale = "latent_scale"
+        case tinyVAE = "tiny_vae"
         case roundedFrom = "rounded_from"
         case timeScale = "time_scale"
         case classNames = "class_names"

@@ -16,8 +16,8 @@ package struct BaseFile: Sendable {
     package let classes: ClassTable
     /// SHA-256 of the base in the store's own form (`encoding`): the same for the same values, whatever held them.
     package let digest: Digest
-    /// The autoencoder of the pipeline folder that this is; nil for a file, also a store's.
-    package let autoencoder: AutoencoderFile?
+    /// The autoencoders of the pipeline folder that this is; none of a file, also a store's.
+    package let autoencoders: [AutoencoderFile]
     /// What was taken though the file does not say it, a sentence each.
     package let remarks: [String]
 
@@ -60,7 +60,7 @@ package struct BaseFile: Sendable {
             configuration.hasNullRow
             ? ClassTable(names: names, values: table) : .withoutNullRow(names: names, values: table, width: configuration.hiddenSize)
         self.file = file
-        autoencoder = source.autoencoder
+        autoencoders = source.autoencoders
         self.digest = try digest ?? Digest(of: Self.encoding(file, configuration, layout, vector, classes, as: nil).pieces)
     }
 

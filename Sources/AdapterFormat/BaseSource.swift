@@ -6,8 +6,8 @@ struct BaseSource {
     let file: TensorFile
     let fields: BaseFields
     let card: BaseCard
-    /// The autoencoder of a pipeline folder.
-    let autoencoder: AutoencoderFile?
+    /// The autoencoders of a pipeline folder.
+    let autoencoders: [AutoencoderFile]
 
     /// - Parameter path: a diffusers folder, a folder with one model's weights, or a file in either naming and any container that
     ///   `TensorFile` opens.
@@ -15,11 +15,11 @@ struct BaseSource {
         let isFolder = WeightsFolder.isFolder(path)
         if isFolder, try DiffusersFolder.isDiffusers(path) {
             let folder = try DiffusersFolder(path: path)
-            (file, fields, card, autoencoder) = (folder.transformer, folder.fields, folder.card, folder.vae)
+            (file, fields, card, autoencoders) = (folder.transformer, folder.fields, folder.card, folder.autoencoders)
             return
         }
         let found = try Self.model(in: TensorFile(path: path))
-        autoencoder = nil
+        autoencoders = []
         let own: BaseFields? = try BaseFile.metadata("config", of: found)
         let said = BaseFields(arguments: found.arguments, classRows: found[TunableLayout.classTableName]?.shape.first)
         var published = try Self.objective(found)

@@ -4,29 +4,34 @@ import TensorFiles
 
 extension DiffusersFolder {
     /// Writes a base as a pipeline folder that diffusers loads; reading it again gives the same base bit for bit.
-    /// - Parameter autoencoder: written too where it has diffusers' names.
+    /// - Parameter autoencoders: written too where they have diffusers' names; a tiny one beside the full one goes into a folder that
+    ///   diffusers passes over.
     /// - Throws: where the folder has other content, or the base is none that diffusers' DiT can express.
-    package static func write(_ base: BaseFile, autoencoder: AutoencoderFile?, to path: String) throws {
+    package static func write(_ base: BaseFile, autoencoders: [AutoencoderFile] = [], to path: String) throws {
         if let reason = inexpressible(base) { throw AdapterFormatError.notDiffusers(base: base.digest.short, reason: reason) }
         let files = FileManager.default
         if let content = try? files.contentsOfDirectory(atPath: path), !content.isEmpty {
             throw TensorFileError.unwritable(path: path, reason: "the folder has content; a new one is wanted")
         }
-        let vae = autoencoder.flatMap { $0.file["decoder.conv_norm_out.weight"] == nil ? nil : $0 }
+        let full = autoencoders.first { $0.kind == .full && $0.file["decoder.conv_norm_out.weight"] != nil }
+        let tiny = autoencoders.first { $0.kind == .tiny }
+        let parts = [("vae", full ?? tiny), (tinyFolder, full == nil ? nil : tiny)].compactMap { folder, part in part.map { (folder, $0) } }
         do {
-            for part in ["transformer", "scheduler"] + (vae == nil ? [] : ["vae"]) {
+            for part in ["transformer", "scheduler"] + parts.map(\.0) {
                 try files.createDirectory(atPath: "\(path)/\(part)", withIntermediateDirectories: true)
             }
             try json(transformerConfig(base.configuration), to: path + "/transformer/config.json")
             try json(scheduleConfig, to: path + "/scheduler/scheduler_config.json")
-            try json(index(base, hasVAE: vae != nil), to: path + "/model_index.json")
-            if let config = vae?.config { try Data(config.utf8).write(to: URL(filePath: path + "/vae/config.json")) }
+            try json(index(base, vae: parts.first?.1), to: path + "/model_index.json")
+            for case (let folder, let part) in parts {
+                if let config = part.config { try Data(config.utf8).write(to: URL(filePath: "\(path)/\(folder)/config.json")) }
+            }
         } catch let error as CocoaError {
             throw TensorFileError.unwritable(path: path, reason: SystemError(error))
         }
         let weights = SafetensorsEncoding(try transformer(base), metadata: ["format": "pt"])
         try SafetensorsWriter.write(weights, to: path + "/transformer/diffusion_pytorch_model.safetensors")
-        if let vae { try SafetensorsWriter.write(vae.encoding, to: path + "/vae/diffusion_pytorch_model.safetensors") }
+        for (folder, part) in parts { try SafetensorsWriter.write(part.encoding, to: "\(path)/\(folder)/diffusion_pytorch_model.safetensors") }
     }
 
     /// What diffusers' DiT has no place for.
@@ -74,11 +79,11 @@ extension DiffusersFolder {
         try data.write(to: URL(filePath: path))
     }
 
-    private static func index(_ base: BaseFile, hasVAE: Bool) -> [String: Any] {
+    private static func index(_ base: BaseFile, vae: AutoencoderFile?) -> [String: Any] {
         var index: [String: Any] = [
             "_class_name": "DiTPipeline", "scheduler": ["diffusers", "DDIMScheduler"], "transformer": ["diffusers", "DiTTransformer2DModel"],
         ]
-        if hasVAE { index["vae"] = ["diffusers", "AutoencoderKL"] }
+        if let vae { index["vae"] = ["diffusers", vae.kind == .tiny ? "AutoencoderTiny" : "AutoencoderKL"] }
         if !base.card.classNames.isEmpty {
             index["id2label"] = Dictionary(uniqueKeysWithValues: base.card.classNames.enumerated().map { ("\($0)", $1) })
         }

@@ -8,8 +8,10 @@ package struct DiffusersFolder: Sendable {
     let transformer: TensorFile
     let fields: BaseFields
     let card: BaseCard
-    /// The autoencoder's weights, where the folder has some.
-    package let vae: AutoencoderFile?
+    /// The autoencoders' weights, where the folder has some: `vae`, and `tiny_vae` beside it where we wrote one.
+    package let autoencoders: [AutoencoderFile]
+
+    static let tinyFolder = "tiny_vae"
 
     package init(path: String) throws {
         let index: PipelineIndex? = try Self.json(path + "/model_index.json")
@@ -22,7 +24,8 @@ package struct DiffusersFolder: Sendable {
         transformer = try DiffusersNames.original(weights)
         fields = try Self.fields(folder, required: true, of: transformer)
         try Self.checkSchedule(path + "/scheduler/scheduler_config.json")
-        vae = try isPipeline && FileManager.default.fileExists(atPath: path + "/vae") ? AutoencoderFile(path: path + "/vae") : nil
+        autoencoders = try ["vae", Self.tinyFolder].map { "\(path)/\($0)" }
+            .filter { isPipeline && FileManager.default.fileExists(atPath: $0) }.map { try AutoencoderFile(path: $0) }
 
         let name = URL(filePath: path).standardizedFileURL.lastPathComponent
         var card = BaseCard.dit

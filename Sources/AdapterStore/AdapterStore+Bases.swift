@@ -13,8 +13,8 @@ public struct BaseEntry: Sendable, Hashable {
     package let card: Data
     /// Nil where the card cannot be read.
     package let decodedCard: BaseCard?
-    /// The autoencoder that belongs to the base, where the card names one.
-    package let vae: StoredVAE?
+    /// The autoencoder that belongs to the base, and the tiny one, where the card names them.
+    package let vae, tinyVAE: StoredVAE?
 
     /// nil where the base's card cannot be read.
     public var name: String? { decodedCard?.name }
@@ -24,7 +24,11 @@ public struct BaseEntry: Sendable, Hashable {
         path = "\(folder)/\(digest).safetensors"
         decodedCard = try? JSONDecoder().decode(BaseCard.self, from: card)
         vae = decodedCard?.vae.map { StoredVAE(digest: $0, folder: folder) }
+        tinyVAE = decodedCard?.tinyVAE.map { StoredVAE(digest: $0, folder: folder) }
     }
+
+    /// Every autoencoder's file that the base needs.
+    var autoencoders: [StoredVAE] { [vae, tinyVAE].compactMap { $0 } }
 }
 
 extension BaseEntry {
@@ -75,18 +79,23 @@ extension AdapterStore {
         return digest
     }
 
-    /// Writes a base, and the autoencoder that its card names, into the store. The same again changes nothing, but the card.
+    /// Writes a base, and the autoencoders that its card names, into the store. The same again changes nothing, but the card.
     /// - Throws: `digestMismatch`, `diskFull`, `locked`; the store is then as before.
-    package func importBase(_ content: FileContent, vae: FileContent? = nil, card: Data) throws(StoreError) {
+    package func importBase(_ content: FileContent, vae: FileContent? = nil, tinyVAE: FileContent? = nil, card: Data) throws(StoreError) {
         var file = try ImportedFile(writing: content.pieces, into: basesFolder)
         try check(file, "base", content.digest)
-        guard let vae else {
-            try enter(&file, card: card) { () throws(StoreError) in }
-            return
-        }
+        try enter(&file, with: [vae, tinyVAE].compactMap { $0 }[...], card: card) { () throws(StoreError) in }
+    }
+
+    /// Writes the autoencoders one after the other, then puts all in place at once.
+    private func enter(
+        _ file: inout ImportedFile, with autoencoders: ArraySlice<FileContent>, card: Data, others: () throws(StoreError) -> Void
+    ) throws(StoreError) {
+        guard let vae = autoencoders.first else { return try enter(&file, card: card, others: others) }
         var other = try ImportedFile(writing: vae.pieces, into: basesFolder)
         try check(other, "autoencoder", vae.digest)
-        try enter(&file, card: card) { () throws(StoreError) in
+        try enter(&file, with: autoencoders.dropFirst(), card: card) { () throws(StoreError) in
+            try others()
             let place = StoredVAE(digest: vae.digest, folder: basesFolder).path
             if try !holds(vae.digest, other.size, at: place) { try other.place(at: place, in: basesFolder) }
         }
@@ -208,9 +217,9 @@ extension AdapterStore {
         for digest in try AdapterStore.digests(.bases, transaction) {
             files.insert("\(digest).safetensors")
             if let value = try? transaction.checksummed(.bases, digest.bytes), let entry = try? baseEntry(digest, value) {
-                if let vae = entry.vae { files.insert("\(vae.digest)\(StoredVAE.suffix)") }
+                for vae in entry.autoencoders { files.insert("\(vae.digest)\(StoredVAE.suffix)") }
             } else {
-                // A damaged entry no longer says which autoencoder it needs.
+                // A damaged entry no longer says which autoencoders it needs.
                 let all = (try? FileManager.default.contentsOfDirectory(atPath: basesFolder)) ?? []
                 files.formUnion(all.filter { $0.hasSuffix(StoredVAE.suffix) })
             }
@@ -218,7 +227,7 @@ extension AdapterStore {
         return files
     }
 
-    /// Forgets a base and removes its file, and that of its autoencoder where no other base names it; whoever has them mapped keeps them.
+    /// Forgets a base and removes its file, and those of its autoencoders where no other base names them; whoever has them mapped keeps them.
     /// - Returns: bytes of the files that were removed.
     /// - Throws: `baseNotFound`, and `baseInUse` while an adapter, named or not, is stored against it.
     @discardableResult
@@ -231,7 +240,7 @@ extension AdapterStore {
                 let entry = try? baseEntry(digest, Checksummed.open(value, table: .bases, key: digest.bytes))
                 try transaction.delete(.bases, digest.bytes)
                 try transaction.raiseGeneration()
-                let files = ["\(digest).safetensors"] + (entry?.vae.map { ["\($0.digest)\(StoredVAE.suffix)"] } ?? [])
+                let files = ["\(digest).safetensors"] + (entry?.autoencoders.map { "\($0.digest)\(StoredVAE.suffix)" } ?? [])
                 return Set(files).subtracting(try knownFiles(transaction))
             }
             // A file that stays behind here is left for `prune`.

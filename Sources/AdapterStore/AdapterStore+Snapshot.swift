@@ -52,7 +52,7 @@ extension AdapterStore {
             let entries = try copy.listBases()
             let bases = entries.map(\.digest)
             // Bases, and autoencoders of bases, that came while the others were placed.
-            for entry in entries where placed[entry.digest] == nil || entry.vae.map({ !FileManager.default.fileExists(atPath: $0.path) }) ?? false {
+            for entry in entries where placed[entry.digest] == nil || entry.autoencoders.contains(where: { !FileManager.default.fileExists(atPath: $0.path) }) {
                 placed[entry.digest] = try place(entry.digest, in: building, copyingBases)
             }
             for digest in placed.keys where !bases.contains(digest) {
@@ -67,13 +67,13 @@ extension AdapterStore {
         throw .system(path: destination, reason: "bases came and went faster than they could be copied")
     }
 
-    /// A base's file, and that of its autoencoder.
+    /// A base's file, and those of its autoencoders.
     /// - Returns: whether they are shared with the source; nil where the base has been removed meanwhile.
     private func place(_ digest: Digest, in building: String, _ copying: Bool) throws(StoreError) -> Bool? {
         do throws(StoreError) {
             let entry = try base(digest)
             var isShared = try place(entry.path, digest, in: building, copying)
-            if let vae = entry.vae { isShared = try place(vae.path, vae.digest, in: building, copying) && isShared }
+            for vae in entry.autoencoders { isShared = try place(vae.path, vae.digest, in: building, copying) && isShared }
             return isShared
         } catch {
             do throws(StoreError) { _ = try base(digest) } catch { if case .baseNotFound = error { return nil } }

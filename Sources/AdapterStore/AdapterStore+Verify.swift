@@ -134,11 +134,11 @@ extension AdapterStore {
     private func check(base digest: Digest, _ readBases: Bool) throws(StoreError) -> VerifyEntry.Finding? {
         do throws(StoreError) {
             let entry = try base(digest)
-            if let vae = entry.vae, try FileCalls.status(vae.path) == nil {
+            for vae in entry.autoencoders where try FileCalls.status(vae.path) == nil {
                 throw .damaged(item: "base \(digest.short)", reason: "its autoencoder \(vae.digest.short) is missing")
             }
             guard readBases else { return .sound }
-            let files = [("base file", entry.path, digest)] + (entry.vae.map { [("autoencoder file", $0.path, $0.digest)] } ?? [])
+            let files = [("base file", entry.path, digest)] + entry.autoencoders.map { ("autoencoder file", $0.path, $0.digest) }
             for (item, path, expected) in files {
                 let found = try FileCalls.digest(ofFile: path)
                 guard found == expected else { throw .digestMismatch(item: item, expected: expected, found: found) }

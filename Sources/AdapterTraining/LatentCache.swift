@@ -9,13 +9,13 @@ import TensorMath
 /// the autoencoder and of the image. A run draws a fresh sample of the posterior each time it takes the image.
 package struct LatentCache {
     private let folder: String
-    private let autoencoder: AutoencoderKL
+    private let autoencoder: any ImageAutoencoder
     private let digest: Digest
 
     /// - Parameters:
     ///   - folder: made if need be; caches of any data sets and autoencoders share it.
     ///   - digest: of the autoencoder's file.
-    package init(folder: String, autoencoder: AutoencoderKL, digest: Digest) throws {
+    package init(folder: String, autoencoder: any ImageAutoencoder, digest: Digest) throws {
         self.folder = "\(folder)/\(digest)"
         self.autoencoder = autoencoder
         self.digest = digest
@@ -32,7 +32,7 @@ package struct LatentCache {
     package func posteriors(
         of data: TrainingData, mirrored: Bool, pool: ThreadPool, onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
     ) throws -> LatentTable {
-        let c = autoencoder.configuration
+        let c = autoencoder.format
         var encoder: LatentEncoder?
         var table = LatentTable(
             count: c.latentChannels * (data.size / c.downsampling) * (data.size / c.downsampling), orientations: mirrored ? 2 : 1, c,
@@ -63,7 +63,7 @@ package struct LatentCache {
     /// The images as a base of latents learns them.
     /// - Parameters: as `posteriors` has them.
     package static func encoded(
-        _ data: TrainingData, by autoencoder: AutoencoderKL, folder: String, mirrored: Bool, pool: ThreadPool,
+        _ data: TrainingData, by autoencoder: any ImageAutoencoder, folder: String, mirrored: Bool, pool: ThreadPool,
         onImage: (_ done: Int, _ encoded: Int) -> Void = { _, _ in }
     ) throws -> TrainingData {
         let cache = try LatentCache(folder: folder, autoencoder: autoencoder, digest: Digest(of: AutoencoderFile(path: autoencoder.file.path).encoding.pieces))

@@ -34,12 +34,12 @@ package struct LatentTable: Sendable {
     private var means: [Float] = []
     private var deviations: [Float] = []
 
-    init(count: Int, orientations: Int, _ configuration: AutoencoderConfiguration, autoencoder: Digest) {
+    init(count: Int, orientations: Int, _ format: LatentFormat, autoencoder: Digest) {
         self.count = count
         self.orientations = orientations
         self.autoencoder = autoencoder
-        scalingFactor = configuration.scalingFactor
-        shiftFactor = configuration.shiftFactor
+        scalingFactor = format.scalingFactor
+        shiftFactor = format.shiftFactor
     }
 
     mutating func append(_ posteriors: [LatentPosterior]) {

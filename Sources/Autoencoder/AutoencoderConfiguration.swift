@@ -16,6 +16,12 @@ package struct AutoencoderConfiguration: Sendable, Hashable {
 
     /// Pixels of one latent pixel, along a side.
     package var downsampling: Int { 1 << (blockOutChannels.count - 1) }
+
+    package var format: LatentFormat {
+        LatentFormat(
+            inChannels: inChannels, outChannels: outChannels, latentChannels: latentChannels, downsampling: downsampling, scalingFactor: scalingFactor,
+            shiftFactor: shiftFactor)
+    }
 }
 
 /// The fields of a diffusers config.json that the tensors do not show; each may be missing or null.
@@ -35,23 +41,8 @@ struct AutoencoderFields: Decodable {
         case latentsStd = "latents_std"
     }
 
-    /// From the file's own metadata, else from the `config.json` beside it, else nothing.
     init(_ file: TensorFile) throws {
-        let beside = URL(filePath: file.path).deletingLastPathComponent().appending(path: "config.json")
-        let path = beside.path(percentEncoded: false)
-        let text: Data
-        if let own = file.metadata["config"] {
-            text = Data(own.utf8)
-        } else if FileManager.default.fileExists(atPath: path) {
-            do { text = try Data(contentsOf: beside) } catch { throw TensorFileError.unreadable(path: path, reason: SystemError(error)) }
-        } else {
-            return
-        }
-        do {
-            self = try JSONDecoder().decode(AutoencoderFields.self, from: text.withoutByteOrderMark)
-        } catch {
-            throw AutoencoderError.badConfiguration(file: file.path, reason: plainReason(error))
-        }
+        self = try autoencoderFields(of: file) ?? AutoencoderFields()
         if let actFn, !["silu", "swish"].contains(actFn) {
             throw AutoencoderError.unsupported(file: file.path, field: "act_fn", value: actFn, wanted: "silu")
         }
@@ -61,4 +52,23 @@ struct AutoencoderFields: Decodable {
     }
 
     private init() {}
+}
+
+/// What an autoencoder's configuration says: the file's own metadata, else the `config.json` beside it; nil where there is neither.
+func autoencoderFields<Fields: Decodable>(of file: TensorFile) throws -> Fields? {
+    let beside = URL(filePath: file.path).deletingLastPathComponent().appending(path: "config.json")
+    let path = beside.path(percentEncoded: false)
+    let text: Data
+    if let own = file.metadata["config"] {
+        text = Data(own.utf8)
+    } else if FileManager.default.fileExists(atPath: path) {
+        do { text = try Data(contentsOf: beside) } catch { throw TensorFileError.unreadable(path: path, reason: SystemError(error)) }
+    } else {
+        return nil
+    }
+    do {
+        return try JSONDecoder().decode(Fields.self, from: text.withoutByteOrderMark)
+    } catch {
+        throw AutoencoderError.badConfiguration(file: file.path, reason: plainReason(error))
+    }
 }

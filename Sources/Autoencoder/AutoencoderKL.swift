@@ -1,9 +1,8 @@
 import TensorFiles
+import TensorMath
 
-/// An AutoencoderKL as Stable Diffusion and DiT use it: images of 3 channels to latents of 4 and back, checked tensor by tensor.
-///
-/// It only knows the file. `LatentDecoder` and `LatentEncoder` hold the packed weights and the memory for images of one size.
-package struct AutoencoderKL: Sendable {
+/// An AutoencoderKL as Stable Diffusion and DiT use it: images of 3 channels to latents of 4, in later models 16, and back.
+package struct AutoencoderKL: ImageAutoencoder {
     package let file: TensorFile
     package let configuration: AutoencoderConfiguration
     let tensors: AutoencoderTensors
@@ -15,13 +14,46 @@ package struct AutoencoderKL: Sendable {
         self.file = file
         tensors = try AutoencoderTensors(file)
         configuration = try AutoencoderConfiguration(tensors, AutoencoderFields(file))
-        try tensors.check(configuration)
+        try tensors.check(configuration.tensorShapes)
+        try format.checkImages(file.path)
     }
 
     package init(path: String) throws { try self.init(file: TensorFile(path: path)) }
 
-    /// Whether the file has an encoder; some hold the decoder alone.
+    package var format: LatentFormat { configuration.format }
     package var hasEncoder: Bool { tensors.hasEncoder }
+
+    package func decoderPlan(on latent: FeatureShape, _ form: WeightForm) throws -> NetworkPlan {
+        let c = configuration
+        let entry = ValueMap(factor: 1 / c.scalingFactor, offset: c.shiftFactor)
+        var plan = NetworkPlan(tensors, input: latent, entry: entry, groups: c.normNumGroups, form)
+        if plan.has("post_quant_conv") { try plan.convolution("post_quant_conv", c.latentChannels, kernel: 1, isMeasured: false) }
+        let channels = Array(c.blockOutChannels.reversed())
+        try plan.convolution("decoder.conv_in", channels[0])
+        try plan.midBlock("decoder.mid_block", c)
+        for (level, count) in channels.enumerated() {
+            for layer in 0...c.layersPerBlock { try plan.resnet("decoder.up_blocks.\(level).resnets.\(layer)", count) }
+            if level < channels.count - 1 { try plan.upsample("decoder.up_blocks.\(level).upsamplers.0.conv") }
+        }
+        try plan.convolution("decoder.conv_out", c.outChannels, normed: "decoder.conv_norm_out", isMeasured: false)
+        return plan
+    }
+
+    package func encoderPlan(on image: FeatureShape, _ form: WeightForm) throws -> NetworkPlan {
+        let c = configuration
+        var plan = NetworkPlan(tensors, input: image, groups: c.normNumGroups, form)
+        try plan.convolution("encoder.conv_in", c.blockOutChannels[0])
+        for (level, count) in c.blockOutChannels.enumerated() {
+            for layer in 0..<c.layersPerBlock { try plan.resnet("encoder.down_blocks.\(level).resnets.\(layer)", count) }
+            if level < c.blockOutChannels.count - 1 {
+                try plan.convolution("encoder.down_blocks.\(level).downsamplers.0.conv", count, stride: 2)
+            }
+        }
+        try plan.midBlock("encoder.mid_block", c)
+        try plan.convolution("encoder.conv_out", 2 * c.latentChannels, normed: "encoder.conv_norm_out", isMeasured: false)
+        if plan.has("quant_conv") { try plan.convolution("quant_conv", 2 * c.latentChannels, kernel: 1, isMeasured: false) }
+        return plan
+    }
 }
 
 extension AutoencoderConfiguration {

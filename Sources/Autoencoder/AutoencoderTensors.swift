@@ -5,25 +5,27 @@ import TensorFiles
 struct AutoencoderTensors: Sendable {
     let file: TensorFile
     /// Levels of the decoder.
-    private let levels: Int
+    private var levels: Int
     private let prefix: String
     private let isCompVis: Bool
 
-    init(_ file: TensorFile) throws(AutoencoderError) {
+    static let markOfKL = "decoder.conv_in.weight"
+
+    /// The name of a file's tensor, whatever stands before it.
+    static func name(endingIn end: String, in file: TensorFile) -> String? {
+        file.entries.lazy.map(\.name).first { $0 == end || $0.hasSuffix("." + end) }
+    }
+
+    /// - Parameter mark: the tensor that every autoencoder of the kind has.
+    init(_ file: TensorFile, mark: String = Self.markOfKL) throws(AutoencoderError) {
         self.file = file
-        let end = "decoder.conv_in.weight"
-        guard let name = file.entries.map(\.name).first(where: { $0 == end || $0.hasSuffix("." + end) }) else {
-            throw .notAnAutoencoder(file: file.path)
-        }
-        let prefix = String(name.dropLast(end.count))
+        guard let name = Self.name(endingIn: mark, in: file) else { throw .notAnAutoencoder(file: file.path) }
+        let prefix = String(name.dropLast(mark.count))
         isCompVis = file[prefix + "decoder.norm_out.weight"] != nil
         let level = isCompVis ? "decoder.up." : "decoder.up_blocks."
-        let numbers = file.entries.compactMap { entry -> Int? in
-            guard entry.name.hasPrefix(prefix + level) else { return nil }
-            return Int(entry.name.dropFirst(prefix.count + level.count).prefix { $0 != "." })
-        }
         self.prefix = prefix
-        levels = (numbers.max() ?? -1) + 1
+        levels = 0
+        levels = (lastNumber(level) ?? -1) + 1
     }
 
     /// The shape under a present name; nil where there is no such tensor.
@@ -36,13 +38,20 @@ struct AutoencoderTensors: Sendable {
     }
 
     /// Whether the file has an encoder; some hold the decoder alone.
-    var hasEncoder: Bool { shape("encoder.conv_in.weight") != nil }
+    var hasEncoder: Bool { file.entries.contains { $0.name.hasPrefix(prefix + "encoder.") } }
 
-    /// Compares every tensor with what the configuration asks for. The encoder may be missing as a whole, and so may each of the 1x1
+    /// The highest number after a beginning of present names; nil where there is none.
+    func lastNumber(_ beginning: String) -> Int? {
+        file.entries.compactMap { entry in
+            entry.name.hasPrefix(prefix + beginning) ? Int(entry.name.dropFirst(prefix.count + beginning.count).prefix { $0 != "." }) : nil
+        }.max()
+    }
+
+    /// Compares every tensor with the shapes of a whole network. The encoder may be missing as a whole, and so may each of the 1x1
     /// convolutions around the latent; a tensor beside these that has no place is refused.
-    func check(_ configuration: AutoencoderConfiguration) throws(AutoencoderError) {
+    func check(_ shapes: [TensorShape]) throws(AutoencoderError) {
         var known: Set<String> = []
-        for tensor in configuration.tensorShapes {
+        for tensor in shapes {
             let (name, shape) = (tensor.name, tensor.shape)
             guard let entry = entry(name) else {
                 let part = name.prefix { $0 != "." }

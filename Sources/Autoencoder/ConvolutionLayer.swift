@@ -15,10 +15,11 @@ struct ConvolutionLayer: Sendable {
 
     /// - Parameters:
     ///   - input: what it reads.
-    ///   - stride: 2 halves the image, with a border of one pixel on the right and below only.
+    ///   - stride: 2 halves the image.
+    ///   - border: pixels of zeros above and on the left; what the kernel reads beyond the image on the right and below is zero too.
     ///   - adds: whether the result is added to what the output holds.
     init(
-        _ weights: LayerWeights, on input: FeatureShape, stride: Int = 1, adds: Bool = false, _ needs: inout WorkspaceNeeds,
+        _ weights: LayerWeights, on input: FeatureShape, stride: Int = 1, border: Int, adds: Bool = false, _ needs: inout WorkspaceNeeds,
         _ form: WeightForm
     ) {
         output = FeatureShape(height: input.height / stride, width: input.width / stride, channels: weights.outChannels)
@@ -28,14 +29,18 @@ struct ConvolutionLayer: Sendable {
             columns: output.width)
         convolution = Convolution(shape, weight: weights.weight, bias: weights.bias, adds: adds, form)
         strips = output.height / rows
-        border = stride == 1 ? weights.kernel / 2 : 0
+        self.border = border
         needs.include(strip: shape.inRows, shape.inColumns, input.channels, form.dtype, strips: strips)
         needs.include(convolution)
         needs.include(activations: output)
     }
 
-    /// - Parameter measured: whether a norm follows.
-    func run(_ x: Feature, _ activation: PixelActivation = .none, into out: Feature, _ space: Workspace, measured: Bool = false) {
+    /// - Parameters:
+    ///   - measured: whether a norm follows.
+    ///   - rectified: whether a ReLU follows.
+    func run(
+        _ x: Feature, _ activation: PixelActivation = .none, into out: Feature, _ space: Workspace, measured: Bool = false, rectified: Bool = false
+    ) {
         let shape = convolution.shape
         let pixels = shape.rows * shape.columns
         space.group.forEach(strips) { strip, thread in
@@ -43,6 +48,7 @@ struct ConvolutionLayer: Sendable {
             input.load(x.values, width: x.width, from: strip * shape.rows * shape.stride - border, left: border, activation)
             let rows = out.values.rows((strip * pixels)..<((strip + 1) * pixels))
             convolution.run(input, into: rows, scratch: space.convolutionScratch[thread])
+            if rectified { rectify(rows) }
             if measured { space.measure(rows, strip: strip, thread: thread) }
         }
         if measured { space.noteMeasured(strips: strips, pixels: pixels) }

@@ -6,12 +6,14 @@ protocol AutoencoderLayer: Sendable {
     func forward(_ x: Feature, _ space: Workspace) -> Feature
 }
 
-/// A convolution by itself, behind a norm and SiLU where it ends the network.
+/// A convolution by itself, behind a norm and SiLU where it ends the network of an AutoencoderKL.
 struct SingleConvolution: AutoencoderLayer {
     let norm: GroupNorm?
     let convolution: ConvolutionLayer
     /// Whether a norm follows.
     let isMeasured: Bool
+    /// Whether a ReLU follows.
+    let isRectified: Bool
 
     func forward(_ x: Feature, _ space: Workspace) -> Feature {
         let activation = norm.map { norm in
@@ -19,8 +21,24 @@ struct SingleConvolution: AutoencoderLayer {
             return PixelActivation.scaledSilu(scale, shift: shift)
         }
         let out = space.take(convolution.output, atFront: !x.isAtFront)
-        convolution.run(x, activation ?? .none, into: out, space, measured: isMeasured)
+        convolution.run(x, activation ?? .none, into: out, space, measured: isMeasured, rectified: isRectified)
         return out
+    }
+}
+
+/// relu(x + conv4(relu(conv2(relu(conv0(x)))))), on as many channels as x has.
+struct TinyBlock: AutoencoderLayer {
+    let conv0, conv2: ConvolutionLayer
+    /// Adds to its output.
+    let conv4: ConvolutionLayer
+
+    func forward(_ x: Feature, _ space: Workspace) -> Feature {
+        let first = space.take(conv0.output, atFront: !x.isAtFront)
+        let second = space.take(conv2.output, atFront: !x.isAtFront, beyond: Memory.paddedCount(conv0.output.count))
+        conv0.run(x, into: first, space, rectified: true)
+        conv2.run(first, into: second, space, rectified: true)
+        conv4.run(second, into: x, space, rectified: true)
+        return x
     }
 }
 
@@ -85,8 +103,10 @@ struct Upsample: AutoencoderLayer {
     private let convolutions: [Convolution]
     private let input, output: FeatureShape
     private let rows: Int
+    /// Whether a norm follows.
+    private let isMeasured: Bool
 
-    init(_ weights: LayerWeights, on input: FeatureShape, _ needs: inout WorkspaceNeeds, _ form: WeightForm) {
+    init(_ weights: LayerWeights, on input: FeatureShape, isMeasured: Bool, _ needs: inout WorkspaceNeeds, _ form: WeightForm) {
         precondition(weights.kernel == 3)
         let rows = ConvolutionLayer.stripRows(height: input.height, width: input.width)
         // One column more than the image has: the border is on both sides, and each place leaves out the column of the other side.
@@ -97,6 +117,7 @@ struct Upsample: AutoencoderLayer {
         }
         self.input = input
         self.rows = rows
+        self.isMeasured = isMeasured
         output = FeatureShape(height: 2 * input.height, width: 2 * input.width, channels: weights.outChannels)
         needs.include(activations: input, output)
         needs.include(strip: rows + 2, input.width + 2, input.channels, form.dtype, strips: input.height / rows)
@@ -135,9 +156,9 @@ struct Upsample: AutoencoderLayer {
                         of: out.values.rows((line * 2 * W)..<((line + 1) * 2 * W)), from: right)
                 }
             }
-            space.measure(out.values.rows((strip * pixels)..<((strip + 1) * pixels)), strip: strip, thread: thread)
+            if isMeasured { space.measure(out.values.rows((strip * pixels)..<((strip + 1) * pixels)), strip: strip, thread: thread) }
         }
-        space.noteMeasured(strips: strips, pixels: pixels)
+        if isMeasured { space.noteMeasured(strips: strips, pixels: pixels) }
         return out
     }
 }

@@ -9,7 +9,7 @@ struct Feature {
     var channels: Int { values.columns }
 }
 
-struct FeatureShape: Hashable {
+package struct FeatureShape: Hashable {
     var height, width, channels: Int
 
     var count: Int { height * width * channels }

@@ -3,20 +3,20 @@ import AdapterStore
 import SamplingEngine
 
 extension AdapterStore {
-    /// Copies a base into the store in the store's own form, with the autoencoder that belongs to it. The same again changes nothing.
+    /// Copies a base into the store in the store's own form, with the autoencoders that belong to it. The same again changes nothing.
     ///
     /// - Parameters:
     ///   - path: as `DiffFitBase(path:)` takes it.
     ///   - name: a-z, 0-9, '.', '_', '-', 64 characters at most; nil takes the nearest to the file's own.
-    ///   - autoencoder: the AutoencoderKL of a base that makes latents, a file or a folder, where the path has none.
+    ///   - autoencoder, tinyAutoencoder: as `DiffFitBase(path:)` takes them.
     /// - Returns: the base as the store lists it.
     /// - Throws: `TensorFileError`, `StoreError`, `DiffFitError`; the store is then as before.
     @discardableResult
-    public func importBase(path: String, as name: String? = nil, autoencoder: String? = nil) throws -> BaseEntry {
+    public func importBase(path: String, as name: String? = nil, autoencoder: String? = nil, tinyAutoencoder: String? = nil) throws -> BaseEntry {
         try DiffFitError.translating {
             let base = try BaseFile(path: path)
-            let weights = try autoencoder.map { try AutoencoderFile(path: $0) } ?? base.autoencoder
-            let digest = try importBase(base, autoencoder: weights, as: name.map { try AdapterName($0).description }).digest
+            let given = try [autoencoder, tinyAutoencoder].compactMap { $0 }.map { try AutoencoderFile(path: $0) }
+            let digest = try importBase(base, autoencoders: base.autoencoders + given, as: name.map { try AdapterName($0).description }).digest
             return try self.base(digest)
         }
     }

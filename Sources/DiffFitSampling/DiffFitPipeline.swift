@@ -40,7 +40,7 @@ public final class DiffFitPipeline: Sendable {
         (engine, catalogue) = try DiffFitError.translating {
             let engine = try SamplingEngine(
                 base.file, options: .unbounded(at: precision), pool: ThreadPool(threads: max(1, threads ?? ThreadPool.processorCount)),
-                autoencoder: base.autoencoder)
+                autoencoders: base.autoencoders)
             return (engine, try AdapterCatalogue(store, base: base.file))
         }
     }
@@ -68,16 +68,18 @@ public final class DiffFitPipeline: Sendable {
     /// - Parameters:
     ///   - numInferenceSteps: steps of the sampler; nil is 40, or what a recipe of step vectors is for.
     ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
+    ///   - decoder: one of the base's `decoders`; nil is the full one, or what there is.
     ///   - others: as `ImageRequest` has them.
     ///   - onProgress: told after each network call; it runs on the caller's task.
     /// - Returns: `count` pictures in order.
-    /// - Throws: as `sample(_:numInferenceSteps:sampler:onProgress:)`.
+    /// - Throws: as `sample(_:numInferenceSteps:sampler:decoder:onProgress:)`.
     public func sample(
         _ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, numInferenceSteps: Int? = nil, guidanceScale: Float? = nil,
-        guidance: GuidanceKind = .cfg, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
+        guidance: GuidanceKind = .cfg, sampler: Sampler? = nil, decoder: DecoderKind? = nil,
+        onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
     ) async throws -> [SampledImage] {
         let request = ImageRequest(domain, class: className, count: count, seed: seed, guidanceScale: guidanceScale, guidance: guidance)
-        return try await sample([request], numInferenceSteps: numInferenceSteps, sampler: sampler, onProgress: onProgress)
+        return try await sample([request], numInferenceSteps: numInferenceSteps, sampler: sampler, decoder: decoder, onProgress: onProgress)
     }
 
     /// Samples pictures of several domains and classes, together in the same network calls.
@@ -86,23 +88,25 @@ public final class DiffFitPipeline: Sendable {
     /// - Parameters:
     ///   - numInferenceSteps: steps of the sampler; nil is 40, or what a recipe of step vectors is for.
     ///   - sampler: nil is the usual one of the base: DDIM, or AB2 for a rectified flow.
+    ///   - decoder: one of the base's `decoders`; nil is the full one, or what there is.
     ///   - onProgress: told after each network call; it runs on the caller's task.
     /// - Returns: the pictures of each request in order, one request after the other.
     /// - Throws: `CancellationError`; `StoreError.notFound` for a domain that there is none of, with the nearest names; `DiffFitError`:
     ///   `notFound` for a class, `invalidRequest` for a recipe, a count, a number of steps or a sampler, `incompatible` for an adapter of
     ///   another base, or a base of latents without its autoencoder.
     public func sample(
-        _ requests: [ImageRequest], numInferenceSteps: Int? = nil, sampler: Sampler? = nil, onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
+        _ requests: [ImageRequest], numInferenceSteps: Int? = nil, sampler: Sampler? = nil, decoder: DecoderKind? = nil,
+        onProgress: @Sendable (SamplingProgress) -> Void = { _ in }
     ) async throws -> [SampledImage] {
         do {
-            let chosen = try await reading.run { try requests.flatMap { try bind($0, sampler, steps: numInferenceSteps) } }
+            let chosen = try await reading.run { try requests.flatMap { try bind($0, sampler, steps: numInferenceSteps, decoder) } }
             guard let first = chosen.first else { return [] }
             if let other = chosen.first(where: { $0.sampling.steps != first.sampling.steps || $0.sampling.solver != first.sampling.solver }) {
                 throw DiffFitError(
                     .invalidRequest, "'\(first.text.adapter)' and '\(other.text.adapter)' are for other steps of a sampler: sample them in two calls")
             }
             var request = SamplingRequest(client: "library", images: chosen.map(\.order), sampler: first.sampling.sampler, steps: first.sampling.steps)
-            request.solver = first.sampling.solver
+            (request.solver, request.decoder) = (first.sampling.solver, decoder)
             let result = try await engine.sample(request) { event in
                 if case .progress(let step, let count) = event { onProgress(SamplingProgress(step: step, total: count)) }
             }
@@ -121,7 +125,7 @@ public final class DiffFitPipeline: Sendable {
     }
 
     /// A request with its adapters read and composed, picture by picture.
-    private func bind(_ request: ImageRequest, _ sampler: Sampler?, steps: Int?) throws -> [ChosenImage] {
+    private func bind(_ request: ImageRequest, _ sampler: Sampler?, steps: Int?, _ decoder: DecoderKind?) throws -> [ChosenImage] {
         guard (1...4096).contains(request.count) else { throw DiffFitError(.invalidRequest, "a count is between 1 and 4096, not \(request.count)") }
         guard (request.guidanceScale ?? 1).isFinite, request.guidanceScale ?? 0 >= 0 else {
             throw DiffFitError(.invalidRequest, "a guidance scale is a number from 0, not \(request.guidanceScale ?? 1)")
@@ -133,7 +137,8 @@ public final class DiffFitPipeline: Sendable {
         return try recipe.orders(class: request.className, count: request.count, seed: request.seed, guidance: how.guidance).map { classed in
             let text = PictureText(
                 recipe, className: classed.className, labelsFrom: nil, strength: 1, seed: request.seed, index: classed.order.index, sampler: how.sampler,
-                steps: how.steps, guidance: how.guidance, cache: .exact, base: base.digest, precision: engine.precision.rawValue)
+                steps: how.steps, guidance: how.guidance, cache: .exact, decoder: decoder ?? .usual(among: engine.decoders),
+                base: base.digest, precision: engine.precision.rawValue)
             return ChosenImage(order: classed.order, sampling: how, text: text, digest: recipe.digest)
         }
     }

@@ -3,4 +3,5 @@
 @_exported import enum Diffusion.Sampler
 @_exported import enum Diffusion.GuidanceKind
 @_exported import enum TensorMath.Precision
+@_exported import enum AdapterFormat.DecoderKind
 @_exported import struct AdapterFormat.Digest

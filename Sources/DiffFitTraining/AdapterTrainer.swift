@@ -100,14 +100,14 @@ public struct AdapterTrainer: Sendable {
     /// The pictures as the base learns them.
     private func data(_ pool: ThreadPool) throws -> TrainingData {
         let configuration = base.file.configuration
-        guard let autoencoder = base.autoencoder else {
+        guard let autoencoder = base.autoencoders.main else {
             guard configuration.inChannels == 3 else {
                 throw DiffFitError(
                     .incompatible, "this base learns latents of \(configuration.inChannels) channels, not pictures: open it with its autoencoder")
             }
             return try TrainingData.folder(images, size: configuration.inputSize, pool: pool)
         }
-        let pictures = try TrainingData.folder(images, size: configuration.inputSize * autoencoder.configuration.downsampling, pool: pool)
+        let pictures = try TrainingData.folder(images, size: configuration.inputSize * autoencoder.format.downsampling, pool: pool)
         return try LatentCache.encoded(pictures, by: autoencoder, folder: latentCache ?? runFolder + "/latents", mirrored: settings.flips, pool: pool)
     }
 }

@@ -1,3 +1,5 @@
+import AdapterFormat
+
 /// Why a request was not admitted. Nothing of it was done.
 package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible {
     case queueFull(retryAfterSeconds: Int)
@@ -15,6 +17,7 @@ package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible 
     case tooLittleNoise(calls: Int, wanted: Int)
     case otherCache(calls: Int, wanted: Int)
     case noAutoencoder(channels: Int)
+    case noDecoder(DecoderKind, has: [DecoderKind])
     case tooManyRows(rows: Int, limit: Int)
     case tooManyAdapters(count: Int, limit: Int)
     case mixedGrids(first: String, second: String)
@@ -42,6 +45,7 @@ package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible 
             "a cache profile of \(calls, "network call"), for one adapter over all steps, does not fit an image of \(wanted) calls or several adapters"
         case .noAutoencoder(let channels):
             "this base makes latents of \(channels, "channel"), not pictures: give its autoencoder with --vae, or take the latents with --latents"
+        case .noDecoder(let decoder, let has): decoder.absence(has)
         case .tooManyRows(let rows, let limit):
             "one image takes \(rows, "row") of a network call; this server has \(limit): add fewer predictions, or guide by domain or not at all"
         case .gridOfLatents(let adapter, let size):
@@ -49,6 +53,17 @@ package enum AdmissionError: Error, Sendable, Hashable, CustomStringConvertible 
         case .noNetwork(let adapter, let size, let reason): "'\(adapter)' makes images of \(size)x\(size), which this network cannot be fitted to: \(reason)"
         case .mixedGrids(let first, let second): "'\(first)' and '\(second)' make images of different resolutions; one image has one"
         case .tooManyAdapters(let count, let limit): "one image takes \(count, "vector") over its steps; \(limit) are held at a time"
+        }
+    }
+}
+
+extension DecoderKind {
+    /// Why a base that has others cannot decode by this one.
+    package func absence(_ has: [DecoderKind]) -> String {
+        switch has.first {
+        case nil: "this base has no decoder '\(rawValue)': it makes pixels, or has no autoencoder"
+        case let other?:
+            "this base has no decoder '\(rawValue)', only '\(other.rawValue)': adapterctl base import takes another autoencoder with \(self == .tiny ? "--tiny-vae" : "--vae")"
         }
     }
 }

@@ -50,6 +50,7 @@ package struct GenerationRequest: Codable, Sendable, Equatable {
     package var model: String?
     package var schedule: [ScheduledRecipe]?
     package var cache: String?
+    package var decoder: String?
     package var strength: Double?
     package var prompt, className: String?
     package var n: Int?
@@ -71,7 +72,7 @@ package struct GenerationRequest: Codable, Sendable, Equatable {
     package var outputCompression: Int?
 
     package enum Field: String, CodingKey, CaseIterable {
-        case model, schedule, strength, cache, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
+        case model, schedule, strength, cache, decoder, prompt, n, size, stream, user, seed, steps, sampler, guidance, adapters, metadata
         case quality, background, moderation, style
         case outputCompression = "output_compression"
         case className = "class"
@@ -92,6 +93,7 @@ package struct GenerationRequest: Codable, Sendable, Equatable {
     package init(from decoder: any Decoder) throws {
         let values = try decoder.known(Field.self)
         (model, schedule, cache, strength) = try (values.value(.model), values.value(.schedule), values.value(.cache), values.value(.strength))
+        self.decoder = try values.value(.decoder)
         (prompt, className, n, size) = try (values.value(.prompt), values.value(.className), values.value(.n), values.value(.size))
         (responseFormat, outputFormat) = try (values.value(.responseFormat), values.value(.outputFormat))
         (stream, partialImages, user) = try (values.value(.stream), values.value(.partialImages), values.value(.user))

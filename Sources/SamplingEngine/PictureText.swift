@@ -27,6 +27,8 @@ package struct PictureText: Codable, Sendable, Equatable {
     package var precision: String
     package var guidanceInterval: [Double]
     package var cache: String
+    /// "tiny" where a tiny autoencoder made it; nothing else is said.
+    package var decoder: String?
     package var build: String
     /// Images of one file, where it holds several, and frames of a morph.
     package var n: Int?
@@ -34,7 +36,7 @@ package struct PictureText: Codable, Sendable, Equatable {
 
     package init(
         _ recipe: BoundRecipe, className: String, labelsFrom: String?, strength: Double, seed: UInt64, index: UInt64, sampler: Sampler, steps: Int,
-        guidance: ImageGuidance, cache: CacheLevel, base: Digest, precision: String, build: String = packageVersion
+        guidance: ImageGuidance, cache: CacheLevel, decoder: DecoderKind?, base: Digest, precision: String, build: String = packageVersion
     ) {
         adapter = recipe.label
         digest = recipe.digest.description
@@ -52,6 +54,7 @@ package struct PictureText: Codable, Sendable, Equatable {
         self.precision = precision
         guidanceInterval = [guidance.interval.lowerBound, guidance.interval.upperBound]
         self.cache = cache.rawValue
+        self.decoder = decoder == .tiny ? decoder?.rawValue : nil
         self.build = build
     }
 

@@ -19,6 +19,8 @@ package actor SamplingEngine {
     package nonisolated let precision: Precision
     /// Side of its pictures in pixels; nil where it makes latents and has no autoencoder for them.
     package nonisolated let pictureSide: Int?
+    /// What its pictures can be decoded by; none where latents are pictures, or stay latents.
+    package nonisolated let decoders: [DecoderKind]
     private nonisolated let executor = ComputeExecutor()
     // The actor holds the executor as long as it lives.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe executor.asUnownedSerialExecutor() }
@@ -43,11 +45,11 @@ package actor SamplingEngine {
 
     /// - Parameters:
     ///   - preset: nil takes what the base's card says.
-    ///   - autoencoder: the autoencoder of a base that makes latents; without it such a base only takes requests for latents alone.
-    ///   - decoding: how its convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
+    ///   - autoencoders: those of a base that makes latents; without any such a base only takes requests for latents alone.
+    ///   - decoding: how their convolutions are computed; in bfloat16 unless the network runs in f32, where nothing is said.
     package init(
         _ base: BaseFile, options: EngineOptions = EngineOptions(), pool: ThreadPool, preset: Preset? = nil,
-        autoencoder: AutoencoderKL? = nil, decoding: WeightForm? = nil
+        autoencoders: BaseAutoencoders = BaseAutoencoders(), decoding: WeightForm? = nil
     ) throws {
         let preset = preset ?? Preset(base.card)
         self.base = base
@@ -64,9 +66,10 @@ package actor SamplingEngine {
         batch = try StepBatch(
             base, rows: rows, slots: slots, pool: pool, precision: precision, preset: preset, networkLimit: options.networkBytes)
         let maker = try PictureMaker(
-            channels: configuration.inChannels, size: configuration.inputSize, autoencoder: autoencoder,
+            channels: configuration.inChannels, size: configuration.inputSize, autoencoders: autoencoders,
             decoding ?? .best(for: precision == .f32 ? .f32 : .bf16), preset: preset, pool: pool)
         pictureSide = maker?.side
+        decoders = autoencoders.kinds
         pictureMaker = maker
     }
 
@@ -195,7 +198,8 @@ package actor SamplingEngine {
         guard let request = requests[pending.request]?.request else { return }
         if let deadline = request.deadline, deadline <= .now { return end(pending.request, with: .failed(.deadlinePassed)) }
         let start = ContinuousClock.now
-        let picture = request.latentsOnly ? nil : pictureMaker?.picture(pending.latent)
+        let kind = request.decoder ?? DecoderKind.usual(among: decoders, forPreview: pending.isPreview)
+        let picture = request.latentsOnly ? nil : pictureMaker?.picture(pending.latent, by: kind)
         requests[pending.request]?.deliver(pending, picture, took: .now - start)
         if case .image(_, isLast: true) = pending.kind { end(pending.request, with: .finished(requests[pending.request]?.times ?? RequestTimes())) }
     }
@@ -299,6 +303,7 @@ package actor SamplingEngine {
     private func check(_ request: SamplingRequest, calls: Int) throws(AdmissionError) {
         guard !request.images.isEmpty else { throw .noImages }
         guard pictureMaker != nil || request.latentsOnly else { throw .noAutoencoder(channels: base.configuration.inChannels) }
+        if let decoder = request.decoder, !decoders.contains(decoder) { throw .noDecoder(decoder, has: decoders) }
         for order in request.images {
             if let cache = order.cache, cache.count != calls || order.stages.count > 1 || order.stages[0].parts.count > 1 {
                 throw .otherCache(calls: cache.count, wanted: calls)
@@ -353,6 +358,8 @@ package actor SamplingEngine {
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
     case otherAutoencoder(file: String, channels: Int, wanted: Int)
+    case otherPictures(file: String, pixels: Int, wanted: Int)
+    case noDecoder(DecoderKind, has: [DecoderKind])
     case noManifest(adapter: String)
     case noSolverProfile(recipe: String, steps: Int?, guidance: ImageGuidance?, has: [String])
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
@@ -368,6 +375,9 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
                 + (has.isEmpty ? "; adapterctl fit makes one for a stored adapter" : ": it has those of \(has.joined(separator: ", "))")
         case .otherAutoencoder(let file, let channels, let wanted):
             "the autoencoder '\(file)' decodes latents of \(channels, "channel") to pictures; this base makes latents of \(wanted)"
+        case .otherPictures(let file, let pixels, let wanted):
+            "the tiny autoencoder '\(file)' makes \(pixels, "pixel") of one latent pixel along a side; this base's autoencoder makes \(wanted)"
+        case .noDecoder(let decoder, let has): decoder.absence(has)
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }

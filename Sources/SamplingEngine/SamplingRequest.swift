@@ -55,6 +55,8 @@ package struct SamplingRequest: Sendable {
     package var deadline: ContinuousClock.Instant?
     /// Previews of each image on its way, 0 to 3.
     package var partialImages: Int
+    /// What makes its pictures and previews; nil is `DecoderKind.usual` of each.
+    package var decoder: DecoderKind?
     /// Whether every latent is reported.
     package var traces = false
     /// Whether no pictures are made.

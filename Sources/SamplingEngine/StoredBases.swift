@@ -32,63 +32,50 @@ extension AdapterStore {
         return rounded.digest
     }
 
-    /// Writes a base in the store's own form, with the autoencoder that belongs to it. What is known of the same base stays.
+    /// Writes a base in the store's own form, with the autoencoders that belong to it. What is known of the same base stays.
     ///
     /// - Parameters:
+    ///   - autoencoders: at most one of each kind.
     ///   - name: of the base in the store; nil keeps the name that it has there, else takes the nearest to its own.
     ///   - type: `.f32` or `.bf16` for the matrices, which may make another base; nil leaves them as they are.
     ///   - preset: whose function of the weights is meant, in place of what the base's card says.
     ///   - latentScale: what latents are multiplied by, in place of what the autoencoder says.
     /// - Returns: the digest of what is stored, and its card.
     /// - Throws: `StoreError`; a value that is not finite is `AdapterFormatError.notFinite`; an autoencoder of other latents
-    ///   `SamplingEngineError.otherAutoencoder`.
+    ///   `SamplingEngineError.otherAutoencoder`, a tiny one of other pictures `otherPictures`.
     package func importBase(
-        _ base: BaseFile, autoencoder: AutoencoderFile? = nil, as name: String? = nil, type: DType? = nil, preset: String? = nil, latentScale: Double? = nil
+        _ base: BaseFile, autoencoders: [AutoencoderFile] = [], as name: String? = nil, type: DType? = nil, preset: String? = nil,
+        latentScale: Double? = nil
     ) throws -> (digest: Digest, card: BaseCard) {
         try base.checkMatrices()
-        if let autoencoder {
-            try autoencoder.checkValues()
-            try AutoencoderKL(file: autoencoder.file).check(decodes: base)
-        }
+        for autoencoder in autoencoders { try autoencoder.checkValues() }
+        var decoders = try BaseAutoencoders(autoencoders.map(\.file))
+        try decoders.check(decodes: base)
         let encoding = try base.encoding(as: type)
         let digest = type == nil ? base.digest : Digest(of: encoding.pieces)
-        let vae = autoencoder.map { FileContent($0.encoding.pieces, digest: Digest(of: $0.encoding.pieces)) }
+        let content = { (kind: DecoderKind) in
+            autoencoders.last { $0.kind == kind }.map { FileContent($0.encoding.pieces, digest: Digest(of: $0.encoding.pieces)) }
+        }
+        let vae = content(.full), tinyVAE = content(.tiny)
+        let scale = { (kind: DecoderKind) in autoencoders.last { $0.kind == kind }?.latentScale }
         var card = base.card
         // A file's own name is a name's beginning only.
         card.name = name ?? AdapterName.fitting(card.name)?.description ?? "base-\(digest.short)"
         card.preset = preset ?? card.preset
         if digest != base.digest { card.roundedFrom = base.digest }
-        card.vae = vae?.digest
-        card.latentScale =
-            latentScale ?? autoencoder?.latentScale ?? card.latentScale ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
+        (card.vae, card.tinyVAE) = (vae?.digest, tinyVAE?.digest)
+        card.latentScale = latentScale ?? scale(.full) ?? card.latentScale
         // From the list, which a damaged file does not keep from being read.
-        if let known = try listBases().first(where: { $0.digest == digest })?.decodedCard {
+        if let entry = try listBases().first(where: { $0.digest == digest }), let known = entry.decodedCard {
             card.complete(from: known)
             card.name = name ?? known.name
+            // One that was there before is compared too, unless it is what has to be mended.
+            if decoders.full == nil { decoders.full = entry.vae.flatMap { try? AutoencoderKL(path: $0.path) } }
+            if decoders.tiny == nil { decoders.tiny = entry.tinyVAE.flatMap { try? AutoencoderTiny(path: $0.path) } }
+            try decoders.check(decodes: base)
         }
-        try importBase(FileContent(encoding.pieces, digest: digest), vae: vae, card: Data(try sortedJSON(card).utf8))
+        card.latentScale = card.latentScale ?? scale(.tiny) ?? (base.configuration.inChannels == 4 ? BaseCard.latentScale : nil)
+        try importBase(FileContent(encoding.pieces, digest: digest), vae: vae, tinyVAE: tinyVAE, card: Data(try sortedJSON(card).utf8))
         return (digest, card)
-    }
-}
-
-extension AutoencoderKL {
-    /// Refuses an autoencoder of other latents than a base makes.
-    package func check(decodes base: BaseFile) throws(SamplingEngineError) {
-        try check(latentChannels: base.configuration.inChannels)
-    }
-
-    func check(latentChannels wanted: Int) throws(SamplingEngineError) {
-        guard configuration.latentChannels == wanted, configuration.outChannels == 3 else {
-            throw .otherAutoencoder(file: file.path, channels: configuration.latentChannels, wanted: wanted)
-        }
-    }
-}
-
-extension AdapterStore {
-    /// The autoencoder of a base: the file or diffusers folder that is given, else the one that was imported with the base.
-    /// - Returns: nil where there is neither; a pixel-space base needs none.
-    package func autoencoder(_ given: String?, for base: Digest) throws -> AutoencoderKL? {
-        guard let path = try given ?? self.base(base).vae?.path else { return nil }
-        return try AutoencoderKL(path: path)
     }
 }

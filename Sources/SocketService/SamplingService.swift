@@ -43,7 +43,9 @@ package struct SamplingService: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.options = options
-        var capabilities = Capabilities(side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, limits: options.limits)
+        var capabilities = Capabilities(
+            side: engine.pictureSide ?? engine.base.configuration.inputSize, path: engine.convention.path, decoders: engine.decoders,
+            limits: options.limits)
         capabilities.foreignSize = options.foreignSize
         self.capabilities = capabilities
         origin = Origin(baseDigest: engine.base.digest, baseName: engine.base.card.name, precision: engine.precision.rawValue, build: build)

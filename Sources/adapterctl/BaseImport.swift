@@ -11,7 +11,7 @@ struct BaseImport: ParsableCommand {
         commandName: "import", abstract: "Take a base into the store, from any form that DiTs are published in.",
         discussion: """
             Example: adapterctl base import DiT-XL-2-256x256.pt --vae sd-vae-ft-ema/
-            Example: adapterctl base import DiT-XL-2-256/ --precision bf16
+            Example: adapterctl base import DiT-XL-2-256/ --precision bf16 --tiny-vae taesd/
             """)
     @Argument(help: "A .pt or .bin of torch, safetensors (or the .index.json of shards), a diffusers folder, or one with a model's weights.") var path: String
     @OptionGroup var shape: ShapeOptions
@@ -19,6 +19,7 @@ struct BaseImport: ParsableCommand {
     @Option(help: "The name of the base in the store (default: the file's own, or its file name).") var name: String?
     @Option(help: "f32 or bf16: how the matrices are stored (default: as they are); bf16 halves them and is another base.") var precision: String?
     @Option(help: "The autoencoder: a folder or file (default: that of the diffusers folder).") var vae: String?
+    @Option(help: "A tiny autoencoder beside it (AutoencoderTiny, TAESD): the decoder of previews, and of pictures with --decoder tiny.") var tinyVae: String?
     @Option(help: "What latents are multiplied by, where the autoencoder comes without its config.json (default: Stable Diffusion's 0.18215).") var latentScale:
         Double?
     @Option(help: "original or diffusers: whose function of the weights is meant.") var preset: String?
@@ -30,7 +31,7 @@ struct BaseImport: ParsableCommand {
         let name: String
         /// The key of a torch file's dictionary that was taken.
         let section: String?
-        let autoencoder: String?
+        let autoencoder, tinyAutoencoder: String?
         let roundedFrom: String?
     }
 
@@ -41,9 +42,12 @@ struct BaseImport: ParsableCommand {
         let store = try location.open()
         Progress.begin("importing")
         let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
-        let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoder
+        let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoders.first
+        let tiny = try tinyVae.map { try AutoencoderFile(path: $0) }
+        if let tinyVae, tiny?.kind == .full { throw Failure.usage("'\(tinyVae)' holds an AutoencoderKL, not an AutoencoderTiny: give it with --vae") }
+        if let vae, tiny != nil, autoencoder?.kind == .tiny { throw Failure.usage("'\(vae)' holds an AutoencoderTiny too: give one with --tiny-vae") }
         if let autoencoder {
-            if !autoencoder.statesScale {
+            if !autoencoder.statesScale, autoencoder.kind == .full {
                 note(
                     "'\(autoencoder.file.path)' has no config.json beside it: latents are scaled by \(BaseCard.latentScale), Stable Diffusion's; another factor is given as --latent-scale"
                 )
@@ -56,18 +60,20 @@ struct BaseImport: ParsableCommand {
         let digest: Digest, card: BaseCard
         do {
             (digest, card) = try store.importBase(
-                base, autoencoder: autoencoder, as: name, type: type, preset: preset?.rawValue, latentScale: latentScale)
+                base, autoencoders: base.autoencoders + [vae == nil ? nil : autoencoder, tiny].compactMap { $0 }, as: name, type: type,
+                preset: preset?.rawValue, latentScale: latentScale)
         } catch SamplingEngineError.otherAutoencoder(let file, let channels, let wanted) {
             throw Failure.usage("the autoencoder '\(file)' has latents of \(channels, "channel"), the base \(wanted)")
         }
 
         let result = Result(
             digest: digest.description, name: card.name, section: base.file.section, autoencoder: card.vae?.description,
-            roundedFrom: card.roundedFrom?.description)
+            tinyAutoencoder: card.tinyVAE?.description, roundedFrom: card.roundedFrom?.description)
         try output.report("base import", result, warnings: base.remarks + store.twins(ofBase: card.name)) {
             let c = base.configuration
             let from = base.file.section.map { ", from '\($0)'" } ?? ""
-            let with = card.vae.map { ", with the autoencoder \($0.short)" } ?? ""
+            let decoders = [card.vae.map { "the autoencoder \($0.short)" }, card.tinyVAE.map { "the tiny autoencoder \($0.short)" }].compactMap { $0 }
+            let with = decoders.isEmpty ? "" : ", with \(decoders.joined(separator: " and "))"
             let classes = c.hasNullRow ? "" : ", \(c.numClasses, "class") without a null class"
             return "base \(card.name) is \(digest.short): \(c.depth, "block") of width \(c.hiddenSize)\(classes)\(from)\(with)"
         }
@@ -103,7 +109,9 @@ struct BaseExport: ParsableCommand {
         Progress.begin("writing")
         switch format {
         case "original": try SafetensorsWriter.write(base.exported(), to: path)
-        case "diffusers": try DiffusersFolder.write(base, autoencoder: store.base(base.digest).vae.map { try AutoencoderFile(path: $0.path) }, to: path)
+        case "diffusers":
+            let entry = try store.base(base.digest)
+            try DiffusersFolder.write(base, autoencoders: [entry.vae, entry.tinyVAE].compactMap { $0 }.map { try AutoencoderFile(path: $0.path) }, to: path)
         default: throw Failure.usage("--format takes original or diffusers, not '\(format)'")
         }
         try output.report("base export", ["path": path, "digest": base.digest.description], outputs: [path]) {

@@ -26,6 +26,8 @@ struct BaseShow: ParsableCommand {
         let matrixBytes: [String: Int]
         /// Whether its class table has a row that stands for no class, which guidance by it leans on.
         let hasNullRow: Bool
+        /// What makes pictures of its latents, the default first.
+        let decoders: [DecoderKind]
         let loaded: LoadReport?
     }
 
@@ -43,7 +45,8 @@ struct BaseShow: ParsableCommand {
         }
         let details = Details(
             digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count, file: base.file.path,
-            fileBytes: try store.base(base.digest).size, matrixBytes: matrices, hasNullRow: c.hasNullRow, loaded: loaded)
+            fileBytes: try store.base(base.digest).size, matrixBytes: matrices, hasNullRow: c.hasNullRow,
+            decoders: base.card.decoders, loaded: loaded)
         try output.report("base show", details) { table(rows(details, base)) }
     }
 
@@ -60,6 +63,10 @@ struct BaseShow: ParsableCommand {
         if Preset(base.card) != .original { rows.append(["preset", Preset(base.card).rawValue]) }
         if let scale = base.card.latentScale { rows.append(["latents", "scaled by \(scale)"]) }
         if let vae = base.card.vae { rows.append(["autoencoder", "\(vae)"]) }
+        if let tiny = base.card.tinyVAE { rows.append(["tiny autoencoder", "\(tiny)"]) }
+        if let usual = DecoderKind.usual(among: details.decoders), let preview = DecoderKind.usual(among: details.decoders, forPreview: true) {
+            rows.append(["decoders", usual == preview ? usual.rawValue : "\(usual.rawValue), \(preview.rawValue) (previews)"])
+        }
         if let original = base.card.roundedFrom { rows.append(["rounded", "from \(original)"]) }
         if let loaded = details.loaded { rows += loaded.rows }
         return rows

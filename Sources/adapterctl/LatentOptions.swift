@@ -25,15 +25,16 @@ struct LatentOptions: ParsableArguments {
         pool: ThreadPool
     ) throws -> TrainingData {
         let c = base.configuration
-        guard let autoencoder = try vae.map({ try AutoencoderKL(path: $0) }) ?? store?.autoencoder(nil, for: base.digest) else {
+        let autoencoders = try vae.map { try BaseAutoencoders([TensorFile(path: $0)]) } ?? store?.autoencoders(nil, for: base.digest)
+        guard let autoencoder = autoencoders?.main else {
             guard c.inChannels == 3 else {
                 throw Failure.usage("this base learns latents of \(c.inChannels, "channel"), not pictures: give its autoencoder with --vae")
             }
             return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         }
-        try autoencoder.check(decodes: base)
+        try autoencoders?.check(decodes: base)
         let data = try adapterctl.loadData(
-            text, size: size * autoencoder.configuration.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
+            text, size: size * autoencoder.format.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
         var encoded = 0
         let latents = try LatentCache.encoded(data, by: autoencoder, folder: folder, mirrored: mirrored, pool: pool) { done, count in
             encoded = count

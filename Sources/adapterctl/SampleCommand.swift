@@ -64,6 +64,8 @@ struct Sample: AsyncParsableCommand {
             [PlannedOutput(file, animated ? .animatedPNG : .png), PlannedOutput(latents, .safetensors), PlannedOutput(trajectory, .safetensors)],
             json: output.json)
         let ends = try morphEnds()
+        let decoder = try autoencoder.decoderKind()
+        guard decoder == nil || file != nil else { throw Failure.usage("--decoder makes pictures, and without --output there are none") }
         if let socket { return try await run(through: ServerSocket(path: socket)) }
         let whole = try ends.map { Recipe.between($0.from, $0.to, 0.5) } ?? oneRecipe()
         let store = try location.open()
@@ -91,8 +93,8 @@ struct Sample: AsyncParsableCommand {
         if let file {
             var text = PictureText(
                 bound, className: describedClass(single.map(\.className)), labelsFrom: labelsFrom, strength: strength, seed: sampling.seed, index: 0,
-                sampler: how.sampler, steps: how.steps, guidance: how.guidance, cache: level, base: baseFile.digest,
-                precision: engine.precision.rawValue)
+                sampler: how.sampler, steps: how.steps, guidance: how.guidance, cache: level,
+                decoder: decoder ?? .usual(among: engine.decoders), base: baseFile.digest, precision: engine.precision.rawValue)
             if let morph { (text.recipe, text.frames) = (morph, frames) }
             try write(result.images.compactMap(\.picture), text, to: file)
         }

@@ -76,6 +76,7 @@ extension Sample {
         var request = GenerationRequest()
         (request.model, request.strength, request.labelsFrom, request.cache, request.n) = (recipe, strength, labelsFrom, sampling.cache, 1)
         (request.seed, request.steps, request.sampler) = (sampling.seed, sampling.steps, sampling.sampler)
+        request.decoder = autoencoder.decoder
         // What was not asked for is the recipe's to demand, or the usual on either side.
         (request.guidance, request.guidanceScale) = (asked.kind?.rawValue, asked.scale)
         request.guidanceInterval = asked.interval.map { [$0.lowerBound, $0.upperBound] }

@@ -57,16 +57,26 @@ func seedNumber(_ text: String) throws -> UInt64 {
 /// How a base that makes latents gets its pictures.
 struct AutoencoderOptions: ParsableArguments {
     @Option(help: "The autoencoder (VAE) of a base that makes latents, where the store has none or another is wanted.") var vae: String?
+    @Option(help: "full or tiny: which of the base's autoencoders makes the pictures (default: full, where there is one).") var decoder: String?
     @Option(help: "original or diffusers, in place of what the base's card says: whose function of the weights, guided channels and rounding.")
     var preset: String?
 
     var isGiven: Bool { vae != nil || preset != nil }
 
-    /// An engine over a base with its autoencoder.
+    func decoderKind() throws -> DecoderKind? { try decoder.map(decoderNamed) }
+
+    /// An engine over a base with the autoencoder that makes its pictures.
     func engine(_ base: BaseFile, _ store: AdapterStore, options: EngineOptions = .unbounded) throws -> SamplingEngine {
         try SamplingEngine(
-            base, options: options, pool: ThreadPool(), preset: preset.map(presetNamed), autoencoder: store.autoencoder(vae, for: base.digest))
+            base, options: options, pool: ThreadPool(), preset: preset.map(presetNamed),
+            autoencoders: store.autoencoders(vae, for: base.digest).only(decoderKind()))
     }
+}
+
+/// The decoder of a name on the command line.
+func decoderNamed(_ text: String) throws -> DecoderKind {
+    guard let kind = DecoderKind(rawValue: text) else { throw Failure.usage("--decoder takes full or tiny, not '\(text)'") }
+    return kind
 }
 
 /// `--precision` on every verb that runs the network.

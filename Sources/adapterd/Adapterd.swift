@@ -82,7 +82,7 @@ struct Adapterd: AsyncParsableCommand {
         if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
         let engine = try SamplingEngine(
             base, options: engineOptions, pool: ThreadPool(threads: configuration.threads), preset: configuration.preset,
-            autoencoder: store.autoencoder(configuration.vae, for: base.digest))
+            autoencoders: store.autoencoders(configuration.vae, for: base.digest))
         guard engine.pictureSide != nil else {
             throw ConfigurationError.notFound(
                 "the base '\(base.card.name)' makes latents of \(base.configuration.inChannels, "channel"), and the store has no autoencoder for it: give one with --vae"

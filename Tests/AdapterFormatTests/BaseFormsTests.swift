@@ -96,7 +96,7 @@ import Testing
         #expect(!again.classes.hasNullRow)
         #expect(again.classes == whole.classes)
         #expect(try TensorFile(path: stored).entry(TunableLayout.classTableName).shape == [3, 16])
-        #expect(refusal { try DiffusersFolder.write(whole, autoencoder: nil, to: folder + "/x") }.contains("no null row"))
+        #expect(refusal { try DiffusersFolder.write(whole, to: folder + "/x") }.contains("no null row"))
         // One row is one class, not none.
         let single = try write { $0[TunableLayout.classTableName] = ([1, 16], Array($0[TunableLayout.classTableName]!.values.prefix(16))) }
         let unconditional = try BaseFile(path: single, heads: 2)

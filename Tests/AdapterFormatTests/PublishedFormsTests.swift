@@ -109,7 +109,8 @@ private func sentence(_ body: () throws -> Void) -> String {
         #expect(base.classes.index(of: "crane") == 1)
         #expect(base.classes.index(of: "tench, Tinca tinca") == 0)
         #expect(base.classes.index(of: "cran") == nil)
-        let vae = try #require(base.autoencoder)
+        let vae = try #require(base.autoencoders.first)
+        #expect(vae.kind == .full)
         #expect(vae.latentScale == 0.18215)
         #expect(vae.file["decoder.conv_in.weight"] != nil)
         let scratch = try Scratch()
@@ -118,7 +119,7 @@ private func sentence(_ body: () throws -> Void) -> String {
         let again = try AutoencoderFile(path: path)
         #expect(Digest(of: again.encoding.pieces) == Digest(of: vae.encoding.pieces))
         #expect(try TensorFile(path: path).metadata["config"]?.contains("\"norm_num_groups\":2") == true)
-        #expect(try BaseFile(path: container("diffusers-bin")).autoencoder == nil)
+        #expect(try BaseFile(path: container("diffusers-bin")).autoencoders.isEmpty)
     }
 
     @Test func configurationsWithMoreLessAndNullFieldsAreRead() throws {
@@ -135,7 +136,7 @@ private func sentence(_ body: () throws -> Void) -> String {
         try FileManager.default.removeItem(atPath: path + "/scheduler")
         let base = try BaseFile(path: path)
         #expect(base.configuration == configuration)
-        #expect(base.autoencoder?.latentScale == 0.18215)
+        #expect(base.autoencoders.first?.latentScale == 0.18215)
         #expect(try base.digest == BaseFile(path: container("dit.safetensors")).digest)
         try change(path + "/model_index.json", ["id2label": ["0": "tench", "2": "crane"]])
         #expect(try BaseFile(path: path).card.classNames == ["tench", "1", "crane"])
@@ -214,24 +215,46 @@ private func sentence(_ body: () throws -> Void) -> String {
         let source = try BaseFile(path: container("diffusers"))
         let base = try BaseFile(path: container("dit-strided.pt"), heads: 2, card: source.card)
         let folder = scratch.path + "/exported"
-        try DiffusersFolder.write(base, autoencoder: source.autoencoder, to: folder)
+        try DiffusersFolder.write(base, autoencoders: source.autoencoders, to: folder)
         let again = try BaseFile(path: folder)
         #expect(again.digest == base.digest)
         #expect(again.card.classNames == base.card.classNames)
-        #expect(Digest(of: try #require(again.autoencoder).encoding.pieces) == Digest(of: try #require(source.autoencoder).encoding.pieces))
+        #expect(Digest(of: try #require(again.autoencoders.first).encoding.pieces) == Digest(of: try #require(source.autoencoders.first).encoding.pieces))
         let (written, recorded) = (
             try TensorFile(path: folder + "/transformer/diffusion_pytorch_model.safetensors"),
             try TensorFile(path: container("diffusers/transformer/diffusion_pytorch_model.safetensors"))
         )
         #expect(Set(written.entries.map(\.name)) == Set(recorded.entries.map(\.name)))
         for entry in recorded.entries { #expect(try written.entry(entry.name).hasSameValues(as: entry), "\(entry.name)") }
-        #expect(throws: TensorFileError.self) { try DiffusersFolder.write(base, autoencoder: nil, to: folder) }
+        #expect(throws: TensorFileError.self) { try DiffusersFolder.write(base, to: folder) }
         let file = scratch.path + "/exported.safetensors"
         try SafetensorsWriter.write(base.exported(), to: file)
         #expect(try BaseFile(path: file).digest == base.digest)
         // What the reference's own load_state_dict compares: every name and shape, and no others.
         let state = try TensorFile(path: container("dit.pt"))
         #expect(try Set(TensorFile(path: file).entries.map(\.name)) == Set(state.entries.map(\.name)))
+    }
+
+    /// A tiny autoencoder of a pipeline is its `vae`, or lies beside the full one in a folder of ours.
+    @Test func aTinyAutoencoderGoesOutAndComesBack() throws {
+        let scratch = try Scratch()
+        let base = try BaseFile(path: container("diffusers"))
+        let tiny = try AutoencoderFile(path: container("../vae-tiny-4.safetensors"))
+        #expect(tiny.kind == .tiny)
+        #expect(tiny.latentScale == 1)
+        for (others, names) in [([], ["AutoencoderTiny"]), (base.autoencoders, ["AutoencoderKL", "AutoencoderTiny"])] {
+            let folder = "\(scratch.path)/with-\(names.count)"
+            try DiffusersFolder.write(base, autoencoders: others + [tiny], to: folder)
+            let index = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: folder + "/model_index.json"))) as? [String: Any]
+            #expect(index?["vae"] as? [String] == ["diffusers", names[0]])
+            let again = try BaseFile(path: folder).autoencoders
+            #expect(again.map(\.kind) == (names.count == 1 ? [.tiny] : [.full, .tiny]))
+            let back = try #require(again.last)
+            #expect(Digest(of: back.encoding.pieces) == Digest(of: tiny.encoding.pieces))
+        }
+        let sixteen = try AutoencoderFile(path: container("../vae-kl-16.safetensors"))
+        #expect(sixteen.kind == .full)
+        #expect(sixteen.latentScale == 1.5305)
     }
 
     @Test func aPortsCheckpointIsTheAdapterInIt() throws {

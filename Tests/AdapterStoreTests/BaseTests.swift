@@ -123,6 +123,30 @@ struct BaseTests {
         #expect(!FileManager.default.fileExists(atPath: kept.path))
     }
 
+    /// The tiny one is a file of the same kind, and goes the same ways: prune, verify, snapshot, remove.
+    @Test func aTinyAutoencoderStaysAsLongAsABaseNamesIt() throws {
+        let store = try temporary.create()
+        let parts = ["base", "pictures", "tiny"].map { [Array($0.utf8)] }, digests = parts.map { Digest(of: $0) }
+        var card = BaseCard.dit
+        (card.name, card.vae, card.tinyVAE) = ("one", digests[1], digests[2])
+        let content = zip(parts, digests).map { FileContent($0, digest: $1) }
+        #expect(code { try store.importBase(content[0], vae: content[1], tinyVAE: FileContent(parts[2], digest: digests[1]), card: Data()) } == 6)
+        try store.importBase(content[0], vae: content[1], tinyVAE: content[2], card: Data(try sortedJSON(card).utf8))
+        let kept = try #require(try store.base(digests[0]).tinyVAE)
+        #expect(kept.path == "\(temporary.path)/bases/\(digests[2]).vae.safetensors")
+        #expect(try Data(contentsOf: URL(filePath: kept.path)) == Data("tiny".utf8))
+        #expect(try store.prune().files.isEmpty)
+        let copy = temporary.folder + "/copy"
+        _ = try store.snapshot(at: copy)
+        #expect(FileManager.default.fileExists(atPath: "\(copy)/bases/\(digests[2]).vae.safetensors"))
+        try FileManager.default.removeItem(atPath: kept.path)
+        #expect(try store.verifySamples().damaged.map(\.subject) == [.base(digests[0])])
+        try store.importBase(content[0], vae: content[1], tinyVAE: content[2], card: Data(try sortedJSON(card).utf8))
+        #expect(try store.verifySamples().damaged.isEmpty)
+        #expect(try store.removeBase(digests[0]) == "basepicturestiny".utf8.count)
+        #expect(!FileManager.default.fileExists(atPath: kept.path))
+    }
+
     private func importNamed(_ name: String, _ text: String, into store: AdapterStore) throws -> Digest {
         let content = [Array(text.utf8)]
         var card = BaseCard.dit

@@ -42,6 +42,20 @@ import Testing
         return x.array
     }
 
+    /// A tiny encoder's latents are not drawn: the noise of a step changes nothing, from the cache either.
+    @Test func aTinyEncodersLatentsAreNotDrawn() throws {
+        let tiny = try AutoencoderTiny(path: Self.golden("vae-tiny-4")), data = data([3])
+        let cache = try LatentCache(folder: folder, autoencoder: tiny, digest: Digest(of: Data("tiny".utf8)))
+        let image = Memory(capacity: 1024).take(768)
+        data.copy(0, flipped: false, into: image)
+        let encoder = try LatentEncoder(tiny, height: 16, width: 16, pool: pool)
+        let expected = image.withSpan { encoder.encode($0).mean }
+        for _ in 0..<2 {
+            let table = try cache.posteriors(of: data, mirrored: false, pool: pool)
+            for noise in [Float(0), 2] { #expect(sample(table, 0, flipped: false, noise: noise) == expected) }
+        }
+    }
+
     @Test func samplesAreThoseOfTheEncoder() throws {
         let data = data([0, 1, 2])
         let table = try cache().posteriors(of: data, mirrored: true, pool: pool)

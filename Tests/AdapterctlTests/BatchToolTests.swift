@@ -89,7 +89,8 @@ import Testing
             import argparse, sys
             sys.path[:0] = ["TOOLS/batch", "TOOLS/client"]
             import images
-            options = argparse.Namespace(seed=1, steps=None, sampler=None, guidance=None, guidance_scale=None, strength=None, cache=None, no_metadata=False)
+            options = argparse.Namespace(seed=1, steps=None, sampler=None, guidance=None, guidance_scale=None, strength=None, cache=None, decoder=None,
+                no_metadata=False)
             def read(name, text):
                 with open(name, "wb") as file: file.write(text.encode())
                 return [image.body for image in images.images_of_file(name, options)]
@@ -104,6 +105,7 @@ import Testing
                 assert {key: body.get(key) for key in wanted} == wanted, (text, body)
             holds("a.csv", "model, Class ,seed\nflowers, rose, 3.0\n,,\n", seed=3)
             holds("a.csv", "sep=;\r\nmodel;class;strength;guidance_interval\r\nflowers;rose;0,5;0,2 0,8\r\n", strength=0.5, guidance_interval=[0.2, 0.8])
+            holds("a.csv", "model,class,decoder\nflowers,rose,tiny\n", decoder="tiny")
             holds("a.tsv", "\ufeff\nmodel\tclass\nflowers\trose\n")
             holds("a.csv", 'model,class\n"ties(flowers,art;0.5)",rose\n', model="ties(flowers,art;0.5)")
             holds("a.jsonl", '{"model": "flowers", "class": "rose", "sampler": null}\n')

@@ -103,6 +103,18 @@ import Testing
         let seeing = try DiffFitPipeline(DiffFitBase(path: golden("dit-tiny"), autoencoder: golden("vae-small")))
         let image = try await seeing.sample("base", class: "class:0", numInferenceSteps: 2)[0]
         #expect(image.width > 8)
+        let lacking = await #expect(throws: DiffFitError.self) { try await seeing.sample("base", class: "class:0", numInferenceSteps: 2, decoder: .tiny) }
+        #expect(lacking?.kind == .invalidRequest)
+        let base = try DiffFitBase(path: golden("dit-tiny"), autoencoder: golden("vae-small"), tinyAutoencoder: golden("vae-tiny-4"))
+        #expect(base.decoders == [.full, .tiny])
+        let both = try DiffFitPipeline(base)
+        var pictures: [SampledImage] = []
+        for decoder in [nil, DecoderKind.full, .tiny] {
+            pictures += try await both.sample("base", class: "class:0", numInferenceSteps: 2, decoder: decoder)
+        }
+        #expect(pictures[0].pixels == image.pixels)
+        #expect(pictures[1].pixels == image.pixels)
+        #expect(pictures[2].pixels != image.pixels)
         let other = #expect(throws: DiffFitError.self) { try DiffFitBase(path: golden("dit-pixel"), autoencoder: golden("vae-small")) }
         #expect(other?.kind == .incompatible)
     }

@@ -6,6 +6,7 @@ import GoldenFiles
 import ImageFiles
 import Autoencoder
 import SamplingEngine
+import TensorFiles
 import TensorMath
 import Testing
 
@@ -23,11 +24,14 @@ private func path(_ name: String) -> String {
         adapter = BoundAdapter(name: "base", digest: base.digest, vector: base.vector, classes: base.classes, grid: nil)
     }
 
-    private func engine(_ preset: Preset = .diffusers, autoencoder: String? = "vae-small", threads: Int = 2) throws -> SamplingEngine {
+    private func engine(
+        _ preset: Preset = .diffusers, autoencoder: String? = "vae-small", tiny: String? = nil, threads: Int = 2
+    ) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         options.rows = 4
         return try SamplingEngine(
-            base, options: options, pool: ThreadPool(threads: threads), preset: preset, autoencoder: autoencoder.map { try AutoencoderKL(path: path($0)) })
+            base, options: options, pool: ThreadPool(threads: threads), preset: preset,
+            autoencoders: BaseAutoencoders([autoencoder, tiny].compactMap { $0 }.map { try TensorFile(path: path($0)) }))
     }
 
     private func request(_ images: [ImageOrder], steps: Int = 10) -> SamplingRequest {
@@ -87,6 +91,57 @@ private func path(_ name: String) -> String {
         }
         #expect(previews == 6)
         #expect(result.images.map(\.picture) == alone)
+    }
+
+    /// The picture that an autoencoder alone makes of a latent.
+    private func picture(_ latent: [Float], by name: String) throws -> RGBImage {
+        let decoder = try LatentDecoder(
+            imageAutoencoder(TensorFile(path: path(name))), latentHeight: 8, latentWidth: 8, pool: ThreadPool(threads: 1))
+        return RGBImage(decoder.decode(latent.span), side: 32, halvesUp: false)
+    }
+
+    /// Pictures by the full one and previews by the tiny one, where nothing is asked for; else both by what is.
+    @Test(arguments: [nil, DecoderKind.full, .tiny])
+    func aSecondDecoderMakesPreviewsAndWhatIsAskedOfIt(_ decoder: DecoderKind?) async throws {
+        let engine = try engine(tiny: "vae-tiny-4")
+        #expect(engine.decoders == [.full, .tiny])
+        var request = request([order(1)], steps: 4)
+        (request.partialImages, request.traces, request.decoder) = (1, true, decoder)
+        var previews: [RGBImage] = []
+        let image = try await engine.sample(request) { event in
+            if case .partial(_, _, let picture) = event { previews.append(picture) }
+        }.images[0]
+        let by = { (kind: DecoderKind) in kind == .full ? "vae-small" : "vae-tiny-4" }
+        #expect(try image.picture == picture(image.latent, by: by(decoder ?? .full)))
+        #expect(try image.picture != picture(image.latent, by: by(decoder == .tiny ? .full : .tiny)))
+        // Of the same step, by an engine that has the one alone.
+        let alone = by(decoder ?? .tiny)
+        var wanted: [RGBImage] = []
+        var same = request
+        same.decoder = nil
+        _ = try await self.engine(autoencoder: alone).sample(same) { event in
+            if case .partial(_, _, let picture) = event { wanted.append(picture) }
+        }
+        #expect(previews.count == 1)
+        #expect(previews == wanted)
+    }
+
+    @Test func aDecoderThatIsNotThereIsRefused() async throws {
+        var tiny = request([order(1)])
+        tiny.decoder = .tiny
+        let refused = await #expect(throws: AdmissionError.noDecoder(.tiny, has: [.full])) { try await engine().sample(tiny) }
+        #expect(refused?.description.contains("no decoder 'tiny', only 'full'") == true)
+        // A tiny one alone is the decoder.
+        let alone = try engine(autoencoder: "vae-tiny-4")
+        #expect(alone.decoders == [.tiny])
+        let image = try await alone.sample(request([order(1)])).images[0]
+        #expect(try image.picture == picture(image.latent, by: "vae-tiny-4"))
+        var full = request([order(1)])
+        full.decoder = .full
+        await #expect(throws: AdmissionError.noDecoder(.full, has: [.tiny])) { try await alone.sample(full) }
+        // Of other latents, and of pictures of another size than the full one's.
+        #expect(throws: SamplingEngineError.self) { try engine(autoencoder: "vae-tiny-16") }
+        #expect(throws: SamplingEngineError.self) { try engine(tiny: "vae-tiny-16") }
     }
 
     @Test func withoutAnAutoencoderThereAreLatentsAlone() async throws {

@@ -48,7 +48,7 @@ extension SamplingEngine {
     private func engine(rows: Int, domains: Int, _ base: BaseFile? = nil, autoencoder: AutoencoderKL? = nil) throws -> SamplingEngine {
         var options = EngineOptions.unbounded
         (options.rows, options.domains) = (rows, domains)
-        return try SamplingEngine(base ?? self.base, options: options, pool: ThreadPool(threads: 2), autoencoder: autoencoder)
+        return try SamplingEngine(base ?? self.base, options: options, pool: ThreadPool(threads: 2), autoencoders: BaseAutoencoders(full: autoencoder))
     }
 
     /// Several clients of one small engine: every image gives way now and then.

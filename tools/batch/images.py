@@ -62,7 +62,7 @@ FIELDS = set(KINDS) | {"id"}
 
 
 def defaults(options) -> dict:
-    names = ["steps", "sampler", "guidance", "guidance_scale", "strength", "cache"]
+    names = ["steps", "sampler", "guidance", "guidance_scale", "strength", "cache", "decoder"]
     given = {name: getattr(options, name) for name in names}
     return {key: value for key, value in given.items() if value is not None} | ({"metadata": False} if options.no_metadata else {})
 

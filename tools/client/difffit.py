@@ -60,6 +60,7 @@ GenerationRequest = TypedDict(
         "guidance_interval": list[float],
         "strength": float,
         "cache": str,
+        "decoder": str,
         "adapters": list[WeightedAdapter],
         "schedule": list[tuple[float, str]],
         "labels_from": str,

@@ -15,4 +15,7 @@ void ck_scale_shift_bf16(uint16_t *out, const float *x, const float *scale, cons
 void ck_scale_shift_silu_bf16(uint16_t *out, const float *x, const float *scale, const float *shift, size_t pixels, size_t channels);
 void ck_round_bf16(uint16_t *out, const float *x, size_t count);
 
+/// x = max(x, 0); what is not a number stays so.
+void ck_relu(float *x, size_t count);
+
 #endif

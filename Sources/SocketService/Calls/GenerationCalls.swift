@@ -106,7 +106,7 @@ extension GenerationOrder {
         var request = SamplingRequest(
             client: client, images: images, sampler: sampling.sampler, steps: sampling.steps, deadline: deadlineMs.map { now + .milliseconds($0) },
             partialImages: partialImages)
-        (request.isJob, request.composingCost, request.solver) = (isJob, composingCost, sampling.solver)
+        (request.isJob, request.composingCost, request.solver, request.decoder) = (isJob, composingCost, sampling.solver, askedDecoder)
         return request
     }
 }

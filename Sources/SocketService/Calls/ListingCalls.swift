@@ -74,6 +74,8 @@ private struct CapabilitiesReply: Encodable {
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
     let caches = CacheLevel.allCases.map(\.rawValue)
+    /// What makes pictures of latents, `full` by an AutoencoderKL and `tiny`; none where the base makes pixels.
+    let decoders: [String]
     let merges = ["ties", "dare", "majority"]
     let defaults: Defaults
     let limits: RequestLimits
@@ -82,6 +84,8 @@ private struct CapabilitiesReply: Encodable {
         let sampler: String
         let steps: Int
         let guidanceScale: Float
+        /// Of finished pictures, and of previews.
+        let decoder, previewDecoder: String?
     }
 
     init(_ capabilities: Capabilities, _ origin: Origin) {
@@ -91,7 +95,11 @@ private struct CapabilitiesReply: Encodable {
         size = capabilities.size
         precision = origin.precision
         samplers = capabilities.samplers.map(\.rawValue)
-        defaults = Defaults(sampler: capabilities.sampler.rawValue, steps: capabilities.steps, guidanceScale: capabilities.guidanceScale)
+        defaults = Defaults(
+            sampler: capabilities.sampler.rawValue, steps: capabilities.steps, guidanceScale: capabilities.guidanceScale,
+            decoder: DecoderKind.usual(among: capabilities.decoders)?.rawValue,
+            previewDecoder: DecoderKind.usual(among: capabilities.decoders, forPreview: true)?.rawValue)
+        decoders = capabilities.decoders.map(\.rawValue)
         limits = capabilities.limits
     }
 }

@@ -1,6 +1,6 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler", "cache"];
+const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler", "cache", "decoder"];
 const isRecipe = () => $("recipe").value.trim() !== "";
 const chosenModel = () => isRecipe() ? $("recipe").value.trim() : $("domain").value;
 let models = [], running = null, offset = 0;
@@ -87,6 +87,9 @@ async function begin() {
   fill($("sampler"), offer.samplers.filter((name) => name !== "fitted"), offer.defaults.sampler);
   fill($("guidance"), offer.guidance, "cfg");
   fill($("cache"), offer.caches, "exact");
+  // The first leaves it to the server: the whole autoencoder for pictures, the tiny one for previews.
+  fill($("decoder"), ["", ...offer.decoders], "", (name) => name || "usual");
+  $("decoder_field").hidden = offer.decoders.length < 2;
   $("steps").value = offer.defaults.steps;
   $("guidance_scale").value = offer.defaults.guidance_scale;
   await refresh(link);
@@ -145,7 +148,7 @@ function account(x, order) {
     return [dt, dd];
   }));
   const link = { ...order, model: x.recipe, index: order.index_offset };
-  for (const name of ["stream", "partial_images", "index_offset"]) delete link[name];
+  for (const name of ["stream", "partial_images", "index_offset", ...(order.decoder ? [] : ["decoder"])]) delete link[name];
   $("again").href = "#" + new URLSearchParams(link);
   for (const alone of document.querySelectorAll("a[data-index]")) {
     alone.href = "#" + new URLSearchParams({ ...link, n: 1, index: alone.dataset.index });
@@ -184,7 +187,7 @@ async function sample() {
     model: chosenModel(), class: isRecipe() ? $("blend").value : $("known").value, n: Number($("n").value), steps: Number($("steps").value),
     guidance_scale: Number($("guidance_scale").value), guidance: $("guidance").value,
     guidance_interval: [Number($("noise_low").value), Number($("noise_high").value)], strength: Number($("strength").value), cache: $("cache").value, sampler: $("sampler").value, seed: seed, index_offset: offset,
-    stream: true, partial_images: 3,
+    decoder: $("decoder").value || undefined, stream: true, partial_images: 3,
   };
   $("pictures").replaceChildren();
   $("facts").hidden = true;

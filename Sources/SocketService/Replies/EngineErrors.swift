@@ -18,6 +18,7 @@ extension ServiceError {
             self = .badField(name: "n", reason: "at most \(limit, "image") \(limit == 1 ? "fits" : "fit") into the queue")
         case AdmissionError.tooManyRows, AdmissionError.tooManyAdapters, AdmissionError.mixedGrids, AdmissionError.gridOfLatents, AdmissionError.noNetwork:
             self = .badField(name: "model", reason: "\(error)")
+        case AdmissionError.noDecoder: self = .badField(name: "decoder", reason: "\(error)")
         case AdmissionError.noNullRow: self = .badField(name: "guidance", reason: "\(error)")
         case AdmissionError.draining: self = .draining
         case let error as DiffusionError: self = .badField(name: "steps", reason: "\(error)")

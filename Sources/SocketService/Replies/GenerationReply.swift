@@ -61,6 +61,8 @@ struct Usage: Encodable, Sendable {
     let baseDigest: String
     let build: String
     let cache: String
+    /// What made the pictures of latents.
+    let decoder: String?
     let composeMs: Double
     let queueMs: Double
     let swapUs: Double
@@ -78,6 +80,7 @@ struct Usage: Encodable, Sendable {
         baseDigest = origin.baseDigest.description
         build = origin.build
         cache = order.cache.rawValue
+        decoder = order.decoder?.rawValue
         composeMs = order.recipe.compose.milliseconds
         queueMs = times.queue.milliseconds
         swapUs = times.swap.milliseconds * 1000

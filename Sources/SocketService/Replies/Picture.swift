@@ -55,7 +55,8 @@ extension PictureText {
     fileprivate init(_ order: GenerationOrder, index: UInt64, _ origin: Origin) {
         self.init(
             order.recipe, className: order.className, labelsFrom: order.labelsFrom, strength: order.strength, seed: order.seed, index: index,
-            sampler: order.sampling.sampler, steps: order.sampling.steps, guidance: order.sampling.guidance, cache: order.cache, base: origin.baseDigest,
+            sampler: order.sampling.sampler, steps: order.sampling.steps, guidance: order.sampling.guidance, cache: order.cache,
+            decoder: order.decoder, base: origin.baseDigest,
             precision: origin.precision, build: origin.build)
     }
 }

@@ -13,6 +13,8 @@ package enum ForeignSize: String, Sendable, CaseIterable {
 /// What this server makes of a request's open fields: the base's picture size, its samplers, the defaults and limits.
 package struct Capabilities: Sendable, Equatable {
     package var side: Int
+    /// What pictures can be decoded by; none where the base makes pixels.
+    package var decoders: [DecoderKind]
     package var samplers: [Sampler]
     package var sampler: Sampler
     package var steps = UsualSampling.steps
@@ -20,8 +22,9 @@ package struct Capabilities: Sendable, Equatable {
     package var limits = RequestLimits()
     package var foreignSize = ForeignSize.refuse
 
-    package init(side: Int, path: DiffusionPath, limits: RequestLimits = RequestLimits()) {
+    package init(side: Int, path: DiffusionPath, decoders: [DecoderKind] = [], limits: RequestLimits = RequestLimits()) {
         self.side = side
+        self.decoders = decoders
         self.limits = limits
         samplers = Sampler.of(path)
         sampler = UsualSampling.sampler(path)

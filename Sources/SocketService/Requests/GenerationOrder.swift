@@ -16,6 +16,10 @@ package struct GenerationOrder: Sendable {
     package let cache: CacheLevel
     /// Which network calls run the blocks; nil runs all.
     package let cacheRuns: [Bool]?
+    /// What was asked to make pictures and previews.
+    package let askedDecoder: DecoderKind?
+    /// What makes the pictures; nil where they are the base's pixels.
+    package let decoder: DecoderKind?
     package let count: Int
     package let seed: UInt64
     package let indexOffset: UInt64
@@ -53,6 +57,8 @@ package struct GenerationOrder: Sendable {
         indexOffset = try within(0...(UInt64.max >> 1), request.indexOffset ?? 0, "index_offset")
         self.seed = request.seed ?? seed()
         let asked = try request.askedSampling(capabilities)
+        askedDecoder = try request.chosenDecoder(capabilities)
+        decoder = askedDecoder ?? .usual(among: capabilities.decoders)
         user = try request.user.flatMap { $0.isEmpty ? nil : $0 }.map { user throws(ServiceError) in try short(user, "user", limits) }
         isStreamed = request.stream ?? false
         hasMetadata = request.metadata ?? true
@@ -139,6 +145,15 @@ extension GenerationRequest {
         guard let known = Sampler(rawValue: sampler), capabilities.samplers.contains(known) else {
             throw .badField(name: "sampler", reason: "this base works with \(capabilities.samplers.map(\.rawValue).joined(separator: ", "))")
         }
+        return known
+    }
+
+    func chosenDecoder(_ capabilities: Capabilities) throws(ServiceError) -> DecoderKind? {
+        guard let decoder else { return nil }
+        guard let known = DecoderKind(rawValue: decoder) else {
+            throw .badField(name: "decoder", reason: "it is one of \(DecoderKind.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        guard capabilities.decoders.contains(known) else { throw .badField(name: "decoder", reason: known.absence(capabilities.decoders)) }
         return known
     }
 

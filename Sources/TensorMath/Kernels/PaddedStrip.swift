@@ -99,6 +99,12 @@ package func groupMoments(_ x: Matrix, mean: Matrix, deviation: Matrix, scratch:
     unsafe ck_group_moments(mean.base, deviation.base, x.base, x.rows, x.columns, mean.count, scratch.base)
 }
 
+/// x = max(x, 0).
+package func rectify(_ x: Matrix) {
+    precondition(x.isContiguous)
+    unsafe ck_relu(x.base, x.count)
+}
+
 /// Copies the rows of `source` (pixels, C) to every second pixel of a row of an image, from pixel `first` on.
 package func copyToEverySecond(_ source: Matrix, of row: Matrix, from first: Int) {
     precondition(source.columns == row.columns && source.isContiguous && row.isContiguous && first + 2 * source.rows <= row.rows + 1)

@@ -12,7 +12,7 @@ struct BodyTests {
     /// What the client encodes is what the service reads, whichever field it is.
     @Test func everyFieldIsReadAndWritten() throws {
         let text = """
-            {"adapters":[{"name":"a","weight":0.5},{"name":"b"}],"background":"auto","cache":"exact","class":"rose","deadline_ms":10,"guidance":"none",\
+            {"adapters":[{"name":"a","weight":0.5},{"name":"b"}],"background":"auto","cache":"exact","class":"rose","deadline_ms":10,"decoder":"tiny","guidance":"none",\
             "guidance_interval":[0,1],"guidance_scale":3.5,"index_offset":7,"labels_from":"a","metadata":false,"model":"flowers","moderation":"low","n":3,\
             "output_compression":100,"output_format":"png","partial_images":2,"prompt":"rose","quality":"auto","response_format":"b64_json",\
             "sampler":"euler","schedule":[[0.5,"a"],[0.5,"b"]],"seed":18446744073709551615,"size":"32x32","steps":12,"stream":true,"strength":0.75,\
