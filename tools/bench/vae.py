@@ -1,6 +1,6 @@
-"""Time and peak memory of the SD autoencoder: adapterctl beside diffusers' AutoencoderKL, both with random weights of the same shape.
+"""Time and peak memory of the SD autoencoder, or with --tiny of TAESD: adapterctl beside diffusers, both with random weights of one shape.
 
-Usage: python3 tools/bench/vae.py [--adapterctl .build/release/adapterctl] [--pixels 256 512] [--precisions bf16 f32] [--runs 5] [--encode]
+Usage: python3 tools/bench/vae.py [--adapterctl .build/release/adapterctl] [--pixels 256 512] [--precisions bf16 f32] [--runs 5] [--encode] [--tiny]
 
 Processor time (one run, all threads) is hardly changed by what else the machine does; the time that passes is. Each measurement is
 a process of its own, on as many threads as this process may use, and they take turns. Needs torch and diffusers.
@@ -24,13 +24,13 @@ SHAPE = {
 }
 
 
-def torch_side(pixels, precision, runs, encode):
+def torch_side(pixels, precision, runs, encode, tiny):
     import torch
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, AutoencoderTiny
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    vae = AutoencoderKL(**SHAPE).eval().to(dtype)
+    vae = (AutoencoderTiny() if tiny else AutoencoderKL(**SHAPE)).eval().to(dtype)
     x = torch.randn(*((1, 3, pixels, pixels) if encode else (1, 4, pixels // 8, pixels // 8)), dtype=dtype)
     results = []
     with torch.inference_mode():
@@ -50,9 +50,9 @@ def torch_side(pixels, precision, runs, encode):
     print(json.dumps({"processor": processor, "seconds": seconds, "peak": peak}))
 
 
-def swift_side(program, pixels, precision, runs, encode):
+def swift_side(program, pixels, precision, runs, encode, tiny):
     command = [program, "bench", "decode", "--pixels", str(pixels), "--precision", precision, "--runs", str(runs), "--json"]
-    data = json.loads(subprocess.check_output(command + ["--encode"] * encode))["data"]
+    data = json.loads(subprocess.check_output(command + ["--encode"] * encode + ["--decoder", "tiny"] * tiny))["data"]
     return {"processor": data["processor_seconds"], "seconds": data["timing"]["median_seconds"], "peak": data["peak_bytes"]}
 
 
@@ -63,10 +63,11 @@ def main():
     parser.add_argument("--precisions", nargs="+", default=["bf16", "f32"])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--torch-side", nargs=2, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.torch_side:
-        torch_side(int(a.torch_side[0]), a.torch_side[1], a.runs, a.encode)
+        torch_side(int(a.torch_side[0]), a.torch_side[1], a.runs, a.encode, a.tiny)
         return
     # Variables that pin a library's kernels for another purpose would touch one side only.
     for name in ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"]:
@@ -74,8 +75,9 @@ def main():
     print(f"{'':22}{'processor time':>24}{'ratio':>7}{'time passed':>24}{'ratio':>7}{'peak':>18}")
     for pixels in a.pixels:
         for precision in a.precisions:
-            ours = swift_side(a.adapterctl, pixels, precision, a.runs, a.encode)
-            command = [sys.executable, __file__, "--torch-side", str(pixels), precision, "--runs", str(a.runs)] + ["--encode"] * a.encode
+            ours = swift_side(a.adapterctl, pixels, precision, a.runs, a.encode, a.tiny)
+            command = [sys.executable, __file__, "--torch-side", str(pixels), precision, "--runs", str(a.runs)]
+            command += ["--encode"] * a.encode + ["--tiny"] * a.tiny
             theirs = json.loads(subprocess.check_output(command))
             line = f"{'encode' if a.encode else 'decode'} {pixels} px {precision}".ljust(22)
             for key in ["processor", "seconds"]:
