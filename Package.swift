@@ -201,7 +201,12 @@ let package = Package(
             dependencies: [
                 "GoldenFiles", "AdapterTraining", "Autoencoder", "DiTModel", "Diffusion", "TensorMath", "TensorFiles", "AdapterFormat", "ImageFiles",
             ]),
-        .testTarget(name: "DistillationTests", dependencies: ["GoldenFiles", "Distillation", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat"]),
+        .testTarget(
+            name: "DistillationTests",
+            dependencies: [
+                "GoldenFiles", "Distillation", "AdapterComposer", "AdapterStore", "AdapterTraining", "SamplingEngine", "DiTModel", "Diffusion", "TensorMath",
+                "AdapterFormat",
+            ]),
         .testTarget(
             name: "EvaluationTests", dependencies: ["Evaluation", "GoldenFiles", "DiTModel", "Diffusion", "TensorMath", "AdapterFormat", "ImageFiles"]),
         .testTarget(

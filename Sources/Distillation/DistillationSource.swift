@@ -9,8 +9,8 @@ import TensorMath
 /// What every distillation has in common: a pool of the teacher's trajectories, the student laid over one domain a batch, and a few
 /// images that it is measured on.
 package class DistillationSource {
-    let base: BaseFile
-    let teacher: GuidedTeacher
+    package let base: BaseFile
+    package let teacher: GuidedTeacher
     let pool: TeacherPool
     let student: Student
     let measured: StudentSampling
