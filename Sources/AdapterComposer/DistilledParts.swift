@@ -51,7 +51,9 @@ extension CanonicalSum {
         for part in parts {
             guard case .adapter(let resolved) = part.source else {
                 if case .merge(_, let arguments) = part.source,
-                    let distilled = arguments.flatMap(\.sum.resolvedAdapters).first(where: { !$0.adapter.manifest.isDomain || $0.adapter.manifest.foldedGuidance != nil })
+                    let distilled = arguments.flatMap(\.sum.resolvedAdapters).first(where: {
+                        !$0.adapter.manifest.isDomain || $0.adapter.manifest.foldedGuidance != nil
+                    })
                 {
                     throw .distilledInMerge(name: distilled.name)
                 }

@@ -17,7 +17,8 @@ public struct ImageRequest: Sendable, Hashable {
     public var guidance: GuidanceKind
 
     /// The defaults are those of `adapterctl sample`, but for one picture.
-    public init(_ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, guidanceScale: Float? = nil, guidance: GuidanceKind = .cfg) {
+    public init(_ domain: String, class className: String? = nil, count: Int = 1, seed: UInt64 = 1, guidanceScale: Float? = nil, guidance: GuidanceKind = .cfg)
+    {
         self.domain = domain
         self.className = className
         self.count = count

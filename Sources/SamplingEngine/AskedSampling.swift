@@ -89,7 +89,8 @@ extension AdapterCatalogue {
     private func dialled(_ asked: AskedSampling, for recipe: BoundRecipe) throws -> (reference: String, weight: Double) {
         let domains = Set(recipe.shares.map(\.digest))
         let found = try records(of: .guidance).filter { !$0.record.domains.isEmpty }
-        func isNearer(_ a: (name: String, digest: Digest, record: DistillationRecord), _ b: (name: String, digest: Digest, record: DistillationRecord)) -> Bool {
+        func isNearer(_ a: (name: String, digest: Digest, record: DistillationRecord), _ b: (name: String, digest: Digest, record: DistillationRecord)) -> Bool
+        {
             let own = [a, b].map { candidate in
                 let learned = Set(candidate.record.domains.map(\.digest))
                 return domains.isSubset(of: learned) && learned.count <= domains.count ? 1 : 0

@@ -60,7 +60,8 @@ struct Fit: ParsableCommand {
             throw AdmissionError.noNullRow(adapter: base.card.name, isBase: true)
         }
         let teacher = try GuidedTeacher(
-            base, [TeacherDomain(name: adapter.name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes)], grid: adapter.grid, guidance: imageGuidance, precision: precision.chosen(), pool: ThreadPool())
+            base, [TeacherDomain(name: adapter.name, digest: adapter.digest, vector: adapter.vector, classes: adapter.classes)], grid: adapter.grid,
+            guidance: imageGuidance, precision: precision.chosen(), pool: ThreadPool())
         var settings = SolverFit.Settings()
         settings.images = images
         settings.teacherSteps = teacherSteps

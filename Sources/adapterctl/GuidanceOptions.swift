@@ -7,7 +7,9 @@ struct GuidanceOptions: ParsableArguments {
     @Option(name: .customLong("guidance-scale"), help: "1 is no guidance (default: 3).") var givenScale: Float?
     @Option(
         name: .customLong("guidance"),
-        help: "cfg (against the domain's null class), domain (against the frozen base's), distilled (in one row, where the store has a vector for it) or none (default: cfg).")
+        help:
+            "cfg (against the domain's null class), domain (against the frozen base's), distilled (in one row, where the store has a vector for it) or none (default: cfg)."
+    )
     var givenKind: String?
     @Option(help: "Noise levels between which images are guided, from 0 (data) to 1 (noise), as in 0.1,0.8. The other steps cost one row.")
     var guidanceInterval: String?

@@ -53,4 +53,3 @@ struct RunOptions: ParsableArguments {
         try loop.run(run, in: place, folder: path, keep: keep)
     }
 }
-

@@ -102,7 +102,9 @@ extension DistillationRecord {
         let between = guidanceInterval == [0, 1] ? "" : " from \(guidanceInterval[0]) to \(guidanceInterval[1])"
         var rows = [["role", "\(role.rawValue), \(method)"], ["guidance", "\(guidance) \(guidanceScale)\(between) is in its values"]]
         if let solver {
-            rows.append(["steps", "\(solver.steps), at \(solver.times.map { $0.formatted(.number.precision(.significantDigits(1...3))) }.joined(separator: " "))"])
+            rows.append([
+                "steps", "\(solver.steps), at \(solver.times.map { $0.formatted(.number.precision(.significantDigits(1...3))) }.joined(separator: " "))",
+            ])
         }
         if let dial {
             rows.append(["dial", dial.map { String(format: "%.2f at %.1f dB", $0.scale, $0.psnr) }.joined(separator: ", ")])

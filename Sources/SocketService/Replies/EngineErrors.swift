@@ -58,12 +58,20 @@ extension SamplingService {
     /// A recipe with its adapters as they are now: a later change of the store does not touch them (law 3). Nothing but names and
     /// digests reaches the store (law 8): the recipe's grammar has no others.
     func bind(_ recipe: Recipe, strength: Double, labelsFrom: String?) throws(ServiceError) -> BoundRecipe {
-        try counted { try catalogue.bind(recipe, strength: strength, labelsFrom: labelsFrom) } recipe: { $0 }
+        try counted {
+            try catalogue.bind(recipe, strength: strength, labelsFrom: labelsFrom)
+        } recipe: {
+            $0
+        }
     }
 
     /// The same with how it is sampled: what was asked for, and what the recipe demands.
     func settle(_ recipe: Recipe, _ asked: AskedSampling, strength: Double, labelsFrom: String?) throws(ServiceError) -> SettledSampling {
-        try counted { try catalogue.settle(recipe, asked, strength: strength, labelsFrom: labelsFrom) } recipe: { $0.recipe }
+        try counted {
+            try catalogue.settle(recipe, asked, strength: strength, labelsFrom: labelsFrom)
+        } recipe: {
+            $0.recipe
+        }
     }
 
     private func counted<Bound>(_ bind: () throws -> Bound, recipe: (Bound) -> BoundRecipe) throws(ServiceError) -> Bound {
