@@ -12,8 +12,10 @@ package final class GuidanceSource: DistillationSource, TrainingSource {
     /// - Parameters:
     ///   - plan: the sampling that the vector is for.
     package init(_ base: BaseFile, _ teacher: GuidedTeacher, layout: TunableLayout, plan: SamplingPlan, settings: TrainingSettings) {
-        // With 40 calls about as many states as a round's steps of 64 draw.
-        let pool = TeacherPool.Settings(images: max(8, 192 / teacher.domains.count), stepsPerRound: 100)
+        // Every state of a trajectory is drawn about once.
+        let images = max(8, 192 / teacher.domains.count)
+        let pool = TeacherPool.Settings(
+            images: images, stepsPerRound: max(1, images * teacher.domains.count * plan.evaluations / settings.imagesPerStep))
         let memory = Memory(capacity: Memory.paddedCount(settings.batch * teacher.latentCount))
         x = memory.take(settings.batch, teacher.latentCount)
         super.init(
@@ -41,6 +43,25 @@ package final class GuidanceSource: DistillationSource, TrainingSource {
             // The error that the network was trained on: an error of the data is one of the velocity over 1 - t.
             let divisor = convention.prediction == .x0 ? max(1 - time, TrainingObjective.leastDivisor) : 1
             return squaredError(output, states[image].outputs[place.image], weight: Float(1 / (divisor * divisor)), scale: scale, gradient: gradient)
+        }
+    }
+}
+
+extension GuidanceSource {
+    /// How near a vector comes to guidance itself at the weights that stand for other scales: 1 + weight (scale - 1).
+    /// - Parameter values: of the finished vector.
+    package func dial(_ model: DiT, _ values: TrainableValues, weights: [Double] = [0.25, 0.5, 0.75, 1, 1.25], pool threads: ThreadPool) throws
+        -> [DistillationRecord.DialPoint]
+    {
+        let learned = teacher.guidance, start = base.vector.extended(to: layout).values
+        defer { teacher.guidance = learned }
+        let weighted = TrainableValues(layout, classes: 0, withWeights: false)
+        return try weights.map { weight in
+            teacher.guidance.scale = 1 + Float(weight) * (learned.scale - 1)
+            weighted.vector.copy(from: zip(start, values.vector.array).map { $0 + Float(weight) * ($1 - $0) })
+            let sampling = StudentSampling(base, teacher, teacherPlan: pool.plan, pool.plan, perDomain: measured.perDomain, seed: settings.seed)
+            let psnrs = sampling.psnrs(try sampling.sample(model, weighted, layout: layout, pool: threads))
+            return DistillationRecord.DialPoint(scale: Double(teacher.guidance.scale), psnr: median(psnrs))
         }
     }
 }

@@ -55,7 +55,8 @@ extension Teacher {
 /// of a later one.
 package final class GuidedTeacher: Teacher {
     package let convention: DiffusionConvention
-    package let guidance: ImageGuidance
+    /// Of another scale where a dial is measured.
+    package internal(set) var guidance: ImageGuidance
     package let clips: Bool
     package let domains: [TeacherDomain]
     private let batch: GuidedBatch

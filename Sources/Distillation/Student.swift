@@ -46,6 +46,7 @@ final class Student {
 /// is measured on, and its sample sheets.
 final class StudentSampling {
     let truth: [Matrix]
+    let perDomain: Int
     private let base: BaseFile
     private let teacher: GuidedTeacher
     private let plan: SamplingPlan
@@ -57,7 +58,7 @@ final class StudentSampling {
     ///   - plan: the student's.
     ///   - perDomain: images of each domain.
     init(_ base: BaseFile, _ teacher: GuidedTeacher, teacherPlan: SamplingPlan, _ plan: SamplingPlan, perDomain: Int, seed: UInt64) {
-        (self.base, self.teacher, self.plan, self.seed) = (base, teacher, plan, seed)
+        (self.base, self.teacher, self.plan, self.perDomain, self.seed) = (base, teacher, plan, perDomain, seed)
         labels = teacher.domains.indices.flatMap { domain in
             let all = Array(teacher.labels(ofDomain: domain))
             return (0..<perDomain).map { all[$0 % all.count] }
@@ -77,7 +78,6 @@ final class StudentSampling {
         let rows = teacher.domains.reduce(base.classes.rows) { max($0, $1.classes.rows) }
         let student = Student(base, layout: layout, classRows: rows)
         let slots = AdapterSlots(base.layout, count: values.vectors.count, classRows: rows)
-        let perDomain = labels.count / teacher.domains.count
         let batch = GuidedBatch(try InferenceDiT(model), adapterSlots: slots, rows: perDomain, pool: pool)
         var finished: [Matrix] = []
         for (index, domain) in teacher.domains.enumerated() {

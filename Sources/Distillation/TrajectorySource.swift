@@ -31,8 +31,9 @@ package final class TrajectorySource: DistillationSource, TrainingSource {
         following = memory.take(rows, count)
         data = memory.take(rows, count)
         let kept = Set(calls + [0]).sorted()
-        // At 64 a batch every trajectory is used four times: making it costs about as much as learning from it then.
-        let pool = TeacherPool.Settings(images: max(32, 256 / teacher.domains.count), stepsPerRound: 16)
+        // Every trajectory is used four times: making it costs about as much as learning from it then.
+        let images = max(32, 256 / teacher.domains.count)
+        let pool = TeacherPool.Settings(images: images, stepsPerRound: max(1, 4 * images * teacher.domains.count / settings.imagesPerStep))
         super.init(
             base, teacher, layout: layout, settings: settings,
             pool: TeacherPool(teacher, teacherPlan, keeping: kept, keepsOutputs: false, settings: pool, seed: settings.seed), plan: plan)

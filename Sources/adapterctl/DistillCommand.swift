@@ -40,7 +40,9 @@ struct DistillGuidance: ParsableCommand {
         let plan = try SamplingPlan(
             UsualSampling.sampler(subject.teacher.convention.path), steps: samplingSteps, subject.teacher.convention, clips: subject.teacher.clips)
         let source = GuidanceSource(subject.base, subject.teacher, layout: subject.layout, plan: plan, settings: subject.settings)
-        try distillation.follow(source, subject, subject.record(.guidance, method: "regression"))
+        try distillation.follow(source, subject, subject.record(.guidance, method: "regression")) { record, run in
+            record.dial = try source.dial(run.model, run.result, pool: subject.pool)
+        }
     }
 }
 
@@ -170,11 +172,15 @@ struct DistillationOptions: ParsableArguments {
     }
 
     /// Trains, writes and, where it was asked for, stores the vector.
-    func follow<Source: DistillationSource & TrainingSource>(_ source: Source, _ subject: Subject, _ record: DistillationRecord) throws {
+    /// - Parameter measure: adds to the record of the finished vector.
+    func follow<Source: DistillationSource & TrainingSource>(
+        _ source: Source, _ subject: Subject, _ record: DistillationRecord, measure: (inout DistillationRecord, TrainingRun) throws -> Void = { _, _ in }
+    ) throws {
         let folder = runs.folder(for: file, name: usedName)
         let place = try runs.place(for: file, name: usedName, nil)
         defer { withExtendedLifetime(place) {} }
         let run = try TrainingRun.distilling(subject.settings, subject.set, source, pool: subject.pool)
+        var record = record
         func write(_ values: TrainableValues, _ path: String) throws -> Adapter {
             try run.writeDistilled(record, source, named: usedName, rounded: bf16, to: path, values: values)
         }
@@ -183,6 +189,7 @@ struct DistillationOptions: ParsableArguments {
             "command": CommandLine.arguments.joined(separator: " "),
         ]
         try runs.follow(run, in: place, folder: folder, what: what) { values, path in _ = try write(values, path) }
+        try measure(&record, run)
         var adapter = try write(run.result, file)
         if add { _ = try location.open().add(&adapter, as: usedName, over: subject.base, replace: replace) }
         let result = Result(

@@ -8,7 +8,9 @@ import SamplingEngine
 
 extension SamplingService {
     /// `GET /v1/capabilities`: what may be asked for.
-    func capabilitiesReply() -> Response { Response(json: CapabilitiesReply(capabilities, origin)) }
+    func capabilitiesReply() throws(ServiceError) -> Response {
+        Response(json: CapabilitiesReply(capabilities, origin, distilled: try each(CapabilitiesReply.DistilledVector.init).compactMap(\.self)))
+    }
 
     /// `GET /v1/models`: OpenAI's list, the base first.
     func models() throws(ServiceError) -> Response {
@@ -77,6 +79,8 @@ private struct CapabilitiesReply: Encodable {
     /// What makes pictures of latents, `full` by an AutoencoderKL and `tiny`; none where the base makes pixels.
     let decoders: [String]
     let merges = ["ties", "dare", "majority"]
+    /// Vectors that may be added to a domain, as of now.
+    let distilled: [DistilledVector]
     let defaults: Defaults
     let limits: RequestLimits
 
@@ -88,7 +92,27 @@ private struct CapabilitiesReply: Encodable {
         let decoder, previewDecoder: String?
     }
 
-    init(_ capabilities: Capabilities, _ origin: Origin) {
+    struct DistilledVector: Encodable {
+        let name, role: String
+        /// Of a sampler that it has a vector for each of.
+        let steps: Int?
+        /// The guidance that is in its values, and the scales that the dial of a guidance vector may be asked for.
+        let guidanceScale: Double
+        let scales: [Double]?
+
+        /// nil of a domain.
+        init?(_ entry: AdapterEntry) throws {
+            guard let record = try entry.decodedManifest().distillation else { return nil }
+            name = entry.name ?? entry.digest.description
+            role = record.role.rawValue
+            steps = record.steps
+            guidanceScale = record.guidanceScale
+            scales = record.dial?.map(\.scale)
+        }
+    }
+
+    init(_ capabilities: Capabilities, _ origin: Origin, distilled: [DistilledVector]) {
+        self.distilled = distilled
         build = origin.build
         base = origin.baseName
         baseDigest = origin.baseDigest.description

@@ -23,7 +23,7 @@ package struct Route: Sendable {
         Route(method: .get, path: "/healthz", access: .anyone, isConstant: true) { _, _ in Response(text: "ok\n", type: "text/plain; charset=utf-8") },
         Route(method: .get, path: "/readyz", access: .anyone) { service, call throws(ServiceError) in try await service.readiness(call) },
         Route(method: .get, path: "/metrics", access: .client) { service, _ in await service.metricsText() },
-        Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ in service.capabilitiesReply() },
+        Route(method: .get, path: "/v1/capabilities", access: .client) { service, _ throws(ServiceError) in try service.capabilitiesReply() },
         Route(method: .get, path: "/v1/models", access: .client) { service, _ throws(ServiceError) in try service.models() },
         Route(method: .get, path: "/v1/models/:ref", access: .client) { service, call throws(ServiceError) in try service.model(call) },
         Route(method: .get, path: "/v1/adapters", access: .client) { service, _ throws(ServiceError) in try service.adapters() },

@@ -3,7 +3,9 @@ const $ = (id) => document.getElementById(id);
 const names = ["model", "class", "seed", "n", "steps", "guidance_scale", "guidance", "strength", "sampler", "cache", "decoder"];
 const isRecipe = () => $("recipe").value.trim() !== "";
 const chosenModel = () => isRecipe() ? $("recipe").value.trim() : $("domain").value;
-let models = [], running = null, offset = 0;
+let models = [], distilled = [], running = null, offset = 0;
+// What the recipe's own vectors hold: steps of their own, guidance in the values.
+let held = { steps: null, folded: null };
 
 // The token stays in this tab; a link never carries it.
 function headers() {
@@ -40,15 +42,49 @@ function showClasses(chosen) {
   fill($("known"), model ? model.classes : [], chosen, (name) => name.replaceAll("_", " "));
 }
 
+// The vector that the speed adds, where it is one for each step.
+const turbo = () => distilled.find((v) => v.role === "steps" && v.name === $("speed").value);
+const isDistilled = () => $("speed").value === "distilled";
+
+// In every stage of a schedule.
+function orderedModel() {
+  const model = chosenModel(), added = turbo();
+  return added ? model.replace(/>[^>]*>/g, "+" + added.name + "$&") + "+" + added.name : model;
+}
+
+// Steps, the guidance scale and pairs of rows, where vectors of the recipe do not have them.
+function leftToChoose() {
+  const steps = !held.steps && !turbo(), scale = steps && held.folded === null;
+  return { steps, scale, pair: scale && !isDistilled() };
+}
+
+function showDemands() {
+  const left = leftToChoose();
+  for (const label of document.querySelectorAll("[data-of]")) label.hidden = !left[label.dataset.of];
+  $("speed_field").hidden = distilled.length === 0 || held.steps !== null || held.folded !== null;
+}
+
+function showSpeeds(steps, chosen) {
+  const few = distilled.filter((v) => v.role === "steps").toSorted((a, b) => b.steps - a.steps);
+  const words = { "": steps + " steps, two rows each: the most careful", distilled: steps + " steps, one row each: about twice as fast" };
+  for (const v of few) words[v.name] = v.steps + (v.steps === 1 ? " step" : " steps") + ", one row each: " + v.name;
+  const values = ["", ...(distilled.some((v) => v.role === "guidance") ? ["distilled"] : []), ...few.map((v) => v.name)];
+  fill($("speed"), values, chosen, (value) => words[value]);
+}
+
 // The server reads the recipe: its classes become the suggestions, its complaint the message.
 async function showRecipe(chosen) {
   $("blend_field").hidden = !isRecipe();
   $("known").parentNode.hidden = isRecipe();
-  if (!isRecipe()) return;
+  held = { steps: null, folded: null };
+  if (!isRecipe()) return showDemands();
   try {
     const reply = await (await call("/v1/recipes/" + encodeURIComponent(chosenModel()))).json();
     $("classes").replaceChildren(...reply.classes.map((name) => new Option(name)));
     if (chosen || !$("blend").value) $("blend").value = chosen || reply.classes[0] || "null";
+    held = { steps: reply.steps ?? null, folded: reply.folded_guidance_scale ?? null };
+    if (held.steps !== null || held.folded !== null) $("speed").value = "";
+    showDemands();
     say("");
   } catch (error) {
     complain(error);
@@ -57,7 +93,7 @@ async function showRecipe(chosen) {
 
 // The list is live: an adapter added meanwhile is there when the list is opened.
 async function refresh(chosen = {}) {
-  const list = (await (await call("/v1/models")).json()).data.filter((m) => m.classes.length);
+  const list = (await (await call("/v1/models")).json()).data.filter((m) => m.classes.length > 0 && m.role === "domain");
   const isOne = !chosen.model || /^[a-z0-9._-]+(@[0-9a-f]{4,})?$/.test(chosen.model);
   $("recipe").value = isOne ? (chosen.model ? "" : $("recipe").value) : chosen.model;
   const wanted = (isOne && chosen.model) || $("domain").value;
@@ -85,7 +121,11 @@ async function begin() {
   $("steps").max = offer.limits.steps;
   // A fitted solver belongs to some adapters alone, with steps and guidance of its own.
   fill($("sampler"), offer.samplers.filter((name) => name !== "fitted"), offer.defaults.sampler);
-  fill($("guidance"), offer.guidance, "cfg");
+  fill($("guidance"), offer.guidance.filter((name) => name !== "distilled"), "cfg");
+  distilled = offer.distilled;
+  // The fewest steps that there are a vector for, but where a link says how its images were made.
+  const fastest = distilled.filter((v) => v.role === "steps").toSorted((a, b) => a.steps - b.steps).find((v) => v.steps >= 4);
+  showSpeeds(offer.defaults.steps, link.model ? (link.guidance === "distilled" ? "distilled" : "") : fastest?.name ?? "");
   fill($("cache"), offer.caches, "exact");
   // The first leaves it to the server: the whole autoencoder for pictures, the tiny one for previews.
   fill($("decoder"), ["", ...offer.decoders], "", (name) => name || "usual");
@@ -93,6 +133,7 @@ async function begin() {
   $("steps").value = offer.defaults.steps;
   $("guidance_scale").value = offer.defaults.guidance_scale;
   await refresh(link);
+  showDemands();
   for (const name of names.slice(2)) if (link[name]) $(name).value = link[name];
   const ends = (link.guidance_interval || "0,1").split(",");
   [$("noise_low").value, $("noise_high").value] = ends;
@@ -148,7 +189,9 @@ function account(x, order) {
     return [dt, dd];
   }));
   const link = { ...order, model: x.recipe, index: order.index_offset };
-  for (const name of ["stream", "partial_images", "index_offset", ...(order.decoder ? [] : ["decoder"])]) delete link[name];
+  for (const name of Object.keys(link)) if (link[name] === undefined || ["stream", "partial_images", "index_offset"].includes(name)) delete link[name];
+  // The recipe holds the vector already, and with it the scale.
+  if (link.guidance === "distilled") for (const name of ["guidance", "guidance_scale"]) delete link[name];
   $("again").href = "#" + new URLSearchParams(link);
   for (const alone of document.querySelectorAll("a[data-index]")) {
     alone.href = "#" + new URLSearchParams({ ...link, n: 1, index: alone.dataset.index });
@@ -183,11 +226,13 @@ async function sample() {
   if (running || !$("form").reportValidity()) return;
   running = new AbortController();
   const seed = $("seed").value || String(crypto.getRandomValues(new Uint32Array(1))[0]);
+  const left = leftToChoose(), number = (id) => Number($(id).value);
   const order = {
-    model: chosenModel(), class: isRecipe() ? $("blend").value : $("known").value, n: Number($("n").value), steps: Number($("steps").value),
-    guidance_scale: Number($("guidance_scale").value), guidance: $("guidance").value,
-    guidance_interval: [Number($("noise_low").value), Number($("noise_high").value)], strength: Number($("strength").value), cache: $("cache").value, sampler: $("sampler").value, seed: seed, index_offset: offset,
-    decoder: $("decoder").value || undefined, stream: true, partial_images: 3,
+    model: orderedModel(), class: isRecipe() ? $("blend").value : $("known").value, n: number("n"), seed: seed, index_offset: offset,
+    strength: number("strength"), decoder: $("decoder").value || undefined, stream: true, partial_images: 3,
+    steps: left.steps ? number("steps") : undefined, sampler: left.steps ? $("sampler").value : undefined, cache: left.steps ? $("cache").value : undefined,
+    guidance: left.scale ? (isDistilled() ? "distilled" : $("guidance").value) : undefined,
+    guidance_scale: left.scale ? number("guidance_scale") : undefined, guidance_interval: left.pair ? [number("noise_low"), number("noise_high")] : undefined,
   };
   $("pictures").replaceChildren();
   $("facts").hidden = true;
@@ -233,6 +278,7 @@ $("stop").addEventListener("click", () => running?.abort());
 $("dice").addEventListener("click", () => { $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0]; });
 $("domain").addEventListener("change", () => showClasses());
 $("recipe").addEventListener("change", () => showRecipe());
+$("speed").addEventListener("change", showDemands);
 $("domain").addEventListener("pointerdown", () => refresh().catch(() => {}));
 $("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText($("again").href).then(() => say("Copied."), () => say($("again").href));
