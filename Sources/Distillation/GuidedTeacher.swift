@@ -79,7 +79,7 @@ package final class GuidedTeacher: Teacher {
         self.images = images
         self.base = base
         let rows = domains.reduce(base.classes.rows) { max($0, $1.classes.rows) }
-        let adapterSlots = AdapterSlots(base.layout, count: domains.count + 1, classRows: rows)
+        let adapterSlots = AdapterSlots(base.layout, count: domains.count + 2, classRows: rows)
         adapterSlots.install(base.vector, base.classes, slot: domains.count)
         places = domains.enumerated().flatMap { slot, domain in
             domain.classes.names.indices.map { GuidedPrediction.Row(slot: slot, classRow: $0) }
@@ -112,6 +112,24 @@ package final class GuidedTeacher: Teacher {
             let outputs = batch.predict(
                 part.map {
                     GuidedBatch.Image(latents[$0], time: convention.embedderTime(time), prediction(of: labels[$0], isGuided: isGuided))
+                })
+            for (image, output) in zip(part, outputs) { body(image, output) }
+        }
+    }
+
+    /// Outputs of a vector of its own, one row an image: a student's, of which no gradient is wanted.
+    package func predict(
+        _ vector: TunableVector, _ classes: ClassTable, _ latents: [Matrix], classRows: [Int], time: Double,
+        _ body: (_ image: Int, _ output: Matrix) -> Void
+    ) {
+        let slot = domains.count + 1
+        batch.adapterSlots.install(vector, classes, slot: slot)
+        for first in stride(from: 0, to: latents.count, by: images) {
+            let part = first..<min(first + images, latents.count)
+            let outputs = batch.predict(
+                part.map { image in
+                    let row = GuidedPrediction.Part(.init(slot: slot, classRow: classRows[image]), nullClass: classes.nullClass)
+                    return GuidedBatch.Image(latents[image], time: convention.embedderTime(time), GuidedPrediction(parts: [row]))
                 })
             for (image, output) in zip(part, outputs) { body(image, output) }
         }

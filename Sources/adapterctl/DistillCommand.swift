@@ -58,8 +58,12 @@ struct DistillSteps: ParsableCommand {
     @OptionGroup var distillation: DistillationOptions
     @Option(help: "Steps of the sampler, each with a vector of its own.") var steps = 4
     @Option(help: "Steps of the sampling that is learned from.") var teacherSteps = UsualSampling.steps
+    @Option(help: "What each step learns: trajectory, reflow or consistency.") var objective = StepObjective.trajectory.rawValue
 
     func run() throws {
+        guard let objective = StepObjective(rawValue: objective) else {
+            throw Failure.usage("--objective is \(StepObjective.allCases.map(\.rawValue).joined(separator: ", ")), not '\(objective)'")
+        }
         guard (1...20).contains(steps) else { throw Failure.usage("--steps is between 1 and 20") }
         guard (2 * steps...1000).contains(teacherSteps) else { throw Failure.usage("--teacher-steps is between twice the steps and 1000") }
         let subject = try distillation.subject()
@@ -73,11 +77,12 @@ struct DistillSteps: ParsableCommand {
         Progress.begin("fitting times")
         guard let fitted = try fit.fit(steps: [steps]).first else { return }
         note("times \(fitted.solver.steps.map { String(format: "%.3f", $0.time) }.joined(separator: " ")), \(String(format: "%.1f", fitted.psnr)) dB untrained")
-        let source = try TrajectorySource(
-            subject.base, teacher, layout: subject.layout, teacherPlan: fit.plan, solver: fitted.solver, settings: subject.settings)
-        var record = subject.record(.steps, method: "trajectory")
+        let solver = objective.solver(fitted.solver, on: teacher.convention.path)
+        let source = try StepSource(
+            subject.base, teacher, layout: subject.layout, teacherPlan: fit.plan, objective, solver: solver, settings: subject.settings)
+        var record = subject.record(.steps, method: objective.rawValue)
         record.solver = SolverProfile(
-            fitted.solver, guidance: teacher.guidance, family: fitted.family, teacher: fit.plan, psnr: fitted.psnr, images: fitted.images)
+            solver, guidance: teacher.guidance, family: fitted.family, teacher: fit.plan, psnr: fitted.psnr, images: fitted.images)
         try distillation.follow(source, subject, record)
     }
 }
