@@ -55,7 +55,7 @@ package final class TrainingRun {
         self.pool = pool
         self.start = start
         self.processes = processes
-        let alike = { TrainableValues(layout, classes: source.classNames.count, withWeights: isFull, vectors: source.updates) }
+        let alike = { TrainableValues(layout, classes: source.classNames.count, withWeights: isFull, vectors: source.vectors) }
         heldOut = source.hasHeldOut ? HeldOutWatch(best: alike(), patience: settings.patience) : nil
         firstMoments = alike()
         secondMoments = alike()
@@ -100,7 +100,7 @@ package final class TrainingRun {
             processes?.add(imageLosses)
             loss += imageLosses.array.reduce(0, +) / Float(settings.imagesPerStep * source.updates)
             guard loss.isFinite else { throw TrainingError.notFinite(step: step) }
-            norm += self.update(update) / Double(source.updates)
+            norm += self.update(source.update(update, ofStep: step)) / Double(source.updates)
         }
         step += 1
         history.losses.append(loss)
@@ -149,16 +149,17 @@ package final class TrainingRun {
 
     /// Clips, takes AdamW's step, prunes, and moves the average.
     /// - Returns: the gradient's norm before it was clipped.
-    private func update(_ vector: Int) -> Double {
+    private func update(_ update: (vector: Int, rate: Float)) -> Double {
         let gradients = gradient.gradients
         pruning?.clear(gradients.vector)
         let norm = moved.reduce(0) { $0 + sumOfSquares(gradients.all.values($1)) }.squareRoot()
         let scale = Float(norm > settings.clip ? settings.clip / norm : 1)
-        let optimiser = settings.optimiser(at: step)
+        var optimiser = settings.optimiser(at: step)
+        optimiser.learningRate *= update.rate
         let decay = settings.usedDecay(at: step)
         takeStep(
             values, m: firstMoments, v: secondMoments, average: average, gradients: gradients, moved: moved,
-            offset: vector * Memory.paddedCount(layout.count), step: step + 1, optimiser,
+            offset: update.vector * Memory.paddedCount(layout.count), step: step + 1, optimiser,
             gradientScale: scale, decay: decay, pool: pool)
         pruning?.apply(afterStep: step + 1, to: values.vector, average: average.vector)
         return norm
@@ -182,7 +183,7 @@ package final class TrainingRun {
     /// Values that the run moves: of every vector, of the class table with its null row where it is trained and, in full training, the matrices.
     package var trainedValues: Int {
         let table = source.classNames.isEmpty ? 0 : values.classTable.count
-        return source.updates * self.set.tensors(of: layout).reduce(0) { $0 + $1.count } + table + (values.weights?.all.reduce(0) { $0 + $1.count } ?? 0)
+        return source.vectors * self.set.tensors(of: layout).reduce(0) { $0 + $1.count } + table + (values.weights?.all.reduce(0) { $0 + $1.count } ?? 0)
     }
 
     /// True but in the other processes of a group: one writes files and speaks.

@@ -21,19 +21,28 @@ package protocol TrainingSource: AnyObject {
     var classNames: [String] { get }
     /// Classes of the largest table that a batch is conditioned on.
     var classCount: Int { get }
-    /// Vectors that a run trains, each with an update of its own in every step: one, or one for each step of a sampler.
+    /// Vectors that a run trains: one, or one for each step of a sampler.
+    var vectors: Int { get }
+    /// Updates of one step of training, each of one vector.
     var updates: Int { get }
     /// What `data.json` says.
     var facts: any Encodable { get }
     /// Whether something is kept apart to measure on.
     var hasHeldOut: Bool { get }
 
+    /// The vector that an update moves, and its share of the learning rate.
+    func update(_ number: Int, ofStep step: Int) -> (vector: Int, rate: Float)
     /// Images of one update, good until the next call.
     func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch
     /// The error of values on what is never trained on.
     func heldOutError(_ model: DiT, _ values: TrainableValues, pool: ThreadPool) throws -> Float
     /// A few pictures of values as they are, always of the same noise; nil where the base makes no pictures itself.
     func sheet(_ model: DiT, _ values: TrainableValues, layout: TunableLayout, pool: ThreadPool) throws -> RGBImage?
+}
+
+extension TrainingSource {
+    package var vectors: Int { updates }
+    package func update(_ number: Int, ofStep step: Int) -> (vector: Int, rate: Float) { (number, 1) }
 }
 
 /// Images as the network is shown them, and what is asked of its outputs.

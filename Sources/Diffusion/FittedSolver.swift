@@ -74,13 +74,7 @@ package struct FittedSolver: Sendable, Hashable, Codable {
     /// One update rule per step.
     func rules(_ convention: DiffusionConvention) -> [UpdateRule] {
         steps.map { step in
-            var rule: UpdateRule
-            switch convention.prediction {
-            case .epsilon:
-                let level = convention.path.level(step.time)
-                rule = .readingNoise(at: step.time, data: level.data, noise: level.noise)
-            case .velocity, .x0: rule = .reading(convention.prediction, atLinear: step.time)
-            }
+            var rule = UpdateRule(predictingDataAt: step.time, convention)
             rule.prediction = .init(x: step.x, m: step.m, m1: step.m1)
             return rule
         }
@@ -147,6 +141,16 @@ package struct Moments: Sendable {
 }
 
 extension UpdateRule {
+    /// A call at t whose output is read as the data that it predicts.
+    package init(predictingDataAt t: Double, _ convention: DiffusionConvention) {
+        switch convention.prediction {
+        case .epsilon:
+            let level = convention.path.level(t)
+            self = .readingNoise(at: t, data: level.data, noise: level.noise)
+        case .velocity, .x0: self = .reading(convention.prediction, atLinear: t)
+        }
+    }
+
     /// A call at t of a linear path, whose output is the velocity or the data.
     static func reading(_ prediction: Prediction, atLinear t: Double) -> UpdateRule {
         switch prediction {

@@ -6,15 +6,16 @@ import TensorMath
 
 extension TrainingRun {
     /// A run that distils a vector, or a vector for each step, over a frozen base; it starts where the domains' own values are.
-    /// - Parameter layout: the source's.
+    /// - Parameter earlier: values that the first vectors start from in place of the base's.
     package static func distilling<Source: DistillationSource & TrainingSource>(
-        _ settings: TrainingSettings, _ set: TrainableSet, _ source: Source, pool: ThreadPool
+        _ settings: TrainingSettings, _ set: TrainableSet, _ source: Source, startingAt earlier: [TunableVector] = [], pool: ThreadPool
     ) throws -> TrainingRun {
         let base = source.base, layout = source.layout
         let start = base.vector.extended(to: layout)
-        let values = TrainableValues(layout, classes: 0, withWeights: false, vectors: source.updates)
+        let values = TrainableValues(layout, classes: 0, withWeights: false, vectors: source.vectors)
         for vector in values.vectors { vector.copy(from: start.values) }
         values.drawPairs(layout, seed: settings.seed)
+        for (vector, earlier) in zip(values.vectors, earlier) { vector.copy(from: earlier.values) }
         values.classTable.copy(from: Array(base.classes.values.suffix(base.classes.width)))
         return try TrainingRun(
             settings, set, source: source, model: DiT(base), values: values, layout: layout, pool: pool,
@@ -38,7 +39,7 @@ extension TrainingRun {
             path: base.card.path, lowRank: layout.lowRank, training: facts)
         manifest.distillation = record
         var adapter = Adapter(
-            manifest: manifest, vector: TunableVector(values.vectors.flatMap(\.array), layout: own),
+            manifest: manifest, vector: TunableVector(values.vectors.prefix(record.steps ?? 1).flatMap(\.array), layout: own),
             classes: ClassTable(names: [], values: values.classTable.array))
         if rounded { adapter = adapter.roundedToBFloat16(base.layout) }
         adapter.manifest.golden = try InferenceDiT(model).goldenValues(of: adapter, over: base.layout)

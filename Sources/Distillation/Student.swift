@@ -77,18 +77,19 @@ final class StudentSampling {
     func sample(_ model: DiT, _ values: TrainableValues, layout: TunableLayout, pool: ThreadPool) throws -> [Matrix] {
         let rows = teacher.domains.reduce(base.classes.rows) { max($0, $1.classes.rows) }
         let student = Student(base, layout: layout, classRows: rows)
-        let slots = AdapterSlots(base.layout, count: values.vectors.count, classRows: rows)
+        let vectors = Array(values.vectors.prefix(plan.evaluations))
+        let slots = AdapterSlots(base.layout, count: vectors.count, classRows: rows)
         let batch = GuidedBatch(try InferenceDiT(model), adapterSlots: slots, rows: perDomain, pool: pool)
         var finished: [Matrix] = []
         for (index, domain) in teacher.domains.enumerated() {
-            for (slot, vector) in values.vectors.enumerated() {
+            for (slot, vector) in vectors.enumerated() {
                 student.lay(vector, over: domain)
                 slots.install(student.shown, domain.classes, slot: slot)
             }
             let images = (index * perDomain)..<((index + 1) * perDomain), first = teacher.labels(ofDomain: index).lowerBound
             let states = images.map { SamplerState(plan, count: batch.latentCount, seed: seed, image: UInt64(Self.first + $0)) }
             for call in 0..<plan.evaluations {
-                let slot = min(call, values.vectors.count - 1)
+                let slot = min(call, vectors.count - 1)
                 let outputs = batch.predict(
                     zip(images, states).map { image, state in
                         GuidedBatch.Image(

@@ -57,8 +57,13 @@ final class TeacherPool {
         let (least, most) = (settings.strengths.lowerBound, settings.strengths.upperBound)
         strengths = teacher.domains.indices.map { teacher.domains.count == 1 ? 1 : least + (most - least) * draws.uniform(UInt64($0)) }
         for (domain, strength) in strengths.enumerated() { teacher.install(domain: domain, strength: strength) }
-        let states = states
-        teacher.sample(plan, labels: labels, seed: seed, from: 1 << 40 + wanted * labels.count) { call, image, latent in
+        let states = states, first = 1 << 40 + wanted * labels.count
+        if calls == [0] {
+            // Of noise alone no call is needed.
+            for (image, latent) in (states[0]?.latents ?? []).enumerated() { Philox(seed: seed, stream: UInt64(first + image)).normals(into: latent) }
+            return
+        }
+        teacher.sample(plan, labels: labels, seed: seed, from: first) { call, image, latent in
             states[call]?.latents[image].copy(from: latent)
         } onOutput: { call, image, output in
             guard let state = states[call], !state.outputs.isEmpty else { return }

@@ -1,3 +1,4 @@
+import AdapterComposer
 import AdapterFormat
 import AdapterStore
 import AdapterTraining
@@ -54,15 +55,25 @@ struct DistillSteps: ParsableCommand {
             Then: adapterctl sample flowers+turbo4 -o flowers.png
 
             The times are searched first, as adapterctl fit does; then each step learns to lead where the guided trajectory is by then.
+            Step vectors that were trained so can be trained on for the look of their pictures, all but the first step:
+                     adapterctl distill steps flowers --objective distribution --from turbo4 --learning-rate 1e-4 -o turbo4d.safetensors
             """)
     @OptionGroup var distillation: DistillationOptions
-    @Option(help: "Steps of the sampler, each with a vector of its own.") var steps = 4
+    @Option(name: .customLong("steps"), help: "Steps of the sampler, each with a vector of its own (default: 4).") var givenSteps: Int?
     @Option(help: "Steps of the sampling that is learned from.") var teacherSteps = UsualSampling.steps
-    @Option(help: "What each step learns: trajectory, reflow or consistency.") var objective = StepObjective.trajectory.rawValue
+    @Option(help: "What each step learns: trajectory, reflow, consistency, or distribution (on top of --from).") var objective =
+        StepObjective.trajectory.rawValue
+    @Option(help: "Step vectors to go on from, a name in the store or a file.") var from: String?
+
+    private static let distribution = "distribution"
+    private var steps: Int { givenSteps ?? 4 }
 
     func run() throws {
+        if objective == Self.distribution { return try matchDistributions() }
+        guard from == nil else { throw Failure.usage("--from is for --objective \(Self.distribution)") }
         guard let objective = StepObjective(rawValue: objective) else {
-            throw Failure.usage("--objective is \(StepObjective.allCases.map(\.rawValue).joined(separator: ", ")), not '\(objective)'")
+            let names = StepObjective.allCases.map(\.rawValue) + [Self.distribution]
+            throw Failure.usage("--objective is \(names.joined(separator: ", ")), not '\(objective)'")
         }
         guard (1...20).contains(steps) else { throw Failure.usage("--steps is between 1 and 20") }
         guard (2 * steps...1000).contains(teacherSteps) else { throw Failure.usage("--teacher-steps is between twice the steps and 1000") }
@@ -84,6 +95,29 @@ struct DistillSteps: ParsableCommand {
         record.solver = SolverProfile(
             solver, guidance: teacher.guidance, family: fitted.family, teacher: fit.plan, psnr: fitted.psnr, images: fitted.images)
         try distillation.follow(source, subject, record)
+    }
+}
+
+extension DistillSteps {
+    private func matchDistributions() throws {
+        guard let from else { throw Failure.usage("--objective \(Self.distribution) goes on from step vectors: give --from") }
+        let store = try distillation.location.open()
+        let base = try store.baseFile(store.lookup(distillation.domains[0]).baseDigest)
+        let adapter = try ResolvedAdapter(from, of: base) { store }.adapter
+        guard var record = adapter.manifest.distillation, let profile = record.solver, record.role == .steps else {
+            throw Failure.usage("'\(from)' holds no vectors for the steps of a sampler: give --from those that distill steps has made")
+        }
+        guard givenSteps ?? profile.steps == profile.steps else { throw Failure.usage("'\(from)' is for \(profile.steps, "step"): leave --steps out") }
+        let subject = try distillation.subject(like: adapter.manifest)
+        let teacher = subject.teacher, convention = teacher.convention
+        let plan = try SamplingPlan(convention.path == .rectifiedFlow ? .ab2 : .dpmpp2m, steps: teacherSteps, convention, clips: teacher.clips)
+        let source = try DistributionSource(
+            base, teacher, layout: subject.layout, teacherPlan: plan, solver: FittedSolver(profile), settings: subject.settings)
+        let own = subject.record(.steps, method: Self.distribution)
+        (record.method, record.domains) = (own.method, own.domains)
+        (record.guidance, record.guidanceScale, record.guidanceInterval) = (own.guidance, own.guidanceScale, own.guidanceInterval)
+        try distillation.follow(
+            source, subject, record, startingAt: (0..<profile.steps).map { adapter.step($0, over: base.layout).vector })
     }
 }
 
@@ -135,7 +169,8 @@ struct DistillationOptions: ParsableArguments {
         }
     }
 
-    func subject() throws -> Subject {
+    /// - Parameter manifest: of an adapter whose trainable set is to be trained on; nil takes what the options say.
+    func subject(like manifest: AdapterManifest? = nil) throws -> Subject {
         let name = try AdapterName(usedName).description
         try checkOutputs([.trained(file)])
         let store = try location.open()
@@ -152,7 +187,7 @@ struct DistillationOptions: ParsableArguments {
             if guidance.kind == .cfg, guidance.scale != 1, !adapter.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: name, isBase: false) }
         }
         if guidance.kind == .domain, guidance.scale != 1, !base.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: base.card.name, isBase: true) }
-        let (set, lowRank) = try method.set(base.configuration)
+        let (set, lowRank) = try manifest.map { ($0.trainableSet, $0.lowRank) } ?? method.set(base.configuration)
         guard set.method != .full else { throw Failure.usage("a distilled vector is an adapter: --method takes difffit, difffit-a, bitfit or lora") }
         var settings = TrainingSettings(steps: trainSteps, batch: batch, seed: seed, learningRate: learningRate ?? (lowRank == nil ? 2e-3 : 5e-4))
         settings.validationInterval = validateEvery
@@ -179,12 +214,13 @@ struct DistillationOptions: ParsableArguments {
     /// Trains, writes and, where it was asked for, stores the vector.
     /// - Parameter measure: adds to the record of the finished vector.
     func follow<Source: DistillationSource & TrainingSource>(
-        _ source: Source, _ subject: Subject, _ record: DistillationRecord, measure: (inout DistillationRecord, TrainingRun) throws -> Void = { _, _ in }
+        _ source: Source, _ subject: Subject, _ record: DistillationRecord, startingAt earlier: [TunableVector] = [],
+        measure: (inout DistillationRecord, TrainingRun) throws -> Void = { _, _ in }
     ) throws {
         let folder = runs.folder(for: file, name: usedName)
         let place = try runs.place(for: file, name: usedName, nil)
         defer { withExtendedLifetime(place) {} }
-        let run = try TrainingRun.distilling(subject.settings, subject.set, source, pool: subject.pool)
+        let run = try TrainingRun.distilling(subject.settings, subject.set, source, startingAt: earlier, pool: subject.pool)
         var record = record
         func write(_ values: TrainableValues, _ path: String) throws -> Adapter {
             try run.writeDistilled(record, source, named: usedName, rounded: bf16, to: path, values: values)

@@ -200,6 +200,40 @@ import Testing
         #expect(try source.heldOutError(run.model, run.average, pool: run.pool) < 0.8 * before)
     }
 
+    private func distribution(scale: Float, steps: Int) throws -> (source: DistributionSource, run: TrainingRun) {
+        let base = try #require(bases[.rectifiedFlow]), teacher = try teacher(.rectifiedFlow, domains: 1, scale: scale)
+        let plan = try SamplingPlan(.euler, steps: 4, teacher.convention, clips: teacher.clips)
+        var settings = settings(steps: steps)
+        settings.learningRate = 1e-3
+        let source = try DistributionSource(
+            base, teacher, layout: base.layout, teacherPlan: plan, solver: solver(plan, .rectifiedFlow, every: 2), settings: settings)
+        return (source, try .distilling(settings, TrainableSet(.difffit, base.configuration), source, pool: ThreadPool(threads: 2)))
+    }
+
+    /// Where the fake is the unguided teacher still, the two agree and nothing pulls; a guided teacher disagrees. The fake learns alone at
+    /// first, then the student's later steps move too, and the first never.
+    @Test func distributionsAreMatched() throws {
+        let (source, run) = try distribution(scale: 3, steps: 16)
+        func opinion(_ source: DistributionSource, _ run: TrainingRun, step: Int) -> (loss: Float, gradient: [Float]) {
+            let batch = source.batch(step: step, update: 0, images: 0..<4, values: run.values, pool: run.pool)
+            let memory = Memory(capacity: 1024), output = memory.take(192), gradient = memory.take(192)
+            return (batch.loss(0, output, 1, gradient), gradient.array)
+        }
+        let same = try distribution(scale: 1, steps: 16)
+        #expect(opinion(same.source, same.run, step: 15).loss < 1e-9)
+        #expect(opinion(source, run, step: 15).loss > 1e-4)
+        #expect(opinion(source, run, step: 0).gradient.allSatisfy { $0 == 0 })
+        #expect(opinion(source, run, step: 15).gradient.contains { $0 != 0 })
+        let start = run.values.vectors.map(\.array)
+        for _ in 0..<12 { try run.advance() }
+        #expect(run.values.vectors[0].array == start[0])
+        #expect(run.values.vectors[1].array == start[1])
+        #expect(run.values.vectors[2].array != start[2])
+        for _ in 0..<4 { try run.advance() }
+        #expect(run.values.vectors[0].array == start[0])
+        #expect(run.values.vectors[1].array != start[1])
+    }
+
     @Test func everyObjectiveLearns() throws {
         for objective in StepObjective.allCases {
             let run = try trajectory(.rectifiedFlow, scale: 3, every: 2, steps: 40, objective).run
