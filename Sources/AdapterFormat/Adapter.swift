@@ -4,7 +4,8 @@ import TensorFiles
 
 /// What an adapter says about itself. Unknown fields of a later version are passed over.
 package struct AdapterManifest: Sendable, Hashable, Codable {
-    package var schemaVersion = 1
+    /// 1, or 2 where the manifest has what programs of version 1 would pass over and sample something else.
+    package private(set) var schemaVersion = 1
     /// "difffit" or "lora".
     package var kind: String
     /// The name it was stored or exported under; a label, not part of its identity.
@@ -31,9 +32,9 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     package var cacheProfiles: [CacheProfile]?
     package var solverProfiles: [SolverProfile]?
     /// Of a vector that is added to domains; nil for a domain.
-    package var distillation: DistillationRecord?
+    package var distillation: DistillationRecord? { didSet { raiseSchema() } }
     /// Of a domain whose values have guidance in them.
-    package var foldedGuidance: FoldedGuidance?
+    package var foldedGuidance: FoldedGuidance? { didSet { raiseSchema() } }
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -68,6 +69,11 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
 }
 
 extension AdapterManifest {
+    /// The latest version that this program reads and writes.
+    package static let latestSchema = 2
+
+    private mutating func raiseSchema() { schemaVersion = distillation == nil && foldedGuidance == nil ? 1 : Self.latestSchema }
+
     /// Drops what was measured of the values, as is right when they change.
     package mutating func forgetMeasurements() { (golden, cacheProfiles, solverProfiles) = (nil, nil, nil) }
 

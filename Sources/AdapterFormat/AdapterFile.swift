@@ -81,9 +81,11 @@ package enum AdapterFile {
 
     /// Refuses what a later version may mean by its fields.
     private static func check(_ manifest: AdapterManifest, _ path: String) throws(AdapterFormatError) {
-        guard manifest.schemaVersion == 1 else {
+        guard (1...AdapterManifest.latestSchema).contains(manifest.schemaVersion) else {
             throw .badMetadata(
-                file: path, key: manifestKey, reason: "a later version of this program wrote it (schema \(manifest.schemaVersion)); this one knows schema 1")
+                file: path, key: manifestKey,
+                reason:
+                    "a later version of this program wrote it (schema \(manifest.schemaVersion)); this one knows schemas 1 to \(AdapterManifest.latestSchema)")
         }
         guard manifest.kind == (manifest.trainableSet.isLowRank ? "lora" : "difffit"), manifest.trainableSet.isLowRank == (manifest.lowRank != nil) else {
             throw .badMetadata(

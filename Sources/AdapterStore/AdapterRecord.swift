@@ -78,8 +78,9 @@ extension AdapterManifest {
         do { self = try JSONDecoder().decode(AdapterManifest.self, from: json) } catch {
             throw .damaged(item: "manifest of the adapter \(digest.short)", reason: plainReason(error))
         }
-        guard schemaVersion == 1 else {
-            throw .incompatible("The manifest of the adapter \(digest.short) has schema \(schemaVersion), of a later version; this one reads schema 1.")
+        guard (1...Self.latestSchema).contains(schemaVersion) else {
+            throw .incompatible(
+                "The manifest of the adapter \(digest.short) has schema \(schemaVersion), of a later version; this one reads 1 to \(Self.latestSchema).")
         }
     }
 }
@@ -104,8 +105,9 @@ extension Adapter {
 
     /// bfloat16 where that loses nothing: values that are the base's own are not stored at all.
     package func storedPrecision(over base: TunableVector) -> StoredPrecision {
-        // Low-rank pairs, which the base has none of, stand behind its values.
-        let old = base.values + [Float](repeating: 0, count: vector.values.count - base.values.count)
+        // Low-rank pairs, which the base has none of, stand behind its values, in each step's vector.
+        let steps = manifest.distillation?.steps ?? 1, one = base.values + [Float](repeating: 0, count: vector.values.count / steps - base.values.count)
+        let old = (0..<steps).lazy.flatMap { _ in one }
         let moved = zip(vector.values, old).lazy.filter { $0.bitPattern != $1.bitPattern }.map(\.0)
         let isExact = moved.allSatisfy { BFloat16.rounded($0) == $0 } && classes.values.allSatisfy { BFloat16.rounded($0) == $0 }
         return isExact ? .bf16(RoundingError(max: 0, rms: 0)) : .f32

@@ -103,6 +103,13 @@ import Testing
         #expect(other.digest == turbo.digest)
     }
 
+    /// Programs of the first version refuse what they would sample with guidance twice, and read everything else.
+    @Test func whatChangesNumbersHasAVersionOfItsOwn() throws {
+        #expect(try domains.compose("birds+guide").manifest.schemaVersion == 2)
+        #expect(try domains.resolve("turbo").adapter.manifest.schemaVersion == 2)
+        #expect(try domains.compose("birds+art").manifest.schemaVersion == 1)
+    }
+
     @Test(arguments: [
         (#"{"role": "guidance", "method": "x", "domains": [], "guidance": "cfg", "guidance_scale": 1, "guidance_interval": [0, 1]}"#, true),
         (#"{"role": "guidance", "method": "x", "domains": [], "guidance": "cfg", "guidance_scale": 3, "guidance_interval": [1, 0]}"#, true),

@@ -321,7 +321,7 @@ import Testing
         #expect(try AdapterFile.read(path: path, base: base).digest == read("peft").digest)
         let tensors = try own.entries.map { OutgoingTensor($0.name, shape: $0.shape, try own.floats($0.name)) }
         for (old, new, wanted) in [
-            (#""schema_version":1"#, #""schema_version":2"#, "schema 2"), (#""kind":"lora""#, #""kind":"steps""#, "its kind 'steps'"),
+            (#""schema_version":1"#, #""schema_version":3"#, "schema 3"), (#""kind":"lora""#, #""kind":"steps""#, "its kind 'steps'"),
             (#""method":"lora""#, #""method":"later""#, "not known here"),
         ] {
             try SafetensorsWriter.write(tensors, metadata: own.metadata.mapValues { $0.replacing(old, with: new) }, to: path)
