@@ -18,10 +18,11 @@ extension TrainingRun {
     /// - Parameters:
     ///   - lowRank: the pairs of a LoRA run.
     ///   - model: over the base's matrices, at the resolution of the images.
+    ///   - guidance: the largest scale of a guidance vector that is trained beside the domain; nil trains none.
     ///   - earlier: an adapter of the same base and set whose values and classes the run goes on from, in place of the base's.
     package static func adapter(
         _ settings: TrainingSettings, _ set: TrainableSet, lowRank: LowRank? = nil, base: BaseFile, model: DiT, data: TrainingData,
-        startingAt earlier: Adapter? = nil, pool: ThreadPool, processes: ProcessGroup? = nil
+        guidance: Float? = nil, startingAt earlier: Adapter? = nil, pool: ThreadPool, processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
         let c = model.configuration
         guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else {
@@ -30,8 +31,8 @@ extension TrainingRun {
         let names = data.classNames
         let layout = base.layout.over(lowRank)
         let start = base.vector.extended(to: layout)
-        let values = TrainableValues(layout, classes: names.count, withWeights: set.method == .full)
-        values.vector.copy(from: start.values)
+        let values = TrainableValues(layout, classes: names.count, withWeights: set.method == .full, vectors: guidance == nil ? 1 : 2)
+        for vector in values.vectors { vector.copy(from: start.values) }
         var model = model
         if let weights = values.weights {
             for (copy, frozen) in zip(weights.all, model.weights.all) { copy.copy(from: frozen) }
@@ -50,11 +51,15 @@ extension TrainingRun {
             if row == names.count, !hasNullRow { target.withMutableSpan { for i in $0.indices { $0[i] = -.infinity } } }
         }
         if let earlier { try take(earlier, set, layout, names, into: values) }
+        let objective = try TrainingObjective(base, lossWeighting: settings.lossWeighting)
+        let source: any TrainingSource =
+            try guidance.map {
+                try GuidanceFreeSource(
+                    data, objective: objective, settings: settings, largest: $0, base: start, layout: layout, model: model, classTable: values.classTable,
+                    pool: pool)
+            } ?? PictureSource(data, objective: objective, settings: settings, pool: pool)
         return try TrainingRun(
-            settings, set,
-            source: PictureSource(
-                data, objective: try TrainingObjective(base, lossWeighting: settings.lossWeighting), settings: settings, pool: pool),
-            model: model, values: values, layout: layout, pool: pool,
+            settings, set, source: source, model: model, values: values, layout: layout, pool: pool,
             start: TrainingStart(digest: base.digest, vector: start, earlier: earlier?.digest, card: base.card),
             processes: processes)
     }
@@ -130,6 +135,27 @@ extension TrainingRun {
         var adapter = adapter(name: name, base: base, created: nil, values: values)
         if rounded { adapter = adapter.roundedToBFloat16(base.layout) }
         adapter.manifest.golden = try InferenceDiT(model).goldenValues(adapter.vector, adapter.classes, layout: layout)
+        try AdapterFile.write(adapter, layout: base.layout, to: path, as: rounded ? .bf16 : .f32)
+        return adapter
+    }
+
+    /// Writes the guidance vector that was trained beside the domain.
+    /// - Parameters:
+    ///   - scale: what it stands for at weight 1.
+    ///   - domain: the run's adapter.
+    package func writeGuidance(
+        named name: String, scale: Float, domain: DistillationRecord.Domain, base: BaseFile, rounded: Bool, to path: String
+    ) throws -> Adapter {
+        var manifest = AdapterManifest(
+            name: name, baseDigest: base.digest, layoutDigest: layout.digest, trainableSet: set, classes: [], prediction: base.card.prediction,
+            path: base.card.path, lowRank: layout.lowRank, training: facts)
+        manifest.distillation = DistillationRecord(
+            role: .guidance, method: "guidance-free", domains: [domain], guidance: "cfg", guidanceScale: Double(scale), guidanceInterval: [0, 1])
+        var adapter = Adapter(
+            manifest: manifest, vector: TunableVector(result.vectors[1].array, layout: layout),
+            classes: ClassTable(names: [], values: Array(base.classes.values.suffix(base.classes.width))))
+        if rounded { adapter = adapter.roundedToBFloat16(base.layout) }
+        adapter.manifest.golden = try InferenceDiT(model).goldenValues(of: adapter, over: base.layout)
         try AdapterFile.write(adapter, layout: base.layout, to: path, as: rounded ? .bf16 : .f32)
         return adapter
     }

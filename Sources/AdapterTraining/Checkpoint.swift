@@ -9,7 +9,7 @@ extension TrainingRun {
     private func identity() throws -> [(key: String, name: String, value: String, shown: String)] {
         [
             ("set", "--method or --gamma-depth", try sortedJSON(set), "\(set.method.rawValue), gammas of \(set.gammaDepth, "block")"),
-            ("data", source.shown.name, "\(source.digest)", source.shown.value),
+            ("data", source.shown.name, source.identity, source.shown.value),
             ("base", "the base", "\(start.digest)", start.digest.short),
             ("from", "--from", start.earlier.map { "\($0)" } ?? "", start.earlier?.short ?? "nothing"),
             ("layout", "the trained tensors (--rank, --targets)", "\(layout.digest)", layout.digest.short),

@@ -10,8 +10,8 @@ package final class PictureSource: TrainingSource {
     package let objective: TrainingObjective
     /// Everything that was given, and the part of it that is trained on.
     package let data, training: TrainingData
-    private let settings: TrainingSettings
-    private let x0, noise, xt: Matrix
+    let settings: TrainingSettings
+    let x0, noise, xt: Matrix
     /// Measured on, where a share is held out.
     private let heldOut: LabelledLatents?
 
@@ -49,23 +49,29 @@ package final class PictureSource: TrainingSource {
     package var hasHeldOut: Bool { heldOut != nil }
 
     package func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch {
-        let draws = images.map { TrainingDraws(seed: settings.seed, step: step, image: $0) }
-        let items = draws.map { training.item(at: $0.item, balanced: settings.balancesClasses) }
-        let times = draws.map(objective.time)
-        let labels = zip(draws, items).map { draw, item in
-            draw.dropsLabel(rate: settings.labelDropout) ? data.classNames.count : training.labels[item]
-        }
-        pool.forEach(images.count) { image in
-            training.draw(items[image], flipped: settings.flips && draws[image].flips, draws[image], into: x0.row(image))
-            draws[image].noise.normals(into: noise.row(image))
-            objective.mix(x0: x0.row(image), noise: noise.row(image), t: times[image], into: xt.row(image))
-        }
+        let (times, labels) = draw(step: step, images: images, labelDropout: settings.labelDropout, pool: pool)
         return TrainingBatch(x: xt, times: times.map(objective.embedderTime), classes: labels, tunables: values.tunables) {
             [objective, x0, noise, xt] image, output, scale, gradient in
             objective.loss(
                 output: output, x0: x0.row(image), noise: noise.row(image), xt: xt.row(image), t: times[image], scale: scale, gradient: gradient
             ).total
         }
+    }
+
+    /// Draws pictures, noise and times into `x0`, `noise` and `xt`.
+    func draw(step: Int, images: Range<Int>, labelDropout: Float, pool: ThreadPool) -> (times: [Double], labels: [Int]) {
+        let draws = images.map { TrainingDraws(seed: settings.seed, step: step, image: $0) }
+        let items = draws.map { training.item(at: $0.item, balanced: settings.balancesClasses) }
+        let times = draws.map(objective.time)
+        let labels = zip(draws, items).map { draw, item in
+            draw.dropsLabel(rate: labelDropout) ? data.classNames.count : training.labels[item]
+        }
+        pool.forEach(images.count) { image in
+            training.draw(items[image], flipped: settings.flips && draws[image].flips, draws[image], into: x0.row(image))
+            draws[image].noise.normals(into: noise.row(image))
+            objective.mix(x0: x0.row(image), noise: noise.row(image), t: times[image], into: xt.row(image))
+        }
+        return (times, labels)
     }
 
     package func heldOutError(_ model: DiT, _ values: TrainableValues, pool: ThreadPool) throws -> Float {

@@ -28,7 +28,8 @@ package final class TrainingRun {
     private let network: DiT
     private var gradient: GradientStep
     private var isRouted: Bool
-    private let moved: [Range<Int>]
+    /// Ranges of gradients: of a vector's trained values, and of all that is trained beside vectors.
+    private let moved, movedBeside: [Range<Int>]
     private let imageLosses: Matrix
     let heldOut: HeldOutWatch?
     let pruning: Pruning?
@@ -61,7 +62,9 @@ package final class TrainingRun {
         secondMoments = alike()
         average = alike()
         average.all.copy(from: values.all)
-        moved = values.ranges(of: set, in: layout, withClassTable: !source.classNames.isEmpty)
+        moved = values.ranges(of: set, in: layout, withClassTable: false)
+        let vector = Memory.paddedCount(layout.count)
+        movedBeside = source.classNames.isEmpty ? [] : [vector..<(values.all.count - (source.vectors - 1) * vector)]
         pruning = settings.sparsity > 0 ? Pruning(settings, set.tensors(of: layout), base: start.vector.values) : nil
         tokenCut = try TokenCut.read(settings.tokenCut, model.configuration)
         isRouted = tokenCut != nil
@@ -100,7 +103,7 @@ package final class TrainingRun {
             processes?.add(imageLosses)
             loss += imageLosses.array.reduce(0, +) / Float(settings.imagesPerStep * source.updates)
             guard loss.isFinite else { throw TrainingError.notFinite(step: step) }
-            norm += self.update(source.update(update, ofStep: step)) / Double(source.updates)
+            norm += self.update(source.moves(ofUpdate: update, step: step)) / Double(source.updates)
         }
         step += 1
         history.losses.append(loss)
@@ -149,20 +152,23 @@ package final class TrainingRun {
 
     /// Clips, takes AdamW's step, prunes, and moves the average.
     /// - Returns: the gradient's norm before it was clipped.
-    private func update(_ update: (vector: Int, rate: Float)) -> Double {
+    private func update(_ moves: [VectorMove]) -> Double {
         let gradients = gradient.gradients
         pruning?.clear(gradients.vector)
-        let norm = moved.reduce(0) { $0 + sumOfSquares(gradients.all.values($1)) }.squareRoot()
-        let scale = Float(norm > settings.clip ? settings.clip / norm : 1)
-        var optimiser = settings.optimiser(at: step)
-        optimiser.learningRate *= update.rate
-        let decay = settings.usedDecay(at: step)
-        takeStep(
-            values, m: firstMoments, v: secondMoments, average: average, gradients: gradients, moved: moved,
-            offset: update.vector * Memory.paddedCount(layout.count), step: step + 1, optimiser,
-            gradientScale: scale, decay: decay, pool: pool)
+        let norm = (moved + movedBeside).reduce(0) { $0 + sumOfSquares(gradients.all.values($1)) }.squareRoot()
+        let scale = Float(norm > settings.clip ? settings.clip / norm : 1), vector = Memory.paddedCount(layout.count)
+        for move in moves { take(move, moved, offset: move.vector * vector, gradients, scale) }
+        if !movedBeside.isEmpty { take(VectorMove(vector: 0), movedBeside, offset: (source.vectors - 1) * vector, gradients, scale) }
         pruning?.apply(afterStep: step + 1, to: values.vector, average: average.vector)
         return norm
+    }
+
+    private func take(_ move: VectorMove, _ ranges: [Range<Int>], offset: Int, _ gradients: TrainableValues, _ scale: Float) {
+        var optimiser = settings.optimiser(at: step)
+        optimiser.learningRate *= move.rate
+        takeStep(
+            values, m: firstMoments, v: secondMoments, average: average, gradients: gradients, moved: ranges, offset: offset, step: step + 1, optimiser,
+            gradientScale: scale * move.gradient, decay: settings.usedDecay(at: step), pool: pool)
     }
 
     /// Measures the averaged values on the held-out images; in a group of processes one does, and tells the others.

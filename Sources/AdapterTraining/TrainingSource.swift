@@ -13,6 +13,8 @@ package protocol TrainingSource: AnyObject {
     var summary: String { get }
     /// Equal sources give equal batches.
     var digest: Digest { get }
+    /// Equal for what a checkpoint of one may go on with.
+    var identity: String { get }
     /// How a user sees it where a checkpoint belongs to another one, and what it is called there.
     var shown: (name: String, value: String) { get }
     /// Images that are trained on.
@@ -23,15 +25,15 @@ package protocol TrainingSource: AnyObject {
     var classCount: Int { get }
     /// Vectors that a run trains: one, or one for each step of a sampler.
     var vectors: Int { get }
-    /// Updates of one step of training, each of one vector.
+    /// Updates of one step of training, each from a batch of its own.
     var updates: Int { get }
     /// What `data.json` says.
     var facts: any Encodable { get }
     /// Whether something is kept apart to measure on.
     var hasHeldOut: Bool { get }
 
-    /// The vector that an update moves, and its share of the learning rate.
-    func update(_ number: Int, ofStep step: Int) -> (vector: Int, rate: Float)
+    /// The vectors that an update moves. Where a class table is trained, every update moves it.
+    func moves(ofUpdate update: Int, step: Int) -> [VectorMove]
     /// Images of one update, good until the next call.
     func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch
     /// The error of values on what is never trained on.
@@ -41,8 +43,24 @@ package protocol TrainingSource: AnyObject {
 }
 
 extension TrainingSource {
+    package var identity: String { "\(digest)" }
     package var vectors: Int { updates }
-    package func update(_ number: Int, ofStep step: Int) -> (vector: Int, rate: Float) { (number, 1) }
+    package func moves(ofUpdate update: Int, step: Int) -> [VectorMove] { [VectorMove(vector: update)] }
+}
+
+/// A vector that an update moves.
+package struct VectorMove: Sendable {
+    package let vector: Int
+    /// Its share of the learning rate.
+    package var rate: Float = 1
+    /// Its gradient over that of what the network was shown.
+    package var gradient: Float = 1
+
+    package init(vector: Int, rate: Float = 1, gradient: Float = 1) {
+        self.vector = vector
+        self.rate = rate
+        self.gradient = gradient
+    }
 }
 
 /// Images as the network is shown them, and what is asked of its outputs.

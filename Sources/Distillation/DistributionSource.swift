@@ -54,7 +54,9 @@ package final class DistributionSource: DistillationSource, TrainingSource {
         steps == 1 ? 0 : min(steps - 1, 1 + Int(Philox(seed: settings.seed, stream: 13 << 58 | UInt64(step)).uniform(0) * Float(steps - 1)))
     }
 
-    package func update(_ number: Int, ofStep step: Int) -> (vector: Int, rate: Float) { number == 0 ? (studentStep(step), 1) : (steps, 2) }
+    package func moves(ofUpdate update: Int, step: Int) -> [VectorMove] {
+        [update == 0 ? VectorMove(vector: studentStep(step)) : VectorMove(vector: steps, rate: 2)]
+    }
 
     package func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool threads: ThreadPool) -> TrainingBatch {
         pool.fill(forStep: step)

@@ -32,6 +32,10 @@ struct Train: ParsableCommand {
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write; {} stands for the name.") var file: String?
     @Option(help: "Go on from an adapter, a name in the store or a file, in place of the base's own values.") var from: String?
     @Flag(help: "Go on where a class folder holds no usable picture; the class stays, untrained.") var allowEmpty = false
+    @Option(
+        help:
+            "Train a guidance vector beside each domain, NAME-guide, that gives guided pictures in one row up to this scale; it is added in a recipe, NAME+NAME-guide."
+    ) var guidanceVector: Float?
     @Flag(help: "Round the result to bfloat16: half the size.") var bf16 = false
     @Flag(help: "Add the result to the store under its name.") var add = false
     @Flag(help: "With --add: let a name that stands for other content stand for the result from now on.") var replace = false
@@ -73,6 +77,7 @@ struct Train: ParsableCommand {
         let folder = runs.folder(for: job.output, name: job.name)
         let (set, uniform) = try method.set(base.configuration, named: job.method)
         if set.method == .full { try checkFull(model) }
+        try checkGuidanceVector(set, base, processes)
         let place = try runs.place(for: job.output, name: job.name, processes)
         defer { withExtendedLifetime(place) {} }
         var data = try latents.loadData(
@@ -86,7 +91,7 @@ struct Train: ParsableCommand {
         let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
             wanted, set, lowRank: lowRank, base: base, model: model, data: data,
-            startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
+            guidance: guidanceVector, startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
             pool: pool, processes: processes)
         func write(_ values: TrainableValues, _ path: String) throws -> Digest {
             if set.method == .full {
@@ -104,6 +109,13 @@ struct Train: ParsableCommand {
         try runs.follow(run, in: place, folder: folder, what: what(job, base)) { values, path in _ = try write(values, path) }
         guard run.isFirstProcess else { return nil }
         let digest = try write(run.result, job.output)
+        if let guidanceVector {
+            let name = job.name + "-guide", file = job.guidanceOutput
+            var vector = try run.writeGuidance(
+                named: name, scale: guidanceVector, domain: .init(name: job.name, digest: digest), base: base, rounded: bf16, to: file)
+            if add { _ = try location.open().add(&vector, as: name, over: base, replace: replace) }
+            note("\(name) \(vector.digest.short) written to \(file)")
+        }
         return Result(
             name: job.name, file: job.output, digest: digest.description, folder: folder,
             trainedValues: run.trainedValues, steps: run.step, loss: run.history.recentLoss, heldOutError: run.facts.heldOutError,
@@ -116,6 +128,15 @@ struct Train: ParsableCommand {
         guard model.positionScale == 1 else {
             throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are")
         }
+    }
+
+    private func checkGuidanceVector(_ set: TrainableSet, _ base: BaseFile, _ processes: ProcessGroup?) throws {
+        guard let guidanceVector else { return }
+        guard guidanceVector > 1, guidanceVector.isFinite else { throw Failure.usage("--guidance-vector is a guidance scale above 1, not \(guidanceVector)") }
+        guard set.method != .full, settings.sparsity == 0, settings.tokenCut == "none", processes == nil else {
+            throw Failure.usage("--guidance-vector trains two vectors: without --method full, --sparsity, --token-cut and several processes")
+        }
+        guard base.classes.hasNullRow else { throw TrainingError.noNullRow }
     }
 
     /// Whether an earlier call of a list that is resumed has made it.
@@ -184,6 +205,12 @@ struct TrainingJob: Decodable {
     var seed: UInt64?
     var learningRate: Float?
     var method: String?
+
+    /// The file of the guidance vector beside the domain's.
+    var guidanceOutput: String {
+        let stem = output.hasSuffix(".safetensors") ? String(output.dropLast(".safetensors".count)) : output
+        return stem + "-guide.safetensors"
+    }
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case name, data, output, steps, seed, method

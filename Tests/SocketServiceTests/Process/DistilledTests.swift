@@ -68,6 +68,23 @@ import Testing
         try refuses(server, folder)
     }
 
+    /// Beside a domain that learns from pictures.
+    @Test func trainMakesAGuidanceVectorBesideADomain() throws {
+        let server = try Server()
+        defer { server.end() }
+        let folder = try temporaryFolder("distilled-train")
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let train = ["train", "pets", "--data", "synthetic:flowers", "--per-class", "4", "--batch", "4", "--samples-every", "0", "--add"]
+        let made = try server.answer(train + ["--steps", "2", "--guidance-vector", "3", "-o", "\(folder)/pets.safetensors"])
+        #expect(made.code == 0, "\(made.text)")
+        let one = try image(server, ["model": "pets+pets-guide", "class": "rose", "seed": 5, "steps": 3])
+        #expect(try image(server, ["model": "pets", "class": "rose", "seed": 5, "steps": 3, "guidance": "distilled"]) == one)
+        for wrong in [["--guidance-vector", "1"], ["--guidance-vector", "3", "--sparsity", "0.5"], ["--guidance-vector", "3", "--method", "full"]] {
+            let told = try server.answer(["train", "x", "--data", "synthetic:flowers", "-o", "\(folder)/x.safetensors"] + wrong)
+            #expect(told.code == 2, "\(wrong) \(told.text)")
+        }
+    }
+
     private func refuses(_ server: Server, _ folder: String) throws {
         for (recipe, options, sentence) in [
             ("flowers+turbo2", ["--steps", "3"], "holds a vector for each of 2 steps at times of their own"),
