@@ -112,12 +112,9 @@ package final class AdapterCatalogue: Sendable {
     /// - Parameters:
     ///   - strength: how far each vector goes from the base.
     ///   - labelsFrom: the adapter whose class names are taken, where there are several.
-    ///   - added: one more adapter with its weight in every vector, beside what the strength draws towards the base.
     /// - Throws: `StoreError`, `SamplingEngineError`, `ComposerError`.
-    package func bind(
-        _ recipe: Recipe, strength: Double = 1, labelsFrom: String? = nil, adding added: (reference: String, weight: Double)? = nil
-    ) throws -> BoundRecipe {
-        if let only = recipe.only, strength == 1, labelsFrom == nil, added == nil {
+    package func bind(_ recipe: Recipe, strength: Double = 1, labelsFrom: String? = nil) throws -> BoundRecipe {
+        if let only = recipe.only, strength == 1, labelsFrom == nil {
             let one = try held(only)
             let manifest = try one.manifest.flatMap { try distilled($0, of: one.binding.adapter.digest) }
             // What has no classes of its own is a sum with the base.
@@ -125,7 +122,6 @@ package final class AdapterCatalogue: Sendable {
                 return BoundRecipe(one.binding, folded: manifest?.foldedGuidance, null: composing.classes.row(composing.classes.nullClass))
             }
         }
-        func whole(_ recipe: Recipe) -> Recipe { added.map { recipe.adding($0.reference, weight: $0.weight) } ?? recipe }
         var load = Duration.zero
         // Each reference is looked up once: a name that moves meanwhile means one thing in one recipe.
         var known: [String: ResolvedAdapter] = [:]
@@ -140,8 +136,8 @@ package final class AdapterCatalogue: Sendable {
             }
         }
         // As it was asked for, which is what is said of it; and drawn towards the base, which is what is run.
-        let asked = try canonical(whole(recipe))
-        let settled = strength == 1 ? asked : try canonical(whole(recipe.scaled(by: strength)))
+        let asked = try canonical(recipe)
+        let settled = strength == 1 ? asked : try canonical(recipe.scaled(by: strength))
         let run = try settled.laidOverSteps(over: composing)
         let vectors = Set(run.stages.flatMap { $0.parts.map(\.sum.digest) }).count
         guard vectors <= vectorLimit else { throw AdmissionError.tooManyAdapters(count: vectors, limit: vectorLimit) }

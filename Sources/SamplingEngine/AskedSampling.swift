@@ -46,9 +46,11 @@ extension AdapterCatalogue {
     /// - Throws: what `bind` throws; `SamplingDemandError` where the two contradict each other; `SamplingEngineError.noSolverProfile`.
     package func settle(_ recipe: Recipe, _ asked: AskedSampling, strength: Double = 1, labelsFrom: String? = nil) throws -> SettledSampling {
         var bound = try bind(recipe, strength: strength, labelsFrom: labelsFrom)
-        if asked.kind == .distilled, bound.folded == nil {
+        // At strength 0 it is the base, which nothing is added to.
+        if asked.kind == .distilled, bound.folded == nil, strength != 0 {
             let (reference, weight) = try dialled(asked, for: bound)
-            bound = try bind(recipe, strength: strength, labelsFrom: labelsFrom, adding: (reference, weight))
+            // What draws a domain to the base is to leave the guidance as it was asked for.
+            bound = try bind(recipe.adding(reference, weight: weight / strength), strength: strength, labelsFrom: labelsFrom)
         }
         let guidance = try guidance(of: bound, asked)
         if let profile = bound.solver {

@@ -127,6 +127,8 @@ import Testing
         // What draws a domain to the base leaves the guidance as it was asked for.
         let drawn = try settle("birds", AskedSampling(kind: .distilled, scale: 2), strength: 0.5)
         #expect(drawn.recipe.digest == (try settle("0.5*birds+0.5*guide").recipe.digest))
+        #expect(try settle(drawn.recipe.text, AskedSampling(kind: .distilled, scale: 2), strength: 0.5).recipe.digest == drawn.recipe.digest)
+        #expect(try settle("birds", AskedSampling(kind: .distilled, scale: 2), strength: 0).recipe.text == settle("birds").recipe.text)
     }
 
     @Test func aVectorOfTheDomainItselfGoesFirst() throws {
