@@ -202,13 +202,20 @@ package final class AdapterCatalogue: Sendable {
     }
 
     /// Distilled vectors of a role: of the store's by name, and those that were put in.
-    func records(of role: DistillationRecord.Role) throws -> [(name: String, digest: Digest, record: DistillationRecord)] {
+    func vectors(of role: DistillationRecord.Role) throws -> [DistilledVector] {
         let own = state.withLock { state in state.own.filter { $0.key == $0.value.adapter.name }.map { ($0.key, $0.value.adapter.digest, $0.value.manifest) } }
         let stored = try list().map { ($0.name ?? $0.digest.description, $0.digest, Optional($0.manifest)) }
         return try (own + stored).compactMap { name, digest, manifest in
             guard let record = try manifest.flatMap({ try distilled($0, of: digest) })?.distillation, record.role == role else { return nil }
-            return (name, digest, record)
+            return DistilledVector(name: name, digest: digest, record: record)
         }
+    }
+
+    /// One that may be added to a domain.
+    struct DistilledVector {
+        let name: String
+        let digest: Digest
+        let record: DistillationRecord
     }
 
     /// The manifest of a distilled vector, or of a domain with guidance in its values; nil of any other, without the reading of JSON.

@@ -86,37 +86,27 @@ extension AdapterCatalogue {
         return own
     }
 
-    /// The guidance vector that `guidance: "distilled"` adds to a recipe, and at which weight: one that learned from the recipe's own
-    /// domains before others, then one that learned from more.
+    /// The guidance vector that `guidance: "distilled"` adds to a recipe, and at which weight.
     private func dialled(_ asked: AskedSampling, for recipe: BoundRecipe) throws -> (reference: String, weight: Double) {
         let domains = Set(recipe.shares.map(\.digest))
-        let found = try records(of: .guidance).filter { !$0.record.domains.isEmpty }
-        func isNearer(_ a: (name: String, digest: Digest, record: DistillationRecord), _ b: (name: String, digest: Digest, record: DistillationRecord)) -> Bool
-        {
-            let own = [a, b].map { candidate in
-                let learned = Set(candidate.record.domains.map(\.digest))
-                return domains.isSubset(of: learned) && learned.count <= domains.count ? 1 : 0
-            }
-            if own[0] != own[1] { return own[0] > own[1] }
-            if a.record.domains.count != b.record.domains.count { return a.record.domains.count > b.record.domains.count }
-            return a.name < b.name
+        /// Of its own domains alone, of several others, or of none that helps.
+        func rank(_ vector: DistilledVector) -> Int? {
+            let learned = Set(vector.record.domains.map(\.digest))
+            if learned.count <= domains.count, domains.isSubset(of: learned) { return 0 }
+            return learned.count > 1 || !domains.isDisjoint(with: learned) ? 1 : nil
         }
-        let others = found.filter { candidate in
-            // A vector of one other domain is no guidance for this one.
-            candidate.record.domains.count > 1 || domains.contains { digest in candidate.record.domains.contains { $0.digest == digest } }
-        }
-        guard let best = others.min(by: isNearer) else {
-            throw SamplingDemandError.noGuidanceVector(recipe: recipe.label)
-        }
-        let record = best.record
-        let scale = Double(asked.scale ?? Float(record.guidanceScale))
+        let ranked = try vectors(of: .guidance).compactMap { vector in rank(vector).map { (rank: $0, vector: vector) } }
+        // Then the one that learned from more.
+        let best = ranked.min { a, b in (a.rank, -a.vector.record.domains.count, a.vector.name) < (b.rank, -b.vector.record.domains.count, b.vector.name) }
+        guard let vector = best?.vector else { throw SamplingDemandError.noGuidanceVector(recipe: recipe.label) }
+        let record = vector.record, scale = Double(asked.scale ?? Float(record.guidanceScale))
         let scales = (record.dial ?? []).map(\.scale) + [1, record.guidanceScale]
         let range = (scales.min() ?? 1)...(scales.max() ?? record.guidanceScale)
-        guard range.contains(scale) else { throw SamplingDemandError.offTheDial(vector: best.name, scale: scale, range: range) }
+        guard range.contains(scale) else { throw SamplingDemandError.offTheDial(vector: vector.name, scale: scale, range: range) }
         if let interval = asked.interval, [interval.lowerBound, interval.upperBound] != record.guidanceInterval {
-            throw SamplingDemandError.otherInterval(vector: best.name, interval: record.guidanceInterval[0]...record.guidanceInterval[1])
+            throw SamplingDemandError.otherInterval(vector: vector.name, interval: record.guidanceInterval[0]...record.guidanceInterval[1])
         }
-        return ("\(best.name)@\(best.digest)", (scale - 1) / (record.guidanceScale - 1))
+        return ("\(vector.name)@\(vector.digest)", (scale - 1) / (record.guidanceScale - 1))
     }
 }
 
