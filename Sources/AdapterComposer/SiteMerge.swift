@@ -40,6 +40,7 @@ package struct SiteMerge: Sendable {
         for site in sites { try base.check(site.resolved) }
         if sites.count == 1 { return sites[0].resolved.adapter }
         let adapters = sites.map(\.resolved.adapter)
+        if let site = sites.first(where: { !$0.resolved.adapter.manifest.isDomain }) { throw .distilledInMerge(name: site.resolved.name) }
         if let site = sites.first(where: { $0.resolved.adapter.vector.lowRank != nil }) { throw .mergeOfPairs(name: site.resolved.name) }
         if let other = sites.first(where: { $0.resolved.adapter.manifest.imageGrid != adapters[0].manifest.imageGrid }) {
             throw .mixedResolutions(first: sites[0].resolved.name, second: other.resolved.name)

@@ -41,6 +41,7 @@ package func exitCode(of error: any Error) -> Int32? {
     case is DiffusionError, is AdmissionError: 2
     case SamplingEngineError.noCacheProfile, SamplingEngineError.noSolverProfile, SamplingEngineError.noDecoder, SamplingDemandError.noGuidanceVector: 4
     case is SamplingDemandError: 2
+    case SamplingEngineError.noDomain: 2
     case is SamplingEngineError, is AutoencoderError: 7
     case is EvaluationError, is RecipeError: 2
     case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7

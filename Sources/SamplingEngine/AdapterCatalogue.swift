@@ -88,9 +88,13 @@ package final class AdapterCatalogue: Sendable {
     }
 
     /// The adapter behind `base`, a name, a digest or its first digits, or `name@digest`, whole and immutable.
-    /// - Throws: `StoreError`, and `SamplingEngineError.otherBase`.
+    /// - Throws: `StoreError`, `SamplingEngineError.otherBase`, and `noDomain` for a distilled vector, which is nothing without a domain.
     package func bind(_ reference: String) throws -> Binding {
-        try held(reference).binding
+        let (binding, manifest) = try held(reference)
+        if let role = try manifest.flatMap({ try distilled($0, of: binding.adapter.digest) }), !role.isDomain {
+            throw SamplingEngineError.noDomain(adapter: binding.adapter.name, role: role.role)
+        }
+        return binding
     }
 
     private func held(_ reference: String) throws -> (binding: Binding, manifest: Data?) {

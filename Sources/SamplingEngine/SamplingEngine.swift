@@ -361,6 +361,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
     case otherPictures(file: String, pixels: Int, wanted: Int)
     case noDecoder(DecoderKind, has: [DecoderKind])
     case noManifest(adapter: String)
+    case noDomain(adapter: String, role: String)
     case noSolverProfile(recipe: String, steps: Int?, guidance: ImageGuidance?, has: [String])
     case noCacheProfile(recipe: String, level: CacheLevel, sampler: Sampler, steps: Int, has: [String])
 
@@ -378,6 +379,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
         case .otherPictures(let file, let pixels, let wanted):
             "the tiny autoencoder '\(file)' makes \(pixels, "pixel") of one latent pixel along a side; this base's autoencoder makes \(wanted)"
         case .noDecoder(let decoder, let has): decoder.absence(has)
+        case .noDomain(let adapter, let role): "'\(adapter)' is no domain but a vector for \(role), which is added to one: name a domain"
         case .noManifest(let adapter): "the manifest of '\(adapter)' cannot be read, so it can not be composed; add the adapter anew"
         }
     }

@@ -30,7 +30,7 @@ struct BenchSample: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try store.baseFile(base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let adapters = try catalogue.list().map { try catalogue.bind($0.digest.description).adapter }
+        let adapters = try catalogue.list().filter { try $0.decodedManifest().isDomain }.map { try catalogue.bind($0.digest.description).adapter }
         guard let first = adapters.first else { throw Failure.notFound("the store has no adapters of this base: adapterctl add NAME FILE") }
         let engine = try SamplingEngine(baseFile, options: .unbounded(at: precision.chosen()), pool: ThreadPool())
         let sampler = try sampling.chosen(engine.convention)

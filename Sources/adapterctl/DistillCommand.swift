@@ -181,7 +181,6 @@ struct DistillationOptions: ParsableArguments {
         let adapters = try entries.map { try catalogue.bind($0.digest.description).adapter }
         for (entry, adapter) in zip(entries, adapters) {
             let manifest = try entry.decodedManifest(), name = entry.name ?? entry.digest.short
-            guard manifest.isDomain else { throw Failure.usage("'\(name)' is no domain but a vector for \(manifest.role): distil from domains") }
             guard manifest.lowRank == nil else { throw Failure.usage("'\(name)' holds low-rank pairs: distil from domains of biases and scales") }
             guard adapter.grid == nil else { throw Failure.usage("'\(name)' has a resolution of its own: distil from domains of the base's") }
             if guidance.kind == .cfg, guidance.scale != 1, !adapter.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: name, isBase: false) }

@@ -134,6 +134,9 @@ struct Export: ParsableCommand {
         let base = try store.baseFile(entry.baseDigest)
         var adapter = try Adapter(store.load(entry.digest, over: base.values()))
         adapter.manifest.name = entry.name
+        if format != "difffit", adapter.manifest.distillation?.steps != nil {
+            throw Failure.usage("'\(reference)' holds a vector for each step of a sampler, which --format \(format) has no form for: export it as difffit")
+        }
         if bf16 { adapter = adapter.roundedToBFloat16(base.layout) }
         let type: DType = bf16 ? .bf16 : .f32
         switch format {

@@ -91,7 +91,7 @@ struct Train: ParsableCommand {
         let lowRank = try scope.searched(uniform, method, wanted, base: base, model: model, data: data, pool: pool)
         let run = try TrainingRun.adapter(
             wanted, set, lowRank: lowRank, base: base, model: model, data: data,
-            guidance: guidanceVector, startingAt: from.map { try ResolvedAdapter($0, of: base, as: .noting) { try location.open() }.adapter },
+            guidance: guidanceVector, startingAt: from.map { try domain($0, of: base) },
             pool: pool, processes: processes)
         func write(_ values: TrainableValues, _ path: String) throws -> Digest {
             if set.method == .full {
@@ -128,6 +128,15 @@ struct Train: ParsableCommand {
         guard model.positionScale == 1 else {
             throw Failure.usage("--position-scale is for adapters; the result of --method full is a base, whose positions are as they are")
         }
+    }
+
+    /// What `--from` names.
+    private func domain(_ source: String, of base: BaseFile) throws -> Adapter {
+        let adapter = try ResolvedAdapter(source, of: base, as: .noting) { try location.open() }.adapter
+        guard adapter.manifest.isDomain else {
+            throw Failure.usage("--from goes on from a domain, and '\(source)' is a vector for \(adapter.manifest.role), which is added to one")
+        }
+        return adapter
     }
 
     private func checkGuidanceVector(_ set: TrainableSet, _ base: BaseFile, _ processes: ProcessGroup?) throws {

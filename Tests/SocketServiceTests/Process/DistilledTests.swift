@@ -101,6 +101,10 @@ import Testing
         }
         for (arguments, code) in [
             (["compose", "x", "flowers+turbo2"], 2), (["distill", "guidance", "guide", "-o", "\(folder)/x.safetensors"], 2),
+            (["fit", "turbo2", "--steps", "2", "--images", "64", "--teacher-steps", "6"], 2), (["calibrate", "guide", "--steps", "10"], 2),
+            (["export", "turbo2", "--format", "peft", "-o", "\(folder)/peft"], 2), (["diff", "flowers", "turbo2"], 2),
+            (["merge", "m", "\(folder)/guide.safetensors=1", "\(folder)/guide.safetensors=2"], 2),
+            (["train", "x", "--data", "synthetic:flowers", "--per-class", "2", "--from", "guide", "-o", "\(folder)/x.safetensors"], 2),
             (["distill", "guidance", "flowers", "--guidance-scale", "1", "-o", "\(folder)/x.safetensors"], 2),
             (["distill", "steps", "flowers", "--steps", "0", "-o", "\(folder)/x.safetensors"], 2),
             (["distill", "steps", "flower", "-o", "\(folder)/x.safetensors"], 4),
