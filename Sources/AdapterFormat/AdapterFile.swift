@@ -55,7 +55,7 @@ package enum AdapterFile {
             return try port(tunablePart(of: BaseSource.model(in: file), base: base), base, reading)
         }
         try check(stated, path)
-        if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) ?? stated.distillation?.fault {
+        if let fault = stated.lowRank?.fault(on: base.configuration) ?? stated.imageGrid.flatMap(base.configuration.fault) ?? stated.distillationFault {
             throw AdapterFormatError.badMetadata(file: path, key: manifestKey, reason: fault)
         }
         let layout = stated.layout(over: base.layout)

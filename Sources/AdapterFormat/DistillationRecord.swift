@@ -108,9 +108,17 @@ package struct FoldedGuidance: Sendable, Hashable, Codable {
         self.scale = scale
         self.interval = interval
     }
+
+    /// What keeps a record that comes from outside from being used.
+    var fault: String? {
+        interval.count == 2 && interval[0] <= interval[1] && scale.isFinite ? nil : "its folded_guidance is not a scale between two noise levels"
+    }
 }
 
 extension AdapterManifest {
+    /// What is wrong with what it says of distilled values, in a file or a store from elsewhere; nil where nothing is.
+    package var distillationFault: String? { distillation?.fault ?? foldedGuidance?.fault }
+
     /// "domain", or the role of a distilled vector.
     package var role: String { distillation?.role.rawValue ?? "domain" }
     /// Whether it has classes to make pictures of.

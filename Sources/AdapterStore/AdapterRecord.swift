@@ -82,6 +82,7 @@ extension AdapterManifest {
             throw .incompatible(
                 "The manifest of the adapter \(digest.short) has schema \(schemaVersion), of a later version; this one reads 1 to \(Self.latestSchema).")
         }
+        if let fault = distillationFault { throw .damaged(item: "manifest of the adapter \(digest.short)", reason: fault) }
     }
 }
 

@@ -58,10 +58,7 @@ package class DistillationSource {
     }
 
     /// Lays values over the domain of a step, as strong as its teacher was.
-    func lay(_ values: Matrix, over domain: Int) { student.lay(values, over: strengthened(domain)) }
-
-    /// A domain as strong as its teacher is in this round.
-    func strengthened(_ domain: Int) -> TeacherDomain { teacher.domains[domain].scaled(by: pool.strengths[domain], over: base) }
+    func lay(_ values: Matrix, over domain: Int) { student.lay(values, over: pool.domains[domain]) }
 
     /// The geometric mean over the images of the mean squared error against the teacher's finished images, as the mean of PSNRs goes by.
     package func heldOutError(_ model: DiT, _ values: TrainableValues, pool: ThreadPool) throws -> Float {

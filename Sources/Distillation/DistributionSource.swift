@@ -75,7 +75,7 @@ package final class DistributionSource: DistillationSource, TrainingSource {
         for index in 0...last {
             lay(values.vectors[index], over: domain)
             let rule = rules[index]
-            teacher.predict(student.shown, strengthened(domain).classes, places.indices.map(latents.row), classRows: classRows, time: rule.time) {
+            teacher.predict(student.shown, pool.domains[domain].classes, places.indices.map(latents.row), classRows: classRows, time: rule.time) {
                 [latents, data] row, output in
                 rule.predictData(latents.row(row), output, into: data.row(row))
             }
@@ -101,7 +101,7 @@ package final class DistributionSource: DistillationSource, TrainingSource {
             reading.predictData(mixed.row(row), output, into: real.row(row))
         }
         lay(values.vectors[steps], over: domain)
-        teacher.predict(student.shown, strengthened(domain).classes, shown, classRows: classRows, time: time) { [mixed, fake] row, output in
+        teacher.predict(student.shown, pool.domains[domain].classes, shown, classRows: classRows, time: time) { [mixed, fake] row, output in
             reading.predictData(mixed.row(row), output, into: fake.row(row))
         }
         lay(values.vectors[last], over: domain)

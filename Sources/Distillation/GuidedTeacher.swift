@@ -100,9 +100,11 @@ package final class GuidedTeacher: Teacher {
     }
 
     /// From now on a domain stands so far from the base.
-    package func install(domain: Int, strength: Float) {
+    /// - Returns: the domain so.
+    @discardableResult package func install(domain: Int, strength: Float) -> TeacherDomain {
         let shown = domains[domain].scaled(by: strength, over: base)
         batch.adapterSlots.install(shown.vector, shown.classes, slot: domain)
+        return shown
     }
 
     package func predict(_ latents: [Matrix], labels: [Int], time: Double, _ body: (_ image: Int, _ output: Matrix) -> Void) {

@@ -140,7 +140,7 @@ package final class StepSource: DistillationSource, TrainingSource {
         lay(values.vectors[update + 1], over: domain)
         let rule = rules[update + 1]
         teacher.predict(
-            student.shown, strengthened(domain).classes, images.map(targets.row), classRows: places.map(pool.classRow), time: rule.time
+            student.shown, pool.domains[domain].classes, images.map(targets.row), classRows: places.map(pool.classRow), time: rule.time
         ) { [targets] index, output in
             let row = targets.row(images.lowerBound + index)
             rule.predictData(row, output, into: row)

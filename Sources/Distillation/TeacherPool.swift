@@ -27,7 +27,8 @@ final class TeacherPool {
     let calls: [Int]
     /// By call; the images domain after domain.
     private(set) var states: [Int: State] = [:]
-    private(set) var strengths: [Float] = []
+    /// The domains as strong as the teacher shows them in this round.
+    private(set) var domains: [TeacherDomain] = []
     private let labels: [Int]
     private let seed: UInt64
     private var round: Int?
@@ -55,8 +56,9 @@ final class TeacherPool {
         round = wanted
         let draws = Philox(seed: seed, stream: 11 << 58 | UInt64(wanted))
         let (least, most) = (settings.strengths.lowerBound, settings.strengths.upperBound)
-        strengths = teacher.domains.indices.map { teacher.domains.count == 1 ? 1 : least + (most - least) * draws.uniform(UInt64($0)) }
-        for (domain, strength) in strengths.enumerated() { teacher.install(domain: domain, strength: strength) }
+        domains = teacher.domains.indices.map {
+            teacher.install(domain: $0, strength: teacher.domains.count == 1 ? 1 : least + (most - least) * draws.uniform(UInt64($0)))
+        }
         let states = states, first = 1 << 40 + wanted * labels.count
         if calls == [0] {
             // Of noise alone no call is needed.

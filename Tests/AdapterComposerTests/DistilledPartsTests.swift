@@ -110,6 +110,14 @@ import Testing
         #expect(try domains.compose("birds+art").manifest.schemaVersion == 1)
     }
 
+    /// Of a manifest from elsewhere, whose noise levels are read later on.
+    @Test(arguments: [("[0.1, 0.8]", false), ("[]", true), ("[1, 0]", true)]) func foldedGuidanceIsChecked(interval: String, isFaulty: Bool) throws {
+        var manifest = try domains.resolve("birds").adapter.manifest
+        let json = #"{"kind": "cfg", "scale": 3, "interval": \#(interval)}"#
+        manifest.foldedGuidance = try JSONDecoder().decode(FoldedGuidance.self, from: Data(json.utf8))
+        #expect((manifest.distillationFault != nil) == isFaulty)
+    }
+
     @Test(arguments: [
         (#"{"role": "guidance", "method": "x", "domains": [], "guidance": "cfg", "guidance_scale": 1, "guidance_interval": [0, 1]}"#, true),
         (#"{"role": "guidance", "method": "x", "domains": [], "guidance": "cfg", "guidance_scale": 3, "guidance_interval": [1, 0]}"#, true),

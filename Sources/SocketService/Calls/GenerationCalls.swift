@@ -1,5 +1,6 @@
 import AdapterComposer
 import AdapterFormat
+import Diffusion
 import Hummingbird
 import NIOCore
 import SamplingEngine
@@ -36,7 +37,7 @@ extension SamplingService {
     /// What composing a request's recipe takes, in network rows; within the limits, and found before anything is done.
     private func composingCost(_ request: GenerationRequest) throws(ServiceError) -> Int {
         let recipe = try request.recipe(capabilities.limits)
-        let isPlain = recipe.only != nil && request.strength ?? 1 == 1 && request.labelsFrom == nil
+        let isPlain = recipe.only != nil && request.strength ?? 1 == 1 && request.labelsFrom == nil && request.guidance != GuidanceKind.distilled.rawValue
         return isPlain ? 0 : try composingCost(recipe)
     }
 
