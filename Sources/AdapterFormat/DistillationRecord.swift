@@ -32,7 +32,7 @@ package struct DistillationRecord: Sendable, Hashable, Codable {
     }
 
     package var role: Role
-    /// "regression" or "trajectory".
+    /// How it was learned: "regression" of a guidance vector, of step vectors the name of their objective.
     package var method: String
     package var domains: [Domain]
     /// The guidance that is folded in, as a request says it: kind, scale, and between which noise levels.

@@ -87,11 +87,26 @@ package struct DiT: Sendable {
         _ pass: Pass, x: Matrix, conditioning: ConditioningState, tunables: Tunables, kept: [[Int]] = [], into out: Matrix
     ) {
         let a = pass.activations
+        let tokens = forward(pass, x: x, conditioning: conditioning, tunables: tunables, kept: kept, blocks: layers.count)
+        for image in 0..<out.rows {
+            let rows = pass.shape.rows(ofImage: image)
+            finalLayer.forward(
+                tokens.rows(rows), modulation: conditioning.final.row(image), bias: tunables.finalLinearBias, a.lastLayer(image, rows),
+                into: out.row(image))
+        }
+    }
+
+    /// The tokens as they leave the first blocks, (images T, D), with what the way back needs kept in the pass.
+    /// - Parameter blocks: how many.
+    @discardableResult package func forward(
+        _ pass: Pass, x: Matrix, conditioning: ConditioningState, tunables: Tunables, kept: [[Int]] = [], blocks: Int
+    ) -> Matrix {
+        let a = pass.activations
         for image in 0..<x.rows {
             let rows = pass.shape.rows(ofImage: image)
             patchEmbed.forward(x.row(image), bias: tunables.xEmbedderBias, patches: a.patches.rows(rows), into: a.input(ofBlock: 0).rows(rows))
         }
-        for i in layers.indices {
+        for i in layers.indices.prefix(blocks) {
             if let route = a.routed?.route, i == route.blocks.lowerBound { route.gather(a.input(ofBlock: i), kept, into: a.blocks[i].x) }
             TransformerBlock.forward(
                 a.blocks[i], block: i, layers: layers[i], tunables: tunables, conditioning: conditioning, shape: pass.shape(ofBlock: i),
@@ -101,12 +116,7 @@ package struct DiT: Sendable {
                 routed.route.scatter(routed.out, kept, into: a.input(ofBlock: i + 1))
             }
         }
-        for image in 0..<out.rows {
-            let rows = pass.shape.rows(ofImage: image)
-            finalLayer.forward(
-                a.last.rows(rows), modulation: conditioning.final.row(image), bias: tunables.finalLinearBias, a.lastLayer(image, rows),
-                into: out.row(image))
-        }
+        return a.input(ofBlock: blocks)
     }
 
     /// The backward pass, after `forward` of the same pass: adds to the gradients.
@@ -119,10 +129,37 @@ package struct DiT: Sendable {
         _ pass: Pass, dOut: Matrix, conditioning: ConditioningState, classes: [Int], tunables: Tunables, kept: [[Int]] = [],
         gradients: Tunables, weightGradients: Weights?, dInput: Matrix? = nil
     ) {
+        finalLayerBackward(pass, dOut: dOut, conditioning: conditioning, scratch: pass.scratch, gradients: gradients, weightGradients)
+        blocksBackward(
+            pass, blocks: layers.count, conditioning: conditioning, tunables: tunables, kept: kept, gradients: gradients, weightGradients,
+            dInput: dInput)
+        precondition(pass.scratch.dx.rows == pass.shape.images * configuration.tokens)
+        Conditioning.backward(
+            conditioning, rows: pass.shape.images, classes: classes, tunables: tunables, weights: weights, gradients: gradients,
+            weightGradients: weightGradients)
+    }
+
+    /// The way back of a loss on the tokens that `forward` gave behind so many blocks, to the images: what a loss through a frozen
+    /// network needs.
+    /// - Parameters:
+    ///   - dTokens: (images T, D).
+    ///   - gradients: scratch, added to.
+    ///   - dInput: (images, C S S), overwritten.
+    package func backward(
+        _ pass: Pass, dTokens: Matrix, blocks: Int, conditioning: ConditioningState, tunables: Tunables, gradients: Tunables, dInput: Matrix
+    ) {
+        pass.scratch.dx.copy(from: dTokens)
+        blocksBackward(
+            pass, blocks: blocks, conditioning: conditioning, tunables: tunables, kept: [], gradients: gradients, nil, dInput: dInput)
+    }
+
+    /// From the gradient of the residual stream behind the first blocks to that of the images.
+    private func blocksBackward(
+        _ pass: Pass, blocks: Int, conditioning: ConditioningState, tunables: Tunables, kept: [[Int]], gradients: Tunables,
+        _ weightGradients: Weights?, dInput: Matrix?
+    ) {
         let (a, s) = (pass.activations, pass.scratch)
-        let T = configuration.tokens
-        finalLayerBackward(pass, dOut: dOut, conditioning: conditioning, scratch: s, gradients: gradients, weightGradients)
-        for i in layers.indices.reversed() {
+        for i in layers.indices.prefix(blocks).reversed() {
             // A token that passed by has the gradient that it had behind the route.
             if let routed = a.routed, i + 1 == routed.route.blocks.upperBound { routed.route.gather(s.dx, kept, into: routed.dx) }
             BlockBackward(
@@ -140,10 +177,6 @@ package struct DiT: Sendable {
                 patchEmbed.backward(s.dx.rows(rows), patches: a.patches.rows(rows), into: dInput.row(image))
             }
         }
-        precondition(s.dx.rows == pass.shape.images * T)
-        Conditioning.backward(
-            conditioning, rows: pass.shape.images, classes: classes, tunables: tunables, weights: weights, gradients: gradients,
-            weightGradients: weightGradients)
     }
 
     private func finalLayerBackward(

@@ -142,13 +142,15 @@ package struct Moments: Sendable {
 
 extension UpdateRule {
     /// A call at t whose output is read as the data that it predicts.
-    package init(predictingDataAt t: Double, _ convention: DiffusionConvention) {
+    /// - Parameter clips: whether those are clamped to -1...1.
+    package init(predictingDataAt t: Double, _ convention: DiffusionConvention, clips: Bool = false) {
         switch convention.prediction {
         case .epsilon:
             let level = convention.path.level(t)
             self = .readingNoise(at: t, data: level.data, noise: level.noise)
         case .velocity, .x0: self = .reading(convention.prediction, atLinear: t)
         }
+        self.clips = clips
     }
 
     /// A call at t of a linear path, whose output is the velocity or the data.

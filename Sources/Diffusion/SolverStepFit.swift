@@ -99,30 +99,11 @@ package struct SolverStepFit: Sendable {
             step.m = both - step.m1
         case .free:
             let places = hasPrevious ? [0, 1, 2] : [0, 1]
-            let gram = places.map { row in places.map { sums[4 * min(row, $0) + max(row, $0)] } }
-            guard let found = solve(gram, places.map { sums[4 * $0 + 3] }) else { return step }
+            let gram = SymmetricMatrix(
+                order: places.count, values: places.flatMap { row in places.map { sums[4 * min(row, $0) + max(row, $0)] } })
+            guard let found = gram.solution(places.map { sums[4 * $0 + 3] }) else { return step }
             step = FittedSolver.Step(time: time, x: found[0], m: found[1], m1: hasPrevious ? found[2] : 0)
         }
         return step
-    }
-
-    /// A symmetric positive definite system by Cholesky's factor; nil where its columns are not independent.
-    private func solve(_ a: [[Double]], _ b: [Double]) -> [Double]? {
-        let n = b.count
-        var l = a, y = b
-        for j in 0..<n {
-            for i in j..<n {
-                let inner = (0..<j).reduce(0) { $0 + l[i][$1] * l[j][$1] }
-                if i == j {
-                    guard a[j][j] - inner > 1e-10 * a[j][j] else { return nil }
-                    l[j][j] = (a[j][j] - inner).squareRoot()
-                } else {
-                    l[i][j] = (a[i][j] - inner) / l[j][j]
-                }
-            }
-        }
-        for i in 0..<n { y[i] = (y[i] - (0..<i).reduce(0) { $0 + l[i][$1] * y[$1] }) / l[i][i] }
-        for i in (0..<n).reversed() { y[i] = (y[i] - ((i + 1)..<n).reduce(0) { $0 + l[$1][i] * y[$1] }) / l[i][i] }
-        return y
     }
 }

@@ -131,10 +131,7 @@ package final class DistributionSource: DistillationSource, TrainingSource {
     }
 
     /// Between 2 and 98 % of the path.
-    private func noiseTime(_ draws: TrainingDraws) -> Double {
-        let share = 0.02 + 0.96 * Double(draws.place)
-        return convention.path == .vp ? (share * Double(VPSchedule.trainingSteps)).rounded(.down) : share
-    }
+    private func noiseTime(_ draws: TrainingDraws) -> Double { convention.path.time(at: 0.02 + 0.96 * Double(draws.place)) }
 }
 
 /// The gradient (fake - real) / mean |data - real| over the number of values, `scale` times, over the front of `gradient`; the rest becomes 0.

@@ -63,61 +63,80 @@ struct DistillSteps: ParsableCommand {
     @Option(help: "Steps of the sampling that is learned from.") var teacherSteps = UsualSampling.steps
     @Option(help: "What each step learns: trajectory, reflow, consistency, or distribution (on top of --from).") var objective =
         StepObjective.trajectory.rawValue
-    @Option(help: "Step vectors to go on from, a name in the store or a file.") var from: String?
+    @Option(help: "Of --objective consistency: share of the loss that asks for pictures which are hard to tell from the teacher's.") var adversarial: Float = 0
+    @Option(help: "Step vectors to go on from, a name in the store or a file; their steps and times are kept.") var from: String?
 
     private static let distribution = "distribution"
     private var steps: Int { givenSteps ?? 4 }
 
-    func run() throws {
-        if objective == Self.distribution { return try matchDistributions() }
-        guard from == nil else { throw Failure.usage("--from is for --objective \(Self.distribution)") }
-        guard let objective = StepObjective(rawValue: objective) else {
-            let names = StepObjective.allCases.map(\.rawValue) + [Self.distribution]
-            throw Failure.usage("--objective is \(names.joined(separator: ", ")), not '\(objective)'")
+    func validate() throws {
+        let names = StepObjective.allCases.map(\.rawValue) + [Self.distribution]
+        guard names.contains(objective) else { throw ValidationError("--objective is \(names.joined(separator: ", ")), not '\(objective)'") }
+        guard adversarial == 0 || objective == StepObjective.consistency.rawValue && adversarial > 0 && adversarial < 1 else {
+            throw ValidationError("--adversarial is from 0 to below 1, and for --objective \(StepObjective.consistency.rawValue)")
         }
-        guard (1...20).contains(steps) else { throw Failure.usage("--steps is between 1 and 20") }
-        guard (2 * steps...1000).contains(teacherSteps) else { throw Failure.usage("--teacher-steps is between twice the steps and 1000") }
-        let subject = try distillation.subject()
-        let teacher = subject.teacher, sampler: Sampler = teacher.convention.path == .rectifiedFlow ? .ab2 : .dpmpp2m
+        guard from != nil || objective != Self.distribution else {
+            throw ValidationError("--objective \(Self.distribution) goes on from step vectors: give --from")
+        }
+        guard (1...20).contains(steps) else { throw ValidationError("--steps is between 1 and 20") }
+        guard (2 * steps...1000).contains(teacherSteps) else { throw ValidationError("--teacher-steps is between twice the steps and 1000") }
+    }
+
+    func run() throws {
+        let earlier = try from.map(earlier)
+        let subject = try distillation.subject(like: earlier?.adapter.manifest)
+        let teacher = subject.teacher, profile = try earlier?.profile ?? fit(subject)
+        let plan = try SamplingPlan(teacherSampler(teacher), steps: profile.teacherSteps, teacher.convention, clips: teacher.clips)
+        var record = subject.record(.steps, method: adversarial > 0 ? "adversarial \(objective)" : objective)
+        record.solver = profile
+        let start = earlier.map { earlier in (0..<profile.steps).map { earlier.adapter.step($0, over: subject.base.layout).vector } } ?? []
+        if let objective = StepObjective(rawValue: objective) {
+            let source = try StepSource(
+                subject.base, teacher, layout: subject.layout, teacherPlan: plan, objective, adversarial: adversarial, solver: FittedSolver(profile),
+                settings: subject.settings, pool: subject.pool)
+            try distillation.follow(source, subject, record, startingAt: start)
+        } else {
+            let source = try DistributionSource(
+                subject.base, teacher, layout: subject.layout, teacherPlan: plan, solver: FittedSolver(profile), settings: subject.settings)
+            try distillation.follow(source, subject, record, startingAt: start)
+        }
+    }
+
+    private func teacherSampler(_ teacher: GuidedTeacher) -> Sampler { teacher.convention.path == .rectifiedFlow ? .ab2 : .dpmpp2m }
+
+    /// Times and coefficients for steps that know nothing yet.
+    private func fit(_ subject: DistillationOptions.Subject) throws -> SolverProfile {
+        let teacher = subject.teacher
         var settings = SolverFit.Settings()
         settings.teacherSteps = teacherSteps
         settings.images = max(128, 16 * teacher.labelCount)
         let fit = try SolverFit(
-            teacher, sampler, classes: teacher.labelCount, channels: subject.base.configuration.inChannels, settings: settings,
+            teacher, teacherSampler(teacher), classes: teacher.labelCount, channels: subject.base.configuration.inChannels, settings: settings,
             onProgress: { Progress.step(Int(100 * $0), of: 100) })
         Progress.begin("fitting times")
-        guard let fitted = try fit.fit(steps: [steps]).first else { return }
+        let fitted = try fit.fit(steps: [steps])[0]
         note("times \(fitted.solver.steps.map { String(format: "%.3f", $0.time) }.joined(separator: " ")), \(String(format: "%.1f", fitted.psnr)) dB untrained")
-        let solver = objective.solver(fitted.solver, on: teacher.convention.path)
-        let source = try StepSource(
-            subject.base, teacher, layout: subject.layout, teacherPlan: fit.plan, objective, solver: solver, settings: subject.settings)
-        var record = subject.record(.steps, method: objective.rawValue)
-        record.solver = SolverProfile(
+        let solver = StepObjective(rawValue: objective)?.solver(fitted.solver, on: teacher.convention.path) ?? fitted.solver
+        return SolverProfile(
             solver, guidance: teacher.guidance, family: fitted.family, teacher: fit.plan, psnr: fitted.psnr, images: fitted.images)
-        try distillation.follow(source, subject, record)
     }
-}
 
-extension DistillSteps {
-    private func matchDistributions() throws {
-        guard let from else { throw Failure.usage("--objective \(Self.distribution) goes on from step vectors: give --from") }
+    private struct Earlier {
+        let adapter: Adapter
+        let profile: SolverProfile
+    }
+
+    private func earlier(_ reference: String) throws -> Earlier {
         let store = try distillation.location.open()
         let base = try store.baseFile(store.lookup(distillation.domains[0]).baseDigest)
-        let adapter = try ResolvedAdapter(from, of: base) { store }.adapter
-        guard var record = adapter.manifest.distillation, let profile = record.solver, record.role == .steps else {
-            throw Failure.usage("'\(from)' holds no vectors for the steps of a sampler: give --from those that distill steps has made")
+        let adapter = try ResolvedAdapter(reference, of: base) { store }.adapter
+        guard let record = adapter.manifest.distillation, let profile = record.solver, record.role == .steps else {
+            throw Failure.usage("'\(reference)' holds no vectors for the steps of a sampler: give --from those that distill steps has made")
         }
-        guard givenSteps ?? profile.steps == profile.steps else { throw Failure.usage("'\(from)' is for \(profile.steps, "step"): leave --steps out") }
-        let subject = try distillation.subject(like: adapter.manifest)
-        let teacher = subject.teacher, convention = teacher.convention
-        let plan = try SamplingPlan(convention.path == .rectifiedFlow ? .ab2 : .dpmpp2m, steps: teacherSteps, convention, clips: teacher.clips)
-        let source = try DistributionSource(
-            base, teacher, layout: subject.layout, teacherPlan: plan, solver: FittedSolver(profile), settings: subject.settings)
-        let own = subject.record(.steps, method: Self.distribution)
-        (record.method, record.domains) = (own.method, own.domains)
-        (record.guidance, record.guidanceScale, record.guidanceInterval) = (own.guidance, own.guidanceScale, own.guidanceInterval)
-        try distillation.follow(
-            source, subject, record, startingAt: (0..<profile.steps).map { adapter.step($0, over: base.layout).vector })
+        guard givenSteps ?? profile.steps == profile.steps else {
+            throw Failure.usage("'\(reference)' is for \(profile.steps, "step"): leave --steps out")
+        }
+        return Earlier(adapter: adapter, profile: profile)
     }
 }
 

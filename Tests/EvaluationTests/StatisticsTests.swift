@@ -18,6 +18,15 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
 }
 
 @Suite struct SymmetricMatrixTests {
+    /// [[4, 2, 0], [2, 5, 1], [0, 1, 3]] (1, -2, 3) = (0, -5, 7); two equal columns have no one solution.
+    @Test func linearEquations() throws {
+        let a = SymmetricMatrix(order: 3, values: [4, 2, 0, 2, 5, 1, 0, 1, 3])
+        let x = try #require(a.solution([0, -5, 7]))
+        #expect(zip(x, [1.0, -2, 3]).allSatisfy { abs($0 - $1) < 1e-14 })
+        #expect(SymmetricMatrix(order: 2, values: [1, 1, 1, 1]).solution([1, 2]) == nil)
+        #expect(SymmetricMatrix(order: 2, values: [1, 1, 1, 1]).addingToDiagonal(1).solution([1, 2]) == [0, 1])
+    }
+
     @Test func theRootOfAKnownMatrix() {
         // [[2, 1], [1, 2]]: eigenvalues 1 and 3, root [[(1 + r3) / 2, (r3 - 1) / 2], ...].
         let m = SymmetricMatrix(order: 2, values: [2, 1, 1, 2])

@@ -43,6 +43,33 @@ package struct SymmetricMatrix: Sendable, Equatable {
         return SymmetricMatrix(gramOf: scaled, order: order)
     }
 
+    /// self + value I.
+    package func addingToDiagonal(_ value: Double) -> SymmetricMatrix {
+        var sum = values
+        for i in 0..<order { sum[i * order + i] += value }
+        return SymmetricMatrix(order: order, values: sum)
+    }
+
+    /// x of self x = b by Cholesky's factor; nil where the columns are not independent, or the matrix is not positive definite.
+    package func solution(_ b: [Double]) -> [Double]? {
+        precondition(b.count == order, "\(b.count) values for a matrix of order \(order)")
+        var l = values, x = b
+        func inner(_ i: Int, _ j: Int) -> Double {
+            var sum = 0.0
+            for k in 0..<j { sum += l[i * order + k] * l[j * order + k] }
+            return sum
+        }
+        for j in 0..<order {
+            let pivot = self[j, j] - inner(j, j)
+            guard pivot > 1e-10 * self[j, j] else { return nil }
+            l[j * order + j] = pivot.squareRoot()
+            for i in (j + 1)..<max(j + 1, order) { l[i * order + j] = (self[i, j] - inner(i, j)) / l[j * order + j] }
+        }
+        for i in 0..<order { x[i] = (x[i] - (0..<i).reduce(0) { $0 + l[i * order + $1] * x[$1] }) / l[i * order + i] }
+        for i in (0..<order).reversed() { x[i] = (x[i] - ((i + 1)..<order).reduce(0) { $0 + l[$1 * order + i] * x[$1] }) / l[i * order + i] }
+        return x
+    }
+
     /// s self s.
     package func between(_ s: SymmetricMatrix) -> SymmetricMatrix {
         precondition(s.order == order, "order \(s.order) around order \(order)")
