@@ -1,0 +1,118 @@
+"""The objectives of `adapterctl distill steps` against each other: Fréchet figure, classes, variety, sharpness and nearness at equal seconds.
+
+Usage: python3 tools/bench/few_step_methods.py [--domains flowers,cars] [--seconds 60] [--steps 4,2,1] [-o FILE]
+(build first: swift build -c release)
+One vector for each step is trained over all the domains given, as biases and scales and as low-rank pairs of rank 16, with every
+objective. A run of a few steps measures what a step costs, so that every objective gets the steps that fit into the seconds: of
+processor time over the cores, so that other work on the machine does not count. Distribution matching goes on from the trajectory's
+vectors and gets half of the seconds for itself, after half for these.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+import few_rows
+
+OBJECTIVES = {
+    "trajectory": ["--objective", "trajectory"],
+    "reflow": ["--objective", "reflow"],
+    "consistency": ["--objective", "consistency"],
+    "adversarial": ["--objective", "consistency", "--adversarial", "0.3"],
+    "distribution": ["--objective", "distribution"],
+}
+KINDS = {
+    "DiffFit": ["--learning-rate", "2e-3"],
+    "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
+}
+PROBE = 16
+
+
+def seconds_of(command: list[str], cores: int) -> float:
+    """Processor seconds of a command over the cores."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / cores
+
+
+class Trainer:
+    def __init__(self, options: argparse.Namespace, folder: Path):
+        self.options, self.folder, self.cores = options, folder, len(os.sched_getaffinity(0))
+
+    def train(self, name: str, flags: list[str], steps: int) -> float:
+        command = [str(few_rows.PROGRAM), "distill", "steps", *self.options.domains.split(","), *few_rows.TEACHER, "--teacher-steps", "20"]
+        command += ["--precision", "bf16", "--batch", "16", "--train-steps", str(steps), "--validate-every", str(steps), "--restart", "--add", "--replace"]
+        return seconds_of([*command, *flags, "-o", str(self.folder / f"{name}.safetensors")], self.cores)
+
+    def trained(self, name: str, flags: list[str], seconds: float) -> tuple[int, float]:
+        """Trains for about so long; how many steps that were, and how long it took."""
+        steps = max(PROBE, round(PROBE * seconds / self.train("probe", flags, PROBE)))
+        return steps, self.train(name, flags, steps)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--domains", default="flowers,cars")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--steps", default="4,2,1", help="of the sampler")
+    parser.add_argument("--objectives", default=",".join(OBJECTIVES))
+    parser.add_argument("--n", type=int, default=210)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    domains = options.domains.split(",")
+    lines = [
+        "| steps | objective | set | trained | seconds | " + " | ".join(f"Fréchet, {name}" for name in domains) + " | in class | variety | sharpness | PSNR |"
+    ]
+    lines.append("|---" * (9 + len(domains)) + "|")
+    with tempfile.TemporaryDirectory() as name:
+        folder, truths = Path(name), {}
+        trainer = Trainer(options, folder)
+
+        def add(*columns: str) -> None:
+            lines.append("| " + " | ".join(columns) + " |")
+            print(lines[-1], flush=True)
+
+        def measured(suffix: str, flags: list[str]) -> list[str]:
+            figures, rows = [], []
+            for domain in domains:
+                found, pictures, classes = few_rows.sampled(domain, domain + suffix, flags, options.n, folder)
+                truth = truths.setdefault(domain, pictures)
+                distance = found["frechet"]["distance"]
+                figures.append(f"{distance['value']:.1f} ± {distance['standard_error']:.1f}")
+                rows.append(few_rows.measures(pictures, truth, classes) | {"class": found["agreement"]["class"]["value"]})
+            mean = {key: sum(row[key] or 0 for row in rows) / len(rows) for key in rows[0]}
+            psnr = f"{mean['psnr']:.1f} dB" if mean["psnr"] else ""
+            return [*figures, f"{100 * mean['class']:.0f} %", f"{mean['variety']:.2f}", f"{mean['sharpness']:.2f}", psnr]
+
+        add("40", "the teacher", "", "", "", *measured("", few_rows.TEACHER))
+        for steps in options.steps.split(","):
+            add(steps, "multistep", "", "", "", *measured("", [*few_rows.TEACHER, "--steps", steps]))
+            for kind, flags in KINDS.items():
+                for objective in options.objectives.split(","):
+                    vector = f"{objective}{steps}{kind.replace(' ', '').lower()}"
+                    own = [*flags, *OBJECTIVES[objective], "--steps", steps]
+                    if objective == "distribution":
+                        half = f"half{vector}"
+                        first = trainer.trained(half, [*flags, *OBJECTIVES["trajectory"], "--steps", steps], options.seconds / 2)
+                        gentle = ["--learning-rate", "1e-4", "--from", half, *OBJECTIVES[objective]]
+                        second = trainer.trained(vector, gentle, options.seconds / 2)
+                        trained, seconds = f"{first[0]} + {second[0]}", first[1] + second[1]
+                    else:
+                        count, seconds = trainer.trained(vector, own, options.seconds)
+                        trained = str(count)
+                    add(steps, objective, kind, trained, f"{seconds:.0f}", *measured(f"+{vector}", []))
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
