@@ -24,7 +24,8 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         let x = try #require(a.solution([0, -5, 7]))
         #expect(zip(x, [1.0, -2, 3]).allSatisfy { abs($0 - $1) < 1e-14 })
         #expect(SymmetricMatrix(order: 2, values: [1, 1, 1, 1]).solution([1, 2]) == nil)
-        #expect(SymmetricMatrix(order: 2, values: [1, 1, 1, 1]).addingToDiagonal(1).solution([1, 2]) == [0, 1])
+        let ridged = try #require(SymmetricMatrix(order: 2, values: [1, 1, 1, 1]).addingToDiagonal(1).solution([1, 2]))
+        #expect(zip(ridged, [0.0, 1]).allSatisfy { abs($0 - $1) < 1e-14 })
     }
 
     @Test func theRootOfAKnownMatrix() {

@@ -54,7 +54,8 @@ package final class ServiceMetrics: Sendable {
         time("difffit_sample_seconds", times.sample)
         time("difffit_decode_seconds", times.decode)
         time("difffit_request_seconds", times.queue + times.sample + times.decode)
-        Counter(label: "difffit_images_total", factory: registry).increment(by: order.count)
+        let distilled = order.recipe.solver != nil ? "steps" : order.recipe.folded != nil ? "guidance" : "no"
+        Counter(label: "difffit_images_total", dimensions: [("distilled", distilled)], factory: registry).increment(by: order.count)
     }
 
     /// - Parameter hadStarted: whether it was in the batch already, or still in the queue.

@@ -50,6 +50,8 @@ import Testing
             again["model"] = again.removeValue(forKey: "recipe")
             #expect(try image(server, again) == served)
         }
+        let metrics = try server.get("/metrics").text
+        for kind in ["guidance", "steps"] { #expect(metrics.contains("difffit_images_total{distilled=\"\(kind)\"}"), "\(metrics)") }
         // Other pictures than guided ones of as many steps, and one row a step in place of two.
         let plain = try image(server, ["model": "flowers", "class": "rose", "seed": 5, "steps": 3])
         #expect(try image(server, ["model": "flowers", "class": "rose", "seed": 5, "steps": 3, "guidance": "distilled"]) != plain)
