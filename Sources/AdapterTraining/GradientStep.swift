@@ -37,7 +37,7 @@ package final class GradientStep {
         processes: ProcessGroup? = nil, route: TokenRoute? = nil
     ) {
         let configuration = model.configuration
-        let images = chunk ?? max(1, 256 / configuration.tokens)
+        let images = chunk ?? Self.usualChunk(configuration)
         let outCount = configuration.outChannels * configuration.inputSize * configuration.inputSize
         let members = processes?.size ?? 1
         let shards = shards ?? pool.threadCount * members
@@ -66,6 +66,9 @@ package final class GradientStep {
         shardGradients = (0..<(shards / members)).map { _ in values() }
         exchange = members > 1 ? (values(), values()) : nil
     }
+
+    /// Images of one pass: enough for full-speed matrix products.
+    package static func usualChunk(_ configuration: DiTConfiguration) -> Int { max(1, 256 / configuration.tokens) }
 
     /// The sum over the batch, after `run` and `finish`.
     package var gradients: TrainableValues { exchange?.sum ?? shardGradients[0] }

@@ -37,7 +37,6 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case interrupted(step: Int)
     case tokenCut(String, depth: Int)
     case shards(Int, processes: Int)
-    case fullPrecision
     case otherSize(images: Int, network: Int)
     case otherSet(adapter: String, set: String, wanted: String)
     case unwritable(String, reason: SystemError)
@@ -81,7 +80,6 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .tokenCut(let text, let depth):
             "'\(text)' is no token cut: give none, route:SHARE or route:SHARE@[FROM,TO] with 0 <= SHARE < 1 and 0 <= FROM < TO <= \(depth)"
         case .shards(let shards, let processes): "\(shards, "shard") cannot be dealt evenly to \(processes, "process")"
-        case .fullPrecision: "full training moves its matrices, in f32; another precision is for frozen ones"
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
         case .otherSet(let adapter, let set, let wanted):
             "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"

@@ -45,7 +45,6 @@ package final class TrainingRun {
         let isFull = set.method == .full
         let members = processes?.size ?? 1
         let shards = settings.shards ?? pool.threadCount * members
-        guard !isFull || settings.precision == .f32 else { throw TrainingError.fullPrecision }
         guard shards.isMultiple(of: members) else { throw TrainingError.shards(shards, processes: members) }
         self.settings = settings
         self.set = set
@@ -69,7 +68,10 @@ package final class TrainingRun {
         tokenCut = try TokenCut.read(settings.tokenCut, model.configuration)
         isRouted = tokenCut != nil
         let route = tokenCut?.route(model.configuration)
-        network = try isFull ? model : model.packed(at: settings.precision, route: route)
+        // Matrices that move are multiplied as they lie in f32, and packed anew before every step at another precision.
+        network =
+            try isFull && settings.precision == .f32
+            ? model : model.packed(at: settings.precision, route: route, trainedImages: isFull ? GradientStep.usualChunk(model.configuration) : 0)
         gradient = GradientStep(
             network, layout: layout, classes: source.classCount, trainsWeights: isFull, pool: pool, shards: shards, processes: processes, route: route)
         imageLosses = Memory(capacity: Memory.paddedCount(settings.imagesPerStep)).take(settings.imagesPerStep)
@@ -96,6 +98,7 @@ package final class TrainingRun {
         var (loss, norm) = (Float(0), 0.0)
         for update in 0..<source.updates {
             imageLosses.fill(0)
+            if set.method == .full, settings.precision != .f32 { network.repack(from: model, pool: pool) }
             for part in 0..<settings.accumulation {
                 takeGradients(images: (part * settings.batch)..<((part + 1) * settings.batch), update: update, adding: part > 0)
             }

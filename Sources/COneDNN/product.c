@@ -46,7 +46,9 @@ od_product *od_product_create(od_product_shape s, const od_product *like) {
   product->shape = s;
   // oneDNN's second factor is w^T, [k, n].
   od_description x, w, result;
-  bool described = describe_matrix(&x, s.rows, s.k, s.x_stride, 1, s.x) && describe_matrix(&w, s.k, s.n, 0, 0, s.w) &&
+  size_t w_stride = s.outer ? s.n : 0;
+  bool described = describe_matrix(&x, s.rows, s.k, s.outer ? 1 : s.x_stride, s.outer ? s.x_stride : 1, s.x) &&
+                   describe_matrix(&w, s.k, s.n, w_stride, s.outer, s.w) &&
                    describe_matrix(&result, s.rows, s.n, s.out_stride, 1, s.out);
   dnnl_primitive_desc_t descriptor = NULL;
   bool made = described && od_check(describe_product(&descriptor, od_as_layout(&x), like ? packed_layout(like) : od_as_layout(&w),

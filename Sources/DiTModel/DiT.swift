@@ -40,29 +40,44 @@ package struct DiT: Sendable {
     /// - Parameters:
     ///   - precision: f32 or bf16.
     ///   - route: the middle blocks that only a part of the tokens will go through, where there are such.
+    ///   - trainedImages: images of the passes that gradients of the matrices will be taken over, up to so many; 0 where they are frozen.
     ///   - find: the matrix of each reference name and shape.
     package init(
         packing configuration: DiTConfiguration, at precision: Precision, preset: Preset = .original, positionScale: Double = 1,
-        route: TokenRoute? = nil, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
+        route: TokenRoute? = nil, trainedImages: Int = 0, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> Matrix
     ) throws {
         let form = WeightForm(precision.dtype(isMLPOutput: false))
         let packer = WeightPacker(heights: [Tiles(tokens: configuration.tokens).rows] + (route.map { [$0.kept] } ?? []))
+        let trainedRows = [configuration.tokens, route?.kept].compactMap { $0 }.flatMap { tokens in (0..<trainedImages).map { ($0 + 1) * tokens } }
         var packed: [String: LayerMatrix] = [:]
         let weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
             guard Weights.layer(name) != nil else { return matrix }
-            packed[name] = try LayerMatrix(matrix, form, with: packer)
+            packed[name] = try LayerMatrix(matrix, form, with: packer, trainedRows: trainedRows)
             return nil
         }
         self.init(
-            configuration, weights, BlockLayers.blocks(of: configuration, packed), LayerScratch.Need(form, packer), preset: preset, positionScale: positionScale
+            configuration, weights, BlockLayers.blocks(of: configuration, packed), LayerScratch.Need(form, packer, trainsMatrices: trainedImages > 0),
+            preset: preset, positionScale: positionScale
         )
     }
 
     /// This network packed for training, as above.
-    package func packed(at precision: Precision, route: TokenRoute? = nil) throws -> DiT {
+    package func packed(at precision: Precision, route: TokenRoute? = nil, trainedImages: Int = 0) throws -> DiT {
         let matrix = weights.finder(configuration)
-        return try DiT(packing: configuration, at: precision, preset: preset, positionScale: positionScale, route: route) { name, _, _ in matrix(name) }
+        return try DiT(
+            packing: configuration, at: precision, preset: preset, positionScale: positionScale, route: route, trainedImages: trainedImages
+        ) { name, _, _ in matrix(name) }
+    }
+
+    /// Packs the blocks' matrices anew, as they lie in `other` by now.
+    package func repack(from other: DiT, pool: ThreadPool) {
+        guard let plain = other.weights.layers else { preconditionFailure("the layers are held packed") }
+        let linears = LowRank.Linear.allCases
+        pool.forEach(layers.count * linears.count) { index in
+            let (block, linear) = (index / linears.count, linears[index % linears.count])
+            layers[block][linear].repack(plain[block][linear])
+        }
     }
 
     /// The same frozen matrices for images of another size: nothing but the positions differs.

@@ -138,7 +138,7 @@ struct BlockBackward {
         _ layer: LayerMatrix, _ pair: LowRankPair?, dy: Matrix, x: Matrix, dx: Matrix, _ dBias: Matrix, _ dWeight: Matrix?, _ dPair: LowRankPair?
     ) {
         addColumnSums(of: dy, to: dBias)
-        if let dWeight { multiply(.transposed(dy), .plain(x), into: dWeight, adding: true) }
+        if let dWeight { layer.addGradient(dy, x: x, to: dWeight, scratch: layerScratch) }
         layer.backward(dy, into: dx, scratch: layerScratch)
         if let pair, let dPair { pair.backward(dy, x: x, dx: dx, gradient: dPair, scratch: lowRank) }
     }

@@ -33,7 +33,7 @@ package func exitCode(of error: any Error) -> Int32? {
     case TrainingError.unreadable: 12
     case TrainingError.unfinished, TrainingError.otherContent: 5
     case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.parts: 2
-    case TrainingError.tokenCut, TrainingError.shards, TrainingError.fullPrecision, TrainingError.noNullRow: 2
+    case TrainingError.tokenCut, TrainingError.shards, TrainingError.noNullRow: 2
     case TrainingError.otherSet: 7
     case TrainingError.interrupted: 130
     case is TrainingError, is ProcessGroup.Failure: 1

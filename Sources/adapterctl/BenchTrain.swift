@@ -10,7 +10,7 @@ struct BenchTrain: ParsableCommand {
         commandName: "train", abstract: "Seconds and memory of one training step: forward, back, AdamW and the average.",
         discussion: "Example: adapterctl bench train --method difffit --model DiT-XL/2 --batch 2 --precision bf16")
     @Option(help: "Images of one step.") var batch = 64
-    @Option(help: "Of the frozen matrices' products: f32 or bf16.") var precision = Precision.f32.rawValue
+    @Option(help: "Of the matrices' products: f32 or bf16.") var precision = Precision.f32.rawValue
     @OptionGroup var method: MethodOptions
     @Option(help: "Parts that the batch is dealt in, each with gradients of its own (default: one per thread).") var shards: Int?
     @Option var runs = 5
@@ -31,7 +31,7 @@ struct BenchTrain: ParsableCommand {
         }
         let c = try model.configuration()
         let (set, lowRank) = try method.set(c)
-        let precision = try trainingPrecision(precision, set.method)
+        let precision = try trainingPrecision(precision)
         let step = try TrainedStep(model, c, set, TunableLayout(c).over(lowRank), batch: batch, shards: shards, precision)
         if turns { return try takeTurns(bytes: { ProcessMemory.peakBytes }, step.seconds) }
         let timing = Timing(
@@ -59,6 +59,9 @@ private final class TrainedStep {
     private let moved: [Range<Int>]
     private let x: Matrix
     private let pool = ThreadPool()
+    private let network: DiT
+    /// The matrices that move, where the network has packed copies of them.
+    private let repacked: DiT?
     private var number = 0
 
     init(
@@ -69,9 +72,12 @@ private final class TrainedStep {
         (values, firstMoments, secondMoments, average) = (parts[0], parts[1], parts[2], parts[3])
         values.vector.copy(from: model.randomVector(TunableLayout(c), seed: 1).extended(to: layout).values)
         values.weights.map(model.randomise)
-        // In full training the moving matrices are the only ones.
-        let network = try values.weights.map { DiT(c, weights: $0) } ?? model.randomNetworkForTraining(c, precision)
-        library = isFull ? blasDescription : precision.libraries
+        // In full training the moving matrices are the only ones, and at another precision than f32 their packed copies.
+        let plain = values.weights.map { DiT(c, weights: $0) }
+        repacked = precision == .f32 ? nil : plain
+        network =
+            try repacked?.packed(at: precision, trainedImages: GradientStep.usualChunk(c)) ?? plain ?? model.randomNetworkForTraining(c, precision)
+        library = isFull && precision == .f32 ? blasDescription : precision.libraries
         gradient = GradientStep(network, layout: layout, classes: c.numClasses, trainsWeights: isFull, pool: pool, shards: shards)
         moved = values.ranges(of: set, in: layout)
         let size = c.inChannels * c.inputSize * c.inputSize
@@ -83,6 +89,7 @@ private final class TrainedStep {
     }
 
     func run() {
+        if let repacked { network.repack(from: repacked, pool: pool) }
         gradient.run(
             x: x, times: [Float](repeating: 500, count: x.rows), classes: [Int](repeating: 1, count: x.rows), tunables: values.tunables
         ) { _, output, slope in slope.copy(from: output) }

@@ -212,7 +212,7 @@ struct DistillationOptions: ParsableArguments {
         settings.labelDropout = 0
         settings.emaDecay = 0.99
         settings.beta2 = 0.99
-        settings.precision = try trainingPrecision(precision, set.method)
+        settings.precision = try trainingPrecision(precision)
         let pool = ThreadPool()
         let teacher = try GuidedTeacher(
             base,

@@ -23,7 +23,7 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Route tokens around middle blocks for the first 70 % of the steps: route:0.3, or route:0.3@[2,L-2].") var tokenCut = "none"
     @Option(help: "Give this share of the values back to the base over the second half of the run, such as 0.8.") var sparsity = 0.0
     @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
-    @Option(help: "Of the frozen matrices' products: f32, or bf16 (twice as fast; values and gradients stay f32).") var precision = Precision.f32.rawValue
+    @Option(help: "Of the matrices' products: f32, or bf16 (twice as fast; values, gradients and sums stay f32).") var precision = Precision.f32.rawValue
 
     func validate() throws {
         guard steps > 0, batch > 0, accumulate > 0, validateEvery > 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
@@ -55,17 +55,15 @@ struct TrainingOptions: ParsableArguments {
         settings.tokenCut = tokenCut
         settings.sparsity = sparsity
         settings.shards = shards
-        settings.precision = try trainingPrecision(precision, method)
+        settings.precision = try trainingPrecision(precision)
         return settings
     }
 }
 
 /// A precision that gradients can go through, or f32 with one line on standard error where this machine does not have it.
-/// What full training cannot have is refused on every machine.
-func trainingPrecision(_ text: String, _ method: TrainableSet.Method) throws -> Precision {
+func trainingPrecision(_ text: String) throws -> Precision {
     guard let asked = Precision(rawValue: text), asked == .f32 || asked == .bf16 else {
         throw Failure.usage("--precision of training is f32 or bf16, not '\(text)'")
     }
-    guard method != .full || asked == .f32 else { throw TrainingError.fullPrecision }
     return asked.orFallback()
 }

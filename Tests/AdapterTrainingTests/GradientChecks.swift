@@ -151,14 +151,16 @@ import Testing
     }
 
     /// bf16 rounds the products' factors, 2^-9 each, forward and back; every tensor's gradient stays within a few of these, on whole
-    /// images and with routed tokens, for which the same packed matrices meet tiles of another height.
-    @Test(.enabled(if: Precision.bf16.isSupported), arguments: [nil, TokenRoute(blocks: 1..<3, kept: 10)])
-    func bf16GradientsAreThoseOfF32ButForRounding(route: TokenRoute?) throws {
+    /// images and with routed tokens, for which the same packed matrices meet tiles of another height; the matrices' own where they are
+    /// trained, over a whole chunk and over what is left of the batch.
+    @Test(.enabled(if: Precision.bf16.isSupported), arguments: [nil, TokenRoute(blocks: 1..<3, kept: 10)], [false, true])
+    func bf16GradientsAreThoseOfF32ButForRounding(route: TokenRoute?, trainsWeights: Bool) throws {
         let layout = TunableLayout(configuration).adding(LowRank(rank: 3, scale: 1, targets: Set(LowRank.Linear.allCases), configuration))
         let values = start(layout)
         func gradients(_ precision: Precision) throws -> TrainableValues {
-            let network = try DiT(configuration, weights: weights).packed(at: precision, route: route)
-            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: false, pool: ThreadPool(threads: 2), chunk: chunk, route: route)
+            let network = try DiT(configuration, weights: weights).packed(at: precision, route: route, trainedImages: trainsWeights ? chunk : 0)
+            let step = GradientStep(
+                network, layout: layout, classes: 5, trainsWeights: trainsWeights, pool: ThreadPool(threads: 2), chunk: chunk, route: route)
             _ = loss(step, values, kept: route.map { route in [[Int]](repeating: Array(0..<route.kept), count: 3) } ?? [])
             return step.gradients
         }
@@ -167,7 +169,43 @@ import Testing
             let error = relativeError(rounded.vector.values(tensor.range).array, exact.vector.values(tensor.range).array)
             #expect(error < 0.03, "\(tensor.name): \(error)")
         }
+        for (block, (mine, other)) in zip(rounded.weights?.layers ?? [], exact.weights?.layers ?? []).enumerated() {
+            for (gradient, truth) in zip(mine.all, other.all) {
+                let error = relativeError(gradient.array, truth.array)
+                #expect(error < 0.03 && error > 1e-5, "block \(block): \(error)")
+            }
+        }
+        #expect((rounded.weights != nil) == trainsWeights)
         #expect(relativeError(rounded.vector.array, exact.vector.array) > 1e-5)
         #expect(relativeError(rounded.classTable.array, exact.classTable.array) < 0.03)
+    }
+
+    /// Matrices that have moved are multiplied as they are once they are packed anew, to the bytes of a network that was packed from them.
+    @Test(.enabled(if: Precision.bf16.isSupported)) func matricesThatMoveArePackedAnew() throws {
+        let layout = TunableLayout(configuration), values = start(layout), memory = Memory(capacity: 1 << 18)
+        let moving = Weights(configuration) { name, rows, columns in
+            let matrix = memory.take(rows, columns)
+            matrix.copy(from: weights.finder(configuration)(name))
+            return matrix
+        }
+        let plain = DiT(configuration, weights: moving), pool = ThreadPool(threads: 2)
+        func output(_ network: DiT) -> [Float] {
+            let outputs = Memory(capacity: 1 << 14).take(count, x.columns)
+            let step = GradientStep(network, layout: layout, classes: 5, trainsWeights: true, pool: pool, chunk: chunk)
+            step.run(x: x, times: [10, 400, 900], classes: [0, 3, 5], tunables: values.tunables) { image, out, slope in
+                outputs.row(image).values(0..<min(out.count, x.columns)).copy(from: Array(out.array.prefix(x.columns)))
+                slope.fill(0)
+            }
+            return outputs.array
+        }
+        let network = try plain.packed(at: .bf16, trainedImages: chunk), before = output(network)
+        for block in moving.layers ?? [] {
+            for matrix in block.all { matrix.withMutableSpan { for i in $0.indices { $0[i] *= 1.25 } } }
+        }
+        #expect(output(network) == before)
+        network.repack(from: plain, pool: pool)
+        let after = output(network)
+        #expect(after != before)
+        #expect(try after == output(plain.packed(at: .bf16, trainedImages: chunk)))
     }
 }

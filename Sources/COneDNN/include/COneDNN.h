@@ -30,6 +30,7 @@ typedef struct {
   size_t x_stride, out_stride;  // values from row to row, at least k and n
   od_type x, w, out;            // f32 f32 f32, bf16 bf16 f32, or u8 s8 s32
   bool adding;                  // out += rather than out =
+  bool outer;                   // x lies as [k, rows], and w as [k, n] where it is: nothing is packed
 } od_product_shape;
 
 /// - like: null, or a product whose packed matrices this one is to read too (same n, k and w, other rows).

@@ -26,8 +26,20 @@ package enum TensorMathError: Error, Equatable, CustomStringConvertible {
         let (w, out): (DType, DType) = dtype == .u8 ? (.i8, .i32) : (dtype, .f32)
         shape = od_product_shape(
             rows: rows, n: outputs, k: inputs, x_stride: inputs, out_stride: outputs, x: dtype.oneDNN, w: w.oneDNN, out: out.oneDNN,
-            adding: false)
+            adding: false, outer: false)
         guard let made = unsafe od_product_create(shape, like?.product) else { throw GEMMKernel.failure(outputs, inputs) }
+        unsafe product = made
+        self.rows = rows
+        self.dtype = dtype
+    }
+
+    /// The product of two activations, dy^T x added to [outputs, inputs]: neither is packed, and both lie row by row.
+    /// - Parameter rows: of both.
+    init(gradientOf dtype: DType, rows: Int, outputs: Int, inputs: Int) throws(TensorMathError) {
+        shape = od_product_shape(
+            rows: outputs, n: inputs, k: rows, x_stride: outputs, out_stride: inputs, x: dtype.oneDNN, w: dtype.oneDNN, out: DType.f32.oneDNN,
+            adding: true, outer: true)
+        guard let made = unsafe od_product_create(shape, nil) else { throw GEMMKernel.failure(outputs, inputs) }
         unsafe product = made
         self.rows = rows
         self.dtype = dtype

@@ -83,6 +83,7 @@ package final class WeightPacker {
     /// Rows of the tiles, the usual ones first.
     private let heights: [Int]
     private var made: [Shape: [GEMMKernel]] = [:]
+    private var madeGradients: [Shape: [GEMMKernel]] = [:]
     private var bytes: [Int8] = []
     /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
     private var converted: Memory?
@@ -116,6 +117,16 @@ package final class WeightPacker {
         return kernels
     }
 
+    /// One kernel of a matrix's gradient per number of rows.
+    func gradientKernels(_ dtype: DType, rows: [Int], outputs: Int, inputs: Int) throws(TensorMathError) -> [GEMMKernel] {
+        let shape = Shape(dtype: dtype, outputs: outputs, inputs: inputs)
+        if let found = madeGradients[shape] { return found }
+        var kernels: [GEMMKernel] = []
+        for rows in rows { kernels.append(try GEMMKernel(gradientOf: dtype, rows: rows, outputs: outputs, inputs: inputs)) }
+        madeGradients[shape] = kernels
+        return kernels
+    }
+
     /// The values of w, valid until the next call.
     func floats(_ w: QuantizedMatrix) -> Matrix {
         guard w.dtype != .f32 else { return w.matrix }
@@ -133,7 +144,7 @@ package final class WeightPacker {
     }
 
     /// Scratch bytes of the largest kernel made.
-    package var scratchBytes: Int { made.values.joined().map(\.scratchBytes).max() ?? 0 }
+    package var scratchBytes: Int { [made, madeGradients].flatMap { $0.values.joined() }.map(\.scratchBytes).max() ?? 0 }
 
     /// What products with some matrices that it packed ask of a workspace.
     package func need(_ matrices: [PackedMatrix]) -> ProductWorkspace.Need {
