@@ -19,6 +19,8 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     package var tokenCut: String?
     /// Share of the values that was given back to the base, where some were.
     package var sparsity: Double?
+    /// Of the matrices' products, where that is not f32.
+    package var precision: String?
 
     package init(
         data: String, dataDigest: Digest, images: Int, steps: Int, batch: Int, learningRate: Float, lossWeighting: String, seed: UInt64,
@@ -36,7 +38,7 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case data, images, steps, batch, seed, loss, sparsity
+        case data, images, steps, batch, seed, loss, sparsity, precision
         case heldOutError = "held_out_error"
         case validationShare = "validation_share"
         case tokenCut = "token_cut"

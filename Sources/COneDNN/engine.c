@@ -38,6 +38,22 @@ const char *od_version(void) {
   return version_text;
 }
 
+const char *od_kernels(void) {
+  static const struct {
+    unsigned instructions;
+    const char *name;
+  } sets[] = {{dnnl_cpu_isa_avx512_core_amx, "AMX tiles"},
+              {dnnl_cpu_isa_avx512_core_bf16, "AVX-512 with bfloat16"},
+              {dnnl_cpu_isa_avx512_core_vnni, "AVX-512 with VNNI"},
+              {dnnl_cpu_isa_avx512_core, "AVX-512"},
+              {dnnl_cpu_isa_avx2_vnni, "AVX2 with VNNI"},
+              {dnnl_cpu_isa_avx2, "AVX2"}};
+  unsigned here = dnnl_get_effective_cpu_isa();
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if ((here & sets[i].instructions) == sets[i].instructions) return sets[i].name;
+  return "SSE4.1";
+}
+
 bool od_multiplies(od_type type) {
   if (!od_present()) return false;
   // The sets of instructions are bits, each set holding those below it.
@@ -258,6 +274,7 @@ bool od_reorder(od_layout from, const void *source, od_layout to, void *target) 
 
 bool od_present(void) { return false; }
 const char *od_version(void) { return "no oneDNN"; }
+const char *od_kernels(void) { return "no kernels"; }
 bool od_multiplies(od_type type) {
   (void)type;
   return false;

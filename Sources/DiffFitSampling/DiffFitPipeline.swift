@@ -26,7 +26,7 @@ public final class DiffFitPipeline: Sendable {
     ///   - base: as `DiffFitBase(_:in:)` takes it.
     ///   - threads: that compute; nil is one for each processor that the process may use.
     /// - Throws: `StoreError`; `DiffFitError` of the kind `incompatible`.
-    public convenience init(store: AdapterStore, base: String? = nil, precision: Precision = .f32, threads: Int? = nil) throws {
+    public convenience init(store: AdapterStore, base: String? = nil, precision: Precision = .auto, threads: Int? = nil) throws {
         try self.init(DiffFitBase(base, in: store), store: store, precision: precision, threads: threads)
     }
 
@@ -35,7 +35,7 @@ public final class DiffFitPipeline: Sendable {
     ///   - store: whose adapters are its domains; nil leaves it with those that `loadAdapter` gives it.
     ///   - threads: that compute; nil is one for each processor that the process may use.
     /// - Throws: `DiffFitError` of the kind `incompatible`.
-    public init(_ base: DiffFitBase, store: AdapterStore? = nil, precision: Precision = .f32, threads: Int? = nil) throws {
+    public init(_ base: DiffFitBase, store: AdapterStore? = nil, precision: Precision = .auto, threads: Int? = nil) throws {
         self.base = base
         (engine, catalogue) = try DiffFitError.translating {
             let engine = try SamplingEngine(

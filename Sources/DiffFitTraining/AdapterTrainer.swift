@@ -85,6 +85,8 @@ public struct AdapterTrainer: Sendable {
         let place = try RunPlace(runFolder, resumes: resume, output: output)
         defer { withExtendedLifetime(place) {} }
         let pool = ThreadPool(threads: max(1, threads ?? ThreadPool.processorCount)), model = try DiT(base.file)
+        var settings = settings
+        settings.precision = .auto
         let run = try TrainingRun.adapter(
             settings, TrainableSet(.difffit, base.file.configuration), base: base.file, model: model, data: data(pool), pool: pool)
         var loop = TrainingLoop()

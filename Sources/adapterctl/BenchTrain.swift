@@ -10,7 +10,7 @@ struct BenchTrain: ParsableCommand {
         commandName: "train", abstract: "Seconds and memory of one training step: forward, back, AdamW and the average.",
         discussion: "Example: adapterctl bench train --method difffit --model DiT-XL/2 --batch 2 --precision bf16")
     @Option(help: "Images of one step.") var batch = 64
-    @Option(help: "Of the matrices' products: f32 or bf16.") var precision = Precision.f32.rawValue
+    @Option(help: "Of the matrices' products: f32, bf16 or auto.") var precision = PrecisionChoice.f32.rawValue
     @OptionGroup var method: MethodOptions
     @Option(help: "Parts that the batch is dealt in, each with gradients of its own (default: one per thread).") var shards: Int?
     @Option var runs = 5

@@ -43,8 +43,8 @@ extension SamplingSetting {
             guard let level = CacheLevel(rawValue: value) else { throw wrong(value, key, CacheLevel.allCases.map(\.rawValue)) }
             cache = level
         case "precision":
-            guard let asked = Precision(rawValue: value) else { throw wrong(value, key, Precision.allCases.map(\.rawValue)) }
-            precision = asked.orFallback()
+            guard PrecisionChoice(rawValue: value) != nil else { throw wrong(value, key, PrecisionChoice.allCases.map(\.rawValue)) }
+            precision = try precisionNamed(value, among: PrecisionChoice.allCases)
         default: throw Failure.usage("--compare knows guidance, scale, interval, steps, sampler, cache and precision; '\(key)' in '\(text)' is none of them")
         }
     }

@@ -13,7 +13,7 @@ extension Sheet {
         }
         let same = Dictionary(grouping: domains) { (try? catalogue.bind(Recipe($0)).digest.description) ?? $0 }.values.first { $0.count > 1 }
         if let same { throw Failure.usage("\(same.map { "'\($0)'" }.joined(separator: " and ")) are one adapter: --cross takes each once") }
-        let engine = try autoencoder.engine(catalogue.base, store, options: .unbounded(at: precision.chosen()))
+        let engine = try autoencoder.engine(catalogue.base, store, options: .unbounded(at: precision.chosen(usual: .auto)))
         let sampler = try sampling.chosen(engine.convention), guidance = try sampling.imageGuidance()
         let classes = try Dictionary(uniqueKeysWithValues: domains.map { ($0, try catalogue.bind(Recipe($0)).classNames.first ?? "null") })
         var orders: [ImageOrder] = []

@@ -156,7 +156,9 @@ struct DistillationOptions: ParsableArguments {
     @Option(help: "Of the random numbers: the same seed gives the same result.", transform: seedNumber) var seed: UInt64 = 1
     @Option(help: "AdamW's largest step (default: 2e-3, of LoRA 5e-4).") var learningRate: Float?
     @Option(help: "Steps between two measurements against the teacher's pictures.") var validateEvery = 250
-    @Option(help: "Of the frozen matrices' products, the teacher's and the student's: f32, or bf16.") var precision = Precision.f32.rawValue
+    @Option(help: "Of the frozen matrices' products, the teacher's and the student's: f32, bf16, or auto: bf16 where this processor multiplies it.")
+    var precision =
+        PrecisionChoice.auto.rawValue
     @OptionGroup var runs: RunOptions
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions

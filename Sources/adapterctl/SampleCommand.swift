@@ -71,7 +71,7 @@ struct Sample: AsyncParsableCommand {
         let store = try location.open()
         let baseFile = try store.baseFile(of: whole, base)
         let catalogue = try AdapterCatalogue(store, base: baseFile)
-        let engine = try autoencoder.engine(baseFile, store, options: .unbounded(at: precision.chosen()))
+        let engine = try autoencoder.engine(baseFile, store, options: .unbounded(at: precision.chosen(usual: .auto)))
         let strength = try checkedStrength(strength)
         let asked = try sampling.asked(engine.convention)
         let settled = try catalogue.settle(whole, asked, strength: strength, labelsFrom: labelsFrom)

@@ -81,25 +81,26 @@ func decoderNamed(_ text: String) throws -> DecoderKind {
 
 /// `--precision` on every verb that runs the network.
 struct PrecisionOption: ParsableArguments {
-    @Option(help: "f32, bf16, int8, or int8-careful (the MLP's second matrix in bf16) (default: f32).") var precision: String?
+    @Option(
+        help:
+            "auto (bf16 where this processor multiplies it, else f32), f32, bf16, int8, or int8-careful (the MLP's second matrix in bf16) (default: auto where pictures are made, f32 where something is measured)."
+    ) var precision: String?
 
     var isGiven: Bool { precision != nil }
 
     /// The precision asked for, or f32 with one line on standard error where this machine does not have it.
-    func chosen() throws -> Precision {
-        let name = precision ?? Precision.f32.rawValue
-        guard let asked = Precision(rawValue: name) else {
-            throw Failure.usage("--precision takes \(Precision.allCases.map(\.rawValue).joined(separator: ", ")), not '\(name)'")
-        }
-        return asked.orFallback()
-    }
+    /// - Parameter usual: what stands for no word.
+    func chosen(usual: PrecisionChoice = .f32) throws -> Precision { try precisionNamed(precision ?? usual.rawValue, among: PrecisionChoice.allCases) }
 }
 
-extension Precision {
-    /// Itself, or f32 with one line on standard error where this machine does not have it.
-    func orFallback() -> Precision {
-        let (chosen, notice) = fallback
-        if let notice { note(notice) }
-        return chosen
+/// The precision of a name on the command line, or f32 with one line on standard error where this machine does not have it. What libraries
+/// do worse than this processor could is said too.
+func precisionNamed(_ name: String, among choices: [PrecisionChoice]) throws -> Precision {
+    guard let choice = PrecisionChoice(rawValue: name), choices.contains(choice) else {
+        throw Failure.usage("--precision takes \(choices.map(\.rawValue).joined(separator: ", ")), not '\(name)'")
     }
+    if let kernelWarning { note("warning: \(kernelWarning)") }
+    let (chosen, notice) = choice.precision.fallback
+    if let notice { note(notice) }
+    return chosen
 }

@@ -9,10 +9,17 @@ struct ServerStatus: Encodable {
     let reason: String?
     let queuedImages, queueCapacity, activeImages: Int?
     let base, baseDigest, build: String
+    /// The network's arithmetic, and what computes it.
+    let precision, kernels: String
+    /// What keeps libraries from this processor's best kernels.
+    let kernelWarning: String?
     let adapters: [String]
 
     private struct Readiness: Decodable { let queuedImages, queueCapacity, activeImages: Int }
-    private struct Capabilities: Decodable { let base, baseDigest, build: String }
+    private struct Capabilities: Decodable {
+        let base, baseDigest, build, precision, kernels: String
+        let kernelWarning: String?
+    }
     private struct Models: Decodable {
         struct Model: Decodable { let id: String }
         let data: [Model]
@@ -34,6 +41,7 @@ struct ServerStatus: Encodable {
                 socket: server.path, ready: readiness != nil, reason: readiness == nil ? try reply.decoded(NotReady.self).error.message : nil,
                 queuedImages: readiness?.queuedImages, queueCapacity: readiness?.queueCapacity, activeImages: readiness?.activeImages,
                 base: capabilities.base, baseDigest: capabilities.baseDigest, build: capabilities.build,
+                precision: capabilities.precision, kernels: capabilities.kernels, kernelWarning: capabilities.kernelWarning,
                 adapters: models.data.map(\.id).filter { $0 != "base" })
         }
     }
@@ -43,6 +51,7 @@ struct ServerStatus: Encodable {
         return """
             \(socket), adapterd \(build): \(state)
             base \(base) \(baseDigest.prefix(12)), \(adapters.count, "adapter"): \(adapters.joined(separator: ", "))
+            \(precision) by \(kernels)\(kernelWarning.map { "\nwarning: \($0)" } ?? "")
             """
     }
 }

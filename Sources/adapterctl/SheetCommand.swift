@@ -56,7 +56,7 @@ struct Sheet: AsyncParsableCommand {
             try catalogue.settle(Recipe(adding.map { "\(reference)+\($0)" } ?? reference), asked)
         }
         // As many adapter slots as one image needs, so that each domain has to be swapped in.
-        var options = try EngineOptions.unbounded(at: precision.chosen())
+        var options = try EngineOptions.unbounded(at: precision.chosen(usual: .auto))
         options.domains = settled.map(\.recipe.stages.count).max() ?? 1
         let engine = try autoencoder.engine(baseFile, store, options: options)
         Progress.begin("sampling")

@@ -83,7 +83,10 @@ struct Show: ParsableCommand {
             if let folded = manifest.foldedGuidance { rows.append(["guidance", "\(folded.kind) \(folded.scale) is in its values"]) }
             if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size, "pixel"), positions divided by \(grid.positionScale)"]) }
             if let facts = manifest.training {
-                rows.append(["training", "\(facts.steps, "step") of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)"])
+                rows.append([
+                    "training",
+                    "\(facts.steps, "step") of \(facts.batch) from \(facts.data), seed \(facts.seed), loss \(facts.loss)\(facts.precision.map { ", \($0)" } ?? "")",
+                ])
             }
             if let recipe = manifest.recipe { rows.append(["recipe", recipe]) }
             for (index, parent) in (manifest.parents ?? []).enumerated() {

@@ -23,7 +23,9 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Route tokens around middle blocks for the first 70 % of the steps: route:0.3, or route:0.3@[2,L-2].") var tokenCut = "none"
     @Option(help: "Give this share of the values back to the base over the second half of the run, such as 0.8.") var sparsity = 0.0
     @Option(help: "Parts that a batch is dealt in; the same number gives the same bytes on any number of threads and processes.") var shards: Int?
-    @Option(help: "Of the matrices' products: f32, or bf16 (twice as fast; values, gradients and sums stay f32).") var precision = Precision.f32.rawValue
+    @Option(help: "Of the matrices' products: f32, bf16 (values, gradients and sums stay f32), or auto: bf16 where this processor multiplies it.")
+    var precision =
+        PrecisionChoice.auto.rawValue
 
     func validate() throws {
         guard steps > 0, batch > 0, accumulate > 0, validateEvery > 0, (shards ?? 1) > 0, (earlyStop ?? 1) > 0 else {
@@ -62,8 +64,5 @@ struct TrainingOptions: ParsableArguments {
 
 /// A precision that gradients can go through, or f32 with one line on standard error where this machine does not have it.
 func trainingPrecision(_ text: String) throws -> Precision {
-    guard let asked = Precision(rawValue: text), asked == .f32 || asked == .bf16 else {
-        throw Failure.usage("--precision of training is f32 or bf16, not '\(text)'")
-    }
-    return asked.orFallback()
+    try precisionNamed(text, among: [.auto, .f32, .bf16])
 }

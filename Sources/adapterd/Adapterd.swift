@@ -79,7 +79,7 @@ struct Adapterd: AsyncParsableCommand {
         var engineOptions = configuration.engine
         engineOptions.onStep = { metrics.count($0) }
         engineOptions.onSwap = { metrics.count(swap: $0) }
-        if let notice = engineOptions.precision.fallback.notice { logger.warning("\(notice)") }
+        for notice in [engineOptions.precision.fallback.notice, kernelWarning].compactMap({ $0 }) { logger.warning("\(notice)") }
         let engine = try SamplingEngine(
             base, options: engineOptions, pool: ThreadPool(threads: configuration.threads), preset: configuration.preset,
             autoencoders: store.autoencoders(configuration.vae, for: base.digest))
@@ -94,7 +94,10 @@ struct Adapterd: AsyncParsableCommand {
             build: Self.build, options: configuration.service)
         logger.info(
             "starting",
-            metadata: ["base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)"])
+            metadata: [
+                "base": "\(base.card.name)", "base_digest": "\(base.digest)", "store": "\(store.path)", "precision": "\(engine.precision.rawValue)",
+                "kernels": "\(engine.precision.libraries)",
+            ])
 
         // A terminal that closes ends the server as politely as a service manager does; under `nohup` it does not end it.
         let isDeafToHangups = SystemCalls.ignores(SIGHUP)

@@ -66,7 +66,7 @@ struct Configuration {
         engine.clientShare = try reader.number("client-share", flags.clientShare, default: engine.clientShare, in: 1...1_000_000) ?? 1
         engine.largestCost = try reader.number("max-cost", flags.maxCost, default: engine.largestCost, in: 1...1_000_000_000) ?? 1
         engine.networkBytes = (try reader.number("network-mb", flags.networkMb, default: engine.networkBytes >> 20, in: 0...1_000_000) ?? 0) << 20
-        engine.precision = try reader.choice("precision", flags.precision, default: .f32)
+        engine.precision = try reader.choice("precision", flags.precision, default: PrecisionChoice.auto).precision
         self.engine = engine
         let cores = ThreadPool.processorCount
         threads = try reader.number("threads", flags.threads, default: cores, in: 1...1024) ?? cores

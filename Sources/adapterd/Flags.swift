@@ -22,7 +22,8 @@ struct Flags: ParsableArguments {
     @Option(help: "Images that may wait.") var queue: Int?
     @Option(help: "Images of one client that may wait.") var clientShare: Int?
     @Option(help: "Largest sum of network rows over all images and network calls of one request, with what composing its recipe costs.") var maxCost: Int?
-    @Option(help: "f32, bf16, int8 or int8-careful: the arithmetic of the network.") var precision: String?
+    @Option(help: "auto (bf16 where this processor multiplies it, else f32), f32, bf16, int8 or int8-careful: the arithmetic of the network.") var precision:
+        String?
     @Option(help: "Threads that compute (else one per core).") var threads: Int?
     @Option(help: "Megabytes of adapters that stay in memory.") var residentMb: Int?
     @Option(help: "Connections at one time, per address.") var maxConnections: Int?

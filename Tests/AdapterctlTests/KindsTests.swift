@@ -96,7 +96,8 @@ import Testing
             "--batch", "1", "--per-class", "1")
         #expect(!FileManager.default.fileExists(atPath: program.folder + "/fresh-new.run"))
         try expect(
-            2, "f32 or bf16", "base", "train", "--data", "synthetic:birds", "--per-class", "1", "--steps", "1", "--batch", "1", "--precision", "int8", "-o",
+            2, "auto, f32, bf16, not", "base", "train", "--data", "synthetic:birds", "--per-class", "1", "--steps", "1", "--batch", "1", "--precision", "int8",
+            "-o",
             program.folder + "/b.safetensors")
         try expect(2, "without --socket", "sample", "plain", "--socket", nowhere, "--precision", "int8", "-o", program.folder + "/x.png")
         try expect(2, "is a folder", "train", "new", "--data", "synthetic:birds", "-o", program.folder)
@@ -118,7 +119,7 @@ import Testing
         ]
         for (sentence, options) in [
             ("the result of --method full is a base", ["--add"]), ("whose positions are as they are", ["--position-scale", "2"]),
-            ("f32 or bf16", ["--precision", "int8"]),
+            ("auto, f32, bf16, not", ["--precision", "int8"]),
         ] {
             let result = try program.run(full + options)
             #expect(result.code == 2, "\(result)")

@@ -74,6 +74,21 @@ struct LibraryTests {
         #expect(fitting.contains(core), "\(blasDescription)")
     }
 
+    /// A model that a library does not know, in place of this one.
+    @Test func lesserKernelsAreToldOf() throws {
+        #expect(lesserKernels(on: CK_AVX512_BF16, core: "Cooperlake", oneDNN: "AVX-512 with bfloat16") == nil)
+        #expect(lesserKernels(on: CK_AVX512_BF16, core: "SapphireRapids", oneDNN: "AMX tiles") == nil)
+        #expect(lesserKernels(on: CK_AVX2, core: "Zen", oneDNN: nil) == nil)
+        #expect(lesserKernels(on: CK_AVX2, core: "", oneDNN: "AVX2 with VNNI") == nil)
+        #expect(lesserKernels(on: CK_SCALAR, core: "Prescott", oneDNN: "SSE4.1") == nil)
+        let old = try #require(lesserKernels(on: CK_AVX512_BF16, core: "Prescott", oneDNN: "AMX tiles"))
+        #expect(old.contains("Prescott") && old.contains("OPENBLAS_CORETYPE"))
+        #expect(lesserKernels(on: CK_AVX512, core: "Haswell", oneDNN: "AVX-512") != nil)
+        let held = try #require(lesserKernels(on: CK_AVX512_BF16, core: "Cooperlake", oneDNN: "AVX-512 with VNNI"))
+        #expect(held.contains("oneDNN uses AVX-512 with VNNI") && held.contains("DNNL_MAX_CPU_ISA"))
+        #expect(lesserKernels(on: CK_AVX2, core: "Haswell", oneDNN: "SSE4.1") != nil)
+    }
+
     @Test func aPoolHasALaneForEachThatIsWantedAndOneAtLeast() {
         #expect(ThreadPool(threads: 3).threadCount == 3)
         #expect(ThreadPool(threads: 0).threadCount == 1)

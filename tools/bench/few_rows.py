@@ -4,7 +4,7 @@ Usage: python3 tools/bench/few_rows.py [--domains flowers,fungi] [--n 210] [-o F
 The store has the shipped domains and vectors (tools/run). Every setting makes the same seeds and classes. The first Fréchet figure is to
 real pictures, the second (--to-teacher) to the teacher's own. Variety and sharpness are on pixels: the mean distance of two pictures of
 one class, and the mean of the absolute Laplacian, both over the teacher's. Settings with a vector or a cache profile that the store has
-not are for --settings, by name.
+not by itself are for --settings: +NAME is any step vector in it.
 """
 
 import argparse
@@ -35,12 +35,17 @@ SETTINGS = {
     "turbo4": ("{}+turbo4", [], 4),
 }
 MORE = {
-    "turbo8": ("{}+turbo8", [], 8),
-    "turbo2": ("{}+turbo2", [], 2),
-    "turbo1": ("{}+turbo1", [], 1),
     "cache balanced": ("{}", [*TEACHER, "--cache", "balanced"], None),
     "cache fast": ("{}", [*TEACHER, "--cache", "fast"], None),
 }
+
+
+def setting_named(name: str) -> tuple[str, list[str], int | None]:
+    if not name.startswith("+"):
+        return (SETTINGS | MORE)[name]
+    command = [str(PROGRAM), "show", name[1:], "--json"]
+    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["data"]
+    return "{}" + name, [], len(shown["manifest"]["distillation"]["solver"]["times"])
 
 
 def evaluated(reference: str, options: list[str], data: str, n: int, more: list) -> dict:
@@ -139,7 +144,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder, truth = Path(name), None
             for setting in settings:
-                reference, flags, count = (SETTINGS | MORE)[setting]
+                reference, flags, count = setting_named(setting)
                 found, pictures, classes = sampled(domain, reference.format(domain), flags, options.n, folder)
                 if truth is None:
                     truth = pictures

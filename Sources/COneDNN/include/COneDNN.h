@@ -15,6 +15,8 @@ typedef enum { OD_F32, OD_BF16, OD_S32, OD_S8, OD_U8 } od_type;
 bool od_present(void);
 /// "oneDNN 2.6.3", or "no oneDNN".
 const char *od_version(void);
+/// The instructions that its kernels use here: "AMX tiles", "AVX-512 with bfloat16", ...
+const char *od_kernels(void);
 /// Whether this processor has instructions of its own for factors of a type: OD_F32, OD_BF16, or OD_U8 (times OD_S8).
 bool od_multiplies(od_type type);
 /// Why the last call on this thread failed.

@@ -5,6 +5,7 @@ import AdapterStore
 import Foundation
 import Hummingbird
 import SamplingEngine
+import TensorMath
 
 extension SamplingService {
     /// `GET /v1/capabilities`: what may be asked for.
@@ -73,6 +74,9 @@ private struct CapabilitiesReply: Encodable {
     let size: String
     /// The arithmetic of the network: f32, bf16, int8 or int8-careful.
     let precision: String
+    /// Libraries and kernels that compute it, and what keeps them from this processor's best.
+    let kernels: String
+    let kernelWarning: String?
     let samplers: [String]
     let guidance = GuidanceKind.allCases.map(\.rawValue)
     let caches = CacheLevel.allCases.map(\.rawValue)
@@ -118,6 +122,8 @@ private struct CapabilitiesReply: Encodable {
         baseDigest = origin.baseDigest.description
         size = capabilities.size
         precision = origin.precision
+        kernels = Precision(rawValue: origin.precision)?.libraries ?? ""
+        kernelWarning = TensorMath.kernelWarning
         samplers = capabilities.samplers.map(\.rawValue)
         defaults = Defaults(
             sampler: capabilities.sampler.rawValue, steps: capabilities.steps, guidanceScale: capabilities.guidanceScale,
