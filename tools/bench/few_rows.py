@@ -59,9 +59,10 @@ def evaluated(reference: str, options: list[str], data: str, n: int, more: list)
 
 
 def sampled(domain: str, reference: str, options: list[str], n: int, folder: Path) -> tuple[dict, np.ndarray, list[str]]:
-    """What eval measures, the pictures as bytes, and the classes that they take in turn."""
+    """What eval measures, the pictures as bytes, and the classes that they take in turn: of a blend those of its first domain."""
     images = folder / "images.npz"
-    group = evaluated(reference, options, f"synthetic:{domain}", n, ["--lessons", 40, "--npz", images])
+    first = domain.split("+")[0].split("*")[-1]
+    group = evaluated(reference, options, f"synthetic:{first}", n, ["--lessons", 40, "--npz", images])
     return group["subjects"][0]["samples"][0], np.load(images)["arr_0"], group["classes"]
 
 
@@ -131,7 +132,7 @@ def summary(rows: list[dict]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--domains", default="food,scenes,objects,birds,art,flowers,fungi,cars")
+    parser.add_argument("--domains", default="food,scenes,objects,birds,art,flowers,fungi,cars", help="or blends of them, as in 0.5*food+0.5*art")
     parser.add_argument("--settings", default=";".join(SETTINGS), help=f"parted by ;, of these and {'; '.join(MORE)}; the first is the teacher")
     parser.add_argument("--n", type=int, default=210)
     parser.add_argument("--to-teacher", action="store_true", help="measure the Fréchet figure to the teacher's pictures too")
