@@ -9,6 +9,7 @@ not by itself are for --settings: +NAME is any step vector in it.
 
 import argparse
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -61,8 +62,8 @@ def evaluated(reference: str, options: list[str], data: str, n: int, more: list)
 def sampled(domain: str, reference: str, options: list[str], n: int, folder: Path) -> tuple[dict, np.ndarray, list[str]]:
     """What eval measures, the pictures as bytes, and the classes that they take in turn: of a blend those of its first domain."""
     images = folder / "images.npz"
-    first = domain.split("+")[0].split("*")[-1]
-    group = evaluated(reference, options, f"synthetic:{first}", n, ["--lessons", 40, "--npz", images])
+    first = re.fullmatch(r"(?:[\d.]+\*)?([\w-]+)(?:\+.*)?", domain)
+    group = evaluated(reference, options, f"synthetic:{first[1] if first else domain}", n, ["--lessons", 40, "--npz", images])
     return group["subjects"][0]["samples"][0], np.load(images)["arr_0"], group["classes"]
 
 

@@ -31,7 +31,7 @@ KINDS = {
     "DiffFit": ["--learning-rate", "2e-3"],
     "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
 }
-PROBE = 16
+PROBE = 8
 
 
 def seconds_of(command: list[str], cores: int) -> float:
