@@ -40,6 +40,7 @@ let package = Package(
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
         .systemLibrary(name: "CWebP", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
         .systemLibrary(name: "CGIF", providers: [.apt(["libgif-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
         .systemLibrary(name: "CTIFF", pkgConfig: "libtiff-4", providers: [.apt(["libtiff-dev"])]),
         .target(
             name: "COneDNN", cSettings: hasOneDNN ? [.define("OD_ONEDNN")] : [],
@@ -62,7 +63,7 @@ let package = Package(
         .target(
             name: "ImageFiles",
             dependencies: [
-                "SystemIO", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", .product(name: "SystemPackage", package: "swift-system"),
+                "SystemIO", "CSPNG", "CTurboJPEG", "CWebP", "CGIF", "CTIFF", "CArchive", .product(name: "SystemPackage", package: "swift-system"),
             ]),
 
         // Level 2

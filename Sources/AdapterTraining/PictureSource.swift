@@ -45,7 +45,7 @@ package final class PictureSource: TrainingSource {
     package var classNames: [String] { data.classNames }
     package var classCount: Int { data.classNames.count }
     package var updates: Int { 1 }
-    package var facts: any Encodable { DataFacts(data, trained: training.count) }
+    package var facts: any Encodable { DataFacts(data, trained: training) }
     package var hasHeldOut: Bool { heldOut != nil }
 
     package func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch {
@@ -97,6 +97,10 @@ private struct DataFacts: Encodable {
     let digest: Digest
     let size, images, trained, heldOut: Int
     let classes: [Class]
+    /// How the data set is laid out, and what was taken of it; nil of drawn pictures.
+    let layout: String?
+    let taken: Taken?
+    let trainedDigest: Digest
     let skippedCount, passedOverCount: Int
     let skipped: [FolderReport.Skipped]
     /// By the ending of the name.
@@ -108,15 +112,34 @@ private struct DataFacts: Encodable {
         let images: Int
     }
 
+    struct Taken: Encodable {
+        let split: DataSplit?
+        let classes: [String]?
+        let perClass: Int?
+        let seed: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case split, classes, seed
+            case perClass = "per_class"
+        }
+
+        init(_ selection: DataSelection) {
+            (split, perClass, seed) = (selection.split, selection.perClass, selection.seed)
+            classes = selection.classes.isEmpty ? nil : selection.classes
+        }
+    }
+
     enum CodingKeys: String, CodingKey {
-        case summary, digest, size, images, trained, classes, skipped, remarks
+        case summary, digest, size, images, trained, classes, layout, taken, skipped, remarks
+        case trainedDigest = "trained_digest"
         case heldOut = "held_out"
         case skippedCount = "skipped_count"
         case passedOver = "passed_over"
         case passedOverCount = "passed_over_count"
     }
 
-    init(_ data: TrainingData, trained: Int) {
+    init(_ data: TrainingData, trained training: TrainingData) {
+        let trained = training.count
         summary = data.summary
         digest = data.digest
         size = data.size
@@ -124,6 +147,9 @@ private struct DataFacts: Encodable {
         self.trained = trained
         heldOut = data.count - trained
         classes = zip(data.classNames, data.byClass).map { Class(name: $0, images: $1.count) }
+        layout = data.layout
+        taken = data.selection.map(Taken.init)
+        trainedDigest = training.digest
         skipped = data.folder?.skipped ?? []
         skippedCount = skipped.count
         passedOver = data.folder?.passedOver ?? [:]

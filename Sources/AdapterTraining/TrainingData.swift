@@ -19,6 +19,9 @@ package struct TrainingData: Sendable {
     package internal(set) var latents: LatentTable?
     /// What a folder gave beside the images; nil where they are drawn.
     package internal(set) var folder: FolderReport?
+    /// What was taken of a data set, and how that is laid out; nil where it is drawn.
+    package internal(set) var selection: DataSelection?
+    package internal(set) var layout: String?
     /// Indices of each class's images, ascending.
     package let byClass: [[Int]]
 
@@ -42,7 +45,7 @@ package struct TrainingData: Sendable {
         labels = images.map { data.labels[$0] }
         pixels = images.flatMap { data.pixels[($0 * each)..<(($0 + 1) * each)] }
         latents = data.latents?.choosing(images)
-        folder = data.folder
+        (folder, selection, layout) = (data.folder, data.selection, data.layout)
         byClass = Self.byClass(labels, classes: classNames.count)
     }
 

@@ -30,7 +30,14 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case noImages(folder: String, first: FolderReport.Skipped?)
     case tooFewClasses(folder: String, pictures: Int)
     case emptyClasses([EmptyClass])
-    case parts([String], folder: String)
+    case noSplit(String, folder: String, known: [String])
+    case noClass(String, folder: String, known: [String])
+    /// A table of labels, or a list, that is not as it should be.
+    case metadata(String, reason: String)
+    /// A published data set without what its layout has.
+    case layout(String, folder: String, missing: String)
+    /// A published data set whose labels are MATLAB files still.
+    case unprepared(String, folder: String)
     case sameName(String, folder: String)
     case notFinite(step: Int)
     /// A run that was asked to stop; its state is kept.
@@ -72,8 +79,16 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .emptyClasses(let classes):
             classes.map { "class '\($0.name)' has no usable picture\($0.skipped.map { " ('\($0.file)': \($0.reason))" } ?? "")" }.joined(separator: "; ")
                 + ". Put pictures in or remove the folder; with --allow-empty the class stays, untrained"
-        case .parts(let names, let folder):
-            "'\(folder)' holds the parts of a data set (\(names.joined(separator: ", "))), and the classes lie below them: give --data '\(folder)/\(names.first { $0.lowercased().hasPrefix("train") } ?? names[0])'"
+        case .noSplit(let name, let folder, let known):
+            known.isEmpty
+                ? "'\(folder)' does not come in parts: leave --split out" : "'\(folder)' has no part '\(name)'; it has \(known.joined(separator: ", "))"
+        case .noClass(let name, let folder, let known):
+            "'\(folder)' has no class '\(name)'; it has \(known.prefix(20).joined(separator: ", "))\(known.count > 20 ? ", and \(known.count - 20) more" : "")"
+        case .metadata(let path, let reason): "'\(path)': \(reason)"
+        case .layout(let name, let folder, let missing):
+            "'\(folder)' is not laid out as \(name) is published: there is no '\(missing)' in it; a folder of one sub-folder per class needs no '\(name):' before it"
+        case .unprepared(let name, let folder):
+            "the labels of \(name) are MATLAB files: make '\(folder)/metadata.csv' of them first, with python3 tools/prepare-data \(name) '\(folder)'"
         case .sameName(let name, let folder): "two folders of '\(folder)' give the class '\(name)', in other bytes: rename one, or put their pictures into one"
         case .notFinite(let step): "the loss is no longer a finite number at step \(step): try a smaller --learning-rate"
         case .interrupted(let step): "stopped at step \(step); go on with --resume"

@@ -107,9 +107,9 @@ public struct AdapterTrainer: Sendable {
                 throw DiffFitError(
                     .incompatible, "this base learns latents of \(configuration.inChannels) channels, not pictures: open it with its autoencoder")
             }
-            return try TrainingData.folder(images, size: configuration.inputSize, pool: pool)
+            return try TrainingData.pictures(images, size: configuration.inputSize, pool: pool)
         }
-        let pictures = try TrainingData.folder(images, size: configuration.inputSize * autoencoder.format.downsampling, pool: pool)
+        let pictures = try TrainingData.pictures(images, size: configuration.inputSize * autoencoder.format.downsampling, pool: pool)
         return try LatentCache.encoded(pictures, by: autoencoder, folder: latentCache ?? runFolder + "/latents", mirrored: settings.flips, pool: pool)
     }
 }

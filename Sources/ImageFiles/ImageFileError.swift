@@ -5,6 +5,7 @@ package enum ImageFileError: Error, CustomStringConvertible, Equatable {
     /// - Parameter code: the system's (errno), 0 where it gave none.
     case notWritable(path: String, reason: String, code: Int32)
     case notReadable(path: String, reason: String)
+    case notAnArchive(path: String, reason: String)
     case encoding(String)
 
     /// In the system's own words, which Foundation wraps in an error of its own.
@@ -23,6 +24,7 @@ package enum ImageFileError: Error, CustomStringConvertible, Equatable {
         switch self {
         case .notWritable(let path, let reason, _): "'\(path)' cannot be written: \(reason)"
         case .notReadable(let path, let reason): "'\(path)' is not a readable image: \(reason)"
+        case .notAnArchive(let path, let reason): "'\(path)' cannot be read: \(reason)"
         case .encoding(let reason): "the image could not be encoded as PNG: \(reason)"
         }
     }

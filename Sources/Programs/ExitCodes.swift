@@ -28,11 +28,11 @@ package func exitCode(of error: any Error) -> Int32? {
     case is TensorFileError: 6
     case ImageFileError.notWritable(_, _, let code): SystemError(code: code).exitCode(otherwise: 12)
     case is ImageFileError: 1
-    case TrainingError.noFolder: 4
+    case TrainingError.noFolder, TrainingError.noClass: 4
     case TrainingError.held, TrainingError.outputHeld: 11
     case TrainingError.unreadable: 12
     case TrainingError.unfinished, TrainingError.otherContent: 5
-    case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.parts: 2
+    case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.noSplit, TrainingError.layout: 2
     case TrainingError.tokenCut, TrainingError.shards, TrainingError.noNullRow: 2
     case TrainingError.otherSet: 7
     case TrainingError.interrupted: 130

@@ -91,8 +91,8 @@ struct BaseTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Train a base from nothing.",
         discussion: "Example: adapterctl base train --data synthetic:mixture --steps 40000 -o base.safetensors")
-    @Option(help: "synthetic:mixture, synthetic:DOMAIN, or a folder with one sub-folder per class.") var data: String
-    @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1500
+    @Option(help: "synthetic:mixture, synthetic:DOMAIN, or pictures in any of the forms that train takes.") var data: String
+    @OptionGroup var selection: DataOptions
     @Option(help: "Side of the images in pixels.") var size = 32
     @Option var patch = 4
     @Option var width = 192
@@ -124,7 +124,7 @@ struct BaseTrain: ParsableCommand {
         let place = try runs.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
         let pool = ThreadPool()
-        let data = try loadData(data, size: size, perClass: perClass, seed: settings.seed, pool: pool)
+        let data = try loadData(data, selection.selection(seed: settings.seed), size: size, drawn: 1500, pool: pool)
         let configuration = DiTConfiguration(
             inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
             numClasses: data.classNames.count, learnSigma: false)

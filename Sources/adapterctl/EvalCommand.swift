@@ -44,6 +44,7 @@ struct Eval: AsyncParsableCommand {
     @Option(help: "A whole base of the same shape, as full fine-tuning makes one, beside them; repeat for several.") var tuned: [String] = []
     @Option(help: "Real images: synthetic:DOMAIN, or a folder with one sub-folder per class (default: what the adapter was trained on).")
     var data: String?
+    @OptionGroup var selection: DataOptions
     @Option(
         help:
             "A setting to sample with, of guidance, scale, interval, steps, sampler, cache, precision, such as guidance=domain,interval=0.1..0.8; repeat to compare with the first."
@@ -110,7 +111,8 @@ struct Eval: AsyncParsableCommand {
         if source.hasPrefix("synthetic:") { return try RealImages(.known(String(source.dropFirst("synthetic:".count))), size: size) }
         return try RealImages(folder: source, size: size, trained: trained) { folder, size in
             try latents.loadData(
-                folder, for: frozen, size: size, in: baseFile == nil ? location.open() : nil, perClass: 1, seed: 0, mirrored: false, pool: ThreadPool())
+                folder, selection.selection(seed: 0), for: frozen, size: size, in: baseFile == nil ? location.open() : nil, mirrored: false,
+                pool: ThreadPool())
         }
     }
 

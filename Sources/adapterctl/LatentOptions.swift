@@ -21,7 +21,7 @@ struct LatentOptions: ParsableArguments {
     ///   - mirrored: whether the run flips images.
     ///   - allowsEmpty: whether a class of a folder may have no usable picture.
     func loadData(
-        _ text: String, for base: BaseFile, size: Int, in store: AdapterStore?, perClass: Int, seed: UInt64, mirrored: Bool, allowsEmpty: Bool = true,
+        _ text: String, _ selection: DataSelection, for base: BaseFile, size: Int, in store: AdapterStore?, mirrored: Bool, allowsEmpty: Bool = true,
         pool: ThreadPool
     ) throws -> TrainingData {
         let c = base.configuration
@@ -30,11 +30,11 @@ struct LatentOptions: ParsableArguments {
             guard c.inChannels == 3 else {
                 throw Failure.usage("this base learns latents of \(c.inChannels, "channel"), not pictures: give its autoencoder with --vae")
             }
-            return try adapterctl.loadData(text, size: size, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
+            return try adapterctl.loadData(text, selection, size: size, drawn: 1000, allowsEmpty: allowsEmpty, pool: pool)
         }
         try autoencoders?.check(decodes: base)
         let data = try adapterctl.loadData(
-            text, size: size * autoencoder.format.downsampling, perClass: perClass, seed: seed, allowsEmpty: allowsEmpty, pool: pool)
+            text, selection, size: size * autoencoder.format.downsampling, drawn: 1000, allowsEmpty: allowsEmpty, pool: pool)
         var encoded = 0
         let latents = try LatentCache.encoded(data, by: autoencoder, folder: folder, mirrored: mirrored, pool: pool) { done, count in
             encoded = count

@@ -19,12 +19,15 @@ struct Train: ParsableCommand {
             On several machines: mpirun -n 4 adapterctl train flowers --data synthetic:flowers -o flowers.safetensors
             """)
     @Argument(help: "The names of the domains; several are trained one after the other over one base in memory.") var names: [String] = []
-    @Option(help: "synthetic:DOMAIN, or a folder with one sub-folder per class; {} stands for the name.") var data: String?
+    @Option(
+        help:
+            "synthetic:DOMAIN, a folder with one sub-folder per class, or with metadata.csv, a WebDataset, or a published set such as food-101:DIR; {} stands for the name."
+    ) var data: String?
     @Option(
         help:
             "A file of jobs in place of names: a JSON object a line, {\"name\", \"data\", \"output\"} and, where they differ, \"steps\", \"seed\", \"learning_rate\", \"method\"."
     ) var jobs: String?
-    @Option(help: "Pictures drawn per class of a synthetic domain.") var perClass = 1000
+    @OptionGroup var selection: DataOptions
     @OptionGroup var method: MethodOptions
     @OptionGroup var scope: ScopeOptions
     @Option(help: "The base in the store.") var base: String?
@@ -81,8 +84,8 @@ struct Train: ParsableCommand {
         let place = try runs.place(for: job.output, name: job.name, processes)
         defer { withExtendedLifetime(place) {} }
         var data = try latents.loadData(
-            job.data, for: base, size: model.configuration.inputSize, in: baseFile == nil ? location.open() : nil, perClass: perClass,
-            seed: job.seed ?? settings.seed, mirrored: settings.flip, allowsEmpty: allowEmpty, pool: pool)
+            job.data, selection.selection(seed: job.seed ?? settings.seed), for: base, size: model.configuration.inputSize,
+            in: baseFile == nil ? location.open() : nil, mirrored: settings.flip, allowsEmpty: allowEmpty, pool: pool)
         data = try scope.picked(data, base, model, seed: job.seed ?? settings.seed, pool)
         var wanted = try settings.settings(learningRate: 5e-3, set.method)
         wanted.learningRate = job.learningRate ?? wanted.learningRate

@@ -1,22 +1,49 @@
 import AdapterFormat
 import AdapterTraining
+import ArgumentParser
 import Foundation
 import SyntheticDomains
 import TensorMath
 
-/// Training images as the command line names them: a drawn domain, or a folder, of which is said what was not used.
-/// - Parameter allowsEmpty: whether a class of a folder may have no usable picture.
-func loadData(_ text: String, size: Int, perClass: Int, seed: UInt64, allowsEmpty: Bool = false, pool: ThreadPool) throws -> TrainingData {
+/// What is taken of a data set.
+struct DataOptions: ParsableArguments {
+    @Option(help: "train, validation or test, of data that comes in parts (default: train).") var split: String?
+    @Option(help: "Classes to take, separated by commas (default: all).") var classes: String?
+    @Option(help: "Pictures of each class: drawn of a synthetic domain (default: 1000; of a base 1500), or at most, chosen by the seed (default: all).")
+    var perClass: Int?
+
+    func validate() throws {
+        if let split, DataSplit(rawValue: split) == nil {
+            throw ValidationError("--split is \(DataSplit.allCases.map(\.rawValue).joined(separator: ", ")), not '\(split)'")
+        }
+        guard (1...100_000).contains(perClass ?? 1) else { throw ValidationError("--per-class is between 1 and 100000, not \(perClass ?? 0)") }
+    }
+
+    func selection(seed: UInt64) -> DataSelection {
+        let names = classes?.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } ?? []
+        return DataSelection(split: split.flatMap { DataSplit(rawValue: $0) }, classes: names, perClass: perClass, seed: seed)
+    }
+}
+
+/// Training images as the command line names them: a drawn domain, or pictures, of which is said what was not used.
+/// - Parameters:
+///   - drawn: pictures of each class of a drawn domain, where the selection does not say.
+///   - allowsEmpty: whether a class of a folder may have no usable picture.
+func loadData(
+    _ text: String, _ selection: DataSelection, size: Int, drawn: Int, allowsEmpty: Bool = false, pool: ThreadPool
+) throws -> TrainingData {
     if text.hasPrefix("synthetic:") {
-        let domain = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
-        guard (1...100_000).contains(perClass) else { throw Failure.usage("--per-class is between 1 and 100000, not \(perClass)") }
+        let domain = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count))), seed = selection.seed, perClass = selection.perClass ?? drawn
+        guard selection.split == nil, selection.classes.isEmpty else {
+            throw Failure.usage("a drawn domain has no parts and is drawn with all of its classes: leave --split and --classes out")
+        }
         let labels = domain.classes.indices.flatMap { [Int](repeating: $0, count: perClass) }
         let images = labels.enumerated().map { domain.image(class: $1, index: $0 % perClass, size: size, seed: seed) }
         return TrainingData(classNames: domain.classes, size: size, images: images, labels: labels, summary: text)
     }
     try checkScheme(text)
     let start = ContinuousClock.now
-    let data = try TrainingData.folder(text, size: size, allowsEmpty: allowsEmpty, pool: pool) { done, count in
+    let data = try TrainingData.pictures(text, selection, size: size, allowsEmpty: allowsEmpty, pool: pool) { done, count in
         guard ProgressLine.isTerminal, ContinuousClock.now - start > .seconds(1) else { return }
         ProgressLine.draw(["reading pictures: \(done) of \(count)"])
     }
@@ -30,7 +57,7 @@ func checkData(_ text: String) throws {
         _ = try SyntheticDomain.known(String(text.dropFirst("synthetic:".count)))
     } else {
         try checkScheme(text)
-        try TrainingData.checkFolder(text)
+        try TrainingData.check(text)
     }
 }
 

@@ -41,7 +41,7 @@ import Testing
         }
 
         func load(allowsEmpty: Bool = false) throws -> TrainingData {
-            try TrainingData.folder(path, size: 8, allowsEmpty: allowsEmpty, pool: ThreadPool(threads: 2))
+            try TrainingData.pictures(path, size: 8, allowsEmpty: allowsEmpty, pool: ThreadPool(threads: 2))
         }
     }
 
@@ -198,17 +198,14 @@ import Testing
         }
         try refused("has no sub-folders") { _ in }
         try refused("holds 2 pictures and no sub-folders", "/CLASS'") { for name in ["a", "b"] { try $0.picture("\(name).png") } }
-        try refused("parts of a data set (test, train)", "/train'") {
-            for name in ["train/cat/x.png", "train/dog/x.png", "test/cat/x.png"] { try $0.picture(name) }
-        }
         let place = try Place()
         try place.text("x.zip", "PK\u{3}\u{4}")
         try place.picture("x.png")
         for (file, wanted) in [("x.zip", "(a zip archive)"), ("x.png", "is a picture"), ("missing", "there is no folder")] {
-            #expect { try TrainingData.folder(place.path + "/" + file, size: 8, pool: ThreadPool(threads: 1)) } throws: { "\($0)".contains(wanted) }
-            #expect { try TrainingData.checkFolder(place.path + "/" + file) } throws: { "\($0)".contains(wanted) }
+            #expect { try TrainingData.pictures(place.path + "/" + file, size: 8, pool: ThreadPool(threads: 1)) } throws: { "\($0)".contains(wanted) }
+            #expect { try TrainingData.check(place.path + "/" + file) } throws: { "\($0)".contains(wanted) }
         }
-        #expect(throws: TrainingError.noFolder("")) { try TrainingData.checkFolder("") }
+        #expect(throws: TrainingError.noFolder("")) { try TrainingData.check("") }
         // Parts that have pictures of their own are classes.
         let classes = try Place()
         for name in ["train/x.png", "test/x.png"] { try classes.picture(name) }
