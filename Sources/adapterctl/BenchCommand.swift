@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
         abstract: "Time one part of the program on this machine.",
         subcommands: [
             BenchForward.self, BenchSwap.self, BenchSample.self, BenchCompose.self, BenchTrain.self, BenchStore.self, BenchDecode.self,
-            BenchFiles.self,
+            BenchFiles.self, BenchMachine.self,
         ])
 }
 
@@ -18,7 +18,7 @@ struct Bench: ParsableCommand {
 struct Timing: Encodable {
     let what: String
     let runs: Int
-    let medianSeconds, p10Seconds, p90Seconds, p99Seconds: Double
+    let leastSeconds, medianSeconds, p10Seconds, p90Seconds, p99Seconds: Double
     let processor: String
     let threads: Int
     let library: String
@@ -40,6 +40,7 @@ struct Timing: Encodable {
         let at = { (share: Double) in seconds[min(seconds.count - 1, Int(share * Double(seconds.count)))] }
         self.what = what
         runs = seconds.count
+        leastSeconds = seconds[0]
         (medianSeconds, p10Seconds, p90Seconds, p99Seconds) = (at(0.5), at(0.1), at(0.9), at(0.99))
         processor = Processors.name
         threads = ThreadPool.processorCount
@@ -48,7 +49,7 @@ struct Timing: Encodable {
 
     var text: String { "\(line)\n\(machine)" }
     var line: String {
-        "\(what): median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs, "run")"
+        "\(what): least \(readable(seconds: leastSeconds)), median \(readable(seconds: medianSeconds)), 10 % \(readable(seconds: p10Seconds)), 90 % \(readable(seconds: p90Seconds)), 99 % \(readable(seconds: p99Seconds)) of \(runs, "run")"
     }
     var machine: String { "\(processor), \(threads, "thread"), \(library)" }
 }

@@ -30,6 +30,8 @@ struct BenchForward: ParsableCommand {
         /// Operations a second of the whole call over those of the blocks' packed products alone.
         let share: Double
         let secondsPerRow, operationsPerSecond: Double
+        /// Over what the processor does on registers.
+        let shareOfMachine: Double?
         /// Seconds of the mixed call over those of the call with one adapter.
         let mixedOverSingle: Double?
         let errors: [OutputError]
@@ -76,7 +78,7 @@ struct BenchForward: ParsableCommand {
         let result = Result(
             precision: precision.rawValue, packedBytes: network.packedBytes, forward: timing, productsAlone: alone, conditioningSecondsPerRow: conditioning,
             share: rate / (blocks * Double(rows) / alone.medianSeconds), secondsPerRow: timing.medianSeconds / Double(rows),
-            operationsPerSecond: rate,
+            operationsPerSecond: rate, shareOfMachine: MachineRates.arithmetic(precision, threads: pool.threadCount, pool).map { rate / $0 },
             mixedOverSingle: domains > 1 ? timing.medianSeconds / Timing("", seconds: single).medianSeconds : nil,
             errors: error ? try errors(call, against: model.randomNetwork(c, .f32), pool) : [])
         try output.report("bench forward", result) { text(result) }
@@ -85,7 +87,8 @@ struct BenchForward: ParsableCommand {
     private func text(_ r: Result) -> String {
         var lines = [
             r.forward.line, r.productsAlone.line,
-            String(format: "%.0f G/s, %.0f %% of the arithmetic rate of the products alone", r.operationsPerSecond / 1e9, r.share * 100),
+            String(format: "%.0f G/s, %.0f %% of the arithmetic rate of the products alone", r.operationsPerSecond / 1e9, r.share * 100)
+                + (r.shareOfMachine.map { String(format: ", %.0f %% of the processor's on registers (bench machine)", $0 * 100) } ?? ""),
             "\(readable(bytes: r.packedBytes)) of packed matrices; \(readable(seconds: r.conditioningSecondsPerRow)) a row of conditioning, \(DiTBatch.rowsAhead) rows at once",
         ]
         if let ratio = r.mixedOverSingle { lines.append(String(format: "%.3f of the time of one domain", ratio)) }

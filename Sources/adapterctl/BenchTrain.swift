@@ -23,6 +23,8 @@ struct BenchTrain: ParsableCommand {
         /// The most memory that the process held at a time, and the part of it that is activations and gradients.
         let peakBytes, activationAndGradientBytes: Int
         let trainedValues, allValues: Int
+        /// Additions and multiplications of the blocks in a second, over what the processor does on registers.
+        let shareOfMachine: Double?
     }
 
     func run() throws {
@@ -38,15 +40,26 @@ struct BenchTrain: ParsableCommand {
             "\(set.method.rawValue) step of \(batch, "image") of \(model.model), \(precision.rawValue)", runs: runs, library: step.library, step.run)
         let result = Result(
             step: timing, peakBytes: ProcessMemory.peakBytes, activationAndGradientBytes: step.gradient.bytes, trainedValues: step.trainedValues,
-            allValues: step.allValues)
+            allValues: step.allValues,
+            shareOfMachine: MachineRates.arithmetic(precision, threads: ThreadPool.processorCount, ThreadPool()).map {
+                operations(c, isFull: set.method == .full) / timing.medianSeconds / $0
+            })
         try output.report("bench train", result) {
             """
             \(timing.line)
             \(readable(bytes: result.peakBytes)) at most in memory, \(readable(bytes: result.activationAndGradientBytes)) of it activations and gradients
-            \(result.trainedValues) of \(result.allValues) values are trained
+            \(result.trainedValues) of \(result.allValues) values are trained\(result.shareOfMachine.map { String(format: "; %.0f %% of the processor's rate on registers (bench machine)", 100 * $0) } ?? "")
             \(timing.machine)
             """
         }
+    }
+
+    /// Of the blocks' products and attention of one step: the forward pass, the gradients of its inputs, and in full training those of the
+    /// matrices.
+    private func operations(_ c: DiTConfiguration, isFull: Bool) -> Double {
+        let (T, D) = (Double(c.tokens), Double(c.hiddenSize))
+        let products = 24 * T * D * D, attention = 4 * T * T * D
+        return Double(batch * c.depth) * ((isFull ? 3 : 2) * products + 3 * attention)
     }
 }
 

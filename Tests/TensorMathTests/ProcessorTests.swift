@@ -89,6 +89,19 @@ struct LibraryTests {
         #expect(lesserKernels(on: CK_AVX2, core: "Haswell", oneDNN: "SSE4.1") != nil)
     }
 
+    /// As many operations as rounds, of factors that the processor has instructions for alone; every level of memory has a rate.
+    @Test func theMachinesRatesAreOfWhatItHas() {
+        for (factors, level) in [(CK_FACTORS_F32, CK_AVX2), (CK_FACTORS_BF16, CK_AVX512_BF16)] {
+            let one = ck_register_operations(factors, 1)
+            #expect((one > 0) == (ck_best_level().rawValue >= level.rawValue))
+            #expect(ck_register_operations(factors, 7) == 7 * one)
+        }
+        let rates = MachineRates.measure(ThreadPool(threads: 1))
+        #expect(rates.bandwidths.map(\.level) == ["L2", "L3", "memory"])
+        #expect(rates.bandwidths.allSatisfy { $0.one > 0 && $0.all > 0 })
+        #expect(rates.arithmetic.contains { $0.factors == "bf16" } == (ck_best_level() == CK_AVX512_BF16))
+    }
+
     @Test func aPoolHasALaneForEachThatIsWantedAndOneAtLeast() {
         #expect(ThreadPool(threads: 3).threadCount == 3)
         #expect(ThreadPool(threads: 0).threadCount == 1)

@@ -21,6 +21,14 @@ ck_level ck_current_level(void);
 /// Uses another level from here on; answers the level really set, never above the processor's. Not for use while kernels run.
 ck_level ck_set_level(ck_level level);
 
+typedef enum { CK_FACTORS_F32, CK_FACTORS_BF16, CK_FACTORS_INT8 } ck_factors;
+
+/// Multiplies and adds on registers alone with the widest instructions for such factors, to be timed.
+/// - returns: additions and multiplications done; 0 where the processor has no instructions for them.
+uint64_t ck_register_operations(ck_factors factors, size_t rounds);
+/// Reads bytes, to be timed.
+void ck_read(const void *bytes, size_t count);
+
 /// Processors this process may run on, at least 1.
 int ck_processor_count(void);
 
