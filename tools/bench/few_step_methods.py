@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--steps", default="4,2,1", help="of the sampler")
     parser.add_argument("--objectives", default=",".join(OBJECTIVES))
+    parser.add_argument("--sets", default=",".join(KINDS))
     parser.add_argument("--n", type=int, default=210)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -96,7 +97,8 @@ def main() -> None:
         add("40", "the teacher", "", "", "", *measured("", few_rows.TEACHER))
         for steps in options.steps.split(","):
             add(steps, "multistep", "", "", "", *measured("", [*few_rows.TEACHER, "--steps", steps]))
-            for kind, flags in KINDS.items():
+            for kind in options.sets.split(","):
+                flags = KINDS[kind]
                 for objective in options.objectives.split(","):
                     vector = f"{objective}{steps}{kind.replace(' ', '').lower()}"
                     own = [*flags, *OBJECTIVES[objective], "--steps", steps]
