@@ -147,11 +147,18 @@ package struct EvaluationBench {
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.images, pool: pool)) : nil
         let taught = counts.lessons > 0 ? try classifier(with: real) : nil
         let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
+        let known = real.trainedAndHeldOut(pool: pool).map { (cache.measure($0.training), cache.measure($0.heldOut)) }
+        let manifold = { (features: Matrix, classes: [String]?) in
+            SampleManifold(
+                sample: features, classes: classes?.compactMap { real.classNames.firstIndex(of: $0) }, reference: reference,
+                referenceLabels: images.labels, training: known?.0, heldOut: known?.1, bootstrap: bootstrap)
+        }
         var figures = FrechetFigure.measure(
             reference: reference, samples: sampled + (second.map { [$0] } ?? []), bootstrap: bootstrap, pool: pool)
         if let second {
             group.floor = figures.removeLast()
             let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
+            group.manifoldOfReal = manifold(second, classes)
             group.classifierOnReal = taught.map { $0.classifier.agreement(second, domain: $0.domain, classes: classes, bootstrap: bootstrap) }
         }
         group.referenceImages = reference.rows
@@ -162,6 +169,7 @@ package struct EvaluationBench {
                 group.subjects[index].samples[position].agreement = taught.map {
                     $0.classifier.agreement(sample.features, domain: $0.domain, classes: sample.classes, bootstrap: bootstrap)
                 }
+                group.subjects[index].samples[position].manifold = manifold(sample.features, sample.classes)
                 if position > 0 {
                     group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
                 }

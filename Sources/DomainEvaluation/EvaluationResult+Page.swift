@@ -5,7 +5,7 @@ extension EvaluationResult {
     /// The table, the plots and a sheet of each sample beside real images, on one page.
     package var page: ReportPage {
         ReportPage(
-            title: "Evaluation of " + Set(groups.flatMap { $0.subjects.map(\.reference) }).sorted().joined(separator: ", "), notes: notes,
+            title: "Evaluation of " + Set(groups.flatMap { $0.subjects.map(\.reference) }).sorted().joined(separator: ", "), verdict: verdict, notes: notes,
             table: table, plots: groups.flatMap(plots), sheets: groups.flatMap(sheets))
     }
 

@@ -14,10 +14,11 @@ package struct EvaluatedSample: Encodable {
     let secondsPerImage: Double
     var frechet: FrechetFigure?
     var agreement: DomainAgreement?
+    var manifold: SampleManifold?
     /// Against the first setting at equal seeds.
     var psnr: PairedPSNR?
 
-    enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, psnr }
+    enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, manifold, psnr }
 }
 
 /// The held-out error at another precision than the first setting's.
@@ -53,8 +54,9 @@ package struct EvaluatedGroup: Encodable {
     var referenceImages = 0
     /// Other real images in place of a sample's, as many: what a perfect sampler would score.
     var floor: FrechetFigure?
-    /// The classifier on those.
+    /// The classifier on those, and where they lie among the others.
     var classifierOnReal: DomainAgreement?
+    var manifoldOfReal: SampleManifold?
 
     init(_ real: RealImages) { self.real = real }
 
@@ -69,7 +71,7 @@ package struct EvaluatedGroup: Encodable {
         for index in subjects.indices.dropFirst() { subjects[index].heldOutChange = subjects[index].heldOut?.change(from: first, bootstrap: bootstrap) }
     }
 
-    enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal }
+    enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal, manifoldOfReal }
 
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
@@ -79,6 +81,7 @@ package struct EvaluatedGroup: Encodable {
         try values.encode(referenceImages, forKey: .referenceImages)
         try values.encodeIfPresent(floor, forKey: .floor)
         try values.encodeIfPresent(classifierOnReal, forKey: .classifierOnReal)
+        try values.encodeIfPresent(manifoldOfReal, forKey: .manifoldOfReal)
     }
 }
 
@@ -89,11 +92,17 @@ package struct EvaluationResult: Encodable {
     let images, heldOutImages, resamples: Int
     package let groups: [EvaluatedGroup]
 
-    /// One row per subject and setting, after its headings.
+    /// One row per subject and setting, after its headings; what no row has, and a source or a setting that all share, has no column.
     package var table: [[String]] {
-        let head = ["DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PSNR", "HELD-OUT ERROR", "CHANGE", "S/IMAGE"]
+        let head = [
+            "DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PRECISION", "RECALL", "VARIETY", "MEMORISED", "PSNR",
+            "ERROR", "CHANGE", "S/IMAGE",
+        ]
         let rows = groups.flatMap { group in group.subjects.flatMap { self.rows($0, group) } + floor(group) }
-        let used = head.indices.filter { column in rows.contains { $0[column] != "-" } }
+        let used = head.indices.filter { column in
+            let values = Set(rows.map { $0[column] }).subtracting(["-"])
+            return !values.isEmpty && (head[column] != "AGAINST" || groups.count > 1) && (head[column] != "SETTING" || values.count > 1)
+        }
         return ([head] + rows).map { row in used.map { row[$0] } }
     }
 
@@ -104,19 +113,24 @@ package struct EvaluationResult: Encodable {
             [subject.reference, setting, group.real.source] + measured + errors + [seconds]
         }
         guard !subject.samples.isEmpty else {
-            let nothing = [String](repeating: "-", count: 5)
+            let nothing = [String](repeating: "-", count: 9)
             return [row("-", nothing, own, "-")] + others.map { row("precision=\($0.precision.rawValue)", nothing, errors($0.error, $0.change), "-") }
         }
         return subject.samples.enumerated().map { position, sample in
-            let measured = [
-                sample.frechet.map { short($0.distance) }, sample.frechet?.change.map { signed($0) },
-                sample.agreement.map { percent($0.domain) }, sample.agreement?.class.map { percent($0) }, sample.psnr.map(decibels),
-            ].map { $0 ?? "-" }
+            let measured = figures(sample.frechet, sample.agreement, sample.manifold) + [sample.psnr.map(decibels) ?? "-"]
             // An error belongs to a precision: it stands beside the first setting of it.
             let other = position > 0 ? others.firstIndex { $0.precision == sample.setting.precision }.map { others.remove(at: $0) } : nil
             return row(
                 sample.setting.name, measured, position == 0 ? own : errors(other?.error, other?.change), String(format: "%.3f", sample.secondsPerImage))
         }
+    }
+
+    private func figures(_ frechet: FrechetFigure?, _ agreement: DomainAgreement?, _ manifold: SampleManifold?) -> [String] {
+        [
+            frechet.map { short($0.distance) }, frechet?.change.map { signed($0) }, agreement.map { percent($0.domain) },
+            agreement?.class.map { percent($0) }, manifold.map { percent($0.precision) }, manifold.map { percent($0.recall) },
+            manifold?.variety.map { String(format: "%.2f", $0) }, manifold?.memorised.map { percent($0) },
+        ].map { $0 ?? "-" }
     }
 
     private func errors(_ error: DenoisingError?, _ change: Estimate?) -> [String] {
@@ -125,8 +139,10 @@ package struct EvaluationResult: Encodable {
 
     private func floor(_ group: EvaluatedGroup) -> [[String]] {
         guard let floor = group.floor else { return [] }
-        let agreement = [group.classifierOnReal?.domain, group.classifierOnReal?.class].map { $0.map(percent) ?? "-" }
-        return [["real images", "-", group.real.source, short(floor.distance), "-"] + agreement + ["-", "-", "-", "-"]]
+        var figures = figures(floor, group.classifierOnReal, group.manifoldOfReal)
+        // Of a perfect sampler, not a change.
+        figures[1] = "-"
+        return [["real images", "-", group.real.source] + figures + ["-", "-", "-", "-"]]
     }
 
     /// What the table's columns mean.
@@ -140,10 +156,16 @@ package struct EvaluationResult: Encodable {
             if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
                 notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
             }
+            notes.append(
+                "Precision: share of the images that lie among real ones; recall: share of the real images that lie among these; variety: distance of two images of a class over that of real ones."
+            )
+            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.manifold?.memorised != nil } } }) {
+                notes.append("Memorised: share of the images that are nearer to one of the training images than any held-out image is.")
+            }
         }
         if heldOutImages > 0 {
             notes.append(
-                "Held-out error: unweighted training objective, at most \(heldOutImages, "image") at \(DenoisingError.usualBuckets) timesteps with fixed noise."
+                "Error: on held-out images, unweighted training objective, at most \(heldOutImages, "image") at \(DenoisingError.usualBuckets) timesteps with fixed noise."
             )
             notes += groups.filter { !$0.real.holdsOut }.map {
                 "The images of '\($0.real.source)' may be ones that were trained on: train with --validation to have some held out, here too."
@@ -155,9 +177,9 @@ package struct EvaluationResult: Encodable {
 
     private func short(_ estimate: Estimate) -> String { "\(digits(estimate.value)) ± \(digits(estimate.standardError))" }
     private func signed(_ estimate: Estimate) -> String { (estimate.value < 0 ? "" : "+") + short(estimate) }
-    private func percent(_ estimate: Estimate) -> String { String(format: "%.1f ± %.1f %%", 100 * estimate.value, 100 * estimate.standardError) }
+    private func percent(_ estimate: Estimate) -> String { String(format: "%.0f ± %.0f %%", 100 * estimate.value, 100 * estimate.standardError) }
     private func decibels(_ psnr: PairedPSNR) -> String { psnr.median.map { String(format: "%.1f dB", $0) } ?? "equal" }
     private func digits(_ value: Double) -> String {
-        String(format: value != 0 && abs(value) < 0.001 ? "%.1e" : abs(value) < 1 ? "%.4f" : abs(value) < 100 ? "%.3f" : "%.1f", value)
+        String(format: value != 0 && abs(value) < 0.001 ? "%.1e" : abs(value) < 1 ? "%.3f" : abs(value) < 10 ? "%.2f" : "%.1f", value)
     }
 }

@@ -16,7 +16,12 @@ package struct RealImages {
 
     private enum Form {
         case drawn(SyntheticDomain)
-        case folder(TrainingData, heldOut: TrainingData?, Training?, FolderLoader)
+        case folder(TrainingData, parts: Parts?, Training?, FolderLoader)
+    }
+
+    /// What a run trained on, and what it held out.
+    private struct Parts {
+        let training, heldOut: TrainingData
     }
 
     /// As `--data` names it.
@@ -52,12 +57,13 @@ package struct RealImages {
         let folder = try load(source, size)
         (self.source, domain, classNames) = (source, URL(filePath: source).lastPathComponent, folder.classNames)
         self.size = size
-        var heldOut: TrainingData?
+        var parts: Parts?
         if let trained, let share = trained.facts.validationShare {
             let seen = trained.size == size ? folder : try load(source, trained.size)
-            if seen.digest == trained.facts.dataDigest { heldOut = folder.split(holdingOut: share, seed: trained.facts.seed).heldOut }
+            let (training, heldOut) = folder.split(holdingOut: share, seed: trained.facts.seed)
+            if seen.digest == trained.facts.dataDigest, let heldOut { parts = Parts(training: training, heldOut: heldOut) }
         }
-        form = .folder(folder, heldOut: heldOut, trained, load)
+        form = .folder(folder, parts: parts, trained, load)
     }
 
     /// The same at another size.
@@ -75,7 +81,14 @@ package struct RealImages {
 
     /// Whether the held-out part shares no image with what was trained on.
     var holdsOut: Bool {
-        if case .folder(_, heldOut: nil, _, _) = form { false } else { true }
+        if case .folder(_, parts: nil, _, _) = form { false } else { true }
+    }
+
+    /// All images of a folder that were trained on, and that were held out, where it is known which.
+    func trainedAndHeldOut(pool: ThreadPool) -> (training: LabelledLatents, heldOut: LabelledLatents)? {
+        guard case .folder(_, let parts?, _, _) = form else { return nil }
+        let all = { (data: TrainingData) in data.labelledLatents(Array(0..<data.count), pool: pool) }
+        return (all(parts.training), all(parts.heldOut))
     }
 
     /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
@@ -88,8 +101,8 @@ package struct RealImages {
                 let number = part.rawValue * 1_000_000 + index / classes
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
-        case .folder(let all, let heldOut, _, _):
-            let data = part == .heldOut ? heldOut ?? all : all
+        case .folder(let all, let parts, _, _):
+            let data = part == .heldOut ? parts?.heldOut ?? all : all
             let taken = min(count, data.count)
             return data.labelledLatents((0..<taken).map { $0 * data.count / taken }, pool: pool)
         }

@@ -11,15 +11,17 @@ package struct ReportPage: Sendable {
     }
 
     package let title: String
-    /// Sentences under the title.
+    /// What was found, in plain words, under the title.
+    package let verdict: [String]
+    /// What the figures are.
     package let notes: [String]
     /// The first row holds the headings.
     package let table: [[String]]
     package let plots: [Plot]
     package let sheets: [Sheet]
 
-    package init(title: String, notes: [String], table: [[String]], plots: [Plot], sheets: [Sheet]) {
-        (self.title, self.notes, self.table, self.plots, self.sheets) = (title, notes, table, plots, sheets)
+    package init(title: String, verdict: [String] = [], notes: [String], table: [[String]], plots: [Plot], sheets: [Sheet]) {
+        (self.title, self.verdict, self.notes, self.table, self.plots, self.sheets) = (title, verdict, notes, table, plots, sheets)
     }
 
     package enum Form: String, CaseIterable {
@@ -40,12 +42,13 @@ package struct ReportPage: Sendable {
     /// A page without scripts, style sheets or pictures beside it; it obeys the reader's dark or light setting.
     package func html() throws(ImageFileError) -> String {
         var body = ["<h1>\(escapedForMarkup(title))</h1>"]
-        body += notes.map { "<p>\(escapedForMarkup($0))</p>" }
+        body += verdict.map { "<p class=\"verdict\">\(escapedForMarkup($0))</p>" }
         if let head = table.first {
             let cells = { (row: [String], tag: String) in row.map { "<\(tag)>\(escapedForMarkup($0))</\(tag)>" }.joined() }
             let rows = table.dropFirst().map { "<tr>\(cells($0, "td"))</tr>" }.joined(separator: "\n")
             body.append("<div class=\"wide\"><table><thead><tr>\(cells(head, "th"))</tr></thead>\n<tbody>\n\(rows)\n</tbody></table></div>")
         }
+        body += notes.map { "<p>\(escapedForMarkup($0))</p>" }
         body += plots.map { "<figure class=\"plot\">\($0.svg)</figure>" }
         for sheet in sheets {
             let data = try sheet.picture.png().base64EncodedString()
@@ -68,7 +71,7 @@ package struct ReportPage: Sendable {
 
     private static let style = """
         :root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
-        h1{font-size:1.5rem}p{margin:.3rem 0;max-width:60rem}.wide{overflow-x:auto;margin:1.2rem 0}
+        h1{font-size:1.5rem}p{margin:.3rem 0;max-width:60rem}.verdict{font-size:1.1rem;font-weight:600}.wide{overflow-x:auto;margin:1.2rem 0}
         table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap}th,td{padding:.3rem .9rem .3rem 0;text-align:left}
         th{border-bottom:1px solid;font-weight:600}td{border-bottom:1px solid #8884}
         figure{margin:1.2rem 0}figcaption{margin-bottom:.3rem}img{max-width:100%;height:auto;image-rendering:pixelated}
@@ -79,8 +82,9 @@ package struct ReportPage: Sendable {
     package func picture() -> RGBImage {
         let margin = 24, scale = 2
         var blocks: [RGBImage] = [Self.lines([title], scale: 3)]
-        blocks.append(Self.lines(notes.flatMap { Self.wrapped($0, to: 150) }, scale: 1))
+        if !verdict.isEmpty { blocks.append(Self.lines(verdict.flatMap { Self.wrapped($0, to: 75) }, scale: scale)) }
         blocks.append(Self.grid(table, scale: scale))
+        blocks.append(Self.lines(notes.flatMap { Self.wrapped($0, to: 150) }, scale: 1))
         let plots = plots.map { $0.picture(scale: scale) }
         blocks += stride(from: 0, to: plots.count, by: 2).map { Self.beside(Array(plots[$0..<min($0 + 2, plots.count)]), gap: margin) }
         for sheet in sheets { blocks += [Self.lines([sheet.caption], scale: scale), sheet.picture] }

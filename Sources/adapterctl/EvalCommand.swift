@@ -102,7 +102,7 @@ struct Eval: AsyncParsableCommand {
         for path in report { try result.page.write(to: path) }
         let written = (report + [npz, npzReference].compactMap { $0 }).map { "written to \($0)" }
         try output.report("eval", result, outputs: [npz, npzReference].compactMap { $0 }) {
-            ([table(result.table)] + result.notes + written).joined(separator: "\n")
+            (result.verdict + [table(result.table)] + result.notes + written).joined(separator: "\n")
         }
     }
 

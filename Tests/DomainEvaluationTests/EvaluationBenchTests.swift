@@ -64,6 +64,28 @@ import Testing
             ])
         #expect(tables[0] == tables[1])
         #expect(tables[0].map { $0[0] } == ["DOMAIN", "base", "real images"])
+        #expect(tables[0][0].contains("PRECISION"))
+        #expect(Set(tables[0][0]).isDisjoint(with: ["AGAINST", "SETTING", "MEMORISED"]))
+    }
+
+    /// One alone is told beside real images; of two that are the same, and of one that is far off, it is said whether that is certain.
+    @Test func theVerdictIsInPlainWords() async throws {
+        let base = try Self.base(), flowers = try #require(SyntheticDomain.named("flowers"))
+        let real = RealImages(flowers, size: base.configuration.inputSize)
+        let bench = try EvaluationBench(frozen: base, counts: Self.counts(images: 6, heldOut: 4), seed: 1)
+        let alone = try await bench.evaluate([Self.subject(base, real.source)], real, [Self.setting(bench)])
+        let one = bench.result([alone]).verdict
+        #expect(one.count == 1 && one[0].hasPrefix("base against synthetic:flowers: a Fréchet figure of ") && one[0].contains("real images in its place have"))
+        let strange = BoundAdapter(base), moved = TunableVector(strange.vector.values.map { $0 + 3 }, layout: base.layout)
+        let other = EvaluationSubject(
+            "strange", base, BoundAdapter(name: "strange", digest: base.digest, vector: moved, classes: strange.classes, grid: nil), data: real.source,
+            trained: nil)
+        let twin = EvaluationSubject("twin", base, BoundAdapter(base), data: real.source, trained: nil)
+        let several = try await bench.evaluate([Self.subject(base, real.source), twin, other], real, [Self.setting(bench)])
+        let verdict = bench.result([several]).verdict
+        #expect(verdict.count == 2)
+        #expect(verdict[0].hasPrefix("twin and base cannot be told apart"))
+        #expect(verdict[1].hasPrefix("strange is worse than base") && verdict[1].contains("held-out error"), "\(verdict)")
     }
 
     @Test func aFolderOfOnePictureHasAnErrorButNoFigure() async throws {

@@ -167,3 +167,47 @@ func normals(_ rows: Int, _ columns: Int, stream: UInt64) -> Matrix {
         #expect(PairedPSNR([black, black], against: [grey, black]).median == nil)
     }
 }
+
+@Suite struct SampleManifoldTests {
+    private let bootstrap = Bootstrap(resamples: 4)
+
+    /// Rows of normals, moved and stretched.
+    private func rows(_ count: Int, _ stream: UInt64, at place: Float = 0, scale: Float = 1) -> Matrix {
+        let rows = Memory(capacity: Memory.paddedCount(count * 4)).take(count, 4)
+        Philox(seed: 9, stream: stream).normals(into: rows)
+        rows.withMutableSpan { for i in $0.indices { $0[i] = place + scale * $0[i] } }
+        return rows
+    }
+
+    /// The reference itself is all of it; a sample on one spot of it lies within and reaches little, one far away neither.
+    @Test func precisionRecallAndVariety() throws {
+        let reference = rows(60, 1), labels = (0..<60).map { $0 % 2 }
+        func measure(_ sample: Matrix) -> SampleManifold {
+            SampleManifold(sample: sample, classes: (0..<sample.rows).map { $0 % 2 }, reference: reference, referenceLabels: labels, bootstrap: bootstrap)
+        }
+        let same = measure(reference)
+        #expect(same.precision.value == 1 && same.recall.value == 1)
+        #expect(abs(try #require(same.variety) - 1) < 1e-6)
+        let spot = measure(rows(60, 2, scale: 0.01))
+        #expect(spot.precision.value == 1)
+        #expect(spot.recall.value < 0.1)
+        #expect(try #require(spot.variety) < 0.05)
+        let far = measure(rows(60, 3, at: 50))
+        #expect(far.precision.value == 0 && far.recall.value == 0)
+        #expect(same.memorised == nil)
+    }
+
+    /// Copies of training images are nearer to these than any other image is; others of their kind are not.
+    @Test func copiesAreMemorised() throws {
+        let training = rows(30, 4), heldOut = rows(30, 5)
+        func memorised(_ sample: Matrix) throws -> Double {
+            let found = SampleManifold(
+                sample: sample, classes: nil, reference: training, referenceLabels: [Int](repeating: 0, count: 30), training: training, heldOut: heldOut,
+                bootstrap: bootstrap)
+            #expect(found.variety == nil)
+            return try #require(found.memorised).value
+        }
+        #expect(try memorised(training) == 1)
+        #expect(try memorised(rows(30, 6)) < 0.2)
+    }
+}
