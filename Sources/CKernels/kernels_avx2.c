@@ -4,5 +4,6 @@
 #include "kernels.inc"
 #include "packed.inc"
 #include "image.inc"
+#include "tiles_plain.inc"
 #pragma clang attribute pop
 #endif

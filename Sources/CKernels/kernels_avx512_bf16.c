@@ -8,6 +8,7 @@
 #include "kernels.inc"
 #include "packed.inc"
 #include "image.inc"
+#include "tiles_plain.inc"
 #include "attention_bf16.inc"
 #pragma clang attribute pop
 #endif

@@ -2,3 +2,4 @@
 #include "kernels.inc"
 #include "packed.inc"
 #include "image.inc"
+#include "tiles_plain.inc"

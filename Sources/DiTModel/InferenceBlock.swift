@@ -49,8 +49,8 @@ struct InferenceBlock: Sendable {
         _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup,
         epilogue: (_ accumulators: Accumulators, _ rows: Range<Int>) -> Void
     ) {
-        group.forEach(shape.tiles.count * w.panels) { unit, thread in
-            let rows = shape.tiles.range(unit / w.panels)
+        group.forEach(w.tiles(of: x.rows) * w.panels) { unit, thread in
+            let rows = w.tile(unit / w.panels, of: x.rows)
             let scratch = a.scratch[thread]
             let accumulators = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
             epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: accumulators, scratch: scratch.lowRank) ?? accumulators, rows)
@@ -69,8 +69,8 @@ struct InferenceBlock: Sendable {
                 let at = head * hd
                 attention(
                     q: a.qkv.columns(at..<(at + hd)), k: a.qkv.columns((D + at)..<(D + at + hd)),
-                    v: a.qkv.columns((2 * D + at)..<(2 * D + at + hd)), scale: Attention.scale(hd), scratch: scratch,
-                    into: a.attended.columns(at..<(at + hd)))
+                    v: a.qkv.columns((2 * D + at)..<(2 * D + at + hd)), scale: Attention.scale(hd), scratch: scratch, into: a.attended,
+                    columns: at..<(at + hd))
             }
         }
         quantiseRows(a.attended, into: a.projInput, a, shape, group)

@@ -8,6 +8,8 @@ package struct InferenceDiT: Sendable {
     package let configuration: DiTConfiguration
     package let precision: Precision
     package let preset: Preset
+    /// What multiplies at bfloat16 and in bytes in place of oneDNN.
+    package let matrixTiles: MatrixTiles?
     /// Embedders and modulations; the blocks' own four matrices lie in `blocks`.
     let weights: Weights
     let blocks: [InferenceBlock]
@@ -16,15 +18,17 @@ package struct InferenceDiT: Sendable {
     private let patchEmbed: PatchEmbed
     private let finalLayer: FinalLayer
 
-    /// - Parameter find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those
-    ///   that are packed (`isPacked`).
+    /// - Parameters:
+    ///   - matrixTiles: where the rows of products lie in matrix tiles, what multiplies them.
+    ///   - find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those that are
+    ///     packed (`isPacked`).
     /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
     package init(
         _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original, positionScale: Double = 1,
-        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix
+        matrixTiles: MatrixTiles? = .native, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = WeightPacker(heights: [tiles.rows])
+        let packer = WeightPacker(heights: [tiles.rows], matrixTiles: matrixTiles)
         var packed: [String: PackedMatrix] = [:]
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
@@ -36,6 +40,7 @@ package struct InferenceDiT: Sendable {
         self.configuration = configuration
         self.precision = precision
         self.preset = preset
+        self.matrixTiles = matrixTiles
         shape = BlockShape(tiles: tiles, heads: configuration.numHeads, mlpNormEpsilon: preset.mlpNormEpsilon)
         need = packer.need(Array(packed.values))
         patchEmbed = PatchEmbed(configuration, weights: weights, positionScale: positionScale)
@@ -57,6 +62,7 @@ package struct InferenceDiT: Sendable {
         self.configuration = configuration
         precision = model.precision
         preset = model.preset
+        matrixTiles = model.matrixTiles
         weights = model.weights
         self.blocks = blocks
         shape = BlockShape(tiles: tiles, heads: model.shape.heads, mlpNormEpsilon: model.shape.mlpNormEpsilon)
@@ -75,11 +81,11 @@ package struct InferenceDiT: Sendable {
     }
 
     /// Packs the matrices of a network in memory.
-    package init(_ model: DiT, precision: Precision = .f32) throws {
+    package init(_ model: DiT, precision: Precision = .f32, matrixTiles: MatrixTiles? = .native) throws {
         let matrix = model.weights.finder(model.configuration)
-        try self.init(model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale) { name, _, _ in
-            QuantizedMatrix(matrix(name))
-        }
+        try self.init(
+            model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale, matrixTiles: matrixTiles
+        ) { name, _, _ in QuantizedMatrix(matrix(name)) }
     }
 
     /// Bytes of the packed copies.

@@ -16,9 +16,6 @@ struct Tiles: Sendable {
         self.rows = rows
     }
 
-    var count: Int { tokens / rows }
-    func range(_ tile: Int) -> Range<Int> { (tile * rows)..<((tile + 1) * rows) }
-
     private static let part = 32
     var parts: Int { (tokens + Tiles.part - 1) / Tiles.part }
     func part(_ index: Int) -> Range<Int> { (index * Tiles.part)..<min(tokens, (index + 1) * Tiles.part) }
@@ -62,27 +59,28 @@ package struct InferenceWorkspace: Sendable {
         let (T, D) = (c.tokens, c.hiddenSize)
         // Between layers nothing is kept in bytes: a row's range is known when all of it is there.
         let between: DType = model.precision == .f32 ? .f32 : .bf16
+        let inTiles = { (dtype: DType) in model.matrixTiles?.multiplies(dtype) ?? false }
         let (input, mlp) = (model.precision.dtype(isMLPOutput: false), model.precision.dtype(isMLPOutput: true))
         patches = memory.take(T, c.patchInSize)
         x = memory.take(T, D)
-        normed = memory.take(T, D, input)
+        normed = memory.take(T, D, input, tiled: inTiles(input))
         qkv = memory.take(T, 3 * D, between)
-        attended = memory.take(T, D, between)
-        activated = memory.take(T, 4 * D, between)
-        projInput = input == between ? attended : memory.take(T, D, input)
-        fc2Input = mlp == between ? activated : memory.take(T, 4 * D, mlp)
+        attended = memory.take(T, D, between, tiled: input == between && inTiles(input))
+        activated = memory.take(T, 4 * D, between, tiled: mlp == between && inTiles(mlp))
+        projInput = input == between ? attended : memory.take(T, D, input, tiled: inTiles(input))
+        fc2Input = mlp == between ? activated : memory.take(T, 4 * D, mlp, tiled: inTiles(mlp))
         folded = FoldedVectors(
             scale1: memory.take(1, D), shift1: memory.take(1, D), factor1: memory.take(1, D), scale2: memory.take(1, D), shift2: memory.take(1, D),
             factor2: memory.take(1, D))
         finalLayer = FinalLayer.Workspace(
             scale: memory.take(1, D), shift: memory.take(1, D), normed: memory.take(T, D), mean: memory.take(1, T), rstd: memory.take(1, T),
             patches: memory.take(T, c.patchOutSize))
-        let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension)
+        let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension, tiled: attended.isTiled)
         self.scratch = (0..<threads).map { _ in
             ThreadScratch(
                 workspace: ProductWorkspace(model.need, line: 4 * D, take: memory.take),
-                attention: memory.take(1, scores), lowRank: memory.take(1, model.shape.tiles.rows * LowRankPair.sliceRank),
-                floats: between == .f32 ? nil : memory.take(1, model.shape.tiles.rows * 4 * D))
+                attention: memory.take(1, scores), lowRank: memory.take(1, model.need.rows * LowRankPair.sliceRank),
+                floats: between == .f32 ? nil : memory.take(1, model.need.rows * 4 * D))
         }
     }
 }

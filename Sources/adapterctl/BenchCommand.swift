@@ -90,9 +90,9 @@ struct ModelOptions: ParsableArguments {
     }
 
     /// A network of random matrices packed for sampling; no second copy of what is packed stays in memory.
-    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision) throws -> InferenceDiT {
+    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision, _ matrixTiles: MatrixTiles? = .native) throws -> InferenceDiT {
         let find = randomMatrices()
-        return try InferenceDiT(configuration, precision: precision) { QuantizedMatrix(find($0, $1, $2)) }
+        return try InferenceDiT(configuration, precision: precision, matrixTiles: matrixTiles) { QuantizedMatrix(find($0, $1, $2)) }
     }
 
     /// The same for training.

@@ -11,15 +11,35 @@ struct BenchForward: ParsableCommand {
             Example: adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16
             adapterctl bench forward --model DiT-XL/2 --rows 8 --domains 8 --precision int8
             adapterctl bench forward --model DiT-XL/2 --rows 1 --precision int8 --error
+            adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16 --products onednn
             """)
     @Option(help: "Rows of one call.") var rows = 2
     @Option(help: "Different adapters among the rows; above 1 the same call with one adapter is timed beside it.") var domains = 1
     @Option var runs = 5
+    @Option(
+        help: """
+            What multiplies at bf16 and int8: auto (AMX tiles where the processor has them, else oneDNN), onednn, or plain-tiles (the same tiles in \
+            plain C: slow, but on any processor).
+            """) var products = ProductChoice.auto
     @Flag(help: "The relative error of the output against f32 at t = 20, 500 and 999.") var error = false
     @Flag(help: .hidden) var turns = false
     @OptionGroup var precision: PrecisionOption
     @OptionGroup var model: ModelOptions
     @OptionGroup var output: OutputOptions
+
+    enum ProductChoice: String, ExpressibleByArgument, CaseIterable {
+        case auto
+        case onednn
+        case plainTiles = "plain-tiles"
+
+        var matrixTiles: MatrixTiles? {
+            switch self {
+            case .auto: .native
+            case .onednn: nil
+            case .plainTiles: .plain
+            }
+        }
+    }
 
     struct Result: Encodable {
         let precision: String
@@ -48,7 +68,7 @@ struct BenchForward: ParsableCommand {
             throw Failure.usage("--rows is between 1 and 1024, --domains at most --rows, --runs at least 1")
         }
         let c = try model.configuration(), precision = try precision.chosen()
-        let network = try model.randomNetwork(c, precision)
+        let network = try model.randomNetwork(c, precision, products.matrixTiles)
         let pool = ThreadPool()
         let call = NetworkCall(network, model, rows: rows, domains: domains, pool: pool)
         let conditioning = call.conditioningSecondsPerRow(runs: runs)
@@ -69,7 +89,7 @@ struct BenchForward: ParsableCommand {
         }
         let timing = Timing(
             "forward of \(rows, "row") of \(model.model) at \(model.pixels) px, \(domains, "domain"), \(precision.rawValue)", seconds: mixed,
-            library: precision.libraries)
+            library: precision.libraries(products.matrixTiles))
         let alone = productsAlone(network, pool, precision)
         // Per row: the blocks' products, and the two of attention.
         let (T, D) = (Double(c.tokens), Double(c.hiddenSize))
@@ -101,7 +121,7 @@ struct BenchForward: ParsableCommand {
         let passes = (0..<pool.threadCount).map { _ in InferenceWorkspace(network) }
         let shared = InferenceWorkspace(network, threads: pool.threadCount)
         let dealt = rows / pool.threadCount * pool.threadCount
-        return Timing("the blocks' products alone", runs: runs, library: precision.libraries) {
+        return Timing("the blocks' products alone", runs: runs, library: precision.libraries(products.matrixTiles)) {
             pool.run { thread in
                 for _ in stride(from: thread, to: dealt, by: pool.threadCount) { network.multiplyAlone(passes[thread]) }
             }

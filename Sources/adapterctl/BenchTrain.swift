@@ -90,7 +90,7 @@ private final class TrainedStep {
         repacked = precision == .f32 ? nil : plain
         network =
             try repacked?.packed(at: precision, trainedImages: GradientStep.usualChunk(c)) ?? plain ?? model.randomNetworkForTraining(c, precision)
-        library = isFull && precision == .f32 ? blasDescription : precision.libraries
+        library = isFull && precision == .f32 ? blasDescription : precision.libraries(nil)
         gradient = GradientStep(network, layout: layout, classes: c.numClasses, trainsWeights: isFull, pool: pool, shards: shards)
         moved = values.ranges(of: set, in: layout)
         let size = c.inChannels * c.inputSize * c.inputSize

@@ -58,11 +58,12 @@ import Testing
     }
 
     /// Every image of a mixed batch has the bytes it has alone, whatever the threads and its neighbours.
-    @Test(arguments: Precision.supported, [1, 2, 3])
-    func aMixedBatchGivesEachImageItsOwnBytes(precision: Precision, threads: Int) throws {
+    @Test(arguments: NetworkForm.all, [1, 2, 3])
+    func aMixedBatchGivesEachImageItsOwnBytes(form: NetworkForm, threads: Int) throws {
         let adapterSlots = AdapterSlots(layout, count: 3, classRows: 11)
         for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
-        let model = try InferenceDiT(DiT(configuration, weights: base.weights(configuration)), precision: precision)
+        let model = try InferenceDiT(
+            DiT(configuration, weights: base.weights(configuration)), precision: form.precision, matrixTiles: form.matrixTiles)
         let count = 7, size = 256
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: count, pool: ThreadPool(threads: threads))
         let memory = Memory(capacity: 6 * 1024 * 4)

@@ -28,8 +28,8 @@ import Testing
         return TunableVector(values, layout: extended)
     }
 
-    private func outputs(_ network: DiT, _ vectors: [TunableVector], images: [Int], precision: Precision = .f32) throws -> [[Float]] {
-        let model = try InferenceDiT(network, precision: precision)
+    private func outputs(_ network: DiT, _ vectors: [TunableVector], images: [Int], _ form: NetworkForm? = nil) throws -> [[Float]] {
+        let model = try InferenceDiT(network, precision: form?.precision ?? .f32, matrixTiles: form?.matrixTiles)
         let adapterSlots = AdapterSlots(layout, count: vectors.count, classRows: 11)
         for (row, vector) in vectors.enumerated() { adapterSlots.install(vector, classes, slot: row) }
         let batch = DiTBatch(model, adapterSlots: adapterSlots, rows: images.count, pool: ThreadPool(threads: 2))
@@ -74,28 +74,28 @@ import Testing
     }
 
     /// At a lower precision the pairs' effect is that at float32, but for the precision's own error.
-    @Test(arguments: Precision.supported)
-    func pairsWorkAtEveryPrecision(precision: Precision) throws {
+    @Test(arguments: NetworkForm.all)
+    func pairsWorkAtEveryPrecision(form: NetworkForm) throws {
         let network = DiT(configuration, weights: base.weights(configuration))
         let vectors = [base.vector(layout), vector(LowRank(rank: 8, scale: 2, targets: Set(LowRank.Linear.allCases), configuration), seed: 1)]
-        let exact = try outputs(network, vectors, images: [0, 1]), rounded = try outputs(network, vectors, images: [0, 1], precision: precision)
+        let exact = try outputs(network, vectors, images: [0, 1]), rounded = try outputs(network, vectors, images: [0, 1], form)
         let own = relativeError(rounded[0], exact[0])
-        #expect(relativeError(rounded[1], exact[1]) < 3 * own + 0.02, "\(precision)")
+        #expect(relativeError(rounded[1], exact[1]) < 3 * own + 0.02, "\(form)")
         #expect(relativeError(exact[1], exact[0]) > 0.2)
     }
 
     /// LoRA of two kinds and DiffFit in one batch: each image has the bytes that it has alone.
-    @Test(arguments: Precision.supported)
-    func kindsMixInOneBatch(precision: Precision) throws {
+    @Test(arguments: NetworkForm.all)
+    func kindsMixInOneBatch(form: NetworkForm) throws {
         let model = DiT(configuration, weights: base.weights(configuration))
         let difffit = try Golden("difffit-tiny-adapter").vector(layout, over: base.vector(layout))
         let vectors = [
             vector(LowRank(rank: 4, targets: [.qkv], configuration), seed: 1), difffit, base.vector(layout),
             vector(LowRank(rank: 2, scale: 2, targets: Set(LowRank.Linear.allCases), configuration), seed: 2),
         ]
-        let together = try outputs(model, vectors, images: [0, 1, 2, 3, 0], precision: precision)
+        let together = try outputs(model, vectors, images: [0, 1, 2, 3, 0], form)
         for (row, vector) in vectors.enumerated() {
-            let alone = try outputs(model, [vector], images: [0], precision: precision)[0]
+            let alone = try outputs(model, [vector], images: [0], form)[0]
             #expect(alone.map(\.bitPattern) == together[row].map(\.bitPattern), "row \(row)")
         }
         #expect(together[0] == together[4])

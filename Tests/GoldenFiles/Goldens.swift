@@ -72,3 +72,19 @@ package func relativeError(_ a: [Float], _ b: [Float]) -> Float {
     let scale = b.reduce(0) { max($0, abs($1)) }
     return zip(a, b).reduce(0) { max($0, abs($1.0 - $1.1)) } / max(scale, 1e-30)
 }
+
+/// A precision, and what multiplies at it: each way that a network can be computed here.
+package struct NetworkForm: Sendable, CustomStringConvertible {
+    package let precision: Precision
+    /// nil is oneDNN, or at f32 the BLAS.
+    package let matrixTiles: MatrixTiles?
+
+    /// The plain tiles are on every processor.
+    package static let all: [NetworkForm] =
+        Precision.supported.map { NetworkForm(precision: $0, matrixTiles: nil) }
+        + [MatrixTiles.plain, .native].compactMap { $0 }.flatMap { tiles in
+            Precision.allCases.filter { $0 != .f32 }.map { NetworkForm(precision: $0, matrixTiles: tiles) }
+        }
+
+    package var description: String { precision.rawValue + (matrixTiles.map { " on " + $0.description } ?? "") }
+}

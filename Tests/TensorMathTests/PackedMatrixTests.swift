@@ -5,16 +5,26 @@ import Testing
 /// Products with packed matrices against sums in double precision.
 @Suite struct PackedMatrixTests {
     private let rows = 16, outputs = 64, inputs = 40
+    /// A form, and where rows lie in matrix tiles what multiplies them.
+    struct Way: Sendable {
+        let form: WeightForm
+        let matrixTiles: MatrixTiles?
+    }
     /// Those of the precisions, and what runs on any machine.
-    static let forms = Array(Set([WeightForm.plain] + Precision.supported.map { WeightForm($0.dtype(isMLPOutput: false)) }))
+    static let ways =
+        Set([WeightForm.plain] + Precision.supported.map { WeightForm($0.dtype(isMLPOutput: false)) }).map { Way(form: $0, matrixTiles: nil) }
+        + [MatrixTiles.plain, .native].compactMap { $0 }.flatMap { tiles in
+            [WeightForm.packed(.bf16), .packed(.u8)].map { Way(form: $0, matrixTiles: tiles) }
+        }
 
-    @Test(arguments: forms)
-    func productsAreTheirDefinition(form: WeightForm) throws {
+    @Test(arguments: ways)
+    func productsAreTheirDefinition(way: Way) throws {
+        let form = way.form
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), w = memory.take(outputs, inputs), residual = memory.take(rows, outputs)
         Philox(seed: 3, stream: 0).normals(into: x)
         Philox(seed: 3, stream: 1).normals(into: w)
-        let packer = WeightPacker(heights: [rows])
+        let packer = WeightPacker(heights: [rows], matrixTiles: way.matrixTiles)
         let packed = try PackedMatrix(QuantizedMatrix(w), form, with: packer)
         #expect(packed.panels > 1)
         // The norm of a row with these vectors is the row itself, but for mean and deviation: taken out below.
@@ -23,7 +33,7 @@ import Testing
         gate.fill(0.5)
         Philox(seed: 3, stream: 2).normals(into: bias)
         let workspace = ProductWorkspace(packer.need([packed]), line: inputs, take: memory.take)
-        let operand = memory.take(rows, inputs, form.dtype)
+        let operand = memory.take(rows, inputs, form.dtype, tiled: way.matrixTiles != nil)
         normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
         for panel in 0..<packed.panels {
             addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: residual)
@@ -47,8 +57,8 @@ import Testing
     }
 
     /// A matrix that a file holds in bfloat16 is packed as its values in float32 are, to the last bit of every product.
-    @Test(arguments: forms)
-    func storedHalvesArePackedAsTheirValues(form: WeightForm) throws {
+    @Test(arguments: ways)
+    func storedHalvesArePackedAsTheirValues(way: Way) throws {
         let memory = Memory(capacity: 1 << 20)
         let x = memory.take(rows, inputs), values = memory.take(outputs, inputs), one = memory.take(inputs), zero = memory.take(inputs)
         Philox(seed: 3, stream: 0).normals(into: x)
@@ -60,9 +70,10 @@ import Testing
         let bfloat16 = unsafe QuantizedMatrix(readOnlyBFloat16: kept.address, rows: outputs, columns: inputs, owner: kept)
 
         func products(_ w: QuantizedMatrix) throws -> [Float] {
-            let packer = WeightPacker(heights: [rows]), packed = try PackedMatrix(w, form, with: packer)
+            let packer = WeightPacker(heights: [rows], matrixTiles: way.matrixTiles), packed = try PackedMatrix(w, way.form, with: packer)
             let workspace = ProductWorkspace(packer.need([packed]), line: inputs, take: memory.take)
-            let operand = memory.take(rows, inputs, form.dtype), out = memory.take(rows, outputs), gate = memory.take(outputs), bias = memory.take(outputs)
+            let operand = memory.take(rows, inputs, way.form.dtype, tiled: way.matrixTiles != nil), out = memory.take(rows, outputs),
+                gate = memory.take(outputs), bias = memory.take(outputs)
             normModulate(x, scale: one, shift: zero, epsilon: 0, line: workspace.line, into: operand)
             gate.fill(1)
             for panel in 0..<packed.panels { addResidual(packed.multiply(operand, panel: panel, in: workspace), bias: bias, gate: gate, to: out) }
@@ -96,10 +107,11 @@ import Testing
                 }
             }
             let w = Memory(capacity: 4096 * 1024).take(4096, 1024)
-            for form in PackedMatrixTests.forms where form != .plain {
+            for way in PackedMatrixTests.ways where way.form != .plain {
                 let before = try readOnlyBytes()
-                let matrix = try PackedMatrix(QuantizedMatrix(w), form, with: WeightPacker(heights: [16]))
-                #expect(try readOnlyBytes() - before >= matrix.bytes, "\(form)")
+                let matrix = try PackedMatrix(QuantizedMatrix(w), way.form, with: WeightPacker(heights: [16], matrixTiles: way.matrixTiles))
+                #expect(matrix.bytes >= way.form.dtype.size * 4096 * 1024)
+                #expect(try readOnlyBytes() - before >= matrix.bytes, "\(way)")
             }
         }
     }

@@ -12,19 +12,21 @@ import CKernels
 package struct ProductWorkspace: Sendable {
     let accumulators: Matrix
     let scratch: Matrix
-    /// Scratch of one row, for norms and quantisation.
+    /// Scratch of two rows in float32, for norms and quantisation.
     package let line: Matrix
 
     /// - Parameter line: values of the longest row.
     package init(_ need: Need, line: Int, take: (Int, Int) -> Matrix) {
         accumulators = take(1, need.accumulators)
         scratch = take(1, (need.scratchBytes + 3) / 4)
-        self.line = take(1, line)
+        self.line = take(1, 2 * line)
     }
 
     /// What the products that use it ask for: values of the largest tile and panel, and scratch of the kernels.
     package struct Need: Sendable {
         let accumulators, scratchBytes: Int
+        /// Of the largest tile.
+        package let rows: Int
     }
 }
 
@@ -46,7 +48,12 @@ package func biasGelu(_ accumulators: Accumulators, bias: Matrix, into out: Quan
     var values = unsafe accumulators.values
     switch out.dtype {
     case .f32: unsafe ck_accumulators_gelu(out.floats, out.stride, &values, bias.base, accumulators.rows, out.columns)
-    case .bf16: unsafe ck_accumulators_gelu_bf16(out.bfloat16, out.stride, &values, bias.base, accumulators.rows, out.columns)
+    case .bf16:
+        unsafe out.forEachPart { rows, columns, base, stride in
+            var values = unsafe accumulators.values(rows, columns)
+            unsafe ck_accumulators_gelu_bf16(
+                base.assumingMemoryBound(to: UInt16.self), stride, &values, bias.base + columns.lowerBound, rows.count, columns.count)
+        }
     // A row is quantised when all of it is there.
     default: noKernel(for: out.dtype)
     }
@@ -73,6 +80,15 @@ extension Accumulators {
         var values = unsafe values
         unsafe values.row_scale = nil
         return unsafe Accumulators(rows: rows, columns: columns, values: values)
+    }
+
+    /// Those of some rows and columns of these.
+    fileprivate func values(_ rows: Range<Int>, _ columns: Range<Int>) -> ck_accumulators {
+        let (row, column) = (rows.lowerBound, columns.lowerBound)
+        return unsafe ck_accumulators(
+            values: values.values + (row * values.stride + column) * 4, stride: values.stride, row_scale: values.row_scale.map { unsafe $0 + row },
+            row_zero_point: values.row_zero_point.map { unsafe $0 + row }, column_scale: values.column_scale.map { unsafe $0 + column },
+            column_sum: values.column_sum.map { unsafe $0 + column })
     }
 
     /// Overwrites whole numbers by the values that they stand for.

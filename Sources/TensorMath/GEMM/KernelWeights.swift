@@ -2,7 +2,7 @@
 package enum WeightForm: Sendable, Hashable {
     /// float32 as they lie, multiplied by the BLAS, which packs at each call; on any machine.
     case plain
-    /// Copied once into the layout of oneDNN's kernels, which take inputs of this element type.
+    /// Copied once into the layout of kernels that take inputs of this element type: oneDNN's, or `TileWeights`.
     case packed(DType)
 
     /// For inputs of an element type: float32 is computed plain where this build or processor has no kernel for it.
@@ -59,7 +59,7 @@ extension GEMMWeights {
                 preconditionFailure("\(x.rows) rows are no whole number of tiles of \(kernels.map(\.rows))")
             }
             precondition(
-                x.dtype == kernel.dtype && x.stride == x.columns && out.isContiguous && x.rows == out.rows && x.columns == kernel.inputs
+                x.dtype == kernel.dtype && !x.isTiled && x.stride == x.columns && out.isContiguous && x.rows == out.rows && x.columns == kernel.inputs
                     && out.columns == kernel.outputs, "\(x.rows) x \(x.columns) of \(x.dtype) into \(out.rows) x \(out.columns)")
             for first in stride(from: 0, to: x.rows, by: kernel.rows) {
                 unsafe kernel.run(

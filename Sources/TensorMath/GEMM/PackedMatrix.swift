@@ -8,7 +8,9 @@ import CKernels
 @safe package struct PackedMatrix: @unchecked Sendable {
     package let outputs, inputs: Int
     package let panelOutputs: Int
-    private var panelWeights: [GEMMWeights]
+    /// Rows of one product at most.
+    package private(set) var tileRows: Int
+    private var panelWeights: [PanelWeights]
     /// Of bytes alone: per output, symmetric.
     private let quantization: Quantization?
     /// Of bytes alone: their sum per output, which a product needs for the zero points of the other factor.
@@ -18,63 +20,113 @@ import CKernels
 
     /// Bytes of the packed copy.
     package var bytes: Int {
-        panelWeights.reduce(0) { sum, panel in if case .packed(_, let copy) = panel { sum + copy.count * 4 } else { sum } }
+        panelWeights.reduce(0) { sum, panel in
+            switch panel {
+            case .kernels(.plain): sum
+            case .kernels(.packed(_, let copy)): sum + copy.count * 4
+            case .tiles(let weights): sum + weights.bytes
+            }
+        }
     }
 
     /// Lays `w` [outputs, inputs] out in a form.
     package init(_ w: QuantizedMatrix, _ form: WeightForm, with packer: WeightPacker) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
-        let panelOutputs = WeightPacker.panel(outputs: w.rows, tileRows: packer.tileRows)
+        let tiles = packer.tiles(for: form.dtype)
+        tileRows = tiles.map { _ in TileWeights.tileRows(form.dtype, inputs: w.columns) } ?? packer.tileRows
+        let panelOutputs = tiles.map { _ in TileWeights.panel(outputs: w.rows) } ?? WeightPacker.panel(outputs: w.rows, tileRows: packer.tileRows)
         self.panelOutputs = panelOutputs
         let panels = (0..<(w.rows / panelOutputs)).map { ($0 * panelOutputs)..<(($0 + 1) * panelOutputs) }
         guard case .packed(let dtype) = form else {
             let plain = w.dtype == .f32 ? w.matrix : w.floats(in: Memory(capacity: Memory.paddedCount(w.rows * w.columns)).take(w.rows, w.columns))
-            panelWeights = panels.map { .plain(.transposed(plain.rows($0))) }
+            panelWeights = panels.map { .kernels(.plain(.transposed(plain.rows($0)))) }
             quantization = nil
             unsafe sums = nil
             return
         }
-        let kernels = try packer.kernels(dtype, outputs: panelOutputs, inputs: w.columns)
-        let each = Memory.paddedCount((kernels[0].packedBytes + 3) / 4)
+        let kernels = tiles == nil ? try packer.kernels(dtype, outputs: panelOutputs, inputs: w.columns) : []
+        let each = Memory.paddedCount(
+            kernels.first.map { ($0.packedBytes + 3) / 4 } ?? TileWeights.count(dtype, outputs: panelOutputs, inputs: w.columns))
         let hasBytes = dtype == .u8
         let memory = Memory(capacity: panels.count * each + (hasBytes ? 2 * Memory.paddedCount(w.rows) : 0))
         quantization = unsafe hasBytes ? Quantization(scales: memory.take(w.rows).base, zeroPoints: nil) : nil
         unsafe sums = hasBytes ? memory.takeIntegers(w.rows) : nil
         let copies = panels.map { _ in memory.take(each) }
+        panelWeights = copies.map { copy in
+            tiles.map { .tiles(TileWeights($0, dtype, outputs: panelOutputs, inputs: w.columns, copy: copy)) } ?? .kernels(.packed(kernels, copy))
+        }
         let source = w.dtype == .bf16 && dtype == .bf16 ? w : QuantizedMatrix(packer.floats(w))
-        for (rows, copy) in zip(panels, copies) {
+        for (rows, weights) in zip(panels, panelWeights) {
             let panel = source.rows(rows)
             if let quantization, let sums = unsafe sums {
                 let bytes = unsafe packer.quantised(panel.matrix, quantization.scales + rows.lowerBound, sums: sums + rows.lowerBound)
-                try unsafe kernels[0].pack(bytes, .i8, into: copy.base)
+                try unsafe weights.pack(bytes, .i8)
             } else {
-                try unsafe kernels[0].pack(panel.base, panel.dtype, into: copy.base)
+                try unsafe weights.pack(panel.base, panel.dtype)
             }
         }
         memory.seal()
-        panelWeights = copies.map { .packed(kernels, $0) }
     }
 
     /// The same packed matrix, not copied, for tiles of another height.
     package func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedMatrix {
-        guard case .packed(let kernels, _) = panelWeights[0] else { return self }
+        guard case .kernels(let weights) = panelWeights[0] else { return self }
         var other = self
+        other.tileRows = packer.tileRows
+        guard case .packed(let kernels, _) = weights else { return other }
         let others = try packer.kernels(kernels[0].dtype, outputs: panelOutputs, inputs: inputs, like: kernels[0])
         other.panelWeights = panelWeights.map { $0.read(by: others) }
         return other
     }
 
+    /// How many tiles so many rows are cut into, and one of them.
+    package func tiles(of rows: Int) -> Int { (rows + tileRows - 1) / tileRows }
+    package func tile(_ index: Int, of rows: Int) -> Range<Int> { (index * tileRows)..<min(rows, (index + 1) * tileRows) }
+
     /// The product of one tile of rows with one panel's outputs; the accumulators lie in the workspace until its next product.
     package func multiply(_ x: QuantizedMatrix, panel: Int, in workspace: ProductWorkspace) -> Accumulators {
         let columns = (panel * panelOutputs)..<((panel + 1) * panelOutputs)
-        let out = workspace.accumulators.values(0..<(x.rows * panelOutputs)).reshaped(x.rows, panelOutputs)
-        panelWeights[panel].multiply(x, into: out, scratch: workspace.scratch)
+        let out = panelWeights[panel].multiply(x, outputs: panelOutputs, in: workspace)
         return unsafe Accumulators(
             rows: x.rows, columns: columns,
             values: ck_accumulators(
-                values: out.base, stride: panelOutputs, row_scale: x.quantization?.scales, row_zero_point: x.quantization?.zeroPoints,
+                values: out.base, stride: out.stride, row_scale: x.quantization?.scales, row_zero_point: x.quantization?.zeroPoints,
                 column_scale: quantization.map { unsafe $0.scales + columns.lowerBound }, column_sum: sums.map { unsafe $0 + columns.lowerBound }))
+    }
+
+    /// Values of the accumulators of one tile and panel.
+    fileprivate var accumulators: Int {
+        if case .tiles(let weights) = panelWeights[0] { weights.sumCount(rows: tileRows) } else { tileRows * panelOutputs }
+    }
+}
+
+/// One panel by what multiplies it: the BLAS or oneDNN, from rows that lie row by row; or AMX, from rows in matrix tiles.
+private enum PanelWeights {
+    case kernels(GEMMWeights)
+    case tiles(TileWeights)
+
+    func pack(_ w: UnsafeRawPointer, _ type: DType) throws(TensorMathError) {
+        switch self {
+        case .kernels(.packed(let kernels, let copy)): try unsafe kernels[0].pack(w, type, into: copy.base)
+        // It is read where it lies.
+        case .kernels(.plain): break
+        case .tiles(let weights): unsafe weights.pack(w, type)
+        }
+    }
+
+    func read(by kernels: [GEMMKernel]) -> PanelWeights {
+        if case .kernels(let weights) = self { .kernels(weights.read(by: kernels)) } else { self }
+    }
+
+    func multiply(_ x: QuantizedMatrix, outputs: Int, in workspace: ProductWorkspace) -> Matrix {
+        switch self {
+        case .kernels(let weights):
+            let out = workspace.accumulators.values(0..<(x.rows * outputs)).reshaped(x.rows, outputs)
+            weights.multiply(x, into: out, scratch: workspace.scratch)
+            return out
+        case .tiles(let weights): return weights.multiply(x, into: workspace.accumulators)
+        }
     }
 }
 
@@ -82,6 +134,7 @@ import CKernels
 package final class WeightPacker {
     /// Rows of the tiles, the usual ones first.
     private let heights: [Int]
+    private let matrixTiles: MatrixTiles?
     private var made: [Shape: [GEMMKernel]] = [:]
     private var madeGradients: [Shape: [GEMMKernel]] = [:]
     private var bytes: [Int8] = []
@@ -93,7 +146,13 @@ package final class WeightPacker {
         let outputs, inputs: Int
     }
 
-    package init(heights: [Int]) { self.heights = heights }
+    /// - Parameter matrixTiles: what multiplies `PackedMatrix` where its rows can lie in matrix tiles; nil is oneDNN.
+    package init(heights: [Int], matrixTiles: MatrixTiles? = nil) {
+        self.heights = heights
+        self.matrixTiles = matrixTiles
+    }
+
+    fileprivate func tiles(for dtype: DType) -> MatrixTiles? { matrixTiles.flatMap { $0.multiplies(dtype) ? $0 : nil } }
 
     var tileRows: Int { heights[0] }
 
@@ -148,6 +207,7 @@ package final class WeightPacker {
 
     /// What products with some matrices that it packed ask of a workspace.
     package func need(_ matrices: [PackedMatrix]) -> ProductWorkspace.Need {
-        ProductWorkspace.Need(accumulators: matrices.map { $0.panelOutputs * tileRows }.max() ?? 0, scratchBytes: scratchBytes)
+        ProductWorkspace.Need(
+            accumulators: matrices.map(\.accumulators).max() ?? 0, scratchBytes: scratchBytes, rows: matrices.map(\.tileRows).max() ?? 0)
     }
 }

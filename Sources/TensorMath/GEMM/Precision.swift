@@ -40,10 +40,20 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
         return (.f32, "\(rawValue) is not possible here, computing in f32: \(reason)")
     }
 
-    /// What multiplies, and what does the rest: libraries, their kernels and ours, for logs, replies and benchmarks.
-    package var libraries: String {
+    /// What multiplies in a sampled network, and what does the rest: libraries, their kernels and ours, for logs, replies and benchmarks.
+    package var libraries: String { libraries(.native) }
+
+    /// - Parameter matrixTiles: what the network was packed for; nil in training.
+    package func libraries(_ matrixTiles: MatrixTiles?) -> String {
+        let dtype = dtype(isMLPOutput: false)
         let products =
-            WeightForm(dtype(isMLPOutput: false)) != .plain ? unsafe "\(String(cString: od_version())) with \(String(cString: od_kernels()))" : blasDescription
+            if let matrixTiles, matrixTiles.multiplies(dtype) {
+                matrixTiles.description
+            } else if WeightForm(dtype) != .plain {
+                unsafe "\(String(cString: od_version())) with \(String(cString: od_kernels()))"
+            } else {
+                blasDescription
+            }
         return "\(products); \(kernelDescription)"
     }
 }

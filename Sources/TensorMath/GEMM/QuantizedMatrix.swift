@@ -2,25 +2,31 @@ import CKernels
 
 /// A matrix of any element type that is computed with: rows between two layers as the next product reads them, or a frozen matrix as
 /// its file holds it. A view into memory that it keeps alive.
+///
+/// Values lie row by row, or where `isTiled` in matrix tiles of 16 rows x 64 bytes (`CKernelsTiles.h`), whose padding is zero.
 // @unchecked: as for `Matrix`, threads are given disjoint rows or columns.
 @safe package struct QuantizedMatrix: @unchecked Sendable {
     /// `f32`, `bf16` or `u8`.
     package let dtype: DType
     package let rows: Int
     package let columns: Int
+    /// Values from one row to the next; in tiles those of a row with its padding, so that 16 rows take 16 strides either way.
     package let stride: Int
+    package let isTiled: Bool
     let base: UnsafeMutableRawPointer
     /// Of bytes alone.
     let quantization: Quantization?
     private let owner: AnyObject
 
     fileprivate init(
-        _ dtype: DType, rows: Int, columns: Int, stride: Int, base: UnsafeMutableRawPointer, _ quantization: Quantization? = nil, owner: AnyObject
+        _ dtype: DType, rows: Int, columns: Int, stride: Int, isTiled: Bool = false, base: UnsafeMutableRawPointer, _ quantization: Quantization? = nil,
+        owner: AnyObject
     ) {
         self.dtype = dtype
         self.rows = rows
         self.columns = columns
         self.stride = stride
+        self.isTiled = isTiled
         unsafe self.base = base
         self.quantization = quantization
         self.owner = owner
@@ -44,17 +50,21 @@ import CKernels
         unsafe self.init(.bf16, rows: rows, columns: columns, stride: columns, base: base, owner: owner)
     }
 
+    /// In tiles the first row is the first of a tile.
     package func rows(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
+        precondition(!isTiled || range.lowerBound.isMultiple(of: MatrixTiles.rows), "rows \(range) begin inside a tile")
         return unsafe QuantizedMatrix(
-            dtype, rows: range.count, columns: columns, stride: stride, base: base + range.lowerBound * stride * dtype.size,
+            dtype, rows: range.count, columns: columns, stride: stride, isTiled: isTiled, base: base + range.lowerBound * stride * dtype.size,
             quantization?.rows(from: range.lowerBound), owner: owner)
     }
 
     package func columns(_ range: Range<Int>) -> QuantizedMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= columns, "columns \(range) of \(columns)")
+        precondition(!isTiled || range.lowerBound.isMultiple(of: MatrixTiles.columns(dtype)), "columns \(range) begin inside a tile")
+        let before = range.lowerBound * dtype.size * (isTiled ? MatrixTiles.rows : 1)
         return unsafe QuantizedMatrix(
-            dtype, rows: rows, columns: range.count, stride: stride, base: base + range.lowerBound * dtype.size, quantization, owner: owner)
+            dtype, rows: rows, columns: range.count, stride: stride, isTiled: isTiled, base: base + before, quantization, owner: owner)
     }
 
     /// The values where they are float32.
@@ -63,9 +73,46 @@ import CKernels
         return unsafe Matrix(base: floats, rows: rows, columns: columns, stride: stride, owner: owner)
     }
 
-    var bfloat16: UnsafeMutablePointer<UInt16> { unsafe base.assumingMemoryBound(to: UInt16.self) }
-    var bytes: UnsafeMutablePointer<UInt8> { unsafe base.assumingMemoryBound(to: UInt8.self) }
-    var floats: UnsafeMutablePointer<Float> { unsafe base.assumingMemoryBound(to: Float.self) }
+    /// Of values that lie row by row.
+    var bfloat16: UnsafeMutablePointer<UInt16> { unsafe rowByRow.assumingMemoryBound(to: UInt16.self) }
+    var bytes: UnsafeMutablePointer<UInt8> { unsafe rowByRow.assumingMemoryBound(to: UInt8.self) }
+    var floats: UnsafeMutablePointer<Float> { unsafe rowByRow.assumingMemoryBound(to: Float.self) }
+
+    private var rowByRow: UnsafeMutableRawPointer {
+        precondition(!isTiled, "the values lie in tiles")
+        return unsafe base
+    }
+
+    /// The parts that lie row by row, all or each tile: where it begins, and the values from one of its rows to the next.
+    func forEachPart(_ body: (_ rows: Range<Int>, _ columns: Range<Int>, _ base: UnsafeMutableRawPointer, _ stride: Int) -> Void) {
+        guard isTiled else { return unsafe body(0..<rows, 0..<columns, base, stride) }
+        let (height, width) = (MatrixTiles.rows, MatrixTiles.columns(dtype))
+        for row in Swift.stride(from: 0, to: rows, by: height) {
+            for column in Swift.stride(from: 0, to: columns, by: width) {
+                unsafe body(
+                    row..<min(rows, row + height), column..<min(columns, column + width), base + (row * stride + column * height) * dtype.size, width)
+            }
+        }
+    }
+
+    /// Puts rows of bytes that lie elsewhere into these rows.
+    /// - Parameters:
+    ///   - values: of each row, from `column` on.
+    ///   - stride: bytes from one row of them to the next.
+    fileprivate func putIntoTiles(_ values: UnsafeRawPointer, stride: Int, rows: Range<Int>, columns: Range<Int>) {
+        unsafe ck_tile_rows(
+            base, self.stride * dtype.size, rows.lowerBound, columns.lowerBound * dtype.size, values, stride, rows.count, columns.count * dtype.size)
+    }
+
+    /// Has rows made: all at once in their place, or for tiles one at a time in a line, which is put into its tiles while it is in L1.
+    fileprivate func makeRows(line: Matrix, make: (_ rows: Range<Int>, _ target: UnsafeMutableRawPointer) -> Void) {
+        guard isTiled else { return unsafe make(0..<rows, base) }
+        precondition(line.count * 4 >= columns * dtype.size)
+        for row in 0..<rows {
+            unsafe make(row..<(row + 1), line.base)
+            unsafe putIntoTiles(line.base, stride: 0, rows: row..<(row + 1), columns: 0..<columns)
+        }
+    }
 }
 
 /// How the bytes of a matrix stand for values, row by row: value = scale (byte - zero point).
@@ -85,12 +132,16 @@ extension QuantizedMatrix {
         guard dtype != .f32 else { return matrix }
         guard let scratch else { preconditionFailure("no memory to convert \(dtype) in") }
         let out = scratch.values(0..<(rows * columns)).reshaped(rows, columns)
-        for row in 0..<rows {
-            let (target, first) = unsafe (out.base + row * columns, row * stride)
-            if let quantization {
-                for column in 0..<columns { unsafe target[column] = quantization.value(bytes[first + column], row: row) }
-            } else {
-                unsafe ck_bf16_to_f32(target, bfloat16 + first, columns)
+        unsafe forEachPart { rows, columns, base, stride in
+            for row in rows {
+                let target = unsafe out.base + row * out.stride + columns.lowerBound
+                let first = unsafe base + (row - rows.lowerBound) * stride * dtype.size
+                if let quantization {
+                    let bytes = unsafe first.assumingMemoryBound(to: UInt8.self)
+                    for column in 0..<columns.count { unsafe target[column] = quantization.value(bytes[column], row: row) }
+                } else {
+                    unsafe ck_bf16_to_f32(target, first.assumingMemoryBound(to: UInt16.self), columns.count)
+                }
             }
         }
         return out
@@ -99,11 +150,13 @@ extension QuantizedMatrix {
 
 extension Memory {
     /// The next `rows` x `columns` values of an element type, with the rows' scales and zero points where it has them.
-    package func take(_ rows: Int, _ columns: Int, _ dtype: DType) -> QuantizedMatrix {
-        let values = take((rows * columns * dtype.size + 3) / 4)
+    /// - Parameter tiled: whether they lie in matrix tiles; the padding is zero where nobody used the memory before.
+    package func take(_ rows: Int, _ columns: Int, _ dtype: DType, tiled: Bool = false) -> QuantizedMatrix {
+        let stride = tiled ? MatrixTiles.wholeTiles(columns, of: MatrixTiles.columns(dtype)) : columns
+        let values = take(((tiled ? MatrixTiles.wholeTiles(rows, of: MatrixTiles.rows) : rows) * stride * dtype.size + 3) / 4)
         let quantization = unsafe dtype == .u8 ? Quantization(scales: take(rows).base, zeroPoints: takeIntegers(rows)) : nil
         return unsafe QuantizedMatrix(
-            dtype, rows: rows, columns: columns, stride: columns, base: UnsafeMutableRawPointer(values.base), quantization, owner: self)
+            dtype, rows: rows, columns: columns, stride: stride, isTiled: tiled, base: UnsafeMutableRawPointer(values.base), quantization, owner: self)
     }
 
     func takeIntegers(_ count: Int) -> UnsafeMutablePointer<Int32> {
@@ -112,45 +165,72 @@ extension Memory {
 }
 
 /// out = layer norm of x's rows * scale + shift, in the element type of `out`.
-/// - Parameter line: scratch of one row.
+/// - Parameter line: scratch of two rows in float32.
 package func normModulate(_ x: Matrix, scale: Matrix, shift: Matrix, epsilon: Float, line: Matrix, into out: QuantizedMatrix) {
     precondition(
-        x.isContiguous && out.stride == out.columns && x.rows == out.rows && x.columns == out.columns && scale.count == x.columns
-            && shift.count == x.columns && line.count >= x.columns, "\(x.rows) x \(x.columns) into \(out.rows) x \(out.columns)")
-    switch out.dtype {
-    case .f32:
-        unsafe ck_norm_modulate(out.floats, x.base, scale.base, shift.base, nil, nil, x.rows, x.columns, epsilon)
-    case .bf16:
-        unsafe ck_norm_modulate_bf16(out.bfloat16, x.base, scale.base, shift.base, x.rows, x.columns, epsilon)
-    case .u8:
-        unsafe ck_norm_modulate_u8(
-            out.bytes, out.quantization?.scales, out.quantization?.zeroPoints, x.base, scale.base, shift.base, x.rows, x.columns, epsilon, line.base)
-    default: noKernel(for: out.dtype)
+        x.isContiguous && (out.isTiled || out.stride == out.columns) && x.rows == out.rows && x.columns == out.columns && scale.count == x.columns
+            && shift.count == x.columns && line.count >= 2 * x.columns, "\(x.rows) x \(x.columns) into \(out.rows) x \(out.columns)")
+    let n = x.columns
+    unsafe out.makeRows(line: line.values(n..<(2 * n))) { rows, target in
+        let first = unsafe x.base + rows.lowerBound * n
+        switch out.dtype {
+        case .f32:
+            unsafe ck_norm_modulate(target.assumingMemoryBound(to: Float.self), first, scale.base, shift.base, nil, nil, rows.count, n, epsilon)
+        case .bf16:
+            unsafe ck_norm_modulate_bf16(target.assumingMemoryBound(to: UInt16.self), first, scale.base, shift.base, rows.count, n, epsilon)
+        case .u8:
+            let quantization = out.quantization?.rows(from: rows.lowerBound)
+            unsafe ck_norm_modulate_u8(
+                target.assumingMemoryBound(to: UInt8.self), quantization?.scales, quantization?.zeroPoints, first, scale.base, shift.base, rows.count, n,
+                epsilon, line.base)
+        default: noKernel(for: out.dtype)
+        }
     }
 }
 
 /// bfloat16 rows to bytes, each row over its own range.
+/// - Parameter line: scratch of two rows in float32.
 package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMatrix) {
     precondition(
-        x.dtype == .bf16 && out.dtype == .u8 && x.stride == x.columns && out.stride == out.columns && x.rows == out.rows
-            && x.columns == out.columns && line.count >= x.columns, "\(x.dtype) into \(out.dtype)")
-    unsafe ck_quantise_rows(
-        out.bytes, out.quantization?.scales, out.quantization?.zeroPoints, x.bfloat16, x.rows, x.columns, line.base)
+        x.dtype == .bf16 && out.dtype == .u8 && x.stride == x.columns && (out.isTiled || out.stride == out.columns) && x.rows == out.rows
+            && x.columns == out.columns && line.count >= 2 * x.columns, "\(x.dtype) into \(out.dtype)")
+    let n = x.columns
+    unsafe out.makeRows(line: line.values(n..<(2 * n))) { rows, target in
+        let quantization = out.quantization?.rows(from: rows.lowerBound)
+        unsafe ck_quantise_rows(
+            target.assumingMemoryBound(to: UInt8.self), quantization?.scales, quantization?.zeroPoints, x.bfloat16 + rows.lowerBound * n, rows.count, n,
+            line.base)
+    }
 }
 
 /// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
 /// - Parameters:
 ///   - q, k, v: (T, hd).
 ///   - scratch: `attentionScratch` values.
-package func attention(q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatrix, scale: Float, scratch: Matrix, into out: QuantizedMatrix) {
-    precondition([q, k, v, out].allSatisfy { $0.dtype == .bf16 && $0.rows == q.rows && $0.columns == q.columns })
-    precondition(q.stride == k.stride && q.stride == v.stride && scratch.count >= attentionScratch(tokens: q.rows, head: q.columns))
-    unsafe ck_attention_bf16(
-        out.bfloat16, out.stride, q.bfloat16, k.bfloat16, v.bfloat16, q.stride, q.rows, q.columns, scale, scratch.base)
+///   - out: of all heads, (T, D).
+///   - columns: of this head.
+package func attention(
+    q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatrix, scale: Float, scratch: Matrix, into out: QuantizedMatrix, columns: Range<Int>
+) {
+    let (T, hd) = (q.rows, q.columns)
+    precondition([q, k, v].allSatisfy { $0.dtype == .bf16 && $0.rows == T && $0.columns == hd && $0.stride == q.stride })
+    precondition(out.dtype == .bf16 && out.rows == T && columns.count == hd && scratch.count >= attentionScratch(tokens: T, head: hd, tiled: out.isTiled))
+    let kernel = { (target: QuantizedMatrix) in
+        unsafe ck_attention_bf16(target.bfloat16, target.stride, q.bfloat16, k.bfloat16, v.bfloat16, q.stride, T, hd, scale, scratch.base)
+    }
+    guard out.isTiled else { return kernel(out.columns(columns)) }
+    // A head's columns begin inside a tile: its rows are put there when they are made.
+    let own = attentionScratch(tokens: T, head: hd, tiled: false)
+    let rows = QuantizedMatrix(bfloat16: scratch.values(own..<scratch.count), rows: T, columns: hd)
+    kernel(rows)
+    unsafe out.putIntoTiles(rows.base, stride: rows.stride * rows.dtype.size, rows: 0..<T, columns: columns)
 }
 
 /// Values of scratch that one head takes.
-package func attentionScratch(tokens: Int, head: Int) -> Int { Int(ck_attention_scratch(tokens, head) + 3) / 4 }
+/// - Parameter tiled: whether it goes into matrix tiles.
+package func attentionScratch(tokens: Int, head: Int, tiled: Bool) -> Int {
+    (Int(ck_attention_scratch(tokens, head)) + 3) / 4 + (tiled ? (tokens * head + 1) / 2 : 0)
+}
 
 /// The instruction set of the kernels, for logs and benchmarks.
 package var kernelDescription: String {
