@@ -1,5 +1,5 @@
 // Products of matrices in tiles by AMX.
-#include "CKernelsTiles.h"
+#include "CKernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,5 +27,21 @@ static const tile_configuration eight_tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 6
 
 #pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,amx-int8"))), apply_to = function)
 #include "tiles.inc"
+
+// The four tiles of sums, again and again: what ck_register_operations counts.
+uint64_t ck_tile_register_operations(ck_factors kind, size_t rounds) {
+  tile_factors factors = kind == CK_FACTORS_BF16 ? FACTORS_BF16 : FACTORS_INT8;
+  uint64_t terms = factors == FACTORS_BF16 ? CK_TILE_ROW_BYTES / 2 : CK_TILE_ROW_BYTES;
+  // Configured tiles are zero.
+  tile_config();
+  for (size_t round = 0; round < rounds; round++) {
+    TILE_DOT(0, 4, 6);
+    TILE_DOT(1, 4, 7);
+    TILE_DOT(2, 5, 6);
+    TILE_DOT(3, 5, 7);
+  }
+  tile_release();
+  return rounds * 4 * 2 * CK_TILE_ROWS * CK_TILE_ROWS * terms;
+}
 #pragma clang attribute pop
 #endif
