@@ -13,10 +13,9 @@ extension TrainingData {
     }
 
     /// Pictures as data sets are published (`Compatibility.md`, "Pictures and folders"): a folder with a sub-folder per class, as torchvision's
-    /// ImageFolder has it (the first
-    /// level is the class, with every picture below it, links followed; classes and files in the order of their names' bytes), the same in
-    /// parts, with a metadata file, as a WebDataset, or a set of a known name. Pictures are known by content. Every image is
-    /// centre-cropped to `size`.
+    /// ImageFolder has it (the first level is the class, with every picture below it, links followed; classes and files in the order of their
+    /// names' bytes), the same in parts, with a metadata file, as a WebDataset, or a set of a known name. Pictures are known by content. Every
+    /// image is centre-cropped to `size`.
     ///
     /// - Parameters:
     ///   - allowsEmpty: whether a class without a usable picture stays a class, untrained.
