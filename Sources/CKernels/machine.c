@@ -55,7 +55,7 @@ uint64_t ck_tile_register_operations(ck_factors factors, size_t rounds);
 
 uint64_t ck_register_operations(ck_factors factors, size_t rounds) {
 #if defined(__x86_64__)
-  if (factors != CK_FACTORS_F32 && ck_tiles_granted()) return ck_tile_register_operations(factors, rounds);
+  if (factors != CK_FACTORS_F32 && ck_tiles() == CK_TILES_GRANTED) return ck_tile_register_operations(factors, rounds);
   ck_level level = ck_best_level();
   switch (factors) {
     case CK_FACTORS_F32: return level >= CK_AVX512 ? f32_avx512(rounds) : level == CK_AVX2 ? f32_avx2(rounds) : 0;

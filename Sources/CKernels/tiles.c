@@ -13,19 +13,20 @@
 // Tiles are too large for the state that every thread has: the system gives room for them to a process that asks (arch_prctl(2)).
 enum { ASK_FOR_STATE = 0x1023, TILE_DATA = 18 };
 
-static bool granted;
+static ck_tile_access found;
 static void ask(void) {
   unsigned a, b, c, d, tiles_bf16_int8 = 1u << 24 | 1u << 22 | 1u << 25;
-  granted = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tiles_bf16_int8) == tiles_bf16_int8 && syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & tiles_bf16_int8) != tiles_bf16_int8) return;
+  found = syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0 ? CK_TILES_GRANTED : CK_TILES_REFUSED;
 }
 
-bool ck_tiles_granted(void) {
+ck_tile_access ck_tiles(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, ask);
-  return granted;
+  return found;
 }
 #else
-bool ck_tiles_granted(void) { return false; }
+ck_tile_access ck_tiles(void) { return CK_TILES_ABSENT; }
 #endif
 
 void ck_tile_weights(void *tiles, const void *w, size_t outputs, size_t row_bytes) {

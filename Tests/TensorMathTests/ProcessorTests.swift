@@ -87,6 +87,9 @@ struct LibraryTests {
         let held = try #require(lesserKernels(on: CK_AVX512_BF16, core: "Cooperlake", oneDNN: "AVX-512 with VNNI"))
         #expect(held.contains("oneDNN uses AVX-512 with VNNI") && held.contains("DNNL_MAX_CPU_ISA"))
         #expect(lesserKernels(on: CK_AVX2, core: "Haswell", oneDNN: "SSE4.1") != nil)
+        #expect(lesserKernels(on: CK_AVX512_BF16, core: "Cooperlake", oneDNN: "AMX tiles", tiles: CK_TILES_GRANTED) == nil)
+        let refused = try #require(lesserKernels(on: CK_AVX512_BF16, core: "Cooperlake", oneDNN: "AVX-512 with bfloat16", tiles: CK_TILES_REFUSED))
+        #expect(refused.contains("AMX") && refused.contains("arch_prctl"))
     }
 
     /// As many operations as rounds, of factors that the processor has instructions for alone; every level of memory has a rate.

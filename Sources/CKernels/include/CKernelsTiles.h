@@ -8,7 +8,6 @@
 #ifndef CKERNELS_TILES_H
 #define CKERNELS_TILES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,8 +16,10 @@ enum { CK_TILE_ROWS = 16, CK_TILE_ROW_BYTES = 64, CK_TILE_BYTES = 1024 };
 /// Who does the operations on tiles: the processor, or C of the same meaning, on any processor and for tests.
 typedef enum { CK_TILES_PLAIN, CK_TILES_AMX } ck_tile_operations;
 
-/// Whether this processor has tiles for bfloat16 and bytes, and the system lets this process use them. The first call asks the system.
-bool ck_tiles_granted(void);
+/// Whether this processor has tiles for bfloat16 and bytes, and whether the system lets this process use them.
+typedef enum { CK_TILES_ABSENT, CK_TILES_REFUSED, CK_TILES_GRANTED } ck_tile_access;
+/// The first call asks the system.
+ck_tile_access ck_tiles(void);
 
 /// Lays weights [outputs, row_bytes] out in tiles; row_bytes are those of the inputs, of any element type.
 void ck_tile_weights(void *tiles, const void *w, size_t outputs, size_t row_bytes);

@@ -58,17 +58,18 @@ public enum Precision: String, Sendable, Codable, CaseIterable {
     }
 }
 
-/// One sentence where a library runs lesser kernels than this processor has, as a setting or a processor that is younger than it can have
-/// it; nil where all is as it should be.
+/// One sentence where lesser kernels run than this processor has, as a setting, a processor that is younger than a library, or the system can
+/// have it; nil where all is as it should be.
 package var kernelWarning: String? {
     unsafe lesserKernels(
-        on: ck_best_level(), core: String(cString: ob_corename()), oneDNN: od_present() ? String(cString: od_kernels()) : nil)
+        on: ck_best_level(), core: String(cString: ob_corename()), oneDNN: od_present() ? String(cString: od_kernels()) : nil, tiles: ck_tiles())
 }
 
 /// - Parameters:
 ///   - core: that OpenBLAS runs the kernels of; empty where it is not there.
 ///   - oneDNN: what its kernels use; nil where it is not there.
-package func lesserKernels(on processor: ck_level, core: String, oneDNN: String?) -> String? {
+///   - tiles: whether the processor has AMX tiles, and the system grants them.
+package func lesserKernels(on processor: ck_level, core: String, oneDNN: String?, tiles: ck_tile_access = CK_TILES_ABSENT) -> String? {
     let wide = ["SkylakeX", "Cooperlake", "SapphireRapids"]
     let fitting: (cores: [String], isFull: (String) -> Bool, name: String) =
         switch processor {
@@ -82,6 +83,9 @@ package func lesserKernels(on processor: ck_level, core: String, oneDNN: String?
     }
     if let oneDNN, !fitting.isFull(oneDNN) {
         return "oneDNN uses \(oneDNN) on a processor with \(fitting.name): unset DNNL_MAX_CPU_ISA and ONEDNN_MAX_CPU_ISA, or install another oneDNN"
+    }
+    if tiles == CK_TILES_REFUSED {
+        return "the system keeps the processor's AMX tiles from this process: bf16 and int8 want Linux 5.16 or newer, and a sandbox that allows arch_prctl"
     }
     return nil
 }

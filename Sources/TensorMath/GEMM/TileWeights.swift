@@ -8,7 +8,7 @@ package enum MatrixTiles: Sendable, Hashable, CaseIterable {
     case plain
 
     /// AMX where this processor has it and the system grants it.
-    package static var native: MatrixTiles? { ck_tiles_granted() ? .amx : nil }
+    package static var native: MatrixTiles? { ck_tiles() == CK_TILES_GRANTED ? .amx : nil }
 
     /// Whether rows of an element type are multiplied in tiles.
     package func multiplies(_ dtype: DType) -> Bool { dtype == .bf16 || dtype == .u8 }
