@@ -1,11 +1,11 @@
 """The objectives of `adapterctl distill steps` against each other: Fréchet figure, classes, variety, sharpness and nearness at equal seconds.
 
-Usage: python3 tools/bench/few_step_methods.py [--domains flowers,cars] [--seconds 60] [--steps 4,2,1] [-o FILE]
+Usage: python3 tools/bench/few_step_methods.py [--domains flowers,cars] [--seconds 120] [--steps 4,2,1] [-o FILE]
 (build first: swift build -c release)
 One vector for each step is trained over all the domains given, as biases and scales and as low-rank pairs of rank 16, with every
-objective. A run of a few steps measures what a step costs, so that every objective gets the steps that fit into the seconds: of
-processor time over the cores, so that other work on the machine does not count. Distribution matching goes on from the trajectory's
-vectors and gets half of the seconds for itself, after half for these.
+objective. Two short runs measure what a step costs, so that every objective gets the steps that fit into the seconds of the whole
+command, the teacher's trajectories and the search for times included: of processor time over the cores, so that other work on the
+machine does not count. Distribution matching goes on from vectors that had half of the seconds for the trajectory's objective.
 """
 
 import argparse
@@ -31,7 +31,7 @@ KINDS = {
     "DiffFit": ["--learning-rate", "2e-3"],
     "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
 }
-PROBE = 8
+PROBES = (4, 12)
 
 
 def seconds_of(command: list[str], cores: int) -> float:
@@ -55,14 +55,16 @@ class Trainer:
 
     def trained(self, name: str, flags: list[str], seconds: float) -> tuple[int, float]:
         """Trains for about so long; how many steps that were, and how long it took."""
-        steps = max(PROBE, round(PROBE * seconds / self.train("probe", flags, PROBE)))
+        few, more = (self.train("probe", flags, count) for count in PROBES)
+        each = max((more - few) / (PROBES[1] - PROBES[0]), 1e-3)
+        steps = max(PROBES[1], round(PROBES[0] + (seconds - few) / each))
         return steps, self.train(name, flags, steps)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domains", default="flowers,cars")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--steps", default="4,2,1", help="of the sampler")
     parser.add_argument("--objectives", default=",".join(OBJECTIVES))
     parser.add_argument("--sets", default=",".join(KINDS))
