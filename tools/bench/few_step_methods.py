@@ -31,7 +31,7 @@ KINDS = {
     "DiffFit": ["--learning-rate", "2e-3"],
     "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
 }
-PROBES = (4, 12)
+PROBES = (8, 40)
 
 
 def seconds_of(command: list[str], cores: int) -> float:
@@ -56,7 +56,7 @@ class Trainer:
     def trained(self, name: str, flags: list[str], seconds: float) -> tuple[int, float]:
         """Trains for about so long; how many steps that were, and how long it took."""
         few, more = (self.train("probe", flags, count) for count in PROBES)
-        each = max((more - few) / (PROBES[1] - PROBES[0]), 1e-3)
+        each = max(more - few, 1) / (PROBES[1] - PROBES[0])
         steps = max(PROBES[1], round(PROBES[0] + (seconds - few) / each))
         return steps, self.train(name, flags, steps)
 
