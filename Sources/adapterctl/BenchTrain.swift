@@ -41,7 +41,7 @@ struct BenchTrain: ParsableCommand {
         let result = Result(
             step: timing, peakBytes: ProcessMemory.peakBytes, activationAndGradientBytes: step.gradient.bytes, trainedValues: step.trainedValues,
             allValues: step.allValues,
-            shareOfMachine: MachineRates.arithmetic(precision, threads: ThreadPool.processorCount, ThreadPool()).map {
+            shareOfMachine: MachineRates.arithmetic(precision, threads: step.pool.threadCount, step.pool).map {
                 operations(c, isFull: set.method == .full) / timing.medianSeconds / $0
             })
         try output.report("bench train", result) {
@@ -71,7 +71,7 @@ private final class TrainedStep {
     private let values, firstMoments, secondMoments, average: TrainableValues
     private let moved: [Range<Int>]
     private let x: Matrix
-    private let pool = ThreadPool()
+    let pool = ThreadPool()
     private let network: DiT
     /// The matrices that move, where the network has packed copies of them.
     private let repacked: DiT?
