@@ -114,23 +114,24 @@ extension PictureListing {
     /// Of a folder with a metadata file, or of parts that each have one; nil where there is none.
     init?(metadataIn path: FilePath, _ folder: PictureFolder) throws {
         var named: [(label: String, place: Place, split: DataSplit?, name: String)] = []
-        var found = false, unlabelled: String?
+        var found = false, unlabelled: [String] = []
         let parts = folder.classes.compactMap { part in DataSplit(named: part.name).map { (part.path, $0, part.name + "/") } }
         for (place, split, prefix) in [(path, nil, "")] + parts {
             guard let table = try MetadataFile(in: place) else { continue }
             found = true
             for row in table.rows {
-                guard let label = row.label else {
-                    unlabelled = unlabelled ?? row.file
+                guard let label = row.label, !label.isEmpty else {
+                    unlabelled.append(prefix + row.file)
                     continue
                 }
                 named.append((label, .file(place.pushing(FilePath(row.file))), row.split ?? split, prefix + row.file))
             }
         }
         guard found else { return nil }
-        if named.isEmpty, let unlabelled {
-            throw TrainingError.metadata(path.shown, reason: "'\(unlabelled)' has no class: it needs a column label (or class)")
+        if named.isEmpty, let first = unlabelled.first {
+            throw TrainingError.metadata(path.shown, reason: "'\(first)' has no class: it needs a column label (or class)")
         }
         self.init(path, layout: "metadata", named)
+        report.skipped = unlabelled.map { FolderReport.Skipped(file: $0, reason: "its row has no class") }
     }
 }

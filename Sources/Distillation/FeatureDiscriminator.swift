@@ -23,6 +23,8 @@ package final class FeatureDiscriminator {
     private let noise, gradients: Matrix
     /// Of the scores: weights of a token's values and squares, and the mean that is taken off both.
     private var weights, mean: [Float]
+    /// Values and squares of all tokens, in double precision for the sums over them.
+    private var seen: [Double]
 
     /// Over the mean eigenvalue.
     private static let ridge = 0.1
@@ -51,7 +53,7 @@ package final class FeatureDiscriminator {
         }
     }
 
-    /// - Parameter images: of a batch at most.
+    /// - Parameter images: of a batch.
     package init(_ base: BaseFile, convention: DiffusionConvention, images: Int, pool: ThreadPool) throws {
         model = try DiT(base)
         let c = model.configuration
@@ -70,6 +72,7 @@ package final class FeatureDiscriminator {
         tokens = memory.take(2 * images * c.tokens, c.hiddenSize)
         weights = [Float](repeating: 0, count: 2 * c.hiddenSize)
         mean = weights
+        seen = [Double](repeating: 0, count: 2 * images * c.tokens * 2 * c.hiddenSize)
     }
 
     /// How far these pictures of the student's are told from the teacher's, and what would make it harder.
@@ -97,7 +100,9 @@ package final class FeatureDiscriminator {
             for image in stride(from: thread, to: 2 * n, by: pool.threadCount) { see(image, time: time, workers[thread]) }
         }
         let T = model.configuration.tokens, D = model.configuration.hiddenSize, rows = 2 * n * T
-        var seen = [Double](repeating: 0, count: rows * 2 * D), means = [Double](repeating: 0, count: 2 * D)
+        // Fewer pictures than there is room for would leave those of the batch before in the sums.
+        precondition(seen.count == rows * 2 * D, "\(n) pictures in the place of \(seen.count / (4 * T * D))")
+        var means = [Double](repeating: 0, count: 2 * D)
         tokens.rows(0..<rows).withSpan { tokens in
             for row in 0..<rows {
                 for i in 0..<D {

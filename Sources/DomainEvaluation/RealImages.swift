@@ -84,9 +84,10 @@ package struct RealImages {
         if case .folder(_, parts: nil, _, _) = form { false } else { true }
     }
 
-    /// All images of a folder that were trained on, and that were held out, where it is known which.
+    /// All images of a folder that were trained on, and that were held out, where it is known which, and where they are few enough to be
+    /// compared with each other: more are hardly memorised.
     func trainedAndHeldOut(pool: ThreadPool) -> (training: LabelledLatents, heldOut: LabelledLatents)? {
-        guard case .folder(_, let parts?, _, _) = form else { return nil }
+        guard case .folder(_, let parts?, _, _) = form, parts.training.count <= 10_000 else { return nil }
         let all = { (data: TrainingData) in data.labelledLatents(Array(0..<data.count), pool: pool) }
         return (all(parts.training), all(parts.heldOut))
     }

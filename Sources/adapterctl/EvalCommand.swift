@@ -111,7 +111,8 @@ struct Eval: AsyncParsableCommand {
         if source.hasPrefix("synthetic:") { return try RealImages(.known(String(source.dropFirst("synthetic:".count))), size: size) }
         return try RealImages(folder: source, size: size, trained: trained) { folder, size in
             try latents.loadData(
-                folder, selection.selection(seed: 0), for: frozen, size: size, in: baseFile == nil ? location.open() : nil, mirrored: false,
+                folder, selection.selection(seed: trained?.facts.seed ?? 0), for: frozen, size: size, in: baseFile == nil ? location.open() : nil,
+                mirrored: false,
                 pool: ThreadPool())
         }
     }

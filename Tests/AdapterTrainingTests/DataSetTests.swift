@@ -71,6 +71,12 @@ import Testing
                 "blue 30"
             ])
 
+        // A row without a class is named, not dropped.
+        try place.text("metadata.csv", "file_name,label\nimages/10.png,red\nimages/20.png,\n")
+        let partly = try place.load()
+        #expect(contents(partly) == ["red 10"])
+        #expect(try #require(partly.folder).skipped.contains { $0.file == "images/20.png" && $0.reason.contains("no class") })
+
         // Numbers are in their order, a table of lines as a table of commas, and one in each part.
         let lines = try Place()
         for (part, shade) in [("train", 10), ("train", 20), ("test", 30)] { try lines.picture("\(part)/\(shade).png", UInt8(shade)) }
