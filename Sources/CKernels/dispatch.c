@@ -68,6 +68,6 @@ ck_level ck_current_level(void) {
 size_t ck_attention_scratch(size_t tokens, size_t head) {
   size_t keys = (tokens + 15) / 16 * 16, columns = (head + 15) / 16 * 16, queries = 32;
   size_t pairs = 4 * ((head + 1) / 2 * keys + keys / 2 * columns) + (4 + 2) * queries * keys;
-  size_t plain = 4 * (2 * tokens * head + tokens + head);
+  size_t plain = 4 * (2 * tokens * head + tokens + head) + 2 * tokens;
   return pairs > plain ? pairs : plain;
 }

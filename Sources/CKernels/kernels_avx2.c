@@ -5,5 +5,6 @@
 #include "packed.inc"
 #include "image.inc"
 #include "tiles_plain.inc"
+#include "tiles_layout.inc"
 #pragma clang attribute pop
 #endif

@@ -10,5 +10,6 @@
 #include "image.inc"
 #include "tiles_plain.inc"
 #include "attention_bf16.inc"
+#include "tiles_layout.inc"
 #pragma clang attribute pop
 #endif

@@ -3,3 +3,4 @@
 #include "packed.inc"
 #include "image.inc"
 #include "tiles_plain.inc"
+#include "tiles_layout.inc"

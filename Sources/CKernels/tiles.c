@@ -29,21 +29,6 @@ ck_tile_access ck_tiles(void) {
 ck_tile_access ck_tiles(void) { return CK_TILES_ABSENT; }
 #endif
 
-void ck_tile_weights(void *tiles, const void *w, size_t outputs, size_t row_bytes) {
-  uint32_t(*tile)[CK_TILE_ROWS] = tiles;
-  for (size_t block = 0; block < outputs; block += CK_TILE_ROWS)
-    for (size_t column = 0; column < row_bytes; column += CK_TILE_ROW_BYTES, tile += CK_TILE_ROWS) {
-      memset(tile, 0, CK_TILE_BYTES);
-      for (size_t i = 0; i < CK_TILE_ROWS && block + i < outputs; i++) {
-        const char *source = (const char *)w + (block + i) * row_bytes + column;
-        for (size_t group = 0; group < CK_TILE_ROWS && column + 4 * group < row_bytes; group++) {
-          size_t left = row_bytes - column - 4 * group;
-          memcpy(&tile[group][i], source + 4 * group, left < 4 ? left : 4);
-        }
-      }
-    }
-}
-
 void ck_tile_rows(void *tiles, size_t inputs_bytes, size_t row, size_t column, const void *pieces, size_t stride, size_t rows, size_t bytes) {
   for (size_t r = row; r < row + rows; r++) {
     char *line = (char *)tiles + r / CK_TILE_ROWS * CK_TILE_ROWS * inputs_bytes + r % CK_TILE_ROWS * CK_TILE_ROW_BYTES;

@@ -67,7 +67,7 @@ struct InferenceBlock: Sendable {
                     a.qkv.matrix, head: head, heads: shape.heads, scores: scratch.reshaped(a.x.rows, a.x.rows), into: a.attended.matrix)
             } else {
                 let at = head * hd
-                attention(
+                a.headAttention.forward(
                     q: a.qkv.columns(at..<(at + hd)), k: a.qkv.columns((D + at)..<(D + at + hd)),
                     v: a.qkv.columns((2 * D + at)..<(2 * D + at + hd)), scale: Attention.scale(hd), scratch: scratch, into: a.attended,
                     columns: at..<(at + hd))

@@ -33,6 +33,8 @@ package struct InferenceWorkspace: Sendable {
     let activated: QuantizedMatrix  // (T, 4D)
     /// The two above as their products read them: themselves, or bytes.
     let projInput, fc2Input: QuantizedMatrix
+    /// At any precision but float32.
+    let headAttention: HeadAttention
     let folded: FoldedVectors
     let finalLayer: FinalLayer.Workspace
     /// Per thread that may work at once.
@@ -75,7 +77,8 @@ package struct InferenceWorkspace: Sendable {
         finalLayer = FinalLayer.Workspace(
             scale: memory.take(1, D), shift: memory.take(1, D), normed: memory.take(T, D), mean: memory.take(1, T), rstd: memory.take(1, T),
             patches: memory.take(T, c.patchOutSize))
-        let scores = between == .f32 ? T * T : attentionScratch(tokens: T, head: c.headDimension, tiled: attended.isTiled)
+        headAttention = HeadAttention(tokens: T, head: c.headDimension, isTiled: attended.isTiled, matrixTiles: model.matrixTiles)
+        let scores = between == .f32 ? T * T : headAttention.scratchCount
         self.scratch = (0..<threads).map { _ in
             ThreadScratch(
                 workspace: ProductWorkspace(model.need, line: 4 * D, take: memory.take),

@@ -55,8 +55,8 @@ import Testing
         #expect(outputWith(adapter) == second)
     }
 
-    /// The integers are exact and all else the same, so matrix tiles give oneDNN's bytes at int8, and at bfloat16 nearly its values. Of 9, 36
-    /// and 324 tokens none fills whole tiles, and the last are cut into two products.
+    /// Sums of bfloat16 factors have another order in tiles: nearly oneDNN's values, at int8 by attention alone. Of 9, 36 and 324 tokens
+    /// none fills whole tiles, and the last are cut into two products.
     @Test(.enabled("needs oneDNN and a processor for int8") { Precision.int8.isSupported && Precision.bf16.isSupported }, arguments: [6, 12, 36])
     func matrixTilesGiveWhatOneDNNGives(size: Int) throws {
         let configuration = GoldenModels.tiny
@@ -73,7 +73,7 @@ import Testing
             model.forward(x: x, times: [400], classes: [3], tunables: adapterSlots.tunables[0], into: out)
             return out.array
         }
-        #expect(try output(.int8, .plain).map(\.bitPattern) == output(.int8, nil).map(\.bitPattern))
+        #expect(try rootMeanSquareError(output(.int8, .plain), output(.int8, nil)) < 4e-3)
         #expect(try rootMeanSquareError(output(.bf16, .plain), output(.bf16, nil)) < 8e-3)
     }
 

@@ -1,4 +1,5 @@
 import CKernels
+import Foundation
 import TensorMath
 import Testing
 
@@ -85,8 +86,9 @@ import Testing
             for head in 0..<2 {
                 let own = (head * columns / 2)..<((head + 1) * columns / 2)
                 let part = halves[0].columns(own)
-                let scratch = memory.take(attentionScratch(tokens: rows, head: own.count, tiled: tiled == 1))
-                attention(q: part, k: part, v: part, scale: 0.3, scratch: scratch, into: attended[tiled], columns: own)
+                let attention = HeadAttention(tokens: rows, head: own.count, isTiled: tiled == 1, matrixTiles: nil)
+                let scratch = memory.take(attention.scratchCount)
+                attention.forward(q: part, k: part, v: part, scale: 0.3, scratch: scratch, into: attended[tiled], columns: own)
             }
         }
         for made in [halves, bytes, ofHalves, attended] {
@@ -129,6 +131,47 @@ import Testing
         }
     }
 
+    /// Attention on tiles against the closed form in double precision, over tokens and features that do and do not fill tiles; into tiles
+    /// and row by row the same bits.
+    @Test(arguments: [(1, 8), (15, 40), (33, 72), (64, 64), (100, 17), (256, 72)])
+    func attentionOnTilesIsNearTheExactOne(tokens: Int, head: Int) throws {
+        let memory = Memory(capacity: 1 << 20), columns = head + 3
+        let x = memory.take(tokens, 3 * columns), one = memory.take(3 * columns), shift = memory.take(3 * columns)
+        Philox(seed: 4, stream: 0).normals(into: x)
+        Philox(seed: 4, stream: 1).normals(into: shift)
+        one.fill(1.5)
+        let qkv = memory.take(tokens, 3 * columns, .bf16)
+        normModulate(x, scale: one, shift: shift, epsilon: 1e-6, line: memory.take(6 * columns), into: qkv)
+        let values = qkv.floats(in: memory.take(tokens, 3 * columns)).array
+        let scale: Float = 1 / Float(head).squareRoot()
+        func exact(_ row: Int) -> [Double] {
+            func value(_ third: Int, _ row: Int, _ feature: Int) -> Double { Double(values[(3 * row + third) * columns + feature]) }
+            let scores = (0..<tokens).map { key in Double(scale) * (0..<head).reduce(0.0) { $0 + value(0, row, $1) * value(1, key, $1) } }
+            let weights = scores.map { exp($0 - scores.max()!) }
+            let sum = weights.reduce(0, +)
+            return (0..<head).map { feature in (0..<tokens).reduce(0.0) { $0 + weights[$1] / sum * value(2, $1, feature) } }
+        }
+        let rows = stride(from: 0, to: tokens, by: max(1, tokens / 9))
+        let expected = rows.flatMap(exact)
+        func outputs(_ tiles: MatrixTiles) -> [[UInt32]] {
+            [false, true].map { isTiled in
+                // Neither what the scratch held before nor the other heads' columns matter.
+                let attention = HeadAttention(tokens: tokens, head: head, isTiled: isTiled, matrixTiles: tiles)
+                let scratch = memory.take(attention.scratchCount), out = memory.take(tokens, columns, .bf16, tiled: isTiled)
+                scratch.fill(.nan)
+                let part = { (third: Int) in qkv.columns((third * columns)..<(third * columns + head)) }
+                attention.forward(q: part(0), k: part(1), v: part(2), scale: scale, scratch: scratch, into: out, columns: 3..<columns)
+                let floats = out.floats(in: memory.take(tokens, columns)).array
+                return (0..<tokens).flatMap { row in floats[(row * columns + 3)..<((row + 1) * columns)].map(\.bitPattern) }
+            }
+        }
+        let plain = outputs(.plain)
+        let own = rows.flatMap { plain[0][($0 * head)..<(($0 + 1) * head)] }
+        let largest = zip(own, expected).map { abs(Double(Float(bitPattern: $0)) - $1) }.max()!
+        #expect(largest < 0.005 * expected.map(abs).max()!)
+        for tiles in Self.all { #expect(outputs(tiles) == [plain[0], plain[0]]) }
+    }
+
     private static let operations = all.map { $0 == .amx ? CK_TILES_AMX : CK_TILES_PLAIN }
 
     private func products<Value>(_ shape: Shape, _ value: (_ row: Int, _ output: Int) -> Value) -> [Value] {
@@ -145,7 +188,7 @@ import Testing
         var rows = [UInt8](repeating: 0, count: blocks.rows * blocks.inputs * Int(CK_TILE_BYTES))
         var weights = [UInt8](repeating: 0xff, count: blocks.outputs * blocks.inputs * Int(CK_TILE_BYTES))
         x.withUnsafeBytes { ck_tile_rows(&rows, blocks.inputs * 64, 0, 0, $0.baseAddress, rowBytes, shape.rows, rowBytes) }
-        w.withUnsafeBytes { ck_tile_weights(&weights, $0.baseAddress, shape.outputs, rowBytes) }
+        w.withUnsafeBytes { ck_tile_weights(&weights, $0.baseAddress, rowBytes, shape.outputs, rowBytes) }
         let stride = blocks.outputs * 16 + 3
         var sums = [Sum](repeating: 0, count: blocks.rows * 16 * stride)
         product(operations, &sums, stride, rows, weights, blocks)

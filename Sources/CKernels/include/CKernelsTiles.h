@@ -21,8 +21,10 @@ typedef enum { CK_TILES_ABSENT, CK_TILES_REFUSED, CK_TILES_GRANTED } ck_tile_acc
 /// The first call asks the system.
 ck_tile_access ck_tiles(void);
 
-/// Lays weights [outputs, row_bytes] out in tiles; row_bytes are those of the inputs, of any element type.
-void ck_tile_weights(void *tiles, const void *w, size_t outputs, size_t row_bytes);
+/// Lays weights [outputs, row_bytes] out in tiles, rows `stride` bytes apart; row_bytes are those of the inputs, of any element type.
+void ck_tile_weights(void *tiles, const void *w, size_t stride, size_t outputs, size_t row_bytes);
+/// The same of bfloat16 weights [inputs, outputs], rows `stride` values apart.
+void ck_tile_transposed_weights(void *tiles, const uint16_t *w, size_t stride, size_t inputs, size_t outputs);
 /// Puts `rows` pieces of `bytes` bytes, `stride` bytes apart, into rows in tiles: at byte `column` of row `row` and of those after it.
 /// `inputs_bytes`: of a row in tiles, a multiple of 64.
 void ck_tile_rows(void *tiles, size_t inputs_bytes, size_t row, size_t column, const void *pieces, size_t stride, size_t rows, size_t bytes);
@@ -38,5 +40,16 @@ typedef struct {
 /// Numbers below float32's normal ones are zeros, before and after each step.
 void ck_tile_product_bf16(ck_tile_operations operations, float *sums, size_t stride, const void *x, const void *w, ck_tile_shape shape);
 void ck_tile_product_u8(ck_tile_operations operations, int32_t *sums, size_t stride, const void *x, const void *w, ck_tile_shape shape);
+
+/// weights = e^(scale (scores - the row's largest)) of `tokens` keys, as bfloat16 rows in tiles, zero from there to `keys`, a multiple of 32;
+/// inverse[rows] = 1 / their sum. scores: [rows, keys].
+void ck_softmax_to_tiles(void *tiles, float *inverse, const float *scores, size_t rows, size_t tokens, size_t keys, float scale);
+/// out = x * factor, per row; rows of out `out_stride` and of x `stride` values apart.
+void ck_scale_rows_bf16(uint16_t *out, size_t out_stride, const float *x, size_t stride, const float *factors, size_t rows, size_t n);
+/// As ck_attention_bf16, with both products on tiles: sums in their order.
+void ck_attention_tiles(ck_tile_operations operations, uint16_t *out, size_t out_stride, const uint16_t *q, const uint16_t *k, const uint16_t *v,
+                        size_t stride, size_t tokens, size_t head, float scale, void *scratch);
+/// Bytes of `scratch`, 64-byte aligned.
+size_t ck_attention_tiles_scratch(size_t tokens, size_t head);
 
 #endif

@@ -99,7 +99,7 @@ import CKernels
     /// - Parameters:
     ///   - values: of each row, from `column` on.
     ///   - stride: bytes from one row of them to the next.
-    fileprivate func putIntoTiles(_ values: UnsafeRawPointer, stride: Int, rows: Range<Int>, columns: Range<Int>) {
+    func putIntoTiles(_ values: UnsafeRawPointer, stride: Int, rows: Range<Int>, columns: Range<Int>) {
         unsafe ck_tile_rows(
             base, self.stride * dtype.size, rows.lowerBound, columns.lowerBound * dtype.size, values, stride, rows.count, columns.count * dtype.size)
     }
@@ -201,35 +201,6 @@ package func quantise(_ x: QuantizedMatrix, line: Matrix, into out: QuantizedMat
             target.assumingMemoryBound(to: UInt8.self), quantization?.scales, quantization?.zeroPoints, x.bfloat16 + rows.lowerBound * n, rows.count, n,
             line.base)
     }
-}
-
-/// Attention of one head on bfloat16 values: out = softmax(scale q k^T) v.
-/// - Parameters:
-///   - q, k, v: (T, hd).
-///   - scratch: `attentionScratch` values.
-///   - out: of all heads, (T, D).
-///   - columns: of this head.
-package func attention(
-    q: QuantizedMatrix, k: QuantizedMatrix, v: QuantizedMatrix, scale: Float, scratch: Matrix, into out: QuantizedMatrix, columns: Range<Int>
-) {
-    let (T, hd) = (q.rows, q.columns)
-    precondition([q, k, v].allSatisfy { $0.dtype == .bf16 && $0.rows == T && $0.columns == hd && $0.stride == q.stride })
-    precondition(out.dtype == .bf16 && out.rows == T && columns.count == hd && scratch.count >= attentionScratch(tokens: T, head: hd, tiled: out.isTiled))
-    let kernel = { (target: QuantizedMatrix) in
-        unsafe ck_attention_bf16(target.bfloat16, target.stride, q.bfloat16, k.bfloat16, v.bfloat16, q.stride, T, hd, scale, scratch.base)
-    }
-    guard out.isTiled else { return kernel(out.columns(columns)) }
-    // A head's columns begin inside a tile: its rows are put there when they are made.
-    let own = attentionScratch(tokens: T, head: hd, tiled: false)
-    let rows = QuantizedMatrix(bfloat16: scratch.values(own..<scratch.count), rows: T, columns: hd)
-    kernel(rows)
-    unsafe out.putIntoTiles(rows.base, stride: rows.stride * rows.dtype.size, rows: 0..<T, columns: columns)
-}
-
-/// Values of scratch that one head takes.
-/// - Parameter tiled: whether it goes into matrix tiles.
-package func attentionScratch(tokens: Int, head: Int, tiled: Bool) -> Int {
-    (Int(ck_attention_scratch(tokens, head)) + 3) / 4 + (tiled ? (tokens * head + 1) / 2 : 0)
 }
 
 /// The instruction set of the kernels, for logs and benchmarks.

@@ -21,7 +21,7 @@ package enum MatrixTiles: Sendable, Hashable, CaseIterable {
         }
     }
 
-    fileprivate var operations: ck_tile_operations {
+    var operations: ck_tile_operations {
         switch self {
         case .amx: CK_TILES_AMX
         case .plain: CK_TILES_PLAIN
@@ -81,12 +81,12 @@ struct TileWeights: Sendable {
     func pack(_ w: UnsafeRawPointer, _ type: DType) {
         guard type == .f32 else {
             precondition(type.size == dtype.size, "\(type) for rows of \(dtype)")
-            return unsafe ck_tile_weights(copy.base, w, outputs, inputs * type.size)
+            return unsafe ck_tile_weights(copy.base, w, inputs * type.size, outputs, inputs * type.size)
         }
         precondition(dtype == .bf16, "float32 for rows of \(dtype)")
         var rounded = [UInt16](repeating: 0, count: outputs * inputs)
         unsafe ck_round_bf16(&rounded, w.assumingMemoryBound(to: Float.self), rounded.count)
-        unsafe ck_tile_weights(copy.base, rounded, outputs, inputs * dtype.size)
+        unsafe ck_tile_weights(copy.base, rounded, inputs * dtype.size, outputs, inputs * dtype.size)
     }
 
     /// x times the weights, on the calling thread; a row's sums depend on nothing but the row (law 5).
