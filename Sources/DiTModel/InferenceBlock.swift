@@ -49,12 +49,27 @@ struct InferenceBlock: Sendable {
         _ x: QuantizedMatrix, _ w: PackedMatrix, _ pair: LowRankPair?, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup,
         epilogue: (_ accumulators: Accumulators, _ rows: Range<Int>) -> Void
     ) {
+        let low = pair.map { project($0, x, a, shape, group) }
         group.forEach(w.tiles(of: x.rows) * w.panels) { unit, thread in
             let rows = w.tile(unit / w.panels, of: x.rows)
             let scratch = a.scratch[thread]
-            let accumulators = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
-            epilogue(pair?.added(x.rows(rows).floats(in: scratch.floats), to: accumulators, scratch: scratch.lowRank) ?? accumulators, rows)
+            var accumulators = w.multiply(x.rows(rows), panel: unit % w.panels, in: scratch.workspace)
+            if let pair, let low {
+                accumulators = pair.added(
+                    low.rows(rows), x: { x.rows(rows).floats(in: scratch.floats) }, to: accumulators, scratch: scratch.lowRank)
+            }
+            epilogue(accumulators, rows)
         }
+    }
+
+    /// A x of a low-rank pair, (T, ranks), for all panels of a product.
+    private func project(_ pair: LowRankPair, _ x: QuantizedMatrix, _ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup) -> Matrix {
+        let low = a.lowRank.values(0..<(x.rows * pair.sharedRanks.count)).reshaped(x.rows, pair.sharedRanks.count)
+        group.forEach(shape.tiles.parts) { part, thread in
+            let rows = shape.tiles.part(part)
+            pair.project(x.rows(rows).floats(in: a.scratch[thread].floats), into: low.rows(rows))
+        }
+        return low
     }
 
     private func attend(_ a: InferenceWorkspace, _ shape: BlockShape, _ group: ThreadGroup) {

@@ -23,12 +23,24 @@ package struct LowRankPair: Sendable {
         }
     }
 
-    /// The same for the accumulators of a packed product, at any precision of its rows.
+    /// Ranks of which A x is computed once for all panels of a product; those of a larger rank are taken panel by panel.
+    var sharedRanks: Range<Int> { 0..<min(a.rows, Self.sliceRank) }
+
+    /// A x of the shared ranks.
     /// - Parameters:
     ///   - x: (rows, inputs), in float32.
-    func added(_ x: Matrix, to accumulators: Accumulators, scratch: Matrix) -> Accumulators {
-        var accumulators = accumulators
-        forEachSlice { ranks in
+    ///   - low: (rows, shared ranks).
+    func project(_ x: Matrix, into low: Matrix) { multiply(.plain(x), .transposed(a.rows(sharedRanks)), into: low) }
+
+    /// Forward pass for the accumulators of one panel of a packed product.
+    /// - Parameters:
+    ///   - low: (rows, shared ranks), A x.
+    ///   - x: gives (rows, inputs) in float32, where the rank is larger than the shared ones.
+    func added(_ low: Matrix, x: () -> Matrix, to accumulators: Accumulators, scratch: Matrix) -> Accumulators {
+        var accumulators = accumulators.adding(low, b.columns(sharedRanks), scale: scale)
+        guard a.rows > sharedRanks.count else { return accumulators }
+        let x = x()
+        forEachSlice(from: sharedRanks.upperBound) { ranks in
             let low = scratch.values(0..<(x.rows * ranks.count)).reshaped(x.rows, ranks.count)
             multiply(.plain(x), .transposed(a.rows(ranks)), into: low)  // (rows, ranks)
             accumulators = accumulators.adding(low, b.columns(ranks), scale: scale)
@@ -51,8 +63,8 @@ package struct LowRankPair: Sendable {
         }
     }
 
-    private func forEachSlice(_ body: (Range<Int>) -> Void) {
-        for start in stride(from: 0, to: a.rows, by: Self.sliceRank) { body(start..<min(a.rows, start + Self.sliceRank)) }
+    private func forEachSlice(from first: Int = 0, _ body: (Range<Int>) -> Void) {
+        for start in stride(from: first, to: a.rows, by: Self.sliceRank) { body(start..<min(a.rows, start + Self.sliceRank)) }
     }
 }
 

@@ -33,6 +33,8 @@ package struct InferenceWorkspace: Sendable {
     let activated: QuantizedMatrix  // (T, 4D)
     /// The two above as their products read them: themselves, or bytes.
     let projInput, fc2Input: QuantizedMatrix
+    /// A x of the low-rank pair beside the layer at hand, (T, shared ranks).
+    let lowRank: Matrix
     /// At any precision but float32.
     let headAttention: HeadAttention
     let folded: FoldedVectors
@@ -44,7 +46,7 @@ package struct InferenceWorkspace: Sendable {
         let workspace: ProductWorkspace
         /// The scores of one head, or the scratch of a fused one.
         let attention: Matrix
-        /// For the low-rank pairs of one tile: A x.
+        /// For the ranks of a pair that are not shared, of one tile: A x.
         let lowRank: Matrix
         /// And x in float32, where the layer reads another element type.
         let floats: Matrix?
@@ -77,6 +79,7 @@ package struct InferenceWorkspace: Sendable {
         finalLayer = FinalLayer.Workspace(
             scale: memory.take(1, D), shift: memory.take(1, D), normed: memory.take(T, D), mean: memory.take(1, T), rstd: memory.take(1, T),
             patches: memory.take(T, c.patchOutSize))
+        lowRank = memory.take(1, T * LowRankPair.sliceRank)
         headAttention = HeadAttention(tokens: T, head: c.headDimension, isTiled: attended.isTiled, matrixTiles: model.matrixTiles)
         let scores = between == .f32 ? T * T : headAttention.scratchCount
         self.scratch = (0..<threads).map { _ in

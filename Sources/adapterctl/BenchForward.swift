@@ -12,9 +12,11 @@ struct BenchForward: ParsableCommand {
             adapterctl bench forward --model DiT-XL/2 --rows 8 --domains 8 --precision int8
             adapterctl bench forward --model DiT-XL/2 --rows 1 --precision int8 --error
             adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16 --products onednn
+            adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16 --rank 16
             """)
     @Option(help: "Rows of one call.") var rows = 2
     @Option(help: "Different adapters among the rows; above 1 the same call with one adapter is timed beside it.") var domains = 1
+    @Option(help: "Rank of low-rank pairs beside every layer of the blocks, for all rows; the same call without them is timed beside it.") var rank = 0
     @Option var runs = 5
     @Option(
         help: """
@@ -52,8 +54,8 @@ struct BenchForward: ParsableCommand {
         let secondsPerRow, operationsPerSecond: Double
         /// Over what the processor does on registers.
         let shareOfMachine: Double?
-        /// Seconds of the mixed call over those of the call with one adapter.
-        let mixedOverSingle: Double?
+        /// Seconds of the call with several adapters over those of the call with one, and of that with low-rank pairs over it.
+        let mixedOverSingle, pairsOverNone: Double?
         let errors: [OutputError]
     }
 
@@ -64,31 +66,35 @@ struct BenchForward: ParsableCommand {
     }
 
     func run() throws {
-        guard (1...1024).contains(rows), (1...rows).contains(domains), (1...10_000).contains(runs) else {
-            throw Failure.usage("--rows is between 1 and 1024, --domains at most --rows, --runs at least 1")
+        guard (1...1024).contains(rows), (1...rows).contains(domains), (1...10_000).contains(runs), (0...1024).contains(rank) else {
+            throw Failure.usage("--rows is between 1 and 1024, --domains at most --rows, --runs at least 1, --rank at most 1024")
         }
         let c = try model.configuration(), precision = try precision.chosen()
         let network = try model.randomNetwork(c, precision, products.matrixTiles)
         let pool = ThreadPool()
-        let call = NetworkCall(network, model, rows: rows, domains: domains, pool: pool)
+        let call = NetworkCall(network, model, rows: rows, domains: domains, rank: rank, pool: pool)
         let conditioning = call.conditioningSecondsPerRow(runs: runs)
-        func seconds(domains: Int) -> Double {
+        func seconds(_ adapters: NetworkCall.Adapters) -> Double {
             let start = ContinuousClock.now
-            call.forward(t: 500, domains: domains)
+            call.forward(t: 500, adapters)
             return (ContinuousClock.now - start) / .seconds(1) + conditioning * Double(rows)
         }
-        if turns { return try takeTurns { seconds(domains: 1) } }
-        var single: [Double] = [], mixed: [Double] = []
-        // In turns, so that what else the machine does falls on both alike.
+        if turns { return try takeTurns { seconds(.one) } }
+        let contenders: [NetworkCall.Adapters] = [.one] + (domains > 1 ? [.several] : []) + (rank > 0 ? [.pairs] : [])
+        var times = contenders.map { _ in [Double]() }
+        // In turns, so that what else the machine does falls on all alike.
         for run in 0...runs {
-            for count in Set([1, domains]).sorted() {
-                let time = seconds(domains: count)
-                if run > 0, count == 1 { single.append(time) }
-                if run > 0, count == domains { mixed.append(time) }
+            for (index, contender) in contenders.enumerated() {
+                let time = seconds(contender)
+                if run > 0 { times[index].append(time) }
             }
         }
+        func ratio(_ adapters: NetworkCall.Adapters) -> Double? {
+            contenders.firstIndex(of: adapters).map { Timing("", seconds: times[$0]).medianSeconds / Timing("", seconds: times[0]).medianSeconds }
+        }
         let timing = Timing(
-            "forward of \(rows, "row") of \(model.model) at \(model.pixels) px, \(domains, "domain"), \(precision.rawValue)", seconds: mixed,
+            "forward of \(rows, "row") of \(model.model) at \(model.pixels) px, \(domains, "domain"), \(precision.rawValue)",
+            seconds: times[domains > 1 ? 1 : 0],
             library: precision.libraries(products.matrixTiles))
         let alone = productsAlone(network, pool, precision)
         // Per row: the blocks' products, and the two of attention.
@@ -99,7 +105,7 @@ struct BenchForward: ParsableCommand {
             precision: precision.rawValue, packedBytes: network.packedBytes, forward: timing, productsAlone: alone, conditioningSecondsPerRow: conditioning,
             share: rate / (blocks * Double(rows) / alone.medianSeconds), secondsPerRow: timing.medianSeconds / Double(rows),
             operationsPerSecond: rate, shareOfMachine: MachineRates.arithmetic(precision, threads: pool.threadCount, pool).map { rate / $0 },
-            mixedOverSingle: domains > 1 ? timing.medianSeconds / Timing("", seconds: single).medianSeconds : nil,
+            mixedOverSingle: ratio(.several), pairsOverNone: ratio(.pairs),
             errors: error ? try errors(call, against: model.randomNetwork(c, .f32), pool) : [])
         try output.report("bench forward", result) { text(result) }
     }
@@ -112,6 +118,7 @@ struct BenchForward: ParsableCommand {
             "\(readable(bytes: r.packedBytes)) of packed matrices; \(readable(seconds: r.conditioningSecondsPerRow)) a row of conditioning, \(DiTBatch.rowsAhead) rows at once",
         ]
         if let ratio = r.mixedOverSingle { lines.append(String(format: "%.3f of the time of one domain", ratio)) }
+        if let ratio = r.pairsOverNone { lines.append(String(format: "with pairs of rank %d %.3f of the time without", rank, ratio)) }
         lines += r.errors.map { String(format: "relative error at t = %d: %.2e", $0.t, $0.relative) }
         return (lines + [r.forward.machine]).joined(separator: "\n")
     }
@@ -130,10 +137,10 @@ struct BenchForward: ParsableCommand {
     }
 
     private func errors(_ call: NetworkCall, against reference: InferenceDiT, _ pool: ThreadPool) -> [OutputError] {
-        let exact = NetworkCall(reference, model, rows: rows, domains: 1, pool: pool)
+        let exact = NetworkCall(reference, model, rows: rows, domains: 1, rank: 0, pool: pool)
         return [20, 500, 999].map { t in
-            call.forward(t: Float(t), domains: 1)
-            exact.forward(t: Float(t), domains: 1)
+            call.forward(t: Float(t), .one)
+            exact.forward(t: Float(t), .one)
             let (a, b) = (call.out.array, exact.out.array)
             let difference = zip(a, b).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
             let size = b.reduce(0.0) { $0 + Double($1) * Double($1) }
@@ -148,15 +155,28 @@ private struct NetworkCall {
     private let batch: DiTBatch
     private let x: Matrix
     private let pool: ThreadPool
+    private let domains: Int
 
-    init(_ network: InferenceDiT, _ model: ModelOptions, rows: Int, domains: Int, pool: ThreadPool) {
+    /// Whose values the rows have: the first adapter's, those of all in turn, or one's with low-rank pairs.
+    enum Adapters {
+        case one
+        case several
+        case pairs
+    }
+
+    init(_ network: InferenceDiT, _ model: ModelOptions, rows: Int, domains: Int, rank: Int, pool: ThreadPool) {
         let c = network.configuration
         let layout = TunableLayout(c)
         self.pool = pool
-        let adapterSlots = AdapterSlots(layout, count: domains, classRows: c.numClasses + 1)
+        self.domains = domains
+        let adapterSlots = AdapterSlots(layout, count: domains + (rank > 0 ? 1 : 0), classRows: c.numClasses + 1)
         let table = ClassTable(
             names: (0..<c.numClasses).map(String.init), values: [Float](repeating: 0.1, count: (c.numClasses + 1) * c.hiddenSize))
         for row in 0..<domains { adapterSlots.install(model.randomVector(layout, seed: UInt64(row)), table, slot: row) }
+        if rank > 0 {
+            let paired = layout.adding(LowRank(rank: rank, scale: 1, targets: Set(LowRank.Linear.allCases), c))
+            adapterSlots.install(model.randomVector(paired, seed: UInt64(domains)), table, slot: domains)
+        }
         batch = DiTBatch(network, adapterSlots: adapterSlots, rows: rows, pool: pool)
         let plane = c.inputSize * c.inputSize
         let memory = Memory(capacity: Memory.paddedCount(rows * c.inChannels * plane) + Memory.paddedCount(rows * c.outChannels * plane))
@@ -165,10 +185,16 @@ private struct NetworkCall {
         Philox(seed: 1, stream: 3).normals(into: x)
     }
 
-    func forward(t: Float, domains: Int) {
+    func forward(t: Float, _ adapters: Adapters) {
+        let slots = (0..<x.rows).map { row in
+            switch adapters {
+            case .one: 0
+            case .several: row % domains
+            case .pairs: domains
+            }
+        }
         batch.forward(
-            x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows),
-            slots: (0..<x.rows).map { $0 % domains }, into: out)
+            x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows), slots: slots, into: out)
     }
 
     func conditioningSecondsPerRow(runs: Int) -> Double {

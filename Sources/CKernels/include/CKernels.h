@@ -131,6 +131,8 @@ typedef struct {
   const int32_t *column_sum;
 } ck_accumulators;
 
+/// out = the values that integer accumulators stand for; out may be the accumulators' own memory.
+void ck_accumulators_values(float *out, size_t stride, const ck_accumulators *accumulators, size_t rows, size_t n);
 /// out = gamma (accumulators + bias), rows of out `stride` values apart.
 void ck_accumulators_gamma(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
 void ck_accumulators_gamma_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);

@@ -73,11 +73,11 @@ extension Accumulators {
     ///   - low: (rows, rank).
     ///   - b: (all outputs, rank).
     package func adding(_ low: Matrix, _ b: Matrix, scale: Float) -> Accumulators {
+        var values = unsafe values
         let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self))
-        if unsafe values.row_scale != nil { unsafe dequantise(into: floats) }
+        if unsafe values.row_scale != nil { unsafe ck_accumulators_values(floats, values.stride, &values, rows, columns.count) }
         let matrix = unsafe Matrix(base: floats, rows: rows, columns: columns.count, stride: values.stride, keeping: low)
         multiply(.plain(low), .transposed(b.rows(columns)), into: matrix, scale: scale, adding: true)
-        var values = unsafe values
         unsafe values.row_scale = nil
         return unsafe Accumulators(rows: rows, columns: columns, values: values)
     }
@@ -89,18 +89,6 @@ extension Accumulators {
             values: values.values + (row * values.stride + column) * 4, stride: values.stride, row_scale: values.row_scale.map { unsafe $0 + row },
             row_zero_point: values.row_zero_point.map { unsafe $0 + row }, column_scale: values.column_scale.map { unsafe $0 + column },
             column_sum: values.column_sum.map { unsafe $0 + column })
-    }
-
-    /// Overwrites whole numbers by the values that they stand for.
-    private func dequantise(into floats: UnsafeMutablePointer<Float>) {
-        let whole = unsafe values.values.assumingMemoryBound(to: Int32.self)
-        for row in 0..<rows {
-            for column in 0..<columns.count {
-                let at = unsafe row * values.stride + column
-                let sum = unsafe whole[at] &- values.row_zero_point[row] &* values.column_sum[column]
-                unsafe floats[at] = values.row_scale[row] * values.column_scale[column] * Float(sum)
-            }
-        }
     }
 
     fileprivate func part(of vector: Matrix) -> Matrix { vector.values(columns) }
