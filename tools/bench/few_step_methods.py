@@ -3,12 +3,14 @@
 Usage: python3 tools/bench/few_step_methods.py [--domains flowers,cars] [--seconds 120] [--steps 4,2,1] [-o FILE]
 (build first: swift build -c release)
 One vector for each step is trained over all the domains given, as biases and scales and as low-rank pairs of rank 16, with every
-objective. Two short runs measure what a step costs, so that every objective gets the steps that fit into the seconds of the whole
-command, the teacher's trajectories and the search for times included: of processor time over the cores, so that other work on the
-machine does not count. Distribution matching goes on from vectors that had half of the seconds for the trajectory's objective.
+objective. A run of a few steps and one that is a round of the teacher's trajectories longer measure what a step costs, so that every
+objective gets the steps that fit into the seconds of the whole command, trajectories and the search for times included: of processor
+time over the cores, so that other work on the machine counts little. Distribution matching goes on from vectors that had half of the
+seconds for the trajectory's objective.
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -31,7 +33,7 @@ KINDS = {
     "DiffFit": ["--learning-rate", "2e-3"],
     "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
 }
-PROBES = (8, 40)
+FEW = 8
 
 
 def seconds_of(command: list[str], cores: int) -> float:
@@ -47,17 +49,23 @@ def seconds_of(command: list[str], cores: int) -> float:
 class Trainer:
     def __init__(self, options: argparse.Namespace, folder: Path):
         self.options, self.folder, self.cores = options, folder, len(os.sched_getaffinity(0))
+        self.few: dict[str, float] = {}
 
     def train(self, name: str, flags: list[str], steps: int) -> float:
         command = [str(few_rows.PROGRAM), "distill", "steps", *self.options.domains.split(","), *few_rows.TEACHER, "--teacher-steps", "20"]
-        command += ["--precision", "bf16", "--batch", "16", "--train-steps", str(steps), "--validate-every", str(steps), "--restart", "--add", "--replace"]
-        return seconds_of([*command, *flags, "-o", str(self.folder / f"{name}.safetensors")], self.cores)
+        command += ["--precision", "bf16", "--batch", "16", "--train-steps", str(steps), "--validate-every", str(steps), "--samples-every", "0"]
+        return seconds_of([*command, "--restart", "--add", "--replace", *flags, "-o", str(self.folder / f"{name}.safetensors")], self.cores)
 
-    def trained(self, name: str, flags: list[str], seconds: float) -> tuple[int, float]:
-        """Trains for about so long; how many steps that were, and how long it took."""
-        few, more = (self.train("probe", flags, count) for count in PROBES)
-        each = max(more - few, 1) / (PROBES[1] - PROBES[0])
-        steps = max(PROBES[1], round(PROBES[0] + (seconds - few) / each))
+    def trained(self, name: str, flags: list[str], seconds: float, fixed: str) -> tuple[int, float]:
+        """Trains for about so long; how many steps that were, and how long it took.
+
+        Runs of one `fixed` take as long before their first step.
+        """
+        few = self.few.get(fixed) or self.train("probe", flags, FEW)
+        self.few[fixed] = few
+        round_steps = json.loads((self.folder / "probe.run/data.json").read_text())["steps_per_round"]
+        each = max(self.train("probe", flags, FEW + round_steps) - few, 1) / round_steps
+        steps = max(FEW, round(FEW + (seconds - few) / each))
         return steps, self.train(name, flags, steps)
 
 
@@ -106,12 +114,12 @@ def main() -> None:
                     own = [*flags, *OBJECTIVES[objective], "--steps", steps]
                     if objective == "distribution":
                         half = f"half{vector}"
-                        first = trainer.trained(half, [*flags, *OBJECTIVES["trajectory"], "--steps", steps], options.seconds / 2)
+                        first = trainer.trained(half, [*flags, *OBJECTIVES["trajectory"], "--steps", steps], options.seconds / 2, steps)
                         gentle = ["--learning-rate", "1e-4", "--from", half, *OBJECTIVES[objective]]
-                        second = trainer.trained(vector, gentle, options.seconds / 2)
+                        second = trainer.trained(vector, gentle, options.seconds / 2, f"{objective}{kind}{steps}")
                         trained, seconds = f"{first[0]} + {second[0]}", first[1] + second[1]
                     else:
-                        count, seconds = trainer.trained(vector, own, options.seconds)
+                        count, seconds = trainer.trained(vector, own, options.seconds, steps)
                         trained = str(count)
                     add(steps, objective, kind, trained, f"{seconds:.0f}", *measured(f"+{vector}", []))
     if options.output:
