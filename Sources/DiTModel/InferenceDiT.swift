@@ -20,15 +20,17 @@ package struct InferenceDiT: Sendable {
 
     /// - Parameters:
     ///   - matrixTiles: where the rows of products lie in matrix tiles, what multiplies them.
+    ///   - compressesZeros: whether zeros of the packed matrices are held as a bit each, which changes no byte of the output.
     ///   - find: the matrix of each reference name and shape, asked for once each, in state-dict order; in float32 but for those that are
     ///     packed (`isPacked`).
     /// - Throws: what `find` throws; `TensorMathError` where the precision cannot be had.
     package init(
         _ configuration: DiTConfiguration, precision: Precision, preset: Preset = .original, positionScale: Double = 1,
-        matrixTiles: MatrixTiles? = .native, find: (_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix
+        matrixTiles: MatrixTiles? = .native, compressesZeros: Bool = false,
+        find: (_ name: String, _ rows: Int, _ columns: Int) throws -> QuantizedMatrix
     ) throws {
         let tiles = Tiles(tokens: configuration.tokens)
-        let packer = WeightPacker(heights: [tiles.rows], matrixTiles: matrixTiles)
+        let packer = WeightPacker(heights: [tiles.rows], matrixTiles: matrixTiles, compressesZeros: compressesZeros)
         var packed: [String: PackedMatrix] = [:]
         weights = try Weights(configuration) { name, rows, columns in
             let matrix = try find(name, rows, columns)
@@ -81,10 +83,11 @@ package struct InferenceDiT: Sendable {
     }
 
     /// Packs the matrices of a network in memory.
-    package init(_ model: DiT, precision: Precision = .f32, matrixTiles: MatrixTiles? = .native) throws {
+    package init(_ model: DiT, precision: Precision = .f32, matrixTiles: MatrixTiles? = .native, compressesZeros: Bool = false) throws {
         let matrix = model.weights.finder(model.configuration)
         try self.init(
-            model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale, matrixTiles: matrixTiles
+            model.configuration, precision: precision, preset: model.preset, positionScale: model.positionScale, matrixTiles: matrixTiles,
+            compressesZeros: compressesZeros
         ) { name, _, _ in QuantizedMatrix(matrix(name)) }
     }
 

@@ -112,6 +112,12 @@ import Testing
                 let matrix = try PackedMatrix(QuantizedMatrix(w), way.form, with: WeightPacker(heights: [16], matrixTiles: way.matrixTiles))
                 #expect(matrix.bytes >= way.form.dtype.size * 4096 * 1024)
                 #expect(try readOnlyBytes() - before >= matrix.bytes, "\(way)")
+                guard way.form.dtype != .f32 else { continue }
+                let whole = try readOnlyBytes()
+                let packer = WeightPacker(heights: [16], matrixTiles: way.matrixTiles, compressesZeros: true)
+                let compressed = try PackedMatrix(QuantizedMatrix(w), way.form, with: packer)
+                #expect(try readOnlyBytes() - whole >= compressed.bytes, "\(way)")
+                #expect(compressed.bytes < matrix.bytes)
             }
         }
     }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "CKernelsImages.h"
+#include "CKernelsSparse.h"
 #include "CKernelsTiles.h"
 
 typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_AVX512_BF16 = 3 } ck_level;

@@ -12,6 +12,8 @@ import CKernels
 package struct ProductWorkspace: Sendable {
     let accumulators: Matrix
     let scratch: Matrix
+    /// Where compressed panels are expanded.
+    let panel: Matrix
     /// Scratch of two rows in float32, for norms and quantisation.
     package let line: Matrix
 
@@ -19,12 +21,14 @@ package struct ProductWorkspace: Sendable {
     package init(_ need: Need, line: Int, take: (Int, Int) -> Matrix) {
         accumulators = take(1, need.accumulators)
         scratch = take(1, (need.scratchBytes + 3) / 4)
+        panel = take(1, need.panel)
         self.line = take(1, 2 * line)
     }
 
-    /// What the products that use it ask for: values of the largest tile and panel, and scratch of the kernels.
+    /// What the products that use it ask for: values of the largest tile and panel, of the largest panel that is expanded, and scratch of the
+    /// kernels.
     package struct Need: Sendable {
-        let accumulators, scratchBytes: Int
+        let accumulators, panel, scratchBytes: Int
         /// Of the largest tile.
         package let rows: Int
     }

@@ -32,6 +32,14 @@ enum KernelWeights<Kernel: Sendable>: Sendable {
         case .packed(_, let copy): .packed(kernel, copy)
         }
     }
+
+    /// Another packed copy, read by the same kernel.
+    func reading(_ copy: Matrix) -> KernelWeights {
+        switch self {
+        case .plain: self
+        case .packed(let kernel, _): .packed(kernel, copy)
+        }
+    }
 }
 
 /// One kernel per height of tiles, all over one packed copy.

@@ -15,6 +15,8 @@ import CKernels
     private let quantization: Quantization?
     /// Of bytes alone: their sum per output, which a product needs for the zero points of the other factor.
     private let sums: UnsafeMutablePointer<Int32>?
+    /// Where scales and sums lie.
+    private let memory: Memory?
 
     package var panels: Int { panelWeights.count }
 
@@ -25,11 +27,13 @@ import CKernels
             case .kernels(.plain): sum
             case .kernels(.packed(_, let copy)): sum + copy.count * 4
             case .tiles(let weights): sum + weights.bytes
+            case .compressed(_, let copy): sum + copy.bytes
             }
         }
     }
 
-    /// Lays `w` [outputs, inputs] out in a form.
+    /// Lays `w` [outputs, inputs] out in a form. Bytes and bfloat16 that are zero are left out where the packer says so and it saves memory;
+    /// float32 is always held whole.
     package init(_ w: QuantizedMatrix, _ form: WeightForm, with packer: WeightPacker) throws(TensorMathError) {
         outputs = w.rows
         inputs = w.columns
@@ -43,21 +47,23 @@ import CKernels
             panelWeights = panels.map { .kernels(.plain(.transposed(plain.rows($0)))) }
             quantization = nil
             unsafe sums = nil
+            memory = nil
             return
         }
         let kernels = tiles == nil ? try packer.kernels(dtype, outputs: panelOutputs, inputs: w.columns) : []
         let each = Memory.paddedCount(
             kernels.first.map { ($0.packedBytes + 3) / 4 } ?? TileWeights.count(dtype, outputs: panelOutputs, inputs: w.columns))
-        let hasBytes = dtype == .u8
-        let memory = Memory(capacity: panels.count * each + (hasBytes ? 2 * Memory.paddedCount(w.rows) : 0))
+        let hasBytes = dtype == .u8, compresses = packer.compressesZeros && dtype != .f32
+        let memory = Memory(capacity: (compresses ? 0 : panels.count * each) + (hasBytes ? 2 * Memory.paddedCount(w.rows) : 0))
         quantization = unsafe hasBytes ? Quantization(scales: memory.take(w.rows).base, zeroPoints: nil) : nil
         unsafe sums = hasBytes ? memory.takeIntegers(w.rows) : nil
-        let copies = panels.map { _ in memory.take(each) }
-        panelWeights = copies.map { copy in
-            tiles.map { .tiles(TileWeights($0, dtype, outputs: panelOutputs, inputs: w.columns, copy: copy)) } ?? .kernels(.packed(kernels, copy))
-        }
+        self.memory = memory
         let source = w.dtype == .bf16 && dtype == .bf16 ? w : QuantizedMatrix(packer.floats(w))
-        for (rows, weights) in zip(panels, panelWeights) {
+        panelWeights = []
+        for rows in panels {
+            let copy = compresses ? packer.panel(each) : memory.take(each)
+            var weights: PanelWeights =
+                tiles.map { .tiles(TileWeights($0, dtype, outputs: panelOutputs, inputs: w.columns, copy: copy)) } ?? .kernels(.packed(kernels, copy))
             let panel = source.rows(rows)
             if let quantization, let sums = unsafe sums {
                 let bytes = unsafe packer.quantised(panel.matrix, quantization.scales + rows.lowerBound, sums: sums + rows.lowerBound)
@@ -65,13 +71,15 @@ import CKernels
             } else {
                 try unsafe weights.pack(panel.base, panel.dtype)
             }
+            if compresses { weights = weights.held(CompressedCopy(copy, elementBytes: dtype.size), of: copy) }
+            panelWeights.append(weights)
         }
         memory.seal()
     }
 
     /// The same packed matrix, not copied, for tiles of another height.
     package func retiled(with packer: WeightPacker) throws(TensorMathError) -> PackedMatrix {
-        guard case .kernels(let weights) = panelWeights[0] else { return self }
+        guard case .kernels(let weights) = panelWeights[0].whole else { return self }
         var other = self
         other.tileRows = packer.tileRows
         guard case .packed(let kernels, _) = weights else { return other }
@@ -97,7 +105,12 @@ import CKernels
 
     /// Values of the accumulators of one tile and panel.
     fileprivate var accumulators: Int {
-        if case .tiles(let weights) = panelWeights[0] { weights.sumCount(rows: tileRows) } else { tileRows * panelOutputs }
+        if case .tiles(let weights) = panelWeights[0].whole { weights.sumCount(rows: tileRows) } else { tileRows * panelOutputs }
+    }
+
+    /// Values of the largest panel that is expanded.
+    fileprivate var expanded: Int {
+        panelWeights.reduce(0) { largest, panel in if case .compressed(_, let copy) = panel { max(largest, copy.count) } else { largest } }
     }
 }
 
@@ -105,6 +118,8 @@ import CKernels
 private enum PanelWeights {
     case kernels(GEMMWeights)
     case tiles(TileWeights)
+    /// What multiplies it once its copy is whole again.
+    indirect case compressed(PanelWeights, CompressedCopy)
 
     func pack(_ w: UnsafeRawPointer, _ type: DType) throws(TensorMathError) {
         switch self {
@@ -112,11 +127,37 @@ private enum PanelWeights {
         // It is read where it lies.
         case .kernels(.plain): break
         case .tiles(let weights): unsafe weights.pack(w, type)
+        case .compressed: preconditionFailure("a panel is packed before it is compressed")
         }
     }
 
+    /// What multiplies it, whether or not its copy is there.
+    var whole: PanelWeights { if case .compressed(let weights, _) = self { weights } else { self } }
+
     func read(by kernels: [GEMMKernel]) -> PanelWeights {
-        if case .kernels(let weights) = self { .kernels(weights.read(by: kernels)) } else { self }
+        switch self {
+        case .kernels(let weights): .kernels(weights.read(by: kernels))
+        case .tiles: self
+        case .compressed(let weights, let copy): .compressed(weights.read(by: kernels), copy)
+        }
+    }
+
+    /// The same over another packed copy.
+    private func reading(_ copy: Matrix) -> PanelWeights {
+        switch self {
+        case .kernels(let weights): .kernels(weights.reading(copy))
+        case .tiles(let weights): .tiles(weights.reading(copy))
+        case .compressed: self
+        }
+    }
+
+    /// Held compressed, or where that saves nothing as a copy of its own of what the packer will use again.
+    func held(_ compressed: CompressedCopy?, of copy: Matrix) -> PanelWeights {
+        if let compressed { return .compressed(reading(compressed.placeholder), compressed) }
+        let memory = Memory(capacity: Memory.paddedCount(copy.count)), own = memory.take(copy.count)
+        own.copy(from: copy)
+        memory.seal()
+        return reading(own)
     }
 
     func multiply(_ x: QuantizedMatrix, outputs: Int, in workspace: ProductWorkspace) -> Matrix {
@@ -126,6 +167,8 @@ private enum PanelWeights {
             weights.multiply(x, into: out, scratch: workspace.scratch)
             return out
         case .tiles(let weights): return weights.multiply(x, into: workspace.accumulators)
+        case .compressed(let weights, let copy):
+            return weights.reading(copy.expanded(into: workspace.panel)).multiply(x, outputs: outputs, in: workspace)
         }
     }
 }
@@ -135,21 +178,27 @@ package final class WeightPacker {
     /// Rows of the tiles, the usual ones first.
     private let heights: [Int]
     private let matrixTiles: MatrixTiles?
+    let compressesZeros: Bool
     private var made: [Shape: [GEMMKernel]] = [:]
     private var madeGradients: [Shape: [GEMMKernel]] = [:]
     private var bytes: [Int8] = []
     /// What bfloat16 matrices are converted in, one after the other: fresh pages cost more than the conversion.
     private var converted: Memory?
+    /// What panels are packed in before they are compressed.
+    private var packed: Memory?
 
     private struct Shape: Hashable {
         let dtype: DType
         let outputs, inputs: Int
     }
 
-    /// - Parameter matrixTiles: what multiplies `PackedMatrix` where its rows can lie in matrix tiles; nil is oneDNN.
-    package init(heights: [Int], matrixTiles: MatrixTiles? = nil) {
+    /// - Parameters:
+    ///   - matrixTiles: what multiplies `PackedMatrix` where its rows can lie in matrix tiles; nil is oneDNN.
+    ///   - compressesZeros: whether a `PackedMatrix` of bytes or bfloat16 holds no zeros: less memory, and an expansion for each product.
+    package init(heights: [Int], matrixTiles: MatrixTiles? = nil, compressesZeros: Bool = false) {
         self.heights = heights
         self.matrixTiles = matrixTiles
+        self.compressesZeros = compressesZeros
     }
 
     fileprivate func tiles(for dtype: DType) -> MatrixTiles? { matrixTiles.flatMap { $0.multiplies(dtype) ? $0 : nil } }
@@ -186,6 +235,15 @@ package final class WeightPacker {
         return kernels
     }
 
+    /// Memory of a panel, all zero, valid until the next call.
+    func panel(_ count: Int) -> Matrix {
+        let memory = packed.flatMap { $0.capacity < count ? nil : $0 } ?? Memory(capacity: count)
+        packed = memory
+        let panel = Memory(sharing: memory).take(count)
+        panel.fill(0)
+        return panel
+    }
+
     /// The values of w, valid until the next call.
     func floats(_ w: QuantizedMatrix) -> Matrix {
         guard w.dtype != .f32 else { return w.matrix }
@@ -208,6 +266,7 @@ package final class WeightPacker {
     /// What products with some matrices that it packed ask of a workspace.
     package func need(_ matrices: [PackedMatrix]) -> ProductWorkspace.Need {
         ProductWorkspace.Need(
-            accumulators: matrices.map(\.accumulators).max() ?? 0, scratchBytes: scratchBytes, rows: matrices.map(\.tileRows).max() ?? 0)
+            accumulators: matrices.map(\.accumulators).max() ?? 0, panel: matrices.map(\.expanded).max() ?? 0, scratchBytes: scratchBytes,
+            rows: matrices.map(\.tileRows).max() ?? 0)
     }
 }

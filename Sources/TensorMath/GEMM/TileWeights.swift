@@ -59,6 +59,9 @@ struct TileWeights: Sendable {
 
     var bytes: Int { copy.count * 4 }
 
+    /// The same over another packed copy.
+    func reading(_ copy: Matrix) -> TileWeights { TileWeights(tiles, dtype, outputs: outputs, inputs: inputs, copy: copy) }
+
     /// Outputs of a panel: an even share of all that fills whole tiles where bfloat16 rows are made of it, and so small that its accumulators
     /// with a tile of rows stay in the second cache. Where there is none, all.
     static func panel(outputs: Int) -> Int {
