@@ -63,6 +63,9 @@ package enum AdapterFile {
             throw AdapterFormatError.otherLayout(file: path, layout: stated.layoutDigest.short, expected: layout.digest.short)
         }
         guard stated.baseDigest == base.digest || stated.baseDigest == base.card.roundedFrom else {
+            if stated.baseDigest == base.card.sparsity?.dense {
+                throw AdapterFormatError.denseBase(file: path, base: stated.baseDigest.short, sparse: base.digest.short)
+            }
             throw AdapterFormatError.otherBase(file: path, base: stated.baseDigest.short, expected: base.digest.short)
         }
         let vector = try vector(file, stated.trainableSet, base, layout, steps: stated.distillation?.steps)

@@ -26,6 +26,9 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
     case noForm(adapter: String, form: String, reason: String)
     case otherMatrix(file: String, name: String, base: String)
     case otherBase(file: String, base: String, expected: String)
+    case denseBase(file: String, base: String, sparse: String)
+    case notTwoOfFour(file: String, name: String)
+    case noPattern(base: String, reason: String)
     case otherLayout(file: String, layout: String, expected: String)
     case otherContent(file: String, digest: String, named: String)
     case noTrainableSet(file: String, missing: String, beginnings: [String])
@@ -75,6 +78,11 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .otherMatrix(let file, let name, let base):
             "the frozen matrix '\(name)' in '\(file)' is not that of the base \(base): the file belongs to another base"
         case .otherBase(let file, let base, let expected): "'\(file)' was trained on the base \(base), not on \(expected)"
+        case .denseBase(let file, let base, let sparse):
+            "'\(file)' was trained on the dense base \(base), and \(sparse) is what was left of it when half of its weights were taken: \(Self.recovery)"
+        case .notTwoOfFour(let file, let name):
+            "'\(file)' is 2:4 sparse, or says so, but '\(name)' has four neighbouring weights of which more than two are not zero"
+        case .noPattern(let base, let reason): "the base \(base) cannot be made 2:4 sparse: \(reason)"
         case .otherLayout(let file, let layout, let expected): "'\(file)' is for the layout \(layout), not \(expected)"
         case .otherContent(let file, let digest, let named): "the content of '\(file)' has the digest \(digest), not \(named) as the file says: it is damaged"
         case .noTrainableSet(let file, let missing, let beginnings):
@@ -84,6 +92,10 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .badReference(let text): "'\(text)' is no reference: give a name, a digest, four or more of its first digits, or name@digest"
         }
     }
+
+    /// How an adapter of a dense base comes to a sparse one of it.
+    package static let recovery =
+        "train a recovery with 'adapterctl distill recovery', and take the adapter over through it with 'adapterctl recover'"
 
     /// The name that was probably meant, where there is one.
     private static func suggestion(_ name: String) -> String {

@@ -48,6 +48,27 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     }
 }
 
+/// How the blocks' matrices of a base became sparse.
+package struct BaseSparsity: Sendable, Hashable, Codable {
+    /// How many weights of how many neighbours along a row are kept: "2:4".
+    package var pattern: String
+    /// By what they were chosen, such as "magnitude"; nil where nobody says.
+    package var saliency: String?
+    /// The base that they were chosen from.
+    package var dense: Digest?
+
+    package init(pattern: String, saliency: String? = nil, dense: Digest? = nil) {
+        self.pattern = pattern
+        self.saliency = saliency
+        self.dense = dense
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case pattern, saliency
+        case dense = "dense_base"
+    }
+}
+
 /// What a base says about itself beyond its shapes.
 package struct BaseCard: Sendable, Hashable, Codable {
     package var name: String
@@ -72,6 +93,8 @@ package struct BaseCard: Sendable, Hashable, Codable {
     package var tinyVAE: Digest?
     /// The base whose matrices were rounded to make this one; its adapters belong to this one too.
     package var roundedFrom: Digest?
+    /// Where half of its blocks' weights are zero, how that came about.
+    package var sparsity: BaseSparsity?
 
     package init(name: String, prediction: String, path: String, timeScale: Double, classNames: [String], training: TrainingFacts? = nil) {
         self.name = name
@@ -95,6 +118,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
         vae = vae ?? known.vae
         tinyVAE = tinyVAE ?? known.tinyVAE
         roundedFrom = roundedFrom ?? known.roundedFrom
+        sparsity = sparsity ?? known.sparsity
     }
 
     /// Stable Diffusion's autoencoder, which every published DiT uses (`DiT.md`, "Autoencoder").
@@ -104,7 +128,7 @@ package struct BaseCard: Sendable, Hashable, Codable {
     package static let dit = BaseCard(name: "dit", prediction: "epsilon", path: "linear-vp", timeScale: 1, classNames: [])
 
     enum CodingKeys: String, CodingKey {
-        case name, prediction, path, training, heads, preset, vae
+        case name, prediction, path, training, heads, preset, vae, sparsity
         case latentScale = "latent_scale"
         case tinyVAE = "tiny_vae"
         case roundedFrom = "rounded_from"

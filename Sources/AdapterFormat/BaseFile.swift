@@ -20,6 +20,8 @@ package struct BaseFile: Sendable {
     package let autoencoders: [AutoencoderFile]
     /// What was taken though the file does not say it, a sentence each.
     package let remarks: [String]
+    /// Whether two of every four weights of its blocks' matrices are zero, and the store's own form leaves them out.
+    package let isSparse: Bool
 
     package static let positionsName = "pos_embed"
 
@@ -42,9 +44,12 @@ package struct BaseFile: Sendable {
         remarks = classCount == nil && fields.numClasses == nil && rows > 1 ? [ClassTable.assumption(file: path, rows: rows)] : []
         configuration = try BaseShapes(file: file, fields: fields)
             .configuration(heads: heads ?? card?.heads, inputSize: inputSize, classes: classCount)
-        self.card = card ?? source.card
         layout = TunableLayout(configuration)
         try Self.check(file, configuration, layout)
+        isSparse = try Self.isSparse(file, configuration)
+        var own = card ?? source.card
+        if isSparse, own.sparsity == nil { own.sparsity = BaseSparsity(pattern: TwoOfFour.name) }
+        self.card = own
 
         var values = TunableVector.neutral(layout).values
         for tensor in layout.tensors where file[tensor.name] != nil {
@@ -61,7 +66,7 @@ package struct BaseFile: Sendable {
             ? ClassTable(names: names, values: table) : .withoutNullRow(names: names, values: table, width: configuration.hiddenSize)
         self.file = file
         autoencoders = source.autoencoders
-        self.digest = try digest ?? Digest(of: Self.encoding(file, configuration, layout, vector, classes, as: nil).pieces)
+        self.digest = try digest ?? Digest(of: Self.encoding(file, configuration, layout, vector, classes, as: nil, compressed: isSparse).pieces)
     }
 
     /// Refuses a matrix with a value that is not finite. Reads the whole file, so it belongs to an import, not to a start.
@@ -72,27 +77,32 @@ package struct BaseFile: Sendable {
     }
 
     /// The base in the store's own form: safetensors in the reference's names and order, matrices as they are (bfloat16 or else
-    /// float32), the tunable values and the class table as float32, and no positions, since they follow from the shape.
+    /// float32) and of a sparse base without what is zero, the tunable values and the class table as float32, and no positions, since they
+    /// follow from the shape.
     /// - Parameter type: `.bf16` rounds every matrix, which makes another base.
     package func encoding(as type: DType? = nil) throws -> SafetensorsEncoding {
-        try Self.encoding(file, configuration, layout, vector, classes, as: type)
+        try Self.encoding(file, configuration, layout, vector, classes, as: type, compressed: isSparse)
     }
 
     /// The same with the table of positions, which the reference's own code wants to find.
-    package func exported() throws -> SafetensorsEncoding {
+    /// - Parameter compressed: whether a sparse base's matrices are left as they are stored; that code wants them with their zeros.
+    package func exported(compressed: Bool = false) throws -> SafetensorsEncoding {
         let positions = OutgoingTensor(Self.positionsName, shape: [1, configuration.tokens, configuration.hiddenSize], configuration.positions)
-        return try Self.encoding(file, configuration, layout, vector, classes, as: nil, before: [positions])
+        return try Self.encoding(
+            file, configuration, layout, vector, classes, as: nil, compressed: compressed && isSparse, isSparse: isSparse, before: [positions])
     }
 
     private static func encoding(
         _ file: TensorFile, _ configuration: DiTConfiguration, _ layout: TunableLayout, _ vector: TunableVector, _ classes: ClassTable,
-        as type: DType?, before: [OutgoingTensor] = []
+        as type: DType?, compressed: Bool, isSparse: Bool? = nil, before: [OutgoingTensor] = []
     ) throws -> SafetensorsEncoding {
         var metadata = ["config": try sortedJSON(configuration), "format": "pt"]
         metadata["card"] = file.metadata["card"]
-        let matrices = try configuration.frozenTensors.map { tensor in
-            let entry = try file.entry(tensor.name)
-            return OutgoingTensor(entry, as: type ?? (entry.dtype == .bf16 ? .bf16 : .f32))
+        if isSparse ?? compressed { metadata[SparsityConfiguration.key] = try sortedJSON(compressed ? SparsityConfiguration.compressed : .dense) }
+        let matrices = try configuration.frozenTensors.flatMap { tensor in
+            let entry = try file.entry(tensor.name), type = type ?? (entry.dtype == .bf16 ? .bf16 : .f32)
+            guard compressed, configuration.isSparse(tensor.name) else { return [OutgoingTensor(entry, as: type)] }
+            return OutgoingTensor.twoOfFour(tensor.name, shape: tensor.shape, as: type) { entry.floats($0) }
         }
         let values = tunables(layout, vector, classes) { $0.kind == .bias || file[$0.name] != nil }
         return SafetensorsEncoding(before + matrices + values, metadata: metadata)
@@ -154,16 +164,21 @@ package struct BaseFile: Sendable {
     /// - Parameters:
     ///   - matrix: values of a frozen tensor by its name.
     ///   - vector: gammas and affine norms that do nothing are left out, as in published files.
-    ///   - type: `.bf16` halves the matrices; vector and class table stay float32.
+    ///   - type: `.bf16` halves the matrices; vector and class table stay float32. Where the card says that the base is sparse, the blocks'
+    ///     matrices are written without what is zero.
     package static func write(
         to path: String, _ configuration: DiTConfiguration, card: BaseCard, vector: TunableVector, classes: ClassTable, as type: DType,
-        matrix: (String) -> [Float]
+        matrix: (String) throws -> [Float]
     ) throws {
         let layout = TunableLayout(configuration), neutral = TunableVector.neutral(layout)
-        let tensors =
-            configuration.frozenTensors.map { OutgoingTensor($0.name, shape: $0.shape, matrix($0.name), as: type) }
-            + tunables(layout, vector, classes) { $0.kind == .bias || vector.values[$0.range] != neutral.values[$0.range] }
-        let metadata = ["config": try sortedJSON(configuration), "card": try sortedJSON(card), "format": "pt"]
+        let matrices = try configuration.frozenTensors.flatMap { tensor in
+            let values = try matrix(tensor.name)
+            guard card.sparsity != nil, configuration.isSparse(tensor.name) else { return [OutgoingTensor(tensor.name, shape: tensor.shape, values, as: type)] }
+            return OutgoingTensor.twoOfFour(tensor.name, shape: tensor.shape, as: type) { Array(values[$0]) }
+        }
+        let tensors = matrices + tunables(layout, vector, classes) { $0.kind == .bias || vector.values[$0.range] != neutral.values[$0.range] }
+        var metadata = ["config": try sortedJSON(configuration), "card": try sortedJSON(card), "format": "pt"]
+        if card.sparsity != nil { metadata[SparsityConfiguration.key] = try sortedJSON(SparsityConfiguration.compressed) }
         try SafetensorsWriter.write(tensors, metadata: metadata, to: path)
     }
 }

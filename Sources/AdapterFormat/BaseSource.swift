@@ -18,7 +18,7 @@ struct BaseSource {
             (file, fields, card, autoencoders) = (folder.transformer, folder.fields, folder.card, folder.autoencoders)
             return
         }
-        let found = try Self.model(in: TensorFile(path: path))
+        let found = try Self.model(in: TensorFile(path: path).expandingTwoOfFour())
         autoencoders = []
         let own: BaseFields? = try BaseFile.metadata("config", of: found)
         let said = BaseFields(arguments: found.arguments, classRows: found[TunableLayout.classTableName]?.shape.first)

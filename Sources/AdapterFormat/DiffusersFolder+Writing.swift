@@ -29,7 +29,9 @@ extension DiffusersFolder {
         } catch let error as CocoaError {
             throw TensorFileError.unwritable(path: path, reason: SystemError(error))
         }
-        let weights = SafetensorsEncoding(try transformer(base), metadata: ["format": "pt"])
+        var metadata = ["format": "pt"]
+        if base.isSparse { metadata[SparsityConfiguration.key] = try sortedJSON(SparsityConfiguration.dense) }
+        let weights = SafetensorsEncoding(try transformer(base), metadata: metadata)
         try SafetensorsWriter.write(weights, to: path + "/transformer/diffusion_pytorch_model.safetensors")
         for (folder, part) in parts { try SafetensorsWriter.write(part.encoding, to: "\(path)/\(folder)/diffusion_pytorch_model.safetensors") }
     }

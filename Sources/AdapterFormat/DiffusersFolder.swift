@@ -20,7 +20,7 @@ package struct DiffusersFolder: Sendable {
         }
         let isPipeline = FileManager.default.fileExists(atPath: path + "/transformer")
         let folder = isPipeline ? path + "/transformer" : path
-        let weights = try TensorFile(path: folder)
+        let weights = try TensorFile(path: folder).expandingTwoOfFour()
         transformer = try DiffusersNames.original(weights)
         fields = try Self.fields(folder, required: true, of: transformer)
         try Self.checkSchedule(path + "/scheduler/scheduler_config.json")

@@ -70,7 +70,9 @@ package enum DiffusersNames {
         guard Set(entries.map(\.name)).count == entries.count else {
             throw AdapterFormatError.inconsistentShapes(file: file.path, reason: "it has two tables of positions")
         }
-        return TensorFile(path: file.path, entries: entries, section: file.section)
+        // Of the rest of its metadata nothing is meant for the reference's names.
+        let metadata = file.metadata.filter { $0.key == SparsityConfiguration.key }
+        return TensorFile(path: file.path, metadata: metadata, entries: entries, section: file.section)
     }
 
     /// The names of an embedder's copies, all of them equal bit for bit.

@@ -131,12 +131,14 @@ extension DiT {
 
 extension InferenceDiT {
     /// The network over a base file, for sampling. A matrix that is packed leaves no second copy in memory, and one that lies in the
-    /// file in the form in which it is packed is not converted.
+    /// file in the form in which it is packed is not converted. Of a sparse base no zeros are held at bf16 and int8.
     /// - Parameter preset: in place of what the base's card says.
     /// - Throws: also `TensorMathError`, where the precision cannot be had; ask `Precision.fallback` first.
     package init(_ base: BaseFile, precision: Precision = .f32, preset: Preset? = nil) throws {
         let lasting = try base.convertedMemory { !InferenceDiT.isPacked($0, at: precision) }
-        try self.init(base.configuration, precision: precision, preset: preset ?? Preset(base.card)) { name, rows, columns in
+        try self.init(
+            base.configuration, precision: precision, preset: preset ?? Preset(base.card), compressesZeros: base.isSparse
+        ) { name, rows, columns in
             guard InferenceDiT.isPacked(name, at: precision) else { return QuantizedMatrix(try base.matrix(name, rows, columns, lasting)) }
             if let stored = try base.bfloat16(name, rows, columns) { return stored }
             return QuantizedMatrix(try base.matrix(name, rows, columns, Memory(capacity: Memory.paddedCount(rows * columns))))

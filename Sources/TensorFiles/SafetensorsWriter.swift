@@ -31,7 +31,7 @@ public struct OutgoingTensor: Sendable {
         }
     }
 
-    private init(_ name: String, _ type: DType, _ shape: [Int], bytes: @escaping @Sendable (Range<Int>) -> [UInt8]) {
+    init(_ name: String, _ type: DType, _ shape: [Int], bytes: @escaping @Sendable (Range<Int>) -> [UInt8]) {
         (self.name, self.type, self.shape, self.bytes) = (name, type, shape, bytes)
     }
 

@@ -65,13 +65,18 @@ public struct TensorEntry: Sendable {
     }
 
     /// Elements `range` in row-major order, each made from its stored bits.
-    func elements<Stored: BitwiseCopyable, Element>(_ range: Range<Int>, of: Stored.Type, convert: (Stored) -> Element) -> [Element] {
+    func elements<Stored: BitwiseCopyable & AdditiveArithmetic, Element>(_ range: Range<Int>, of: Stored.Type, convert: (Stored) -> Element) -> [Element] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "elements \(range) of \(count) in '\(name)'")
         var values: [Element] = []
         values.reserveCapacity(range.count)
         var first = 0
         for part in parts {
             let own = range.clamped(to: first..<(first + part.count))
+            if let kept = part.kept {
+                kept.append((own.lowerBound - first)..<(own.upperBound - first), from: part.file, first: part.offset, to: &values, convert: convert)
+                first += part.count
+                continue
+            }
             part.forEachRun(in: (own.lowerBound - first)..<(own.upperBound - first)) { start, count, step in
                 part.file.append(
                     count, from: part.offset + start * MemoryLayout<Stored>.size, step: step * MemoryLayout<Stored>.size, to: &values, convert: convert)
@@ -82,7 +87,8 @@ public struct TensorEntry: Sendable {
     }
 }
 
-/// Elements of a mapped file, `strides` apart along each side: views, transposes and shared storages are all this.
+/// Elements of a mapped file, `strides` apart along each side: views, transposes and shared storages are all this. Or those of a matrix in
+/// row-major order of which the file holds two of every four.
 struct TensorPart: Sendable {
     let file: MappedFile
     /// Byte of the first element.
@@ -90,9 +96,11 @@ struct TensorPart: Sendable {
     let shape: [Int]
     /// In elements, none negative.
     let strides: [Int]
+    /// Which of them the file holds; nil where it holds all.
+    let kept: TwoOfFourBits?
 
-    init(file: MappedFile, offset: Int, shape: [Int], strides: [Int]) {
-        (self.file, self.offset, self.shape, self.strides) = (file, offset, shape, strides)
+    init(file: MappedFile, offset: Int, shape: [Int], strides: [Int], kept: TwoOfFourBits? = nil) {
+        (self.file, self.offset, self.shape, self.strides, self.kept) = (file, offset, shape, strides, kept)
     }
 
     /// Row-major, without gaps.
@@ -103,7 +111,7 @@ struct TensorPart: Sendable {
     }
 
     var count: Int { shape.reduce(1, *) }
-    var isContiguous: Bool { count <= 1 || run.length == count && run.step == 1 }
+    var isContiguous: Bool { kept == nil && (count <= 1 || run.length == count && run.step == 1) }
 
     /// The longest stretch of row-major neighbours that lie at one distance, and how many sides come before it; `count` is not 0.
     private var run: (length: Int, step: Int, outer: Int) {

@@ -25,6 +25,7 @@ public enum TensorFileError: Error, Equatable, CustomStringConvertible {
     case outsideStorage(path: String, name: String, shape: [Int], strides: [Int], offset: Int, elements: Int)
     case repeated(path: String, name: String, shape: [Int], bytes: Int)
     case badIndex(path: String, reason: String)
+    case badSparsity(path: String, name: String, reason: String)
 
     /// One sentence without its full stop.
     public var description: String {
@@ -59,6 +60,7 @@ public enum TensorFileError: Error, Equatable, CustomStringConvertible {
             "tensor '\(name)' in '\(path)' of shape \(shape), strides \(strides) and offset \(offset) reaches beyond its storage of \(elements, "element")"
         case .repeated(let path, let name, let shape, let bytes):
             "tensor '\(name)' in '\(path)' has shape \(shape), more than a file of \(bytes, "byte") can hold: its strides repeat elements"
+        case .badSparsity(let path, let name, let reason): "tensor '\(name)' of a 2:4 matrix in '\(path)' \(reason)"
         case .badIndex(let path, let reason): "the index '\(path)' cannot be used: \(reason)"
         }
     }

@@ -97,7 +97,10 @@ struct BaseExport: ParsableCommand {
         commandName: "export", abstract: "Write a base as the reference's code or diffusers reads it.",
         discussion: "Example: adapterctl base export --format diffusers -o DiT-XL-2-256/")
     @Argument(help: "Name or digest, where the store has several.") var reference: String?
-    @Option(help: "original (one safetensors file) or diffusers (a folder).") var format = "original"
+    @Option(
+        help: "original (one safetensors file), diffusers (a folder), or of a sparse base sparse-24-bitmask (one file without its zeros); the others have them."
+    )
+    var format = "original"
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file or the new folder to write.") var path: String
     @OptionGroup var location: StoreLocation
     @OptionGroup var output: OutputOptions
@@ -109,10 +112,13 @@ struct BaseExport: ParsableCommand {
         Progress.begin("writing")
         switch format {
         case "original": try SafetensorsWriter.write(base.exported(), to: path)
+        case "sparse-24-bitmask":
+            guard base.isSparse else { throw Failure.usage("the base '\(base.card.name)' is not sparse: --format takes original or diffusers") }
+            try SafetensorsWriter.write(base.exported(compressed: true), to: path)
         case "diffusers":
             let entry = try store.base(base.digest)
             try DiffusersFolder.write(base, autoencoders: [entry.vae, entry.tinyVAE].compactMap { $0 }.map { try AutoencoderFile(path: $0.path) }, to: path)
-        default: throw Failure.usage("--format takes original or diffusers, not '\(format)'")
+        default: throw Failure.usage("--format takes original, diffusers or sparse-24-bitmask, not '\(format)'")
         }
         try output.report("base export", ["path": path, "digest": base.digest.description], outputs: [path]) {
             "wrote \(base.card.name) \(base.digest.short) to \(path)"

@@ -41,7 +41,7 @@ struct BaseShow: ParsableCommand {
         var matrices: [String: Int] = [:]
         for tensor in c.frozenTensors {
             let entry = try base.file.entry(tensor.name)
-            matrices[entry.dtype.rawValue, default: 0] += entry.count * entry.dtype.size
+            matrices[entry.dtype.rawValue, default: 0] += entry.storedBytes
         }
         let details = Details(
             digest: base.digest.description, configuration: c, card: base.card, tunableValues: base.layout.count, file: base.file.path,
@@ -68,6 +68,10 @@ struct BaseShow: ParsableCommand {
             rows.append(["decoders", usual == preview ? usual.rawValue : "\(usual.rawValue), \(preview.rawValue) (previews)"])
         }
         if let original = base.card.roundedFrom { rows.append(["rounded", "from \(original)"]) }
+        if let sparsity = base.card.sparsity {
+            let how = [sparsity.saliency.map { "by \($0)" }, sparsity.dense.map { "of the base \($0)" }].compactMap { $0 }
+            rows.append(["sparse", ([sparsity.pattern] + how).joined(separator: " ")])
+        }
         if let loaded = details.loaded { rows += loaded.rows }
         return rows
     }
@@ -82,6 +86,8 @@ struct LoadReport: Encodable {
     let ownBytes: Int
     /// Growth of memory that is the file's, shared with every process that uses the base, after one network call.
     let sharedBytes: Int
+    /// Of its own memory, what the packed copies of the blocks' matrices take, zeros of a sparse base left out.
+    let packedBytes: Int
 
     init(_ base: BaseFile, _ precision: Precision, since start: ContinuousClock.Instant) throws {
         self.precision = precision
@@ -89,6 +95,7 @@ struct LoadReport: Encodable {
         let model = try InferenceDiT(base, precision: precision)
         seconds = (ContinuousClock.now - start) / .seconds(1)
         ownBytes = max(0, Self.resident().own - before.own)
+        packedBytes = model.packedBytes
         _ = model.goldenValues(base.vector, base.classes, layout: base.layout)
         sharedBytes = max(0, Self.resident().shared - before.shared)
     }
@@ -107,6 +114,7 @@ struct LoadReport: Encodable {
         [
             ["loaded in", String(format: "%.3f s at %@", seconds, precision.rawValue)],
             ["memory", "\(readable(bytes: ownBytes)) of its own, \(readable(bytes: sharedBytes)) of the file, shared with other processes"],
+            ["packed", readable(bytes: packedBytes)],
         ]
     }
 }
