@@ -80,6 +80,28 @@ extension TrainingRun {
         }
     }
 
+    /// A run that trains a base further, with all of its values and classes.
+    /// - Throws: `TrainingError.otherClasses`, `otherSize` where the pictures are not of its classes or its size.
+    package static func base(
+        _ settings: TrainingSettings, from base: BaseFile, data: TrainingData, pool: ThreadPool, processes: ProcessGroup? = nil
+    ) throws -> TrainingRun {
+        let c = base.configuration
+        guard data.valueCount == c.inChannels * c.inputSize * c.inputSize else { throw TrainingError.otherSize(images: data.size, network: c.inputSize) }
+        guard data.classNames == base.classes.names else { throw TrainingError.otherClasses(data.classNames, base: base.card.name, wanted: base.classes.names) }
+        guard base.classes.hasNullRow || settings.labelDropout == 0 else { throw TrainingError.noNullRow }
+        let values = TrainableValues(base.layout, classes: base.classes.names.count, withWeights: true)
+        guard let weights = values.weights else { preconditionFailure("full values without weights") }
+        values.vector.copy(from: base.vector.values)
+        values.classTable.copy(from: base.classes.values)
+        let frozen = try DiT(base)
+        for (copy, frozen) in zip(weights.all, frozen.weights.all) { copy.copy(from: frozen) }
+        let objective = try TrainingObjective(base, lossWeighting: settings.lossWeighting)
+        return try TrainingRun(
+            settings, TrainableSet(.full, c), source: PictureSource(data, objective: objective, settings: settings, pool: pool),
+            model: DiT(c, weights: weights, preset: frozen.preset), values: values, layout: base.layout, pool: pool,
+            start: TrainingStart(digest: base.digest, vector: base.vector, card: base.card), processes: processes)
+    }
+
     /// A run that trains a base from nothing.
     package static func base(
         _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ThreadPool,
@@ -176,8 +198,18 @@ extension TrainingRun {
             classNames: source.classNames, training: facts)
         if let start = start.card { (card.heads, card.preset, card.latentScale) = (start.heads, start.preset, start.latentScale) }
         let matrix = weights.finder(configuration)
+        if let pattern = settings.pattern {
+            card.sparsity = BaseSparsity(pattern: pattern, saliency: "straight-through", dense: start.card.map { $0.sparsity?.dense ?? start.digest })
+        }
         try BaseFile.write(
             to: path, configuration, card: card, vector: TunableVector(values.vector.array, layout: TunableLayout(configuration)),
-            classes: ClassTable(names: source.classNames, values: values.classTable.array), as: type, matrix: { matrix($0).array })
+            classes: ClassTable(names: source.classNames, values: values.classTable.array), as: type
+        ) { name in
+            let own = matrix(name)
+            guard settings.pattern != nil, configuration.isSparse(name) else { return own.array }
+            let kept = Memory(capacity: Memory.paddedCount(own.count)).take(own.rows, own.columns)
+            keepTwoOfFour(own, into: kept)
+            return kept.array
+        }
     }
 }

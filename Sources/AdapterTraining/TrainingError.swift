@@ -46,6 +46,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case shards(Int, processes: Int)
     case otherSize(images: Int, network: Int)
     case otherSet(adapter: String, set: String, wanted: String)
+    case otherClasses([String], base: String, wanted: [String])
     case unwritable(String, reason: SystemError)
     case processesDiffer(step: Int)
     case noNullRow
@@ -98,10 +99,16 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .otherSize(let images, let network): "the images are \(images) pixels wide; the network takes \(network)"
         case .otherSet(let adapter, let set, let wanted):
             "'\(adapter)' moves another set (\(set)) than this run (\(wanted)): a run goes on from an adapter of its own method, depth and ranks"
+        case .otherClasses(let classes, let base, let wanted):
+            "a base is trained further on its own classes: '\(base)' has \(Self.list(wanted)), the pictures \(Self.list(classes))"
         case .processesDiffer(let step):
             "this process stands at step \(step), others elsewhere or over other data: data, base and the run's folder must be the same files for all of them"
         case .noNullRow: "the base was trained without dropping labels and has no class that stands for none: train on it with --label-dropout 0"
         case .unwritable(let path, let reason): "'\(path)' cannot be written: \(reason)"
         }
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.isEmpty ? "none" : "\(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? ", and \(names.count - 8) more" : "")"
     }
 }

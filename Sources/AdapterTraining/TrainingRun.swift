@@ -26,6 +26,10 @@ package final class TrainingRun {
     private let tokenCut: TokenCut?
     /// What gradients go through: the model, or its matrices packed at the run's precision.
     private let network: DiT
+    /// Where the network computes with a part of the model's weights.
+    private let straightThrough: StraightThrough?
+    /// The model, or over that part of its weights.
+    private let plain: DiT
     private var gradient: GradientStep
     private var isRouted: Bool
     /// Ranges of gradients: of a vector's trained values, and of all that is trained beside vectors.
@@ -68,10 +72,18 @@ package final class TrainingRun {
         tokenCut = try TokenCut.read(settings.tokenCut, model.configuration)
         isRouted = tokenCut != nil
         let route = tokenCut?.route(model.configuration)
+        if settings.pattern != nil, let weights = values.weights {
+            let sparse = StraightThrough(weights, model.configuration)
+            sparse.mask(pool: pool)
+            straightThrough = sparse
+            plain = DiT(model.configuration, weights: sparse.masked, preset: model.preset, positionScale: model.positionScale)
+        } else {
+            (straightThrough, plain) = (nil, model)
+        }
         // Matrices that move are multiplied as they lie in f32, and packed anew before every step at another precision.
         network =
             try isFull && settings.precision == .f32
-            ? model : model.packed(at: settings.precision, route: route, trainedImages: isFull ? GradientStep.usualChunk(model.configuration) : 0)
+            ? plain : plain.packed(at: settings.precision, route: route, trainedImages: isFull ? GradientStep.usualChunk(model.configuration) : 0)
         gradient = GradientStep(
             network, layout: layout, classes: source.classCount, trainsWeights: isFull, pool: pool, shards: shards, processes: processes, route: route)
         imageLosses = Memory(capacity: Memory.paddedCount(settings.imagesPerStep)).take(settings.imagesPerStep)
@@ -98,7 +110,8 @@ package final class TrainingRun {
         var (loss, norm) = (Float(0), 0.0)
         for update in 0..<source.updates {
             imageLosses.fill(0)
-            if set.method == .full, settings.precision != .f32 { network.repack(from: model, pool: pool) }
+            straightThrough?.mask(pool: pool)
+            if set.method == .full, settings.precision != .f32 { network.repack(from: plain, pool: pool) }
             for part in 0..<settings.accumulation {
                 takeGradients(images: (part * settings.batch)..<((part + 1) * settings.batch), update: update, adding: part > 0)
             }
@@ -158,6 +171,7 @@ package final class TrainingRun {
     private func update(_ moves: [VectorMove]) -> Double {
         let gradients = gradient.gradients
         pruning?.clear(gradients.vector)
+        if let straightThrough, let weights = gradients.weights { straightThrough.addPull(to: weights, pool: pool) }
         let norm = (moved + movedBeside).reduce(0) { $0 + sumOfSquares(gradients.all.values($1)) }.squareRoot()
         let scale = Float(norm > settings.clip ? settings.clip / norm : 1), vector = Memory.paddedCount(layout.count)
         for move in moves { take(move, moved, offset: move.vector * vector, gradients, scale) }
@@ -186,7 +200,15 @@ package final class TrainingRun {
 
     /// The network as it is sampled from: over the averaged matrices where these are trained.
     package var averagedModel: DiT {
-        average.weights.map { DiT(model.configuration, weights: $0, preset: model.preset, positionScale: model.positionScale) } ?? model
+        average.weights.map { average in
+            var weights = average
+            if straightThrough != nil {
+                let sparse = StraightThrough(average, model.configuration)
+                sparse.mask(pool: pool)
+                weights = sparse.masked
+            }
+            return DiT(model.configuration, weights: weights, preset: model.preset, positionScale: model.positionScale)
+        } ?? model
     }
 
     /// Values that the run moves: of every vector, of the class table with its null row where it is trained and, in full training, the matrices.

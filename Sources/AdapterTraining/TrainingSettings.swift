@@ -45,6 +45,8 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
     package var sparsity: Double = 0
     /// Of the frozen matrices' products, forward and back: f32 or bf16. Gradients, moments and values are float32.
     package var precision = Precision.f32
+    /// Of full training: how many of how many neighbouring weights of the blocks' matrices the network computes with, "2:4"; nil is all.
+    package var pattern: String?
 
     /// The defaults are those of `adapterctl train`.
     public init(steps: Int = 1500, batch: Int = 64, seed: UInt64 = 1, learningRate: Float = 5e-3) {
@@ -63,7 +65,7 @@ public struct TrainingSettings: Sendable, Hashable, Codable {
         case emaDecay = "ema_decay"
         case labelDropout = "label_dropout"
         case lossWeighting = "loss_weighting"
-        case accumulation, shards, patience, sparsity, precision
+        case accumulation, shards, patience, sparsity, precision, pattern
         case balancesClasses = "balance_classes"
         case validationShare = "validation_share"
         case validationInterval = "validation_interval"

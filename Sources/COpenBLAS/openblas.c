@@ -18,8 +18,10 @@ static struct {
   void (*sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
   void (*dgemm)(int, int, int, int, int, int, double, const double *, int, const double *, int, double, double *, int);
   void (*dsyrk)(int, int, int, int, int, double, const double *, int, double, double *, int);
-  // The last two are the lengths of the two one-letter strings, which a Fortran compiler passes behind the arguments.
+  // The last arguments are the lengths of the one-letter strings, which a Fortran compiler passes behind the arguments.
   void (*dsyevd)(const char *, const char *, const int *, double *, const int *, double *, double *, const int *, int *, const int *, int *, size_t, size_t);
+  void (*dpotrf)(const char *, const int *, double *, const int *, int *, size_t);
+  void (*dpotri)(const char *, const int *, double *, const int *, int *, size_t);
   char *(*config)(void);
   char *(*corename)(void);
   void *(*take_buffer)(int);
@@ -60,6 +62,7 @@ static void load(void) {
   }
   const struct { void *place; const char *name; } table[] = {
     {&blas.sgemm, "cblas_sgemm"}, {&blas.dgemm, "cblas_dgemm"}, {&blas.dsyrk, "cblas_dsyrk"}, {&blas.dsyevd, "dsyevd_"},
+    {&blas.dpotrf, "dpotrf_"}, {&blas.dpotri, "dpotri_"},
     {&blas.config, "openblas_get_config"}, {&blas.corename, "openblas_get_corename"},
     {&blas.take_buffer, "blas_memory_alloc"}, {&blas.free_buffer, "blas_memory_free"},
   };
@@ -164,6 +167,17 @@ int ob_dsyevd(bool vectors, int n, double *a, double *w, double *work, int work_
   int info = 0;
   enter();
   blas.dsyevd(vectors ? "V" : "N", "U", &n, a, &n, w, work, &work_count, whole, &whole_count, &info, 1, 1);
+  leave();
+  return info;
+}
+
+int ob_inverse_factor(int n, double *a) {
+  int info = 0;
+  enter();
+  // What is the upper triangle by rows is the lower one by columns.
+  blas.dpotrf("L", &n, a, &n, &info, 1);
+  if (info == 0) blas.dpotri("L", &n, a, &n, &info, 1);
+  if (info == 0) blas.dpotrf("L", &n, a, &n, &info, 1);
   leave();
   return info;
 }

@@ -31,6 +31,16 @@ package struct BlockActivations: Sendable {
     let scale1, shift1, factor1: Matrix  // (images, D)
     let scale2, shift2, factor2: Matrix  // (images, D)
 
+    /// What a layer was multiplied by, (R, inputs), where the inputs of matrices are kept.
+    package func input(of linear: LowRank.Linear) -> Matrix {
+        switch linear {
+        case .qkv: normed1
+        case .proj: attended
+        case .fc1: normed2
+        case .fc2: activated
+        }
+    }
+
     func folded(_ image: Int) -> FoldedVectors {
         FoldedVectors(
             scale1: scale1.row(image), shift1: shift1.row(image), factor1: factor1.row(image), scale2: scale2.row(image),

@@ -34,7 +34,7 @@ package func exitCode(of error: any Error) -> Int32? {
     case TrainingError.unfinished, TrainingError.otherContent: 5
     case TrainingError.otherRun, TrainingError.fewerSteps, TrainingError.file, TrainingError.noSplit, TrainingError.layout: 2
     case TrainingError.tokenCut, TrainingError.shards, TrainingError.noNullRow: 2
-    case TrainingError.otherSet: 7
+    case TrainingError.otherSet, TrainingError.otherClasses: 7
     case TrainingError.interrupted: 130
     case is TrainingError, is ProcessGroup.Failure: 1
     case AdmissionError.noDecoder: 4

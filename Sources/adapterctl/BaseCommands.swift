@@ -9,8 +9,10 @@ import TensorMath
 
 struct BaseCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "base", abstract: "Import, export, list, rename, remove and train frozen bases.",
-        subcommands: [BaseImport.self, BaseExport.self, BaseList.self, BaseShow.self, BaseRename.self, BaseRemove.self, BaseTrain.self])
+        commandName: "base", abstract: "Import, export, list, rename, remove, train and sparsify frozen bases.",
+        subcommands: [
+            BaseImport.self, BaseExport.self, BaseList.self, BaseShow.self, BaseRename.self, BaseRemove.self, BaseTrain.self, BaseSparsify.self,
+        ])
 }
 
 struct BaseList: ParsableCommand {
@@ -22,14 +24,20 @@ struct BaseList: ParsableCommand {
         let digest: String
         let name: String
         let bytes: Int
+        /// "2:4" of a sparse base.
+        let pattern: String?
     }
 
     func run() throws {
         let rows = try location.open().listBases().map { entry in
-            Row(digest: entry.digest.description, name: entry.decodedCard?.name ?? "?", bytes: entry.size)
+            Row(
+                digest: entry.digest.description, name: entry.decodedCard?.name ?? "?", bytes: entry.size, pattern: entry.decodedCard?.sparsity?.pattern)
         }
         try output.report("base list", rows) {
-            table([["NAME", "DIGEST", "SIZE"]] + rows.map { [$0.name, String($0.digest.prefix(12)), readable(bytes: $0.bytes)] })
+            let isSparse = rows.contains { $0.pattern != nil }
+            return table(
+                [["NAME", "DIGEST", "SIZE"] + (isSparse ? ["PATTERN"] : [])]
+                    + rows.map { [$0.name, String($0.digest.prefix(12)), readable(bytes: $0.bytes)] + (isSparse ? [$0.pattern ?? "-"] : []) })
         }
     }
 }
@@ -89,10 +97,18 @@ struct BaseRemove: ParsableCommand {
 
 struct BaseTrain: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "train", abstract: "Train a base from nothing.",
-        discussion: "Example: adapterctl base train --data synthetic:mixture --steps 40000 -o base.safetensors")
+        commandName: "train", abstract: "Train a base from nothing, or further.",
+        discussion: """
+            Example: adapterctl base train --data synthetic:mixture --steps 40000 -o base.safetensors
+            Example: adapterctl base train --from base.safetensors --pattern 2:4 --data synthetic:mixture --steps 4000 -o base-24.safetensors
+
+            With --pattern the network computes with half of the weights at every step, chosen anew by magnitude, while all of them learn; the
+            result is a sparse base.
+            """)
     @Option(help: "synthetic:mixture, synthetic:DOMAIN, or pictures in any of the forms that train takes.") var data: String
     @OptionGroup var selection: DataOptions
+    @Option(help: "A base file to train further, with its shape and on its classes, in place of one from nothing.") var from: String?
+    @Option(help: "2:4 keeps two of every four neighbouring weights of the blocks' matrices.") var pattern: String?
     @Option(help: "Side of the images in pixels.") var size = 32
     @Option var patch = 4
     @Option var width = 192
@@ -116,21 +132,24 @@ struct BaseTrain: ParsableCommand {
             throw Failure.usage("--size must be a multiple of --patch, and --width of --heads and of 4")
         }
         let stored = try dtypeNamed(store, "--store")
-        let convention = try DiffusionConvention(
-            pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
-            timeScale: prediction == "epsilon" ? 1 : 1000)
+        if let pattern { try checkPattern(pattern) }
+        let earlier = try from.map(earlier)
         let processes = try ProcessGroup.joined()
         try checkData(data)
         let place = try runs.place(for: file, name: name, processes)
         defer { withExtendedLifetime(place) {} }
         let pool = ThreadPool()
-        let data = try loadData(data, selection.selection(seed: settings.seed), size: size, drawn: 1500, pool: pool)
-        let configuration = DiTConfiguration(
-            inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads,
-            numClasses: data.classNames.count, learnSigma: false)
-        let run = try TrainingRun.base(
-            try settings.settings(learningRate: 1e-3, .full), configuration,
-            objective: TrainingObjective(convention, weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool, processes: processes)
+        let data = try loadData(
+            data, selection.selection(seed: settings.seed), size: earlier?.configuration.inputSize ?? size, drawn: 1500, pool: pool)
+        let configuration = earlier?.configuration ?? shape(classes: data.classNames.count)
+        var wanted = try settings.settings(learningRate: 1e-3, .full)
+        wanted.pattern = pattern
+        if pattern != nil, let fault = configuration.faultOfTwoOfFour { throw Failure.usage("--pattern: \(fault)") }
+        let run =
+            try earlier.map { try TrainingRun.base(wanted, from: $0, data: data, pool: pool, processes: processes) }
+            ?? TrainingRun.base(
+                wanted, configuration, objective: TrainingObjective(convention(), weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool,
+                processes: processes)
         let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
         func write(_ values: TrainableValues, _ path: String) throws {
             try run.writeBase(named: name, configuration: configuration, to: path, as: stored, values: values)
@@ -144,5 +163,28 @@ struct BaseTrain: ParsableCommand {
             }
         }
         processes?.leave()
+    }
+
+    private func shape(classes: Int) -> DiTConfiguration {
+        DiTConfiguration(
+            inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads, numClasses: classes, learnSigma: false)
+    }
+
+    private func convention() throws -> DiffusionConvention {
+        try DiffusionConvention(
+            pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
+            timeScale: prediction == "epsilon" ? 1 : 1000)
+    }
+
+    /// A base of pixels to train further.
+    private func earlier(_ path: String) throws -> BaseFile {
+        guard URL(filePath: path).resolvingSymlinksInPath().path != URL(filePath: file).resolvingSymlinksInPath().path else {
+            throw Failure.usage("-o '\(file)' is what the run starts from: give another file")
+        }
+        let base = try baseFile(at: path)
+        guard base.configuration.inChannels == 3, !base.configuration.learnSigma else {
+            throw Failure.usage("--from takes a base of pixels; '\(path)' has latents, on which adapterctl train --method full trains")
+        }
+        return base
     }
 }

@@ -30,3 +30,7 @@ void ob_dsyrk(int n, int k, const double *a, int lda, double *c, int ldc);
 /// LAPACK's dsyevd on the upper triangle: a is overwritten by the eigenvectors where they are wanted.
 /// - returns: LAPACK's info.
 int ob_dsyevd(bool vectors, int n, double *a, double *w, double *work, int work_count, int *whole, int whole_count);
+
+/// From the upper triangle of a symmetric matrix H to that of U, where U^T U is H's inverse, by LAPACK's dpotrf and dpotri.
+/// - returns: LAPACK's info; not 0 where H is not positive definite.
+int ob_inverse_factor(int n, double *a);

@@ -70,6 +70,16 @@ package struct SymmetricMatrix: Sendable, Equatable {
         return x
     }
 
+    /// U by rows, zero below its diagonal, where U^T U is the inverse; nil where the matrix is not positive definite.
+    package var inverseFactor: [Double]? {
+        var a = values
+        guard unsafe ob_inverse_factor(Int32(order), &a) == 0 else { return nil }
+        for row in 1..<max(1, order) {
+            for column in 0..<row { a[row * order + column] = 0 }
+        }
+        return a
+    }
+
     /// s self s.
     package func between(_ s: SymmetricMatrix) -> SymmetricMatrix {
         precondition(s.order == order, "order \(s.order) around order \(order)")
