@@ -11,6 +11,7 @@ extension CanonicalSum {
         if parts.isEmpty { return base.adapter }
         if let only, only.adapter.manifest.isDomain, labelsFrom == nil || only.isNamed(labelsFrom ?? "") { return only.adapter }
         if let steps = resolvedAdapters.first(where: { $0.adapter.manifest.distillation?.steps != nil }) { throw .stepsAsOneVector(name: steps.name) }
+        try checkRecovery(depth: base.depth)
         let resolvedAdapters = resolvedAdapters
         if let other = resolvedAdapters.first(where: { $0.adapter.manifest.imageGrid != resolvedAdapters[0].adapter.manifest.imageGrid }) {
             throw .mixedResolutions(first: resolvedAdapters[0].name, second: other.name)
@@ -46,6 +47,7 @@ extension CanonicalSum {
         manifest.parents = resolvedAdapters.map(\.digest)
         manifest.recipe = text
         manifest.foldedGuidance = try foldedGuidance()
+        manifest.recovery = resolvedAdapters.compactMap(\.recovery).first
         return Adapter(manifest: manifest, vector: vector, classes: classes)
     }
 

@@ -37,6 +37,11 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case stepsAsOneVector(name: String)
     case distilledInMerge(name: String)
     case guidanceTwice(first: String, second: String)
+    /// How often a sum holds the recovery of its sparse base, which is to be once.
+    case recoveryCount(recipe: String, recovery: String, sum: Double)
+    case otherRecovery(first: String, second: String)
+    case recoveredInMerge(name: String)
+    case notRecoverable(name: String, reason: String)
     case mergeOfPairs(name: String)
     case otherPairs
     case tooManyRanks(layer: String, rank: Int, limit: Int)
@@ -68,6 +73,12 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
         case .distilledInMerge(let name): "'\(name)' is distilled: it is added to a sum, as in one+\(name), and not merged"
         case .guidanceTwice(let first, let second):
             "'\(first)' and '\(second)' both have guidance in them, which together would double it: take one of them"
+        case .recoveryCount(let recipe, let recovery, let sum):
+            "'\(recipe.prefix(200))' holds the recovery \(recovery) of its sparse base \(shortest(sum)) times, and it is to be there once: add \(shortest(1 - sum))*\(recovery)"
+        case .otherRecovery(let first, let second):
+            "'\(first)' and '\(second)' were recovered by different vectors, which together would be too much: take one of them"
+        case .recoveredInMerge(let name): "the recovery of a sparse base is in '\(name)', and a merge would keep a share of it: add with weights"
+        case .notRecoverable(let name, let reason): "'\(name)' cannot be taken over to the sparse base: \(reason)"
         case .mergeOfPairs(let name): "'\(name)' holds low-rank pairs, whose factors have no signs or shares to merge by: add them with weights"
         case .otherPairs: "the two have low-rank pairs of different ranks, layers or scale, whose values do not stand side by side"
         case .tooManyRanks(let layer, let rank, let limit):

@@ -35,6 +35,8 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
     package var distillation: DistillationRecord? { didSet { raiseSchema() } }
     /// Of a domain whose values have guidance in them.
     package var foldedGuidance: FoldedGuidance? { didSet { raiseSchema() } }
+    /// Of an adapter that was taken over from a dense base: the recovery of the sparse one that is in its values.
+    package var recovery: Digest? { didSet { raiseSchema() } }
 
     package init(
         name: String?, baseDigest: Digest, layoutDigest: Digest, trainableSet: TrainableSet, classes: [String], prediction: String, path: String,
@@ -63,7 +65,7 @@ package struct AdapterManifest: Sendable, Hashable, Codable {
         case trainableSet = "trainable_set"
         case cacheProfiles = "cache_profiles"
         case solverProfiles = "solver_profiles"
-        case distillation
+        case distillation, recovery
         case foldedGuidance = "folded_guidance"
     }
 }
@@ -72,7 +74,7 @@ extension AdapterManifest {
     /// The latest version that this program reads and writes.
     package static let latestSchema = 2
 
-    private mutating func raiseSchema() { schemaVersion = distillation == nil && foldedGuidance == nil ? 1 : Self.latestSchema }
+    private mutating func raiseSchema() { schemaVersion = distillation == nil && foldedGuidance == nil && recovery == nil ? 1 : Self.latestSchema }
 
     /// Drops what was measured of the values, as is right when they change.
     package mutating func forgetMeasurements() { (golden, cacheProfiles, solverProfiles) = (nil, nil, nil) }

@@ -6,6 +6,8 @@ package struct DistillationRecord: Sendable, Hashable, Codable {
         case guidance
         /// A vector for each step of a sampler of few steps, guidance included.
         case steps
+        /// What a sparse base lost against the dense one that it was made of. It is part of every adapter that was taken over through it.
+        case recovery
     }
 
     /// A domain that it was distilled on.
@@ -45,9 +47,11 @@ package struct DistillationRecord: Sendable, Hashable, Codable {
     package var solver: SolverProfile?
     /// Median of the paired peak signal-to-noise ratio against the teacher over held-out images, in dB.
     package var psnr: Double?
+    /// Of a recovery: the dense base.
+    package var recovers: Digest?
 
     enum CodingKeys: String, CodingKey {
-        case role, method, domains, guidance, dial, solver, psnr
+        case role, method, domains, guidance, dial, solver, psnr, recovers
         case guidanceScale = "guidance_scale"
         case guidanceInterval = "guidance_interval"
     }
@@ -67,9 +71,9 @@ package struct DistillationRecord: Sendable, Hashable, Codable {
         self.psnr = psnr
     }
 
-    /// The guidance that it gives at a weight.
-    package func folded(weight: Double) -> FoldedGuidance {
-        FoldedGuidance(kind: guidance, scale: 1 + weight * (guidanceScale - 1), interval: guidanceInterval)
+    /// The guidance that it gives at a weight; nil of a recovery, which gives none.
+    package func folded(weight: Double) -> FoldedGuidance? {
+        role == .recovery ? nil : FoldedGuidance(kind: guidance, scale: 1 + weight * (guidanceScale - 1), interval: guidanceInterval)
     }
 
     /// Vectors, one for each step; nil where there is one for all.
@@ -85,13 +89,14 @@ package struct DistillationRecord: Sendable, Hashable, Codable {
         case .steps:
             guard let solver, solver.isWhole, (1...64).contains(solver.steps) else { return "step vectors need a solver of 1 to 64 steps" }
             return nil
+        case .recovery: return recovers != nil && guidance == "none" ? nil : "a recovery names the dense base that it recovers, and holds no guidance"
         }
     }
 
     /// The part of it that changes numbers, for the adapter's identity.
     var identity: String {
         let solver = solver.map { "\($0.times) \($0.x) \($0.m) \($0.m1) \($0.startScale ?? 1) \($0.startShift ?? [])" } ?? ""
-        return "\(role.rawValue) \(guidance) \(guidanceScale) \(guidanceInterval) \(solver)"
+        return "\(role.rawValue) \(guidance) \(guidanceScale) \(guidanceInterval) \(solver)" + (recovers.map { " \($0)" } ?? "")
     }
 }
 

@@ -26,7 +26,7 @@ package class DistillationSource {
     ) {
         (self.base, self.teacher, self.settings, self.pool) = (base, teacher, settings, pool)
         classRows = teacher.domains.reduce(1) { max($0, $1.classes.rows) }
-        student = Student(base, layout: layout, classRows: classRows)
+        student = Student(base, origin: teacher.base.vector, layout: layout, classRows: classRows)
         measured = StudentSampling(
             base, teacher, teacherPlan: pool.plan, plan, perDomain: Self.measuredImages * (teacher.domains.count == 1 ? 8 : 1), seed: settings.seed)
     }

@@ -59,8 +59,9 @@ package final class GuidedTeacher: Teacher {
     package internal(set) var guidance: ImageGuidance
     package let clips: Bool
     package let domains: [TeacherDomain]
+    /// That the domains are of.
+    package let base: BaseFile
     private let batch: GuidedBatch
-    private let base: BaseFile
     /// Images of one network call.
     private let images: Int
     /// Slot and class of each label.
@@ -124,6 +125,14 @@ package final class GuidedTeacher: Teacher {
         _ vector: TunableVector, _ classes: ClassTable, _ latents: [Matrix], classRows: [Int], time: Double,
         _ body: (_ image: Int, _ output: Matrix) -> Void
     ) {
+        predict(vector, classes, latents, classRows: classRows, times: [Double](repeating: time, count: latents.count), body)
+    }
+
+    /// The same, each image at a time of its own.
+    package func predict(
+        _ vector: TunableVector, _ classes: ClassTable, _ latents: [Matrix], classRows: [Int], times: [Double],
+        _ body: (_ image: Int, _ output: Matrix) -> Void
+    ) {
         let slot = domains.count + 1
         batch.adapterSlots.install(vector, classes, slot: slot)
         for first in stride(from: 0, to: latents.count, by: images) {
@@ -131,7 +140,7 @@ package final class GuidedTeacher: Teacher {
             let outputs = batch.predict(
                 part.map { image in
                     let row = GuidedPrediction.Part(.init(slot: slot, classRow: classRows[image]), nullClass: classes.nullClass)
-                    return GuidedBatch.Image(latents[image], time: convention.embedderTime(time), GuidedPrediction(parts: [row]))
+                    return GuidedBatch.Image(latents[image], time: convention.embedderTime(times[image]), GuidedPrediction(parts: [row]))
                 })
             for (image, output) in zip(part, outputs) { body(image, output) }
         }

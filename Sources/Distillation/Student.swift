@@ -6,25 +6,27 @@ import Diffusion
 import TensorMath
 
 /// A vector in training as the network reads it: laid over a domain's, base + (domain - base) + (values - base), with the domain's classes.
+/// A domain's difference is one from its own base, which is another where a sparse base learns from a dense one.
 /// The gradient of the sum is the gradient of the values.
 final class Student {
     /// What the network reads.
     let tunables: Tunables
     private let vector: Matrix
     private let classTable: Matrix
-    private let base: [Float]
+    private let origin: [Float]
     let layout: TunableLayout
 
     /// - Parameters:
+    ///   - origin: the values of the domains' base.
     ///   - layout: of the values in training.
     ///   - classRows: of the largest class table.
-    init(_ base: BaseFile, layout: TunableLayout, classRows: Int) {
+    init(_ base: BaseFile, origin: TunableVector, layout: TunableLayout, classRows: Int) {
         let width = base.classes.width
         let memory = Memory(capacity: Memory.paddedCount(layout.count) + Memory.paddedCount(classRows * width))
         vector = memory.take(layout.count)
         classTable = memory.take(classRows, width)
         tunables = Tunables(layout, values: vector, classTable: classTable)
-        self.base = base.vector.extended(to: layout).values
+        self.origin = origin.values
         self.layout = layout
     }
 
@@ -33,7 +35,7 @@ final class Student {
         let count = domain.vector.values.count
         vector.copy(from: values)
         vector.withMutableSpan { shown in
-            for i in 0..<count { shown[i] += domain.vector.values[i] - base[i] }
+            for i in 0..<count { shown[i] += domain.vector.values[i] - origin[i] }
         }
         classTable.values(0..<domain.classes.values.count).copy(from: domain.classes.values)
     }
@@ -76,7 +78,7 @@ final class StudentSampling {
     /// - Parameter values: one vector, or one for each step of the plan.
     func sample(_ model: DiT, _ values: TrainableValues, layout: TunableLayout, pool: ThreadPool) throws -> [Matrix] {
         let rows = teacher.domains.reduce(base.classes.rows) { max($0, $1.classes.rows) }
-        let student = Student(base, layout: layout, classRows: rows)
+        let student = Student(base, origin: teacher.base.vector, layout: layout, classRows: rows)
         let vectors = Array(values.vectors.prefix(plan.evaluations))
         let slots = AdapterSlots(base.layout, count: vectors.count, classRows: rows)
         let batch = GuidedBatch(try InferenceDiT(model), adapterSlots: slots, rows: perDomain, pool: pool)

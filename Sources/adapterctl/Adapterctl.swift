@@ -14,7 +14,7 @@ struct Adapterctl: AsyncParsableCommand {
         version: packageVersion,
         subcommands: [
             Init.self, BaseCommand.self, Add.self, List.self, Show.self, Remove.self, Rename.self, Verify.self, Prune.self, Export.self,
-            Snapshot.self, Sync.self, Compose.self, Diff.self, Merge.self, Sparsify.self, Calibrate.self, Fit.self, Distill.self,
+            Snapshot.self, Sync.self, Compose.self, Diff.self, Merge.self, Sparsify.self, Calibrate.self, Fit.self, Distill.self, Recover.self,
             Sample.self, Sheet.self, Draw.self, Forward.self, Train.self, Eval.self, Bench.self, Status.self,
         ])
 

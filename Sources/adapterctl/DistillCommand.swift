@@ -13,12 +13,12 @@ import TensorMath
 
 struct Distill: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Train vectors that make guided pictures in fewer network rows.",
+        abstract: "Train vectors that make guided pictures in fewer network rows, or give a sparse base back what it lost.",
         discussion: """
             A distilled vector has no classes of its own: it is added to a domain in a recipe, as in flowers+guide. No pictures are
             needed, for it learns from what the domains in the store make when they are guided.
             """,
-        subcommands: [DistillGuidance.self, DistillSteps.self])
+        subcommands: [DistillGuidance.self, DistillSteps.self, DistillRecovery.self])
 }
 
 struct DistillGuidance: ParsableCommand {
@@ -143,7 +143,7 @@ struct DistillSteps: ParsableCommand {
 /// What every distillation is told.
 struct DistillationOptions: ParsableArguments {
     @Argument(help: "Domains in the store; the vector learns from one after the other and is added to any.", completion: .adapterNames)
-    var domains: [String]
+    var domains: [String] = []
     @Option(name: [.customShort("o"), .customLong("output")], help: "The file to write.") var file: String
     @Option(help: "The vector's name (default: the file's).") var name: String?
     @Flag(help: "Add the result to the store under its name.") var add = false
@@ -164,7 +164,6 @@ struct DistillationOptions: ParsableArguments {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard !domains.isEmpty else { throw ValidationError("give at least one domain") }
         guard trainSteps > 0, trainSteps < 1 << 38, batch > 0, batch < 1 << 20, validateEvery > 0 else {
             throw ValidationError("--train-steps, --batch and --validate-every are above 0")
         }
@@ -190,15 +189,28 @@ struct DistillationOptions: ParsableArguments {
         }
     }
 
+    /// A teacher over the base of the domains, which is trained on too.
     /// - Parameter manifest: of an adapter whose trainable set is to be trained on; nil takes what the options say.
     func subject(like manifest: AdapterManifest? = nil) throws -> Subject {
+        guard !domains.isEmpty else { throw Failure.usage("give at least one domain") }
+        let store = try openStore()
+        let base = try store.baseFile(store.lookup(domains[0]).baseDigest), guidance = try guidance.imageGuidance()
+        let own = try teachers(in: store, over: base, guidance)
+        return try subject(base, of: base, own, guidance, like: manifest)
+    }
+
+    /// The store, after what would keep the result from being written was looked for.
+    func openStore() throws -> AdapterStore {
         let name = try AdapterName(usedName).description
         try checkOutputs([.trained(file)])
         let store = try location.open()
         if add, !replace, let known = try store.list().first(where: { $0.name == name }) { throw StoreError.nameTaken(name: name, digest: known.digest) }
-        let entries = try domains.map { try store.lookup($0) }
-        let base = try store.baseFile(entries[0].baseDigest), catalogue = try AdapterCatalogue(store, base: base)
-        let guidance = try guidance.imageGuidance()
+        return store
+    }
+
+    /// The domains that were given, of a base.
+    func teachers(in store: AdapterStore, over base: BaseFile, _ guidance: ImageGuidance) throws -> [TeacherDomain] {
+        let entries = try domains.map { try store.lookup($0) }, catalogue = try AdapterCatalogue(store, base: base)
         let adapters = try entries.map { try catalogue.bind($0.digest.description).adapter }
         for (entry, adapter) in zip(entries, adapters) {
             let manifest = try entry.decodedManifest(), name = entry.name ?? entry.digest.short
@@ -207,6 +219,15 @@ struct DistillationOptions: ParsableArguments {
             if guidance.kind == .cfg, guidance.scale != 1, !adapter.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: name, isBase: false) }
         }
         if guidance.kind == .domain, guidance.scale != 1, !base.classes.hasNullRow { throw AdmissionError.noNullRow(adapter: base.card.name, isBase: true) }
+        return zip(entries, adapters).map { TeacherDomain(name: $0.name ?? $0.digest.short, digest: $0.digest, vector: $1.vector, classes: $1.classes) }
+    }
+
+    /// - Parameters:
+    ///   - base: what is trained on.
+    ///   - teacherBase: that of the domains.
+    func subject(
+        _ base: BaseFile, of teacherBase: BaseFile, _ domains: [TeacherDomain], _ guidance: ImageGuidance, like manifest: AdapterManifest? = nil
+    ) throws -> Subject {
         let (set, lowRank) = try manifest.map { ($0.trainableSet, $0.lowRank) } ?? method.set(base.configuration)
         guard set.method != .full else { throw Failure.usage("a distilled vector is an adapter: --method takes difffit, difffit-a, bitfit or lora") }
         var settings = TrainingSettings(steps: trainSteps, batch: batch, seed: seed, learningRate: learningRate ?? (lowRank == nil ? 2e-3 : 5e-4))
@@ -216,10 +237,7 @@ struct DistillationOptions: ParsableArguments {
         settings.beta2 = 0.99
         settings.precision = try trainingPrecision(precision)
         let pool = ThreadPool()
-        let teacher = try GuidedTeacher(
-            base,
-            zip(entries, adapters).map { TeacherDomain(name: $0.name ?? $0.digest.short, digest: $0.digest, vector: $1.vector, classes: $1.classes) },
-            guidance: guidance, precision: settings.precision, pool: pool)
+        let teacher = try GuidedTeacher(teacherBase, domains, guidance: guidance, precision: settings.precision, pool: pool)
         return Subject(base: base, teacher: teacher, set: set, layout: base.layout.over(lowRank), settings: settings, pool: pool)
     }
 

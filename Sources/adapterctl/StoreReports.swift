@@ -11,7 +11,7 @@ struct AdapterSummary: Encodable {
     let digest: String
     let base: String
     let classes: Int
-    /// domain, guidance or steps.
+    /// domain, guidance, steps or recovery.
     let role: String
     let trainableSet: String
     let storedBytes: Int
@@ -80,6 +80,7 @@ struct Show: ParsableCommand {
                 ["predicts", "\(manifest.prediction) on the \(manifest.path) path"],
             ]
             rows += manifest.distillation?.description ?? [["classes", manifest.classes.joined(separator: ", ")]]
+            if let recovery = manifest.recovery { rows.append(["recovery", "\(recovery) of its sparse base is in its values"]) }
             if let folded = manifest.foldedGuidance { rows.append(["guidance", "\(folded.kind) \(folded.scale) is in its values"]) }
             if let grid = manifest.imageGrid { rows.append(["images", "\(grid.size, "pixel"), positions divided by \(grid.positionScale)"]) }
             if let facts = manifest.training {
@@ -103,7 +104,12 @@ extension DistillationRecord {
     /// What it is for, in rows of a table.
     var description: [[String]] {
         let between = guidanceInterval == [0, 1] ? "" : " from \(guidanceInterval[0]) to \(guidanceInterval[1])"
-        var rows = [["role", "\(role.rawValue), \(method)"], ["guidance", "\(guidance) \(guidanceScale)\(between) is in its values"]]
+        var rows = [["role", "\(role.rawValue), \(method)"]]
+        if let recovers {
+            rows.append(["recovers", "the dense base \(recovers)"])
+        } else {
+            rows.append(["guidance", "\(guidance) \(guidanceScale)\(between) is in its values"])
+        }
         if let solver {
             rows.append([
                 "steps", "\(solver.steps), at \(solver.times.map { $0.formatted(.number.precision(.significantDigits(1...3))) }.joined(separator: " "))",

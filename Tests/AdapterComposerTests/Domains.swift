@@ -62,6 +62,10 @@ struct Domains {
         resolvedAdapters[name] = ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
     }
 
+    mutating func put(_ name: String, _ adapter: Adapter) {
+        resolvedAdapters[name] = ResolvedAdapter(name: name, digest: adapter.digest, adapter: adapter)
+    }
+
     struct Unknown: Error { let reference: String }
 
     func resolve(_ reference: String) throws -> ResolvedAdapter {
