@@ -98,8 +98,17 @@ import Testing
     /// Law 7: the bytes of a packed copy lie on pages that can not be written. In a process of its own, where nothing else maps.
     @Test func packedCopiesAreReadOnly() async {
         await #expect(processExitsWith: .success) {
+            // A part at a time: the file has no size, and Foundation reads the first part of it alone.
+            func maps() throws -> String {
+                let file = open("/proc/self/maps", O_RDONLY)
+                try #require(file >= 0)
+                defer { close(file) }
+                var text: [UInt8] = [], part = [UInt8](repeating: 0, count: 1 << 16)
+                while case let count = read(file, &part, part.count), count > 0 { text += part[..<count] }
+                return String(decoding: text, as: UTF8.self)
+            }
             func readOnlyBytes() throws -> Int {
-                try String(contentsOfFile: "/proc/self/maps", encoding: .utf8).split(separator: "\n").reduce(0) { total, line in
+                try maps().split(separator: "\n").reduce(0) { total, line in
                     let fields = line.split(separator: " ")
                     guard fields.count == 5, fields[1] == "r--p" else { return total }
                     let ends = fields[0].split(separator: "-").compactMap { Int($0, radix: 16) }
@@ -116,7 +125,7 @@ import Testing
                 let whole = try readOnlyBytes()
                 let packer = WeightPacker(heights: [16], matrixTiles: way.matrixTiles, compressesZeros: true)
                 let compressed = try PackedMatrix(QuantizedMatrix(w), way.form, with: packer)
-                #expect(try readOnlyBytes() - whole >= compressed.bytes, "\(way)")
+                #expect(try readOnlyBytes() - whole >= compressed.bytes, "compressed \(way)")
                 #expect(compressed.bytes < matrix.bytes)
             }
         }
