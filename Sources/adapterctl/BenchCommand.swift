@@ -90,9 +90,18 @@ struct ModelOptions: ParsableArguments {
     }
 
     /// A network of random matrices packed for sampling; no second copy of what is packed stays in memory.
-    func randomNetwork(_ configuration: DiTConfiguration, _ precision: Precision, _ matrixTiles: MatrixTiles? = .native) throws -> InferenceDiT {
+    /// - Parameters:
+    ///   - sparse: whether two of every four weights of the blocks' matrices are zero.
+    ///   - compressed: whether these are left out of memory.
+    func randomNetwork(
+        _ configuration: DiTConfiguration, _ precision: Precision, _ matrixTiles: MatrixTiles? = .native, sparse: Bool = false, compressed: Bool = false
+    ) throws -> InferenceDiT {
         let find = randomMatrices()
-        return try InferenceDiT(configuration, precision: precision, matrixTiles: matrixTiles) { QuantizedMatrix(find($0, $1, $2)) }
+        return try InferenceDiT(configuration, precision: precision, matrixTiles: matrixTiles, compressesZeros: compressed) { name, rows, columns in
+            let matrix = find(name, rows, columns)
+            if sparse, configuration.isSparse(name) { keepTwoOfFour(matrix, into: matrix) }
+            return QuantizedMatrix(matrix)
+        }
     }
 
     /// The same for training.

@@ -13,10 +13,14 @@ struct BenchForward: ParsableCommand {
             adapterctl bench forward --model DiT-XL/2 --rows 1 --precision int8 --error
             adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16 --products onednn
             adapterctl bench forward --model DiT-XL/2 --rows 2 --precision bf16 --rank 16
+            adapterctl bench forward --model DiT-XL/2 --rows 1 --precision bf16 --pattern 2:4
             """)
     @Option(help: "Rows of one call.") var rows = 2
     @Option(help: "Different adapters among the rows; above 1 the same call with one adapter is timed beside it.") var domains = 1
     @Option(help: "Rank of low-rank pairs beside every layer of the blocks, for all rows; the same call without them is timed beside it.") var rank = 0
+    @Option(
+        help: "2:4 makes two of every four weights of the blocks' matrices zero and leaves these out of memory; the same network with them is timed beside it."
+    ) var pattern: String?
     @Option var runs = 5
     @Option(
         help: """
@@ -46,6 +50,8 @@ struct BenchForward: ParsableCommand {
     struct Result: Encodable {
         let precision: String
         let packedBytes: Int
+        /// Of the same matrices with their zeros.
+        let packedBytesWhole: Int?
         let forward, productsAlone: Timing
         /// A row's share of the conditioning, computed for as many rows at once as sampling does; part of `forward`.
         let conditioningSecondsPerRow: Double
@@ -56,6 +62,8 @@ struct BenchForward: ParsableCommand {
         let shareOfMachine: Double?
         /// Seconds of the call with several adapters over those of the call with one, and of that with low-rank pairs over it.
         let mixedOverSingle, pairsOverNone: Double?
+        /// Seconds of the call without zeros in memory over those of the call with them: medians, and least times.
+        let sparseOverWhole, sparseOverWholeLeast: Double?
         let errors: [OutputError]
     }
 
@@ -69,18 +77,23 @@ struct BenchForward: ParsableCommand {
         guard (1...1024).contains(rows), (1...rows).contains(domains), (1...10_000).contains(runs), (0...1024).contains(rank) else {
             throw Failure.usage("--rows is between 1 and 1024, --domains at most --rows, --runs at least 1, --rank at most 1024")
         }
-        let c = try model.configuration(), precision = try precision.chosen()
-        let network = try model.randomNetwork(c, precision, products.matrixTiles)
+        if let pattern { try checkPattern(pattern) }
+        let c = try model.configuration(), precision = try precision.chosen(), isSparse = pattern != nil
+        let network = try model.randomNetwork(c, precision, products.matrixTiles, sparse: isSparse, compressed: isSparse)
         let pool = ThreadPool()
         let call = NetworkCall(network, model, rows: rows, domains: domains, rank: rank, pool: pool)
+        let whole =
+            try isSparse
+            ? NetworkCall(
+                model.randomNetwork(c, precision, products.matrixTiles, sparse: true), model, rows: rows, domains: domains, rank: rank, pool: pool) : nil
         let conditioning = call.conditioningSecondsPerRow(runs: runs)
         func seconds(_ adapters: NetworkCall.Adapters) -> Double {
             let start = ContinuousClock.now
-            call.forward(t: 500, adapters)
+            (adapters == .oneOfWhole ? whole ?? call : call).forward(t: 500, adapters)
             return (ContinuousClock.now - start) / .seconds(1) + conditioning * Double(rows)
         }
         if turns { return try takeTurns { seconds(.one) } }
-        let contenders: [NetworkCall.Adapters] = [.one] + (domains > 1 ? [.several] : []) + (rank > 0 ? [.pairs] : [])
+        let contenders: [NetworkCall.Adapters] = [.one] + (domains > 1 ? [.several] : []) + (rank > 0 ? [.pairs] : []) + (isSparse ? [.oneOfWhole] : [])
         var times = contenders.map { _ in [Double]() }
         // In turns, so that what else the machine does falls on all alike.
         for run in 0...runs {
@@ -92,6 +105,7 @@ struct BenchForward: ParsableCommand {
         func ratio(_ adapters: NetworkCall.Adapters) -> Double? {
             contenders.firstIndex(of: adapters).map { Timing("", seconds: times[$0]).medianSeconds / Timing("", seconds: times[0]).medianSeconds }
         }
+        let wholeTimes = contenders.firstIndex(of: .oneOfWhole).map { times[$0] }
         let timing = Timing(
             "forward of \(rows, "row") of \(model.model) at \(model.pixels) px, \(domains, "domain"), \(precision.rawValue)",
             seconds: times[domains > 1 ? 1 : 0],
@@ -102,10 +116,15 @@ struct BenchForward: ParsableCommand {
         let blocks = Double(c.depth) * 24 * T * D * D, attention = Double(c.depth) * 4 * T * T * D
         let rate = (blocks + attention) * Double(rows) / timing.medianSeconds
         let result = Result(
-            precision: precision.rawValue, packedBytes: network.packedBytes, forward: timing, productsAlone: alone, conditioningSecondsPerRow: conditioning,
+            precision: precision.rawValue, packedBytes: network.packedBytes, packedBytesWhole: whole?.packedBytes, forward: timing, productsAlone: alone,
+            conditioningSecondsPerRow: conditioning,
             share: rate / (blocks * Double(rows) / alone.medianSeconds), secondsPerRow: timing.medianSeconds / Double(rows),
             operationsPerSecond: rate, shareOfMachine: MachineRates.arithmetic(precision, threads: pool.threadCount, pool).map { rate / $0 },
             mixedOverSingle: ratio(.several), pairsOverNone: ratio(.pairs),
+            sparseOverWhole: ratio(.oneOfWhole).map { 1 / $0 },
+            sparseOverWholeLeast: wholeTimes.flatMap { whole in
+                whole.min().flatMap { least in times[0].min().map { $0 / least } }
+            },
             errors: error ? try errors(call, against: model.randomNetwork(c, .f32), pool) : [])
         try output.report("bench forward", result) { text(result) }
     }
@@ -119,6 +138,11 @@ struct BenchForward: ParsableCommand {
         ]
         if let ratio = r.mixedOverSingle { lines.append(String(format: "%.3f of the time of one domain", ratio)) }
         if let ratio = r.pairsOverNone { lines.append(String(format: "with pairs of rank %d %.3f of the time without", rank, ratio)) }
+        if let ratio = r.sparseOverWhole, let least = r.sparseOverWholeLeast, let bytes = r.packedBytesWhole {
+            lines.append(
+                String(format: "2:4 without its zeros: %.2f times less memory than with them (", Double(bytes) / Double(r.packedBytes))
+                    + readable(bytes: bytes) + String(format: "), %.3f of the time, %.3f by the least times", ratio, least))
+        }
         lines += r.errors.map { String(format: "relative error at t = %d: %.2e", $0.t, $0.relative) }
         return (lines + [r.forward.machine]).joined(separator: "\n")
     }
@@ -162,6 +186,8 @@ private struct NetworkCall {
         case one
         case several
         case pairs
+        /// As `one`, through a network that holds its zeros.
+        case oneOfWhole
     }
 
     init(_ network: InferenceDiT, _ model: ModelOptions, rows: Int, domains: Int, rank: Int, pool: ThreadPool) {
@@ -188,7 +214,7 @@ private struct NetworkCall {
     func forward(t: Float, _ adapters: Adapters) {
         let slots = (0..<x.rows).map { row in
             switch adapters {
-            case .one: 0
+            case .one, .oneOfWhole: 0
             case .several: row % domains
             case .pairs: domains
             }
@@ -196,6 +222,8 @@ private struct NetworkCall {
         batch.forward(
             x: x, times: [Float](repeating: t, count: x.rows), classes: [Int](repeating: 1, count: x.rows), slots: slots, into: out)
     }
+
+    var packedBytes: Int { batch.model.packedBytes }
 
     func conditioningSecondsPerRow(runs: Int) -> Double {
         let rows = DiTBatch.rowsAhead

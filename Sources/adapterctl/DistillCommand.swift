@@ -33,6 +33,8 @@ struct DistillGuidance: ParsableCommand {
     @OptionGroup var distillation: DistillationOptions
     @Option(help: "Steps of the sampling that the vector is for.") var samplingSteps = UsualSampling.steps
 
+    func validate() throws { try distillation.checkDomains() }
+
     func run() throws {
         guard (4...1000).contains(samplingSteps) else { throw Failure.usage("--sampling-steps is between 4 and 1000") }
         let subject = try distillation.subject()
@@ -70,6 +72,7 @@ struct DistillSteps: ParsableCommand {
     private var steps: Int { givenSteps ?? 4 }
 
     func validate() throws {
+        try distillation.checkDomains()
         let names = StepObjective.allCases.map(\.rawValue) + [Self.distribution]
         guard names.contains(objective) else { throw ValidationError("--objective is \(names.joined(separator: ", ")), not '\(objective)'") }
         guard adversarial == 0 || objective == StepObjective.consistency.rawValue && adversarial > 0 && adversarial < 1 else {
@@ -170,6 +173,11 @@ struct DistillationOptions: ParsableArguments {
         guard (learningRate ?? 1) > 0, (learningRate ?? 1).isFinite else { throw ValidationError("--learning-rate is a number above 0") }
     }
 
+    /// Refuses to learn from nothing.
+    func checkDomains() throws {
+        if domains.isEmpty { throw ValidationError("give at least one domain") }
+    }
+
     var usedName: String { name ?? URL(filePath: file).deletingPathExtension().lastPathComponent }
 
     /// A base, a teacher over it, and what is to be trained.
@@ -192,7 +200,6 @@ struct DistillationOptions: ParsableArguments {
     /// A teacher over the base of the domains, which is trained on too.
     /// - Parameter manifest: of an adapter whose trainable set is to be trained on; nil takes what the options say.
     func subject(like manifest: AdapterManifest? = nil) throws -> Subject {
-        guard !domains.isEmpty else { throw Failure.usage("give at least one domain") }
         let store = try openStore()
         let base = try store.baseFile(store.lookup(domains[0]).baseDigest), guidance = try guidance.imageGuidance()
         let own = try teachers(in: store, over: base, guidance)
