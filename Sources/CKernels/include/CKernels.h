@@ -34,6 +34,13 @@ void ck_read(const void *bytes, size_t count);
 /// Processors this process may run on, at least 1.
 int ck_processor_count(void);
 
+/// Tells the processor that a loop waits for another thread.
+static inline void ck_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 // Normalisation ---------------------------------------------------------------------------------------------------
 
 /// out = (x - mean) * rstd * scale + shift, per row; keeps mean and rstd (both may be null). scale, shift: [n].

@@ -1,6 +1,7 @@
 import CKernels
 import COpenBLAS
 import Glibc
+import Synchronization
 
 /// A fixed set of compute threads, one per core; the caller is thread 0 and works too.
 ///
@@ -79,15 +80,34 @@ private final class Entry {
     }
 }
 
-// @unchecked: the fields below the mutex are read and written while it is held.
+/// A thread's looking for a change before it sleeps: one image's layers are shared in short parts, and to wake up takes as long as one.
+/// Where it was in vain, as on a machine with more work than processors, the next time is shorter.
+private struct SpinWait {
+    private static let most = Duration.microseconds(50)
+    private var limit = most
+
+    mutating func spin(until isDone: () -> Bool) {
+        let end = ContinuousClock.now + limit
+        repeat {
+            for _ in 0..<64 {
+                if isDone() { return limit = Self.most }
+                ck_pause()
+            }
+        } while ContinuousClock.now < end
+        limit /= 4
+    }
+}
+
+// @unchecked: the fields below the mutex are read and written while it is held, `ownerWait` by the one thread that calls `run`.
 @safe private final class Shared: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let started = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private let finished = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var body: ((Int) -> Void)?
-    private var round = 0
-    private var pending = 0
+    /// Written while the mutex is held; looked at without it by who waits for a change, before it sleeps.
+    private let round = Atomic(0), pending = Atomic(0)
     private var stopping = false
+    private var ownerWait = SpinWait()
 
     init() {
         unsafe pthread_mutex_init(mutex, nil)
@@ -107,15 +127,16 @@ private final class Entry {
     func begin(_ body: @escaping (Int) -> Void, helpers: Int) {
         unsafe pthread_mutex_lock(mutex)
         self.body = body
-        pending = helpers
-        round += 1
+        pending.store(helpers, ordering: .relaxed)
+        round.add(1, ordering: .relaxed)
         unsafe pthread_cond_broadcast(started)
         unsafe pthread_mutex_unlock(mutex)
     }
 
     func waitForHelpers() {
+        ownerWait.spin { pending.load(ordering: .relaxed) == 0 }
         unsafe pthread_mutex_lock(mutex)
-        while pending > 0 { unsafe pthread_cond_wait(finished, mutex) }
+        while pending.load(ordering: .relaxed) > 0 { unsafe pthread_cond_wait(finished, mutex) }
         body = nil
         unsafe pthread_mutex_unlock(mutex)
     }
@@ -128,12 +149,11 @@ private final class Entry {
     }
 
     func work(thread: Int) {
-        var seen = 0
-        while let round = takePart(after: seen, thread: thread) {
+        var seen = 0, wait = SpinWait()
+        while let round = takePart(after: seen, thread: thread, &wait) {
             seen = round
             unsafe pthread_mutex_lock(mutex)
-            pending -= 1
-            if pending == 0 { unsafe pthread_cond_signal(finished) }
+            if pending.subtract(1, ordering: .relaxed).newValue == 0 { unsafe pthread_cond_signal(finished) }
             unsafe pthread_mutex_unlock(mutex)
         }
     }
@@ -141,10 +161,11 @@ private final class Entry {
     /// Waits for the round after `seen` and runs its body; nil when the pool stops. A function of its own, never inlined:
     /// its hold on the body must end before the caller reports the thread as finished, since the body does not escape `run`.
     @inline(never)
-    private func takePart(after seen: Int, thread: Int) -> Int? {
+    private func takePart(after seen: Int, thread: Int, _ wait: inout SpinWait) -> Int? {
+        wait.spin { self.round.load(ordering: .relaxed) != seen }
         unsafe pthread_mutex_lock(mutex)
-        while round == seen && !stopping { unsafe pthread_cond_wait(started, mutex) }
-        let (round, body, isStopping) = (self.round, self.body, stopping)
+        while self.round.load(ordering: .relaxed) == seen && !stopping { unsafe pthread_cond_wait(started, mutex) }
+        let (round, body, isStopping) = (self.round.load(ordering: .relaxed), self.body, stopping)
         unsafe pthread_mutex_unlock(mutex)
         if isStopping { return nil }
         body?(thread)
