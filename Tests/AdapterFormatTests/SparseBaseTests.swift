@@ -74,6 +74,32 @@ import Testing
         #expect(read.vector == sparse.vector)
     }
 
+    /// A file that compressed-tensors wrote is read to the values of the dense one beside it, and written in its bytes.
+    @Test func compressedTensorsOwnFileIsRead() throws {
+        let containers = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/containers").path
+        let dense = try BaseFile(path: containers + "/dit.safetensors", heads: 2), path = containers + "/dit-sparse-24.safetensors"
+        let read = try BaseFile(path: path, heads: 2), file = try TensorFile(path: path)
+        #expect(read.isSparse)
+        for tensor in read.configuration.frozenTensors {
+            let values = try dense.file.floats(tensor.name), own = try read.file.floats(tensor.name)
+            guard read.configuration.isSparse(tensor.name) else {
+                #expect(own == values)
+                continue
+            }
+            for first in stride(from: 0, to: values.count, by: 4) {
+                let four = values[first..<(first + 4)], least = four.map(abs).sorted()[2]
+                #expect(Array(own[first..<(first + 4)]) == four.map { abs($0) >= least ? $0 : 0 })
+            }
+            let again = OutgoingTensor.twoOfFour(tensor.name, shape: tensor.shape, as: .f32) { Array(own[$0]) }
+            let written = folder + "/matrix.safetensors"
+            try SafetensorsWriter.write(again, to: written)
+            let ours = try TensorFile(path: written), layer = String(tensor.name.dropLast(".weight".count))
+            #expect(try ours.floats(layer + ".compressed") == file.floats(layer + ".compressed"))
+            #expect(try ours.integers(layer + ".bitmask") == file.integers(layer + ".bitmask"))
+            #expect(try ours.integers(layer + ".shape") == file.integers(layer + ".shape"))
+        }
+    }
+
     /// What says that it is sparse and is not, is not taken for either.
     @Test func aFalseWordIsRefused() throws {
         let path = folder + "/false.safetensors", file = try TensorFile(path: dense.file.path)

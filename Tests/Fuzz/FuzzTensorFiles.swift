@@ -28,5 +28,11 @@ public func testOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
         }
         _ = TensorEntry.stacked("twice", [entry, entry])
     }
+    // What two of every four values of it stand for is twice as much.
+    for entry in (try? file.expandingTwoOfFour())?.entries ?? [] where entry.isTwoOfFour {
+        precondition(entry.count * entry.dtype.bits / 16 <= count, "'\(entry.name)' is larger than its file holds")
+        precondition(entry.floats(0..<entry.count).count == entry.count)
+        _ = OutgoingTensor.twoOfFour("a.weight", shape: entry.shape, as: .f32) { entry.floats($0) }.map { $0.bytes(0..<$0.count) }
+    }
     return 0
 }
