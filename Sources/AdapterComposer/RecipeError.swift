@@ -29,6 +29,7 @@ package struct RecipeError: Error, Sendable, Hashable, CustomStringConvertible {
 /// What keeps adapters from being composed.
 package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(name: String, base: Digest, wanted: Digest)
+    case denseBase(name: String, base: Digest, sparse: Digest)
     case otherLayout(name: String, values: Int, wanted: Int)
     case otherKind(name: String, kind: String)
     /// Vectors of a sampler's steps and what they cannot be beside.
@@ -64,6 +65,7 @@ package enum ComposerError: Error, Sendable, Hashable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .otherBase(let name, let base, let wanted): "'\(name)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .denseBase(let name, let base, let sparse): BaseFile.denseRefusal(of: name, base: base.short, sparse: sparse.short)
         case .otherLayout(let name, let values, let wanted): "'\(name)' has \(values, "value"); this base takes \(wanted)"
         case .otherKind(let name, let kind): "'\(name)' is an adapter of the kind '\(kind)'; only 'difffit' and 'lora' can be composed"
         case .stepsOnlyInPart(let name):

@@ -63,7 +63,7 @@ package enum AdapterFile {
             throw AdapterFormatError.otherLayout(file: path, layout: stated.layoutDigest.short, expected: layout.digest.short)
         }
         guard stated.baseDigest == base.digest || stated.baseDigest == base.card.roundedFrom else {
-            if stated.baseDigest == base.card.sparsity?.dense {
+            if base.isMade(of: stated.baseDigest) {
                 throw AdapterFormatError.denseBase(file: path, base: stated.baseDigest.short, sparse: base.digest.short)
             }
             throw AdapterFormatError.otherBase(file: path, base: stated.baseDigest.short, expected: base.digest.short)

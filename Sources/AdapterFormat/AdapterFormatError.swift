@@ -78,8 +78,7 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .otherMatrix(let file, let name, let base):
             "the frozen matrix '\(name)' in '\(file)' is not that of the base \(base): the file belongs to another base"
         case .otherBase(let file, let base, let expected): "'\(file)' was trained on the base \(base), not on \(expected)"
-        case .denseBase(let file, let base, let sparse):
-            "'\(file)' was trained on the dense base \(base), and \(sparse) is what was left of it when half of its weights were taken: \(Self.recovery)"
+        case .denseBase(let file, let base, let sparse): BaseFile.denseRefusal(of: file, base: base, sparse: sparse)
         case .notTwoOfFour(let file, let name):
             "'\(file)' is 2:4 sparse, or says so, but '\(name)' has four neighbouring weights of which more than two are not zero"
         case .noPattern(let base, let reason): "the base \(base) cannot be made 2:4 sparse: \(reason)"
@@ -92,10 +91,6 @@ package enum AdapterFormatError: Error, Equatable, CustomStringConvertible {
         case .badReference(let text): "'\(text)' is no reference: give a name, a digest, four or more of its first digits, or name@digest"
         }
     }
-
-    /// How an adapter of a dense base comes to a sparse one of it.
-    package static let recovery =
-        "train a recovery with 'adapterctl distill recovery', and take the adapter over through it with 'adapterctl recover'"
 
     /// The name that was probably meant, where there is one.
     private static func suggestion(_ name: String) -> String {

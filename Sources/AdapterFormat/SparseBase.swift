@@ -33,6 +33,15 @@ extension BaseFile {
         return true
     }
 
+    /// Whether a base is the dense one that this one was made of, whose adapters come over by a recovery.
+    package func isMade(of other: Digest) -> Bool { card.sparsity?.dense == other }
+
+    /// What is said of an adapter of that base: what kept it from this one, and what takes it over.
+    package static func denseRefusal(of adapter: String, base: String, sparse: String) -> String {
+        "'\(adapter)' was trained on the dense base \(base), and \(sparse) is what was left of it when half of its weights were taken: train a recovery "
+            + "with 'adapterctl distill recovery', and take the adapter over through it with 'adapterctl recover'"
+    }
+
     /// Refuses a base that cannot be made 2:4 sparse.
     package func checkMayBecomeSparse() throws(AdapterFormatError) {
         if isSparse { throw .noPattern(base: digest.short, reason: "it is so already") }

@@ -47,7 +47,7 @@ public struct DiffFitError: Error, Sendable, Hashable, CustomStringConvertible {
         case AdapterFormatError.badName, AdapterFormatError.badReference: DiffFitError(.invalidRequest, "\(error)")
         case AdapterFormatError.otherContent: DiffFitError(.damaged, "\(error)")
         case ComposerError.unknownClass, ComposerError.noLabels: DiffFitError(.notFound, "\(error)")
-        case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: DiffFitError(.incompatible, "\(error)")
+        case ComposerError.otherBase, ComposerError.denseBase, ComposerError.otherLayout, ComposerError.otherKind: DiffFitError(.incompatible, "\(error)")
         case is AdapterFormatError, is SamplingEngineError, is AutoencoderError: DiffFitError(.incompatible, "\(error)")
         case is ComposerError, is RecipeError, is AdmissionError, is SamplingDemandError, is DiffusionError: DiffFitError(.invalidRequest, "\(error)")
         default: DiffFitError(.system, words(of: error))

@@ -44,7 +44,7 @@ package func exitCode(of error: any Error) -> Int32? {
     case SamplingEngineError.noDomain: 2
     case is SamplingEngineError, is AutoencoderError: 7
     case is EvaluationError, is RecipeError: 2
-    case ComposerError.otherBase, ComposerError.otherLayout, ComposerError.otherKind: 7
+    case ComposerError.otherBase, ComposerError.denseBase, ComposerError.otherLayout, ComposerError.otherKind: 7
     case ComposerError.unknownClass, ComposerError.noLabels: 4
     case is ComposerError: 2
     default: nil

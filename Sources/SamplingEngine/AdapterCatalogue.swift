@@ -67,7 +67,7 @@ package final class AdapterCatalogue: Sendable {
     /// - Throws: `AdapterFormatError.badName`; `SamplingEngineError.otherBase`.
     package func insert(_ adapter: Adapter, as name: String) throws {
         let name = try AdapterName(name).description, manifest = adapter.manifest, digest = adapter.digest
-        guard manifest.baseDigest == base.digest else { throw SamplingEngineError.otherBase(adapter: name, base: manifest.baseDigest, wanted: base.digest) }
+        guard manifest.baseDigest == base.digest else { throw refusal(of: name, manifest.baseDigest) }
         let bound = BoundAdapter(name: name, digest: digest, vector: adapter.vector, classes: adapter.classes, grid: manifest.imageGrid)
         let own = Resident(adapter: bound, manifest: Data(try sortedJSON(manifest).utf8), lastUse: 0)
         state.withLock { state in
@@ -80,6 +80,11 @@ package final class AdapterCatalogue: Sendable {
     package func lookup(_ reference: String) throws(StoreError) -> AdapterEntry {
         guard let store else { throw unknown(reference) }
         return try store.lookup(reference)
+    }
+
+    private func refusal(of adapter: String, _ other: Digest) -> SamplingEngineError {
+        base.isMade(of: other)
+            ? .denseBase(adapter: adapter, base: other, sparse: base.digest) : .otherBase(adapter: adapter, base: other, wanted: base.digest)
     }
 
     private func unknown(_ reference: String) -> StoreError {
@@ -247,7 +252,7 @@ package final class AdapterCatalogue: Sendable {
         if let known { return known }
         let entry = try store.lookup(reference)
         guard entry.baseDigest == base.digest else {
-            throw SamplingEngineError.otherBase(adapter: reference, base: entry.baseDigest, wanted: base.digest)
+            throw refusal(of: reference, entry.baseDigest)
         }
         let found = (name: entry.name ?? entry.digest.short, digest: entry.digest)
         state.withLock { state in

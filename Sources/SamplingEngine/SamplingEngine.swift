@@ -357,6 +357,7 @@ package actor SamplingEngine {
 /// What keeps an adapter from an engine.
 package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvertible {
     case otherBase(adapter: String, base: Digest, wanted: Digest)
+    case denseBase(adapter: String, base: Digest, sparse: Digest)
     case otherAutoencoder(file: String, channels: Int, wanted: Int)
     case otherPictures(file: String, pixels: Int, wanted: Int)
     case noDecoder(DecoderKind, has: [DecoderKind])
@@ -368,6 +369,7 @@ package enum SamplingEngineError: Error, Sendable, Hashable, CustomStringConvert
     package var description: String {
         switch self {
         case .otherBase(let adapter, let base, let wanted): "'\(adapter)' belongs to the base \(base.short), not to \(wanted.short)"
+        case .denseBase(let adapter, let base, let sparse): BaseFile.denseRefusal(of: adapter, base: base.short, sparse: sparse.short)
         case .noCacheProfile(let recipe, let level, let sampler, let steps, let has):
             "'\(recipe)' was not calibrated for the cache '\(level.rawValue)' with \(sampler.rawValue) in \(steps, "step")"
                 + (has.isEmpty ? "; adapterctl calibrate measures a stored adapter" : ": it has \(has.joined(separator: ", "))")

@@ -15,9 +15,10 @@ extension AdapterStore {
     }
 
     /// The adapter of a base behind a name, a digest or its first digits, or `name@digest`.
-    /// - Throws: `StoreError`; `ComposerError.otherBase`.
+    /// - Throws: `StoreError`; `ComposerError.otherBase`, `denseBase`.
     package func adapter(_ reference: String, of base: BaseFile) throws -> ResolvedAdapter {
         let entry = try lookup(reference)
+        if base.isMade(of: entry.baseDigest) { throw ComposerError.denseBase(name: reference, base: entry.baseDigest, sparse: base.digest) }
         guard entry.baseDigest == base.digest else { throw ComposerError.otherBase(name: reference, base: entry.baseDigest, wanted: base.digest) }
         return ResolvedAdapter(
             name: entry.name ?? entry.digest.short, digest: entry.digest, adapter: try Adapter(load(entry.digest, over: base.values())))

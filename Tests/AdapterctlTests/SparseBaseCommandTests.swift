@@ -54,6 +54,9 @@ import Testing
         let refused = try program.run("add", "flowers-24", adapter, "--base", "tiny-24")
         #expect(refused.code == 7)
         #expect(refused.errors.contains("adapterctl distill recovery"), "\(refused)")
+        let elsewhere = try program.run("sample", "flowers", "--base", "tiny-24", "-o", program.folder + "/y.png")
+        #expect(elsewhere.code == 7, "\(elsewhere)")
+        #expect(elsewhere.errors.contains("adapterctl recover"), "\(elsewhere)")
         let learned = try program.run(
             "distill", "recovery", "flowers", "--base", "tiny-24", "-o", recovery, "--add", "--train-steps", "3", "--batch", "2", "--sampling-steps", "4",
             "--validate-every", "100")
