@@ -7,6 +7,8 @@
     tools/bench/claims.py                     the table of methods and then the studies, hours; goes on where it was stopped
     tools/bench/claims.py --table             only prints what is there so far
     tools/bench/claims.py --curves            only draws it: OUT/curves.png, with matplotlib
+    tools/bench/claims.py --photographs DIR   the same on photographs: DIR has a folder of classes for each domain. A fifth of each class is
+                                              kept apart to measure on, a tenth of the rest is held out for early stopping
 
 A run is a folder below OUT with what was trained, train.json and eval.json; what is there is not done again. The tables go to standard
 output and OUT/claims.md.
@@ -14,6 +16,7 @@ output and OUT/claims.md.
 
 import argparse
 import csv
+import hashlib
 import json
 import math
 import os
@@ -41,7 +44,10 @@ TUNING_DOMAIN, TUNING_SEED = "flowers", 101
 BASE_RATE = 1e-3
 SMOOTHED_STEPS = 25
 
-# What DiffFit is varied in, one thing at a time; "same time" has its steps stretched until it has taken as long as the first variant.
+# Of photographs, for all methods alike.
+STOPPED_EARLY = ["--flip", "--validation", "0.1", "--validate-every", "25", "--early-stop", "4"]
+# What DiffFit is varied in, one thing at a time, or methods side by side where a row begins with a method's name; "same time" has its
+# steps stretched until it has taken as long as the first variant.
 VALIDATED = ["--validation", "0.1", "--validate-every", "20"]
 LARGE = ["--resolution", "64", "--batch", "16", *VALIDATED]
 STUDIES = {
@@ -59,6 +65,11 @@ STUDIES = {
         "route:0.5, same time": ["--token-cut", "route:0.5"],
     },
     "64 px": {"positions as they are": LARGE, "positions halved": [*LARGE, "--position-scale", "2"]},
+    "pictures of a class": {
+        f"{method}, {count or 'all'}": ["--per-class", str(count)] if count else []
+        for count in (10, 30, 100, None)
+        for method in ("full", "difffit", "lora-16")
+    },
     "pictures": {"all, 1000 a class": [], "40 % picked": ["--pick", "0.4"], "40 % at random": ["--per-class", "400"]},
 }
 
@@ -72,6 +83,9 @@ def main():
     if options.time:
         take_times(options)
         return
+    if options.photographs:
+        for domain in options.domains:
+            part_photographs(domain, options)
     if options.tune:
         for method in options.methods:
             tune(method, options)
@@ -91,8 +105,9 @@ def main():
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "out/claims")
+    parser.add_argument("--photographs", type=Path, help="a folder with a folder of classes for each domain, such as ../shared/photos unpacked")
     parser.add_argument("--adapterctl", type=Path, default=ROOT / ".build/release/adapterctl")
-    parser.add_argument("--base-file", type=Path, default=ROOT / "adapters/base.safetensors")
+    parser.add_argument("--base-file", type=Path, help="default: the shipped one, of photographs theirs")
     parser.add_argument("--domains", type=listed(DOMAINS), default=DOMAINS)
     parser.add_argument("--methods", type=listed(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
@@ -111,9 +126,10 @@ def parse():
     if options.quick:
         options.domains, options.study_domains, options.seeds, options.steps = options.domains[:2], ["flowers"], [1], 40
         options.images, options.held_out, options.out = 64, 32, options.out.with_name(options.out.name + "-quick")
-    for path in (options.adapterctl, options.base_file):
+    options.base_file = options.base_file or ROOT / "adapters" / ("photographs/base.safetensors" if options.photographs else "base.safetensors")
+    for path in (options.adapterctl, options.base_file, *([options.photographs / domain for domain in options.domains] if options.photographs else [])):
         if not path.exists():
-            parser.error(f"there is no '{path}': run tools/run first")
+            parser.error(f"there is no '{path}'" + ("" if options.photographs else ": run tools/run first"))
     options.out.mkdir(parents=True, exist_ok=True)
     return options
 
@@ -135,6 +151,20 @@ def runs(options):
     return found + [study_run(name, label, domain, options) for name in options.studies for domain in options.study_domains for label in STUDIES[name]]
 
 
+def part_photographs(domain, options):
+    """OUT/data/DOMAIN in parts, test and train: links to the pictures, a fifth of each class for the test, chosen by their names."""
+    for picture in sorted((options.photographs / domain).glob("*/*")):
+        draw = hashlib.sha256(f"{picture.parent.name}/{picture.name}".encode()).digest()[0]
+        link = options.out / "data" / domain / ("test" if draw < 256 / 5 else "train") / picture.parent.name / picture.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(picture.resolve())
+
+
+def data(domain, options):
+    return options.out / "data" / domain if options.photographs else f"synthetic:{domain}"
+
+
 def method_run(domain, method, seed, options):
     return {
         "folder": options.out / domain / method / f"seed-{seed}",
@@ -149,8 +179,9 @@ def method_run(domain, method, seed, options):
 def study_run(name, label, domain, options):
     folder = options.out / "studies" / slug(name) / domain
     arguments, steps = STUDIES[name][label], options.steps
+    method = label.split(",")[0] if label.split(",")[0] in METHODS else "difffit"
     if "--learning-rate" not in arguments:
-        arguments = [*arguments, "--learning-rate", f"{learning_rate('difffit', options):g}"]
+        arguments = [*METHODS[method][0], *arguments, "--learning-rate", f"{learning_rate(method, options):g}"]
     if name == "steps":
         steps *= int(label.split()[0])
     if "same time" in label:
@@ -162,7 +193,7 @@ def study_run(name, label, domain, options):
         "folder": folder / slug(label),
         "domain": domain,
         "seed": 1,
-        "is_full": False,
+        "is_full": method == "full",
         "arguments": arguments,
         "steps": steps,
         "study": name,
@@ -181,8 +212,8 @@ def result_file(run):
 def train(run, options):
     if "same time" in run.get("label", ""):
         run |= study_run(run["study"], run["label"], run["domain"], options)
-    precision = "f32" if run["is_full"] else options.precision
-    facts = {"steps": run["steps"], "arguments": run["arguments"], "precision": precision}
+    arguments = [*run["arguments"], *(STOPPED_EARLY if options.photographs else [])]
+    facts = {"steps": run["steps"], "arguments": arguments, "precision": options.precision}
     if done(run["folder"] / "train.json", facts):
         return
     run["folder"].mkdir(parents=True, exist_ok=True)
@@ -191,7 +222,7 @@ def train(run, options):
         "train",
         run["domain"],
         "--data",
-        f"synthetic:{run['domain']}",
+        data(run["domain"], options),
         "--base-file",
         options.base_file,
         "--steps",
@@ -199,10 +230,10 @@ def train(run, options):
         "--seed",
         run["seed"],
         "--precision",
-        precision,
+        options.precision,
         "--samples-every",
         0,
-        *run["arguments"],
+        *arguments,
         "-o",
         result_file(run),
     ]
@@ -213,12 +244,14 @@ def train(run, options):
     if status:
         raise TrainingFailed(f"training failed; see {run['folder'] / 'train.log'}")
     (run["folder"] / "eval.json").unlink(missing_ok=True)
+    taken = curve(run["folder"], "loss")[-1][0]
     store(
         run["folder"] / "train.json",
         facts
         | {
-            "seconds_per_step": (time.monotonic() - start) / run["steps"],
-            "processor_seconds_per_step": (usage.ru_utime + usage.ru_stime) / run["steps"],
+            "steps_taken": taken,
+            "seconds_per_step": (time.monotonic() - start) / taken,
+            "processor_seconds_per_step": (usage.ru_utime + usage.ru_stime) / taken,
             "values": values(result_file(run)),
             "bytes": result_file(run).stat().st_size,
             "validation": validation(run["folder"]),
@@ -255,7 +288,8 @@ def evaluate(run, options, images=None):
         kind,
         result_file(run),
         "--data",
-        f"synthetic:{run['domain']}",
+        data(run["domain"], options),
+        *(["--split", "test", "--lessons", "20"] if options.photographs else []),
         "--n",
         facts["images"],
         "--held-out",
@@ -272,7 +306,10 @@ def evaluate(run, options, images=None):
     measured = {"held_out": subject["held_out"]["mean"]}
     if facts["images"]:
         sample = subject["samples"][0]
-        measured |= {"frechet": sample["frechet"]["distance"], "floor": group["floor"]["distance"], "agreement": sample["agreement"]}
+        measured |= {"frechet": sample["frechet"]["distance"], "agreement": sample["agreement"], "manifold": sample["manifold"]}
+        # Of photographs there are none beyond those that the figure compares with.
+        if "floor" in group:
+            measured["floor"] = group["floor"]["distance"]
     store(run["folder"] / "eval.json", facts | measured)
 
 
@@ -315,7 +352,7 @@ def take_times(options):
     """Seconds and memory of one step of 64 images, each method in a process of its own."""
     times = {}
     for method in options.methods:
-        for precision in ["f32"] if method == "full" else ["f32", "bf16"]:
+        for precision in ["f32", "bf16"]:
             command = [options.adapterctl, "bench", "train", *METHODS[method][0], "--precision", precision, "--runs", "9", "--json"]
             data = json.loads(subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, check=True).stdout)["data"]
             times[f"{method} {precision}"] = {"seconds": data["step"]["median_seconds"], "peak_bytes": data["peak_bytes"]}
@@ -373,7 +410,7 @@ def methods_table(options):
             f"| {over(there, lambda run: run['eval']['agreement']['class'])} | {seconds} | {memory} MB | {first['bytes'] / 1e3:.0f} kB "
             f"| {sum(map(len, there))} |"
         )
-        floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs}
+        floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs if "floor" in run["eval"]}
         domain_rows.append(f"| {method} | " + " | ".join(over([runs], frechet) if runs else "-" for runs in by_domain.values()) + " |")
     lines = [
         (
@@ -408,19 +445,21 @@ def study_table(name, options):
         looks = {domain: run["train"]["validation"] for domain, run in there if run["train"]["validation"]}
         reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
         cells = [
-            " / ".join(str(run["train"]["steps"]) for _, run in there),
+            " / ".join(str(run["train"]["steps_taken"]) for _, run in there),
+            f"{statistics.fmean(run['train']['seconds_per_step'] * run['train']['steps_taken'] for _, run in there):.0f} s",
             over(measured, frechet),
             over(measured, lambda run: run["eval"]["held_out"]),
+            over(measured, memorised) if all(run["eval"]["manifold"].get("memorised") for _, run in there) else "-",
             f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
             " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
         ]
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     head = [
         "",
-        f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; DiffFit, seed 1):",
+        f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; {'' if name == 'pictures of a class' else 'DiffFit, '}seed 1):",
         "",
-        "| | steps | Fréchet figure | held-out error | error in training | steps to the first row's last error |",
-        "|---|---|---|---|---|---|",
+        "| | steps | training | Fréchet figure | held-out error | memorised | error in training | steps to the first row's last error |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join(head + rows) + "\n" if rows else ""
 
@@ -462,6 +501,10 @@ def found(run):
 
 def frechet(run):
     return run["eval"]["frechet"]
+
+
+def memorised(run):
+    return run["eval"]["manifold"]["memorised"]
 
 
 def over(domains, estimate):

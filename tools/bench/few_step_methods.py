@@ -3,19 +3,18 @@
 Usage: python3 tools/bench/few_step_methods.py [--domains flowers,cars] [--seconds 120] [--steps 4,2,1] [-o FILE]
 (build first: swift build -c release)
 One vector for each step is trained over all the domains given, as biases and scales and as low-rank pairs of rank 16, with every
-objective. A run of a few steps and one that is a round of the teacher's trajectories longer measure what a step costs, so that every
+objective. A run that is a little longer than a round of the teacher's trajectories is watched for what a step costs, so that every
 objective gets the steps that fit into the seconds of the whole command, trajectories and the search for times included: of processor
 time over the cores, so that other work on the machine counts little. Distribution matching goes on from vectors that had half of the
 seconds for the trajectory's objective.
 """
 
 import argparse
-import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -33,40 +32,53 @@ KINDS = {
     "DiffFit": ["--learning-rate", "2e-3"],
     "LoRA 16": ["--method", "lora", "--rank", "16", "--targets", "all", "--learning-rate", "1e-3"],
 }
-FEW = 8
+# Steps between checkpoints, and of a round of the teacher's trajectories.
+FEW, ROUND = 8, 64
 
 
-def seconds_of(command: list[str], cores: int) -> float:
-    """Processor seconds of a command over the cores."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / cores
+class Run:
+    """A training command, and the processor seconds over the cores that it took by each checkpoint, of every `FEW` steps."""
+
+    def __init__(self, command: list[str], checkpoint: Path, cores: int):
+        self.seconds: list[float] = []
+        checkpoint.unlink(missing_ok=True)
+        seen = 0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            self.total = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") / cores
+            written = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+            if written > seen:
+                seen = written
+                self.seconds.append(self.total)
+            time.sleep(0.1)
+        if process.returncode:
+            raise SystemExit(process.stderr.read())
+
+    def start_and_each(self) -> tuple[float, float]:
+        """The seconds before the first step, and those of a step."""
+        each = (self.seconds[ROUND // FEW] - self.seconds[0]) / ROUND
+        return self.seconds[0] - FEW * each, each
 
 
 class Trainer:
     def __init__(self, options: argparse.Namespace, folder: Path):
         self.options, self.folder, self.cores = options, folder, len(os.sched_getaffinity(0))
-        self.few: dict[str, float] = {}
 
-    def train(self, name: str, flags: list[str], steps: int) -> float:
+    def train(self, name: str, flags: list[str], steps: int) -> Run:
         command = [str(few_rows.PROGRAM), "distill", "steps", *self.options.domains.split(","), *few_rows.TEACHER, "--teacher-steps", "20"]
         command += ["--precision", "bf16", "--batch", "16", "--train-steps", str(steps), "--validate-every", str(steps), "--samples-every", "0"]
-        return seconds_of([*command, "--restart", "--add", "--replace", *flags, "-o", str(self.folder / f"{name}.safetensors")], self.cores)
+        command += ["--checkpoint-every", str(FEW), "--restart", "--add", "--replace", *flags, "-o", str(self.folder / f"{name}.safetensors")]
+        return Run(command, self.folder / f"{name}.run/checkpoint.safetensors", self.cores)
 
-    def trained(self, name: str, flags: list[str], seconds: float, fixed: str) -> tuple[int, float]:
-        """Trains for about so long; how many steps that were, and how long it took.
-
-        Runs of one `fixed` take as long before their first step.
-        """
-        few = self.few.get(fixed) or self.train("probe", flags, FEW)
-        self.few[fixed] = few
-        round_steps = json.loads((self.folder / "probe.run/data.json").read_text())["steps_per_round"]
-        each = max(self.train("probe", flags, FEW + round_steps) - few, 1) / round_steps
-        steps = max(FEW, round(FEW + (seconds - few) / each))
-        return steps, self.train(name, flags, steps)
+    def trained(self, name: str, flags: list[str], seconds: float) -> tuple[int, float]:
+        """Trains for about so long; how many steps that were, and how long it took."""
+        probe = self.train("probe", flags, 2 * FEW + ROUND)
+        start, each = probe.start_and_each()
+        # What comes after the last step: the measurement against the teacher.
+        end = probe.total - probe.seconds[-1] - FEW * each
+        steps = max(FEW, round((seconds - start - end) / each))
+        return steps, self.train(name, flags, steps).total
 
 
 def main() -> None:
@@ -114,12 +126,12 @@ def main() -> None:
                     own = [*flags, *OBJECTIVES[objective], "--steps", steps]
                     if objective == "distribution":
                         half = f"half{vector}"
-                        first = trainer.trained(half, [*flags, *OBJECTIVES["trajectory"], "--steps", steps], options.seconds / 2, steps)
+                        first = trainer.trained(half, [*flags, *OBJECTIVES["trajectory"], "--steps", steps], options.seconds / 2)
                         gentle = ["--learning-rate", "1e-4", "--from", half, *OBJECTIVES[objective]]
-                        second = trainer.trained(vector, gentle, options.seconds / 2, f"{objective}{kind}{steps}")
+                        second = trainer.trained(vector, gentle, options.seconds / 2)
                         trained, seconds = f"{first[0]} + {second[0]}", first[1] + second[1]
                     else:
-                        count, seconds = trainer.trained(vector, own, options.seconds, steps)
+                        count, seconds = trainer.trained(vector, own, options.seconds)
                         trained = str(count)
                     add(steps, objective, kind, trained, f"{seconds:.0f}", *measured(f"+{vector}", []))
     if options.output:
