@@ -1,3 +1,26 @@
+/// What a run takes of a data set.
+package struct DataTaken: Sendable, Hashable, Codable {
+    /// train, validation or test; nil takes `train` of a set that comes in parts.
+    package var split: String?
+    /// Class names; nil takes all.
+    package var classes: [String]?
+    /// Pictures of each class at most, chosen by the seed.
+    package var perClass: Int?
+    package var seed: UInt64
+
+    package init(split: String?, classes: [String]?, perClass: Int?, seed: UInt64) {
+        (self.split, self.classes, self.perClass, self.seed) = (split, classes, perClass, seed)
+    }
+
+    /// Whether nothing was left out by choice.
+    package var isAll: Bool { split == nil && classes == nil && perClass == nil }
+
+    enum CodingKeys: String, CodingKey {
+        case split, classes, seed
+        case perClass = "per_class"
+    }
+}
+
 /// What a training run did, as manifests and cards record it.
 package struct TrainingFacts: Sendable, Hashable, Codable {
     /// Where the data came from, such as "synthetic:flowers".
@@ -21,6 +44,8 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
     package var sparsity: Double?
     /// Of the matrices' products, where that is not f32.
     package var precision: String?
+    /// What was taken of the data, where that is not all.
+    package var taken: DataTaken?
 
     package init(
         data: String, dataDigest: Digest, images: Int, steps: Int, batch: Int, learningRate: Float, lossWeighting: String, seed: UInt64,
@@ -39,6 +64,7 @@ package struct TrainingFacts: Sendable, Hashable, Codable {
 
     enum CodingKeys: String, CodingKey {
         case data, images, steps, batch, seed, loss, sparsity, precision
+        case taken = "data_taken"
         case heldOutError = "held_out_error"
         case validationShare = "validation_share"
         case tokenCut = "token_cut"

@@ -127,6 +127,7 @@ extension TrainingRun {
         }
         if settings.tokenCut != "none" { facts.tokenCut = settings.tokenCut }
         if settings.sparsity > 0 { facts.sparsity = settings.sparsity }
+        facts.taken = source.taken
         if settings.precision != .f32 { facts.precision = settings.precision.rawValue }
         return facts
     }

@@ -1,3 +1,4 @@
+import AdapterFormat
 import Foundation
 import ImageFiles
 import SystemPackage
@@ -30,6 +31,15 @@ package struct DataSelection: Sendable, Hashable {
 
     package init(split: DataSplit? = nil, classes: [String] = [], perClass: Int? = nil, seed: UInt64 = 0) {
         (self.split, self.classes, self.perClass, self.seed) = (split, classes, perClass, seed)
+    }
+
+    /// - Parameter taken: as a run recorded it.
+    package init(_ taken: DataTaken) {
+        self.init(split: taken.split.flatMap { DataSplit(rawValue: $0) }, classes: taken.classes ?? [], perClass: taken.perClass, seed: taken.seed)
+    }
+
+    package var taken: DataTaken {
+        DataTaken(split: split?.rawValue, classes: classes.isEmpty ? nil : classes, perClass: perClass, seed: seed)
     }
 }
 

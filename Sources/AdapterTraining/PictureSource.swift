@@ -45,6 +45,7 @@ package final class PictureSource: TrainingSource {
     package var classNames: [String] { data.classNames }
     package var classCount: Int { data.classNames.count }
     package var updates: Int { 1 }
+    package var taken: DataTaken? { data.selection.map(\.taken).flatMap { $0.isAll ? nil : $0 } }
     package var facts: any Encodable { DataFacts(data, trained: training) }
     package var hasHeldOut: Bool { heldOut != nil }
 
@@ -99,7 +100,7 @@ private struct DataFacts: Encodable {
     let classes: [Class]
     /// How the data set is laid out, and what was taken of it; nil of drawn pictures.
     let layout: String?
-    let taken: Taken?
+    let taken: DataTaken?
     let trainedDigest: Digest
     let skippedCount, passedOverCount: Int
     let skipped: [FolderReport.Skipped]
@@ -110,23 +111,6 @@ private struct DataFacts: Encodable {
     struct Class: Encodable {
         let name: String
         let images: Int
-    }
-
-    struct Taken: Encodable {
-        let split: DataSplit?
-        let classes: [String]?
-        let perClass: Int?
-        let seed: UInt64
-
-        enum CodingKeys: String, CodingKey {
-            case split, classes, seed
-            case perClass = "per_class"
-        }
-
-        init(_ selection: DataSelection) {
-            (split, perClass, seed) = (selection.split, selection.perClass, selection.seed)
-            classes = selection.classes.isEmpty ? nil : selection.classes
-        }
     }
 
     enum CodingKeys: String, CodingKey {
@@ -148,7 +132,7 @@ private struct DataFacts: Encodable {
         heldOut = data.count - trained
         classes = zip(data.classNames, data.byClass).map { Class(name: $0, images: $1.count) }
         layout = data.layout
-        taken = data.selection.map(Taken.init)
+        taken = data.selection?.taken
         trainedDigest = training.digest
         skipped = data.folder?.skipped ?? []
         skippedCount = skipped.count

@@ -49,6 +49,15 @@ package struct TrainingData: Sendable {
         byClass = Self.byClass(labels, classes: classNames.count)
     }
 
+    /// The images that are none of another's, picture by picture.
+    package func without(_ other: TrainingData) -> TrainingData {
+        precondition(size == other.size)
+        let known = Set((0..<other.count).map(other.picture))
+        return TrainingData(self, images: (0..<count).filter { !known.contains(picture($0)) })
+    }
+
+    private func picture(_ index: Int) -> ArraySlice<UInt8> { pixels[(index * 3 * size * size)..<((index + 1) * 3 * size * size)] }
+
     private static func byClass(_ labels: [Int], classes: Int) -> [[Int]] {
         labels.enumerated().reduce(into: [[Int]](repeating: [], count: classes)) { $0[$1.element].append($1.offset) }
     }

@@ -27,6 +27,8 @@ package protocol TrainingSource: AnyObject {
     var vectors: Int { get }
     /// Updates of one step of training, each from a batch of its own.
     var updates: Int { get }
+    /// What was taken of the images, where not all were.
+    var taken: DataTaken? { get }
     /// What `data.json` says.
     var facts: any Encodable { get }
     /// Whether something is kept apart to measure on.
@@ -44,6 +46,7 @@ package protocol TrainingSource: AnyObject {
 
 extension TrainingSource {
     package var identity: String { "\(digest)" }
+    package var taken: DataTaken? { nil }
     package var vectors: Int { updates }
     package func moves(ofUpdate update: Int, step: Int) -> [VectorMove] { [VectorMove(vector: update)] }
 }

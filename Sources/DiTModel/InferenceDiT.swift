@@ -94,6 +94,18 @@ package struct InferenceDiT: Sendable {
     /// Bytes of the packed copies.
     package var packedBytes: Int { blocks.flatMap(\.layers.all).reduce(0) { $0 + $1.bytes } }
 
+    /// Bytes that the blocks of one row read and write beside their matrices: each layer what goes in, once, and what comes out; the residual
+    /// stream in float32.
+    package var streamedBytes: Int {
+        let between = precision == .f32 ? DType.f32.size : DType.bf16.size
+        let (input, mlp) = (precision.dtype(isMLPOutput: false).size, precision.dtype(isMLPOutput: true).size)
+        // In values of one token's D: norm, qkv, attention, proj, norm, fc1, fc2, and the rows that are made bytes of.
+        let norms = 2 * (DType.f32.size + input), products = input + 3 * between + input + 2 * DType.f32.size + input + 4 * between
+        let fc2 = 4 * mlp + 2 * DType.f32.size, attention = 4 * between
+        let quantised = (input == between ? 0 : between + input) + (mlp == between ? 0 : 4 * (between + mlp))
+        return configuration.depth * configuration.tokens * configuration.hiddenSize * (norms + products + fc2 + attention + quantised)
+    }
+
     /// Conditioning of `classes.count` rows of `state` from `first` on.
     package func condition(
         _ state: ConditioningState, from first: Int = 0, times: [Float], classes: [Int], tunables: [Tunables], group: ThreadGroup = .solo

@@ -8,7 +8,7 @@ package struct LowRankPair: Sendable {
     package let scale: Float
 
     /// Columns of the scratch for A x; a larger rank is taken a slice at a time.
-    static let sliceRank = 64
+    static let sliceRank = Accumulators.largestRank
 
     /// Forward pass: y += scale B (A x).
     /// - Parameters:

@@ -16,7 +16,7 @@ package struct RealImages {
 
     private enum Form {
         case drawn(SyntheticDomain)
-        case folder(TrainingData, parts: Parts?, Training?, FolderLoader)
+        case folder(TrainingData, DataTaken, parts: Parts?, Training?, FolderLoader)
     }
 
     /// What a run trained on, and what it held out.
@@ -42,7 +42,7 @@ package struct RealImages {
     }
 
     /// The images of a folder as a network of an input size sees them.
-    package typealias FolderLoader = (_ folder: String, _ size: Int) throws -> TrainingData
+    package typealias FolderLoader = (_ folder: String, _ size: Int, _ taken: DataTaken) throws -> TrainingData
 
     /// Images of a drawn domain.
     package init(_ drawn: SyntheticDomain, size: Int) {
@@ -51,26 +51,33 @@ package struct RealImages {
     }
 
     /// - Parameters:
+    ///   - taken: what of the folder is measured on.
     ///   - size: side of what the network sees.
-    ///   - trained: how the first that is measured was: the images of a folder that were held out then are so again.
-    package init(folder source: String, size: Int, trained: Training?, load: @escaping FolderLoader) throws {
-        let folder = try load(source, size)
+    ///   - trained: how the first that is measured was: those images that it was not trained on are held out.
+    package init(folder source: String, taken: DataTaken, size: Int, trained: Training?, load: @escaping FolderLoader) throws {
+        let folder = try load(source, size, taken)
         (self.source, domain, classNames) = (source, URL(filePath: source).lastPathComponent, folder.classNames)
         self.size = size
-        var parts: Parts?
-        if let trained, let share = trained.facts.validationShare {
-            let seen = trained.size == size ? folder : try load(source, trained.size)
-            let (training, heldOut) = folder.split(holdingOut: share, seed: trained.facts.seed)
-            if seen.digest == trained.facts.dataDigest, let heldOut { parts = Parts(training: training, heldOut: heldOut) }
-        }
-        form = .folder(folder, parts: parts, trained, load)
+        form = .folder(folder, taken, parts: trained.flatMap { Self.parts(of: folder, taken, $0, source, load) }, trained, load)
+    }
+
+    /// nil where the run was trained on other images, or on all of these.
+    private static func parts(of folder: TrainingData, _ taken: DataTaken, _ trained: Training, _ source: String, _ load: FolderLoader) -> Parts? {
+        let own = trained.facts.taken ?? DataTaken(split: nil, classes: nil, perClass: nil, seed: trained.facts.seed)
+        // A folder that the run did not see need not have what it took.
+        func all(_ size: Int) -> TrainingData? { own == taken && size == folder.size ? folder : try? load(source, size, own) }
+        guard let seen = all(trained.size), seen.digest == trained.facts.dataDigest else { return nil }
+        guard let sized = trained.size == folder.size ? seen : all(folder.size), sized.classNames == folder.classNames else { return nil }
+        let training = sized.split(holdingOut: trained.facts.validationShare ?? 0, seed: trained.facts.seed).training
+        let heldOut = folder.without(training)
+        return heldOut.count > 0 ? Parts(training: training, heldOut: heldOut) : nil
     }
 
     /// The same at another size.
     func resized(to size: Int) throws -> RealImages {
         switch form {
         case .drawn(let domain): RealImages(domain, size: size)
-        case .folder(_, _, let trained, let load): try RealImages(folder: source, size: size, trained: trained, load: load)
+        case .folder(_, let taken, _, let trained, let load): try RealImages(folder: source, taken: taken, size: size, trained: trained, load: load)
         }
     }
 
@@ -81,13 +88,13 @@ package struct RealImages {
 
     /// Whether the held-out part shares no image with what was trained on.
     var holdsOut: Bool {
-        if case .folder(_, parts: nil, _, _) = form { false } else { true }
+        if case .folder(_, _, parts: nil, _, _) = form { false } else { true }
     }
 
     /// All images of a folder that were trained on, and that were held out, where it is known which, and where they are few enough to be
     /// compared with each other: more are hardly memorised.
     func trainedAndHeldOut(pool: ThreadPool) -> (training: LabelledLatents, heldOut: LabelledLatents)? {
-        guard case .folder(_, let parts?, _, _) = form, parts.training.count <= 10_000 else { return nil }
+        guard case .folder(_, _, let parts?, _, _) = form, parts.training.count <= 10_000 else { return nil }
         let all = { (data: TrainingData) in data.labelledLatents(Array(0..<data.count), pool: pool) }
         return (all(parts.training), all(parts.heldOut))
     }
@@ -102,7 +109,7 @@ package struct RealImages {
                 let number = part.rawValue * 1_000_000 + index / classes
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
-        case .folder(let all, let parts, _, _):
+        case .folder(let all, _, let parts, _, _):
             let data = part == .heldOut ? parts?.heldOut ?? all : all
             let taken = min(count, data.count)
             return data.labelledLatents((0..<taken).map { $0 * data.count / taken }, pool: pool)

@@ -50,6 +50,8 @@ struct BenchForward: ParsableCommand {
     struct Result: Encodable {
         let precision: String
         let packedBytes: Int
+        /// Read and written by all rows: the packed matrices, once a row, and what goes between the layers.
+        let movedBytes: Int
         /// Of the same matrices with their zeros.
         let packedBytesWhole: Int?
         let forward, productsAlone: Timing
@@ -116,7 +118,8 @@ struct BenchForward: ParsableCommand {
         let blocks = Double(c.depth) * 24 * T * D * D, attention = Double(c.depth) * 4 * T * T * D
         let rate = (blocks + attention) * Double(rows) / timing.medianSeconds
         let result = Result(
-            precision: precision.rawValue, packedBytes: network.packedBytes, packedBytesWhole: whole?.packedBytes, forward: timing, productsAlone: alone,
+            precision: precision.rawValue, packedBytes: network.packedBytes, movedBytes: rows * (network.packedBytes + network.streamedBytes),
+            packedBytesWhole: whole?.packedBytes, forward: timing, productsAlone: alone,
             conditioningSecondsPerRow: conditioning,
             share: rate / (blocks * Double(rows) / alone.medianSeconds), secondsPerRow: timing.medianSeconds / Double(rows),
             operationsPerSecond: rate, shareOfMachine: MachineRates.arithmetic(precision, threads: pool.threadCount, pool).map { rate / $0 },
@@ -134,6 +137,8 @@ struct BenchForward: ParsableCommand {
             r.forward.line, r.productsAlone.line,
             String(format: "%.0f G/s, %.0f %% of the arithmetic rate of the products alone", r.operationsPerSecond / 1e9, r.share * 100)
                 + (r.shareOfMachine.map { String(format: ", %.0f %% of the processor's on registers (bench machine)", $0 * 100) } ?? ""),
+            String(
+                format: "%@ read and written at least, %.1f GB/s", readable(bytes: r.movedBytes), Double(r.movedBytes) / r.forward.medianSeconds / 1e9),
             "\(readable(bytes: r.packedBytes)) of packed matrices; \(readable(seconds: r.conditioningSecondsPerRow)) a row of conditioning, \(DiTBatch.rowsAhead) rows at once",
         ]
         if let ratio = r.mixedOverSingle { lines.append(String(format: "%.3f of the time of one domain", ratio)) }

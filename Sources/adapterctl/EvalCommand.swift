@@ -1,4 +1,5 @@
 import AdapterFormat
+import AdapterTraining
 import ArgumentParser
 import DomainEvaluation
 import Evaluation
@@ -37,7 +38,8 @@ struct Eval: AsyncParsableCommand {
 
             The Fréchet figure is taken on features of the frozen base's middle block. It compares samples over one base only
             and is not the FID; for that, give --npz FILE to a standard tool.
-            The held-out error is of new pictures of a drawn domain, and of the pictures of a folder that train --validation held out.
+            The held-out error is of new pictures of a drawn domain, and of those pictures of a folder that it was not trained on: what train
+            --validation held out, or another --split.
             """)
     @Argument(help: "Domains in the store, recipes of them, or base.") var references: [String] = []
     @Option(help: "An adapter file beside them; repeat for several.") var adapterFile: [String] = []
@@ -89,9 +91,12 @@ struct Eval: AsyncParsableCommand {
         var groups: [EvaluatedGroup] = []
         for source in subjects.map(\.data) where !groups.contains(where: { $0.real.source == source }) {
             let measured = subjects.filter { $0.data == source }
-            let trained = measured.compactMap(\.training).filter { $0.facts.validationShare != nil }
+            let trained = measured.compactMap(\.training)
             let real = try realImages(source, frozen, trained.first)
-            if trained.contains(where: { $0.facts.seed != trained[0].facts.seed || $0.facts.validationShare != trained[0].facts.validationShare }) {
+            if trained.contains(where: {
+                ($0.facts.seed, $0.facts.validationShare) != (trained[0].facts.seed, trained[0].facts.validationShare)
+                    || $0.facts.taken != trained[0].facts.taken
+            }) {
                 note("these were trained on different parts of '\(source)': what the first of them held out, others saw")
             }
             groups.append(try await bench.evaluate(measured, real, settings))
@@ -109,10 +114,10 @@ struct Eval: AsyncParsableCommand {
     private func realImages(_ source: String, _ frozen: BaseFile, _ trained: RealImages.Training?) throws -> RealImages {
         let size = frozen.configuration.inputSize
         if source.hasPrefix("synthetic:") { return try RealImages(.known(String(source.dropFirst("synthetic:".count))), size: size) }
-        return try RealImages(folder: source, size: size, trained: trained) { folder, size in
+        let taken = selection.selection(seed: trained?.facts.seed ?? 0).taken
+        return try RealImages(folder: source, taken: taken, size: size, trained: trained) { folder, size, taken in
             try latents.loadData(
-                folder, selection.selection(seed: trained?.facts.seed ?? 0), for: frozen, size: size, in: baseFile == nil ? location.open() : nil,
-                mirrored: false,
+                folder, DataSelection(taken), for: frozen, size: size, in: baseFile == nil ? location.open() : nil, mirrored: false,
                 pool: ThreadPool())
         }
     }

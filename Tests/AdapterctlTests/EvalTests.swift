@@ -110,6 +110,31 @@ import Testing
         #expect(try measure([first]).out.contains("may be ones that were trained on"))
     }
 
+    /// A run on two pictures of each class of the training part: what it was not trained on is held out, whatever part is measured on.
+    @Test func picturesThatARunDidNotTakeAreHeldOut() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let pictures = program.folder + "/pictures"
+        for (part, seed) in [("train", "1"), ("test", "2")] {
+            let drawn = ["draw", "flowers", "--folder", "\(pictures)/\(part)", "--per-class", part == "train" ? "4" : "3", "--size", "16", "--seed", seed]
+            #expect(try program.run(drawn).code == 0)
+        }
+        let base = ["--base-file", Program.golden("dit-pixel")], file = program.folder + "/few.safetensors"
+        let small = ["--per-class", "2", "--steps", "2", "--batch", "4", "--samples-every", "0"]
+        let trained = try program.run(["train", "few", "--data", pictures, "-o", file] + base + small)
+        #expect(trained.code == 0, "\(trained)")
+        func measured(_ options: [String]) throws -> (code: Int32, out: String, errors: String) {
+            try program.run(
+                ["eval", "--adapter-file", file, "--data", pictures, "--n", "0", "--held-out", "100", "--resamples", "4"] + base + options)
+        }
+        for (options, count) in [(["--split", "test"], 21), ([], 14), (["--per-class", "2"], 14)] {
+            let result = try measured(options)
+            #expect(result.code == 0, "\(result)")
+            #expect(result.errors.contains("denoising error of \(count) held-out images"), "\(options): \(result)")
+            #expect(result.out.contains("may be ones that were trained on") == (options == ["--per-class", "2"]), "\(options): \(result)")
+        }
+    }
+
     @Test func aBaseOfLatentsIsMeasuredThroughItsAutoencoder() throws {
         let program = try Program()
         defer { program.remove() }

@@ -30,7 +30,8 @@ import Testing
 
     /// One picture, of one class.
     private static func one(_ base: BaseFile) throws -> RealImages {
-        try RealImages(folder: "one", size: base.configuration.inputSize, trained: nil) { _, size in
+        try RealImages(folder: "one", taken: DataTaken(split: nil, classes: nil, perClass: nil, seed: 0), size: base.configuration.inputSize, trained: nil) {
+            _, size, _ in
             TrainingData(classNames: ["grey"], size: size, images: [RGBImage(width: size, height: size, filledWith: (9, 9, 9))], labels: [0], summary: "one")
         }
     }

@@ -139,8 +139,12 @@ typedef struct {
   const int32_t *column_sum;
 } ck_accumulators;
 
-/// out = the values that integer accumulators stand for; out may be the accumulators' own memory.
-void ck_accumulators_values(float *out, size_t stride, const ck_accumulators *accumulators, size_t rows, size_t n);
+/// Ranks of a low-rank pair at most that are taken at once.
+enum { CK_LOW_RANK = 64 };
+/// out = accumulators + scale low b^T, summed rank by rank; out may be the accumulators' own memory. low: [rows, rank]; rows of b, [n, rank],
+/// are `b_stride` values apart. A row's bytes do not depend on the other rows.
+void ck_accumulators_add_low_rank(float *out, size_t stride, const ck_accumulators *accumulators, const float *low, size_t rank, const float *b,
+                                  size_t b_stride, float scale, size_t rows, size_t n);
 /// out = gamma (accumulators + bias), rows of out `stride` values apart.
 void ck_accumulators_gamma(float *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);
 void ck_accumulators_gamma_bf16(uint16_t *out, size_t stride, const ck_accumulators *accumulators, const float *bias, const float *gamma, size_t rows, size_t n);

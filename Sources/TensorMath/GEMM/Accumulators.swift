@@ -72,16 +72,19 @@ package func addResidual(_ accumulators: Accumulators, bias: Matrix, gate: Matri
 }
 
 extension Accumulators {
+    /// Ranks that are added at once at most.
+    package static var largestRank: Int { Int(CK_LOW_RANK) }
+
     /// The accumulators plus scale low b^T, in float32: what an adapter adds to a linear layer of one image. The packed matrix is not touched.
     /// - Parameters:
-    ///   - low: (rows, rank).
+    ///   - low: (rows, rank), at most `largestRank`.
     ///   - b: (all outputs, rank).
     package func adding(_ low: Matrix, _ b: Matrix, scale: Float) -> Accumulators {
+        precondition(low.isContiguous && low.rows == rows && low.columns == b.columns && low.columns <= Self.largestRank)
         var values = unsafe values
-        let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self))
-        if unsafe values.row_scale != nil { unsafe ck_accumulators_values(floats, values.stride, &values, rows, columns.count) }
-        let matrix = unsafe Matrix(base: floats, rows: rows, columns: columns.count, stride: values.stride, keeping: low)
-        multiply(.plain(low), .transposed(b.rows(columns)), into: matrix, scale: scale, adding: true)
+        let floats = unsafe UnsafeMutablePointer(mutating: values.values.assumingMemoryBound(to: Float.self)), b = b.rows(columns)
+        unsafe ck_accumulators_add_low_rank(
+            floats, values.stride, &values, low.base, low.columns, b.base, b.stride, scale, rows, columns.count)
         unsafe values.row_scale = nil
         return unsafe Accumulators(rows: rows, columns: columns, values: values)
     }
