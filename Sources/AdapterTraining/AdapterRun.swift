@@ -107,14 +107,29 @@ extension TrainingRun {
         _ settings: TrainingSettings, _ configuration: DiTConfiguration, objective: TrainingObjective, data: TrainingData, pool: ThreadPool,
         processes: ProcessGroup? = nil
     ) throws -> TrainingRun {
+        let source = PictureSource(data, objective: objective, settings: settings, pool: pool)
+        return try fromNothing(settings, configuration, source: source, pool: pool, processes: processes)
+    }
+
+    /// A run that trains a classifier from nothing.
+    package static func classifier(
+        _ settings: TrainingSettings, _ configuration: DiTConfiguration, convention: DiffusionConvention, data: TrainingData, pool: ThreadPool,
+        processes: ProcessGroup? = nil
+    ) throws -> TrainingRun {
+        let source = ClassifierSource(data, configuration, convention: convention, settings: settings, pool: pool)
+        return try fromNothing(settings, configuration, source: source, pool: pool, processes: processes)
+    }
+
+    private static func fromNothing(
+        _ settings: TrainingSettings, _ configuration: DiTConfiguration, source: any TrainingSource, pool: ThreadPool, processes: ProcessGroup?
+    ) throws -> TrainingRun {
         let layout = TunableLayout(configuration)
         let values = TrainableValues(layout, classes: configuration.numClasses, withWeights: true)
         values.initialise(layout, seed: settings.seed)
         guard let weights = values.weights else { preconditionFailure("full values without weights") }
         return try TrainingRun(
-            settings, TrainableSet(.full, configuration), source: PictureSource(data, objective: objective, settings: settings, pool: pool),
-            model: DiT(configuration, weights: weights),
-            values: values, layout: layout, pool: pool, start: TrainingStart(digest: layout.digest, vector: .neutral(layout)), processes: processes)
+            settings, TrainableSet(.full, configuration), source: source, model: DiT(configuration, weights: weights), values: values, layout: layout,
+            pool: pool, start: TrainingStart(digest: layout.digest, vector: .neutral(layout)), processes: processes)
     }
 
     package var facts: TrainingFacts {
@@ -195,7 +210,7 @@ extension TrainingRun {
         guard let weights = values.weights else { preconditionFailure("only full training makes a base") }
         let convention = source.convention
         var card = BaseCard(
-            name: name, prediction: convention.prediction.rawValue, path: convention.path.rawValue, timeScale: convention.timeScale,
+            name: name, prediction: source.prediction, path: convention.path.rawValue, timeScale: convention.timeScale,
             classNames: source.classNames, training: facts)
         if let start = start.card { (card.heads, card.preset, card.latentScale) = (start.heads, start.preset, start.latentScale) }
         let matrix = weights.finder(configuration)

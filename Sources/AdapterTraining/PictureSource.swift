@@ -93,7 +93,7 @@ package final class PictureSource: TrainingSource {
 }
 
 /// What `data.json` says of pictures.
-private struct DataFacts: Encodable {
+struct DataFacts: Encodable {
     let summary: String
     let digest: Digest
     let size, images, trained, heldOut: Int

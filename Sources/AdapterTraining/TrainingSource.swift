@@ -9,6 +9,8 @@ import TensorMath
 /// Every random number of a batch is a function of (seed, step, image), so that a run which was stopped goes on as if it never had been.
 package protocol TrainingSource: AnyObject {
     var convention: DiffusionConvention { get }
+    /// What a base that is trained on it predicts, as its card says.
+    var prediction: String { get }
     /// What it is, as an adapter's manifest records it.
     var summary: String { get }
     /// Equal sources give equal batches.
@@ -46,6 +48,7 @@ package protocol TrainingSource: AnyObject {
 
 extension TrainingSource {
     package var identity: String { "\(digest)" }
+    package var prediction: String { convention.prediction.rawValue }
     package var taken: DataTaken? { nil }
     package var vectors: Int { updates }
     package func moves(ofUpdate update: Int, step: Int) -> [VectorMove] { [VectorMove(vector: update)] }

@@ -1,4 +1,5 @@
 import AdapterFormat
+import AdapterTraining
 import DiTModel
 import Diffusion
 import Evaluation
@@ -39,32 +40,55 @@ package enum EvaluationEvent: Sendable {
 /// What one evaluation holds on to: the features of the frozen base that measure, the pool, and the random numbers.
 package struct EvaluationBench {
     package let convention: DiffusionConvention
-    private let features: FrozenFeatures
+    /// The frozen base, and a classifier where one was given.
+    private let judges: [Judge]
     private let counts: EvaluationCounts
     private let bootstrap: Bootstrap
     private let seed: UInt64
-    private let cache: FeatureCache
     private let pool = ThreadPool()
     private let onEvent: (EvaluationEvent) -> Void
 
+    /// Features that measure, and those of real images that are kept.
+    private struct Judge {
+        let features: FrozenFeatures
+        let cache: FeatureCache
+
+        init(_ features: FrozenFeatures, of base: BaseFile, folder: String?, pool: ThreadPool) {
+            (self.features, cache) = (features, FeatureCache(features, base: base.digest, folder: folder, pool: pool))
+        }
+    }
+
     /// - Parameters:
     ///   - frozen: the base whose features measure; every subject is an adapter of it, or of a base of its shape.
+    ///   - judge: a classifier (`ClassifierSource`) whose features measure beside them.
     ///   - seed: of the sampled images.
     ///   - featureFolder: keeps features of real images for another evaluation; nil measures them anew.
     package init(
-        frozen: BaseFile, counts: EvaluationCounts, seed: UInt64, featureFolder: String? = nil, onEvent: @escaping (EvaluationEvent) -> Void = { _ in }
+        frozen: BaseFile, judge: BaseFile? = nil, counts: EvaluationCounts, seed: UInt64, featureFolder: String? = nil,
+        onEvent: @escaping (EvaluationEvent) -> Void = { _ in }
     ) throws {
         (self.counts, self.seed, self.onEvent) = (counts, seed, onEvent)
         convention = try TrainingObjective(frozen, lossWeighting: "constant").convention
-        features = FrozenFeatures(try InferenceDiT(frozen), base: frozen, convention: convention)
+        var judges = [
+            Judge(
+                FrozenFeatures(try InferenceDiT(frozen), base: frozen, convention: convention), of: frozen, folder: featureFolder, pool: pool)
+        ]
+        if let judge {
+            let (size, own) = (judge.configuration.inputSize, frozen.configuration.inputSize)
+            guard judge.card.prediction == ClassifierSource.prediction else { throw EvaluationError.noClassifier(judge.card.name) }
+            guard size == own else { throw EvaluationError.judgeSize(size, base: own) }
+            judges.append(
+                Judge(try FrozenFeatures(InferenceDiT(judge), classifier: judge), of: judge, folder: featureFolder, pool: pool))
+        }
+        self.judges = judges
         bootstrap = Bootstrap(resamples: counts.resamples)
-        cache = FeatureCache(features, base: frozen.digest, folder: featureFolder, pool: pool)
     }
 
     /// What was found of every group, as it is reported.
     package func result(_ groups: [EvaluatedGroup]) -> EvaluationResult {
         EvaluationResult(
-            features: features.description, images: counts.images, heldOutImages: counts.heldOut, resamples: counts.resamples, groups: groups)
+            features: judges[0].features.description, judge: judges.dropFirst().first?.features.description, images: counts.images,
+            heldOutImages: counts.heldOut, resamples: counts.resamples, groups: groups)
     }
 
     /// Everything about the subjects of one set of real images: all that is compared is compared with the first of them.
@@ -91,7 +115,12 @@ package struct EvaluationBench {
             group.subjects.append(evaluated)
         }
         group.compareErrors(bootstrap)
-        if counts.images > 0 { try compareSamples(&group, real) }
+        if counts.images > 0 {
+            onEvent(.phase("comparing"))
+            onEvent(.note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")"))
+            for judge in judges.indices { try compareSamples(&group, real, by: judge) }
+            comparePictures(&group)
+        }
         return group
     }
 
@@ -128,67 +157,76 @@ package struct EvaluationBench {
         request.solver = sampling.solver
         let result = try await engine.sample(request, onEvent: { onEvent(.sampling($0)) })
         let pictures = result.images.compactMap(\.picture)
-        let latents = LabelledLatents(labels: Array(pictures.indices), size: features.imageCount, pool: pool) { [side = features.imageSize] index, row in
+        let own = judges[0].features
+        let latents = LabelledLatents(labels: Array(pictures.indices), size: own.imageCount, pool: pool) { [side = own.imageSize] index, row in
             let picture = pictures[index]
             (picture.width == side ? picture : picture.centreCropped(to: side)).copy(into: row)
         }
         return EvaluatedSample(
             setting: settled.setting, pictures: pictures, classes: shared.isEmpty ? nil : orders.indices.map { shared[$0 % shared.count].name },
-            features: features.measure(latents.values, pool: pool), secondsPerImage: result.times.sample / .seconds(1) / Double(counts.images))
+            features: judges.map { $0.features.measure(latents.values, pool: pool) }, secondsPerImage: result.times.sample / .seconds(1) / Double(counts.images)
+        )
     }
 
-    /// Fréchet figures, agreement with the classifier and paired PSNR of every sample of the group.
-    private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages) throws {
-        onEvent(.phase("comparing"))
-        onEvent(.note("\(real.source): \(counts.reference, "real image")\(counts.lessons > 0 ? ", and the classifier's" : "")"))
+    /// Fréchet figures, agreement with the classifier and the manifold of every sample of the group, by one judge's features.
+    private func compareSamples(_ group: inout EvaluatedGroup, _ real: RealImages, by position: Int) throws {
+        let cache = judges[position].cache
         let images = real.latents(.reference, counts.reference, pool: pool)
         guard images.count > 1 else { throw EvaluationError.fewPictures(images.count, source: real.source) }
         let reference = cache.measure(images)
         let second = real.isEndless ? cache.measure(real.latents(.second, counts.images, pool: pool)) : nil
-        let taught = counts.lessons > 0 ? try classifier(with: real) : nil
-        let sampled = group.subjects.flatMap { $0.samples.map(\.features) }
-        let known = real.trainedAndHeldOut(pool: pool).map { (cache.measure($0.training), cache.measure($0.heldOut)) }
+        let taught = counts.lessons > 0 ? try classifier(with: real, judges[position]) : nil
+        let sampled = group.subjects.flatMap { $0.samples.map { $0.features[position] } }
+        let parts = real.trainedAndHeldOut(pool: pool), known = parts.map { (cache.measure($0.training), cache.measure($0.heldOut)) }
         let manifold = { (features: Matrix, classes: [String]?) in
             SampleManifold(
                 sample: features, classes: classes?.compactMap { real.classNames.firstIndex(of: $0) }, reference: reference,
                 referenceLabels: images.labels, training: known?.0, heldOut: known?.1, bootstrap: bootstrap)
         }
+        let agreement = { (features: Matrix, classes: [String]?) in
+            taught.map { $0.classifier.agreement(features, domain: $0.domain, classes: classes, bootstrap: bootstrap) }
+        }
         var figures = FrechetFigure.measure(
             reference: reference, samples: sampled + (second.map { [$0] } ?? []), bootstrap: bootstrap, pool: pool)
         if let second {
-            group.floor = figures.removeLast()
             let classes = (0..<second.rows).map { real.classNames[$0 % real.classNames.count] }
-            group.manifoldOfReal = manifold(second, classes)
-            group.classifierOnReal = taught.map { $0.classifier.agreement(second, domain: $0.domain, classes: classes, bootstrap: bootstrap) }
+            group.ofReal.append(Judgement(frechet: figures.removeLast(), agreement: agreement(second, classes), manifold: manifold(second, classes)))
+        } else if let parts, let heldOut = known?.1 {
+            // Of a folder there are no further pictures, but those that nobody was taught with can be told apart too.
+            group.ofReal.append(Judgement(agreement: agreement(heldOut, parts.heldOut.labels.map { real.classNames[$0] })))
         }
         group.referenceImages = reference.rows
         for index in group.subjects.indices {
-            for position in group.subjects[index].samples.indices {
-                let sample = group.subjects[index].samples[position]
-                group.subjects[index].samples[position].frechet = figures.removeFirst()
-                group.subjects[index].samples[position].agreement = taught.map {
-                    $0.classifier.agreement(sample.features, domain: $0.domain, classes: sample.classes, bootstrap: bootstrap)
-                }
-                group.subjects[index].samples[position].manifold = manifold(sample.features, sample.classes)
-                if position > 0 {
-                    group.subjects[index].samples[position].psnr = PairedPSNR(sample.pictures, against: group.subjects[index].samples[0].pictures)
-                }
+            for sample in group.subjects[index].samples.indices {
+                let (features, classes) = (group.subjects[index].samples[sample].features[position], group.subjects[index].samples[sample].classes)
+                group.subjects[index].samples[sample].judgements.append(
+                    Judgement(frechet: figures.removeFirst(), agreement: agreement(features, classes), manifold: manifold(features, classes)))
+            }
+        }
+    }
+
+    /// The pictures of every setting against those of the first.
+    private func comparePictures(_ group: inout EvaluatedGroup) {
+        for index in group.subjects.indices {
+            for position in group.subjects[index].samples.indices.dropFirst() {
+                group.subjects[index].samples[position].psnr = PairedPSNR(
+                    group.subjects[index].samples[position].pictures, against: group.subjects[index].samples[0].pictures)
             }
         }
     }
 
     /// Trained on drawn images of the eight domains, and on the folder's where the real images are one.
     /// - Returns: the position of the real images' domain too; a folder may have a drawn one's name.
-    private func classifier(with real: RealImages) throws -> (classifier: DomainClassifier, domain: Int) {
-        let eight = SyntheticDomain.downstream.map { RealImages($0, size: features.imageSize) }
+    private func classifier(with real: RealImages, _ judge: Judge) throws -> (classifier: DomainClassifier, domain: Int) {
+        let eight = SyntheticDomain.downstream.map { RealImages($0, size: judge.features.imageSize) }
         let domains = eight.contains { $0.source == real.source } ? eight : eight + [real]
         var rows: [Matrix] = [], labels: [DomainClassifier.Label] = []
         for (index, domain) in domains.enumerated() {
             let images = domain.latents(.lesson, counts.lessons * domain.classNames.count, pool: pool)
-            rows.append(cache.measure(images))
+            rows.append(judge.cache.measure(images))
             labels += images.labels.map { DomainClassifier.Label(domain: index, class: $0) }
         }
-        let all = Memory(capacity: Memory.paddedCount(labels.count * features.width)).take(labels.count, features.width)
+        let all = Memory(capacity: Memory.paddedCount(labels.count * judge.features.width)).take(labels.count, judge.features.width)
         var next = 0
         for part in rows {
             all.rows(next..<(next + part.rows)).copy(from: part)

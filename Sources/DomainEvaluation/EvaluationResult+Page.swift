@@ -29,12 +29,12 @@ extension EvaluationResult {
             Plot.Series(
                 settings[setting],
                 group.subjects.enumerated().compactMap { index, subject in
-                    subject.samples[setting].frechet.map {
+                    subject.samples[setting].own.frechet.map {
                         Plot.Point(x: Double(index), y: $0.distance.value, error: $0.distance.standardError)
                     }
                 })
         }
-        if let floor = group.floor {
+        if let floor = group.ofReal.first?.frechet {
             let points = group.subjects.indices.map { Plot.Point(x: Double($0), y: floor.distance.value, error: floor.distance.standardError) }
             series.append(Plot.Series("real images", points))
         }

@@ -26,8 +26,8 @@ extension EvaluationResult {
                 ]
                 // The held-out error knows no setting.
                 return Candidate(
-                    name: names.compactMap { $0 }.joined(separator: " at "), frechet: sample.frechet, heldOut: position == 0 ? subject.heldOut : nil,
-                    heldOutChange: position == 0 ? subject.heldOutChange : nil, agreement: sample.agreement)
+                    name: names.compactMap { $0 }.joined(separator: " at "), frechet: sample.own.frechet, heldOut: position == 0 ? subject.heldOut : nil,
+                    heldOutChange: position == 0 ? subject.heldOutChange : nil, agreement: sample.own.agreement)
             }
         }
         guard let first = candidates.first else { return [] }
@@ -38,7 +38,7 @@ extension EvaluationResult {
     private func alone(_ one: Candidate, _ group: EvaluatedGroup) -> String? {
         guard let frechet = one.frechet else { return nil }
         var text = "\(one.name) against \(group.real.source): a Fréchet figure of \(figure(frechet.distance.value))"
-        if let floor = group.floor { text += ", where real images in its place have \(figure(floor.distance.value))" }
+        if let floor = group.ofReal.first?.frechet { text += ", where real images in its place have \(figure(floor.distance.value))" }
         if let right = one.agreement?.class { text += String(format: "; %.0f of 100 pictures are of their class", 100 * right.value) }
         return text + "."
     }

@@ -4,21 +4,41 @@ import ImageFiles
 import SystemIO
 import TensorMath
 
+/// What one kind of features says of images.
+struct Judgement: Encodable {
+    var frechet: FrechetFigure?
+    var agreement: DomainAgreement?
+    var manifold: SampleManifold?
+}
+
 /// The images of one subject and setting, and what was found about them.
 package struct EvaluatedSample: Encodable {
     let setting: SamplingSetting
     package let pictures: [RGBImage]
     /// The class that each was asked for; nil where the domain has none of the real images' classes.
     let classes: [String]?
-    let features: Matrix
+    /// By the frozen base, and by the second judge where there is one.
+    let features: [Matrix]
     let secondsPerImage: Double
-    var frechet: FrechetFigure?
-    var agreement: DomainAgreement?
-    var manifold: SampleManifold?
+    /// Those of the features.
+    var judgements: [Judgement] = []
     /// Against the first setting at equal seeds.
     var psnr: PairedPSNR?
 
-    enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, manifold, psnr }
+    var own: Judgement { judgements.first ?? Judgement() }
+
+    enum CodingKeys: String, CodingKey { case setting, secondsPerImage, frechet, agreement, manifold, psnr, judge }
+
+    package func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(setting, forKey: .setting)
+        try values.encode(secondsPerImage, forKey: .secondsPerImage)
+        try values.encodeIfPresent(own.frechet, forKey: .frechet)
+        try values.encodeIfPresent(own.agreement, forKey: .agreement)
+        try values.encodeIfPresent(own.manifold, forKey: .manifold)
+        try values.encodeIfPresent(psnr, forKey: .psnr)
+        if judgements.count > 1 { try values.encode(judgements[1], forKey: .judge) }
+    }
 }
 
 /// The held-out error at another precision than the first setting's.
@@ -52,11 +72,8 @@ package struct EvaluatedGroup: Encodable {
     package let real: RealImages
     package internal(set) var subjects: [EvaluatedSubject] = []
     var referenceImages = 0
-    /// Other real images in place of a sample's, as many: what a perfect sampler would score.
-    var floor: FrechetFigure?
-    /// The classifier on those, and where they lie among the others.
-    var classifierOnReal: DomainAgreement?
-    var manifoldOfReal: SampleManifold?
+    /// What is said of other real images in place of a sample's, as many: what a perfect sampler would score.
+    var ofReal: [Judgement] = []
 
     init(_ real: RealImages) { self.real = real }
 
@@ -71,7 +88,7 @@ package struct EvaluatedGroup: Encodable {
         for index in subjects.indices.dropFirst() { subjects[index].heldOutChange = subjects[index].heldOut?.change(from: first, bootstrap: bootstrap) }
     }
 
-    enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal, manifoldOfReal }
+    enum CodingKeys: String, CodingKey { case data, classes, subjects, referenceImages, floor, classifierOnReal, manifoldOfReal, judgeOnReal }
 
     package func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
@@ -79,24 +96,26 @@ package struct EvaluatedGroup: Encodable {
         try values.encode(real.classNames, forKey: .classes)
         try values.encode(subjects, forKey: .subjects)
         try values.encode(referenceImages, forKey: .referenceImages)
-        try values.encodeIfPresent(floor, forKey: .floor)
-        try values.encodeIfPresent(classifierOnReal, forKey: .classifierOnReal)
-        try values.encodeIfPresent(manifoldOfReal, forKey: .manifoldOfReal)
+        try values.encodeIfPresent(ofReal.first?.frechet, forKey: .floor)
+        try values.encodeIfPresent(ofReal.first?.agreement, forKey: .classifierOnReal)
+        try values.encodeIfPresent(ofReal.first?.manifold, forKey: .manifoldOfReal)
+        if ofReal.count > 1 { try values.encode(ofReal[1], forKey: .judgeOnReal) }
     }
 }
 
 /// All that was measured, as `eval --json` prints it.
 package struct EvaluationResult: Encodable {
-    /// What the Fréchet figure's features are.
+    /// What the Fréchet figure's features are, and the second judge's.
     let features: String
+    let judge: String?
     let images, heldOutImages, resamples: Int
     package let groups: [EvaluatedGroup]
 
     /// One row per subject and setting, after its headings; what no row has, and a source or a setting that all share, has no column.
     package var table: [[String]] {
         let head = [
-            "DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PRECISION", "RECALL", "VARIETY", "MEMORISED", "PSNR",
-            "ERROR", "CHANGE", "S/IMAGE",
+            "DOMAIN", "SETTING", "AGAINST", "FRÉCHET", "CHANGE", "IN DOMAIN", "IN CLASS", "PRECISION", "RECALL", "VARIETY", "MEMORISED",
+            "JUDGE", "CHANGE", "IN CLASS", "PRECISION", "RECALL", "PSNR", "ERROR", "CHANGE", "S/IMAGE",
         ]
         let rows = groups.flatMap { group in group.subjects.flatMap { self.rows($0, group) } + floor(group) }
         let used = head.indices.filter { column in
@@ -113,11 +132,11 @@ package struct EvaluationResult: Encodable {
             [subject.reference, setting, group.real.source] + measured + errors + [seconds]
         }
         guard !subject.samples.isEmpty else {
-            let nothing = [String](repeating: "-", count: 9)
+            let nothing = [String](repeating: "-", count: 14)
             return [row("-", nothing, own, "-")] + others.map { row("precision=\($0.precision.rawValue)", nothing, errors($0.error, $0.change), "-") }
         }
         return subject.samples.enumerated().map { position, sample in
-            let measured = figures(sample.frechet, sample.agreement, sample.manifold) + [sample.psnr.map(decibels) ?? "-"]
+            let measured = figures(sample.judgements) + [sample.psnr.map(decibels) ?? "-"]
             // An error belongs to a precision: it stands beside the first setting of it.
             let other = position > 0 ? others.firstIndex { $0.precision == sample.setting.precision }.map { others.remove(at: $0) } : nil
             return row(
@@ -125,11 +144,14 @@ package struct EvaluationResult: Encodable {
         }
     }
 
-    private func figures(_ frechet: FrechetFigure?, _ agreement: DomainAgreement?, _ manifold: SampleManifold?) -> [String] {
-        [
-            frechet.map { short($0.distance) }, frechet?.change.map { signed($0) }, agreement.map { percent($0.domain) },
-            agreement?.class.map { percent($0) }, manifold.map { percent($0.precision) }, manifold.map { percent($0.recall) },
-            manifold?.variety.map { String(format: "%.2f", $0) }, manifold?.memorised.map { percent($0) },
+    private func figures(_ judgements: [Judgement]) -> [String] {
+        let own = judgements.first, second = judgements.dropFirst().first
+        return [
+            own?.frechet.map { short($0.distance) }, own?.frechet?.change.map { signed($0) }, own?.agreement.map { percent($0.domain) },
+            own?.agreement?.class.map { percent($0) }, own?.manifold.map { percent($0.precision) }, own?.manifold.map { percent($0.recall) },
+            own?.manifold?.variety.map { String(format: "%.2f", $0) }, own?.manifold?.memorised.map { percent($0) },
+            second?.frechet.map { short($0.distance) }, second?.frechet?.change.map { signed($0) }, second?.agreement?.class.map { percent($0) },
+            second?.manifold.map { percent($0.precision) }, second?.manifold.map { percent($0.recall) },
         ].map { $0 ?? "-" }
     }
 
@@ -138,10 +160,10 @@ package struct EvaluationResult: Encodable {
     }
 
     private func floor(_ group: EvaluatedGroup) -> [[String]] {
-        guard let floor = group.floor else { return [] }
-        var figures = figures(floor, group.classifierOnReal, group.manifoldOfReal)
+        guard !group.ofReal.isEmpty else { return [] }
+        var figures = figures(group.ofReal)
         // Of a perfect sampler, not a change.
-        figures[1] = "-"
+        (figures[1], figures[9]) = ("-", "-")
         return [["real images", "-", group.real.source] + figures + ["-", "-", "-", "-"]]
     }
 
@@ -153,15 +175,18 @@ package struct EvaluationResult: Encodable {
             notes.append(
                 "Fréchet figure: squared Fréchet distance of Gaussians fitted to the \(features), in units of each one's deviation over the real images; \(images) images against \(references) real ones. Not the FID."
             )
-            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.agreement != nil } } }) {
+            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.own.agreement != nil } } }) {
                 notes.append("In domain, in class: share that a classifier on these features, taught with other real images, puts there.")
             }
             notes.append(
                 "Precision: share of the images that lie among real ones; recall: share of the real images that lie among these; variety: distance of two images of a class over that of real ones."
             )
-            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.manifold?.memorised != nil } } }) {
+            if groups.contains(where: { $0.subjects.contains { $0.samples.contains { $0.own.manifold?.memorised != nil } } }) {
                 notes.append("Memorised: share of the images that are nearer to one of the training images than any held-out image is.")
             }
+        }
+        if images > 0, let judge {
+            notes.append("Judge: the Fréchet figure on the \(judge), and after it the class, precision and recall by these features.")
         }
         if heldOutImages > 0 {
             notes.append(

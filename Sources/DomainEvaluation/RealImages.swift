@@ -19,9 +19,10 @@ package struct RealImages {
         case folder(TrainingData, DataTaken, parts: Parts?, Training?, FolderLoader)
     }
 
-    /// What a run trained on, and what it held out.
+    /// What a run trained on, what it was not, and the pictures of its part of the data that are none of the latter: however few it took,
+    /// a classifier is taught with all of these.
     private struct Parts {
-        let training, heldOut: TrainingData
+        let training, heldOut, lessons: TrainingData
     }
 
     /// As `--data` names it.
@@ -70,7 +71,10 @@ package struct RealImages {
         guard let sized = trained.size == folder.size ? seen : all(folder.size), sized.classNames == folder.classNames else { return nil }
         let training = sized.split(holdingOut: trained.facts.validationShare ?? 0, seed: trained.facts.seed).training
         let heldOut = folder.without(training)
-        return heldOut.count > 0 ? Parts(training: training, heldOut: heldOut) : nil
+        guard heldOut.count > 0 else { return nil }
+        let whole = DataTaken(split: own.split, classes: own.classes, perClass: nil, seed: own.seed)
+        let lessons = own.perClass == nil ? training : try? load(source, folder.size, whole).without(heldOut)
+        return Parts(training: training, heldOut: heldOut, lessons: lessons ?? training)
     }
 
     /// The same at another size.
@@ -100,7 +104,7 @@ package struct RealImages {
     }
 
     /// Drawn: `count` images, the classes in turn. Of a folder: its images, at most `count`, taken evenly, the same for every part but the
-    /// held-out one where it holds some out.
+    /// held-out one and that of lessons where it holds some out.
     func latents(_ part: Part, _ count: Int, pool: ThreadPool) -> LabelledLatents {
         switch form {
         case .drawn(let domain):
@@ -110,7 +114,12 @@ package struct RealImages {
                 domain.image(class: index % classes, index: number, size: size, seed: Self.seed).copy(into: row)
             }
         case .folder(let all, _, let parts, _, _):
-            let data = part == .heldOut ? parts?.heldOut ?? all : all
+            let data =
+                switch part {
+                case .heldOut: parts?.heldOut ?? all
+                case .lesson: parts?.lessons ?? all
+                case .reference, .second: all
+                }
             let taken = min(count, data.count)
             return data.labelledLatents((0..<taken).map { $0 * data.count / taken }, pool: pool)
         }

@@ -9,6 +9,8 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
     case noCache(reference: String)
     case noSolver(reference: String)
     case noDistilled(reference: String)
+    case noClassifier(String)
+    case judgeSize(Int, base: Int)
 
     package var description: String {
         switch self {
@@ -19,6 +21,8 @@ package enum EvaluationError: Error, Equatable, CustomStringConvertible {
             "'\(source)' has \(count, "picture"); the Fréchet figure compares with two or more: give --n 0"
         case .noSolver(let reference): "only what is in the store has a fitted solver, not '\(reference)'"
         case .noDistilled(let reference): "only what is in the store can have a guidance vector beside it, not '\(reference)'"
+        case .noClassifier(let name): "'\(name)' is no classifier: train one with base train --prediction classes"
+        case .judgeSize(let size, let base): "the judge sees pictures of \(size) pixels and the base makes ones of \(base): train a judge for that size"
         case .noCache(let reference): "only what is in the store has a calibrated cache, not '\(reference)'"
         }
     }

@@ -6,7 +6,7 @@ import TensorMath
 /// Features of an image that no adapter changes: what leaves the frozen base's middle block, averaged over the tokens, for the
 /// image mixed with a little noise that its position alone decides, under the base's own values and its null class.
 package struct FrozenFeatures: Sendable {
-    /// The block whose output is taken, counted from 0: the last of the first half.
+    /// The block whose output is taken, counted from 0: of a base the last of the first half.
     package let block: Int
     /// t of the base's path.
     package let time: Double
@@ -14,7 +14,7 @@ package struct FrozenFeatures: Sendable {
     private let tunables: Tunables
     private let objective: TrainingObjective
     private let nullClass: Int
-    private let classPhrase: String
+    private let classPhrase, network: String
     /// Of the noise.
     package let seed: UInt64
 
@@ -22,16 +22,29 @@ package struct FrozenFeatures: Sendable {
     static let linearTime = 0.9
 
     package init(_ model: InferenceDiT, base: BaseFile, convention: DiffusionConvention, seed: UInt64 = 0) {
+        self.init(
+            model, base: base, convention, block: max(0, model.configuration.depth / 2 - 1), time: convention.lowNoiseTime, network: "frozen base",
+            seed: seed)
+    }
+
+    /// Those of a classifier of pictures: what leaves its last block, of the image as it is.
+    package init(_ model: InferenceDiT, classifier: BaseFile) throws {
+        let convention = try DiffusionConvention(
+            pathNamed: classifier.card.path, predictionNamed: "x0", learnSigma: false, timeScale: classifier.card.timeScale)
+        self.init(
+            model, base: classifier, convention, block: model.configuration.depth - 1, time: 1, network: "classifier \(classifier.card.name)", seed: 0)
+    }
+
+    private init(
+        _ model: InferenceDiT, base: BaseFile, _ convention: DiffusionConvention, block: Int, time: Double, network: String, seed: UInt64
+    ) {
         let adapterSlots = AdapterSlots(base.layout, count: 1, classRows: base.classes.rows)
         adapterSlots.install(base.vector, base.classes.withMeanForNull, slot: 0)
         classPhrase = base.classes.hasNullRow ? "null class" : "the mean of the classes"
         tunables = adapterSlots.tunables[0]
-        self.model = model
-        self.seed = seed
-        block = max(0, model.configuration.depth / 2 - 1)
+        (self.model, self.block, self.time, self.network, self.seed) = (model, block, time, network, seed)
         nullClass = base.classes.nullClass
         objective = TrainingObjective(convention)
-        time = convention.lowNoiseTime
     }
 
     /// Values of one image's features.
@@ -44,7 +57,7 @@ package struct FrozenFeatures: Sendable {
     /// What they are, in a report's words.
     package var description: String {
         let t = objective.convention.path == .rectifiedFlow ? String(time) : String(Int(time))
-        return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the frozen base, at t = \(t), \(classPhrase)"
+        return "mean over the tokens of what leaves block \(block + 1) of \(model.configuration.depth) of the \(network), at t = \(t), \(classPhrase)"
     }
 
     /// - Parameter images: (n, C S S).

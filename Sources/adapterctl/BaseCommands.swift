@@ -102,6 +102,8 @@ struct BaseTrain: ParsableCommand {
             Example: adapterctl base train --data synthetic:mixture --steps 40000 -o base.safetensors
             Example: adapterctl base train --from base.safetensors --pattern 2:4 --data synthetic:mixture --steps 4000 -o base-24.safetensors
 
+            Example: adapterctl base train --prediction classes --data pictures --validation 0.05 --flip --name judge -o judge.safetensors
+
             With --pattern the network computes with half of the weights at every step, chosen anew by magnitude, while all of them learn; the
             result is a sparse base.
             """)
@@ -114,7 +116,8 @@ struct BaseTrain: ParsableCommand {
     @Option var width = 192
     @Option var depth = 8
     @Option var heads = 6
-    @Option(help: "epsilon (VP path), velocity or x0 (rectified flow).") var prediction = "x0"
+    @Option(help: "epsilon (VP path), velocity or x0 (rectified flow); or classes: a classifier of pictures, which eval takes as --judge.")
+    var prediction = "x0"
     @Option(help: "The name on the base's card.") var name = "shipped"
     @Option(help: "How the matrices are stored: f32 or bf16.") var store: String = "bf16"
     @Option(name: [.customShort("o"), .customLong("output")], help: "The base file to write.") var file: String
@@ -147,9 +150,11 @@ struct BaseTrain: ParsableCommand {
         if pattern != nil, let fault = configuration.faultOfTwoOfFour { throw Failure.usage("--pattern: \(fault)") }
         let run =
             try earlier.map { try TrainingRun.base(wanted, from: $0, data: data, pool: pool, processes: processes) }
-            ?? TrainingRun.base(
-                wanted, configuration, objective: TrainingObjective(convention(), weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool,
-                processes: processes)
+            ?? (isClassifier
+                ? TrainingRun.classifier(wanted, configuration, convention: convention(), data: data, pool: pool, processes: processes)
+                : TrainingRun.base(
+                    wanted, configuration, objective: TrainingObjective(convention(), weighting: LossWeighting(settings.lossWeight)), data: data, pool: pool,
+                    processes: processes))
         let what = ["name": name, "output": file, "command": CommandLine.arguments.joined(separator: " ")]
         func write(_ values: TrainableValues, _ path: String) throws {
             try run.writeBase(named: name, configuration: configuration, to: path, as: stored, values: values)
@@ -159,7 +164,8 @@ struct BaseTrain: ParsableCommand {
             try write(run.result, file)
             let digest = try BaseFile(path: file).digest
             try output.report("base train", ["file": file, "digest": digest.description]) {
-                "base \(digest.short) written to \(file), loss \(run.history.recentLoss)\nnext: adapterctl base import \(shellWord(file))"
+                "base \(digest.short) written to \(file), loss \(run.history.recentLoss)\nnext: "
+                    + (isClassifier ? "adapterctl eval ... --judge \(shellWord(file))" : "adapterctl base import \(shellWord(file))")
             }
         }
         processes?.leave()
@@ -167,12 +173,16 @@ struct BaseTrain: ParsableCommand {
 
     private func shape(classes: Int) -> DiTConfiguration {
         DiTConfiguration(
-            inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads, numClasses: classes, learnSigma: false)
+            inputSize: size, patchSize: patch, inChannels: 3, hiddenSize: width, depth: depth, numHeads: heads, numClasses: classes,
+            // A classifier has a second half of outputs to tell classes by.
+            learnSigma: isClassifier)
     }
+
+    private var isClassifier: Bool { prediction == ClassifierSource.prediction }
 
     private func convention() throws -> DiffusionConvention {
         try DiffusionConvention(
-            pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: prediction, learnSigma: false,
+            pathNamed: prediction == "epsilon" ? "linear-vp" : "linear", predictionNamed: isClassifier ? "x0" : prediction, learnSigma: false,
             timeScale: prediction == "epsilon" ? 1 : 1000)
     }
 

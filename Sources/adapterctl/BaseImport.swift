@@ -1,4 +1,5 @@
 import AdapterFormat
+import AdapterTraining
 import AdapterStore
 import ArgumentParser
 import DiTModel
@@ -42,6 +43,9 @@ struct BaseImport: ParsableCommand {
         let store = try location.open()
         Progress.begin("importing")
         let base = try BaseFile(path: path, heads: shape.heads, inputSize: shape.inputSize, classes: classes)
+        guard base.card.prediction != ClassifierSource.prediction else {
+            throw Failure.usage("'\(path)' tells pictures apart and makes none: give it to eval as --judge")
+        }
         let autoencoder = try vae.map { try AutoencoderFile(path: $0, latentScale: latentScale) } ?? base.autoencoders.first
         let tiny = try tinyVae.map { try AutoencoderFile(path: $0) }
         if let tinyVae, tiny?.kind == .full { throw Failure.usage("'\(tinyVae)' holds an AutoencoderKL, not an AutoencoderTiny: give it with --vae") }

@@ -54,6 +54,11 @@ struct Eval: AsyncParsableCommand {
     var compare: [String] = []
     @Option(help: "The base, where the store has several.") var base: String?
     @Option(help: "A base file in place of the store's.") var baseFile: String?
+    @Option(
+        help: """
+            A classifier of pictures (base train --prediction classes) whose features judge beside the frozen base's, which flatter what that base \
+            knows.
+            """) var judge: String?
     @Option(help: "Write the sampled images: arr_0, uint8, (n, height, width, 3).") var npz: String?
     @Option(help: "Write the real images that the Fréchet figure compares with, in the same form.") var npzReference: String?
     @Option(help: "A page to write, .html or .png; repeat for both.") var report: [String] = []
@@ -74,7 +79,7 @@ struct Eval: AsyncParsableCommand {
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
         try checkLatents(of: frozen, subjects)
         let bench = try EvaluationBench(
-            frozen: frozen, counts: checked, seed: sampling.seed, featureFolder: noCache ? nil : UserFolders.cache() + "/features"
+            frozen: frozen, judge: judge.map { try adapterctl.baseFile(at: $0) }, counts: checked, seed: sampling.seed, featureFolder: noCache ? nil : UserFolders.cache() + "/features"
         ) { event in
             switch event {
             case .phase(let what): Progress.begin(what)

@@ -135,6 +135,37 @@ import Testing
         }
     }
 
+    /// A second judge: trained by base train, asked for with --judge, and nothing else than a classifier is one.
+    @Test func aClassifierJudgesBesideTheBase() throws {
+        let program = try Program()
+        defer { program.remove() }
+        let judge = program.folder + "/judge.safetensors", base = Program.golden("dit-pixel")
+        let small = ["--per-class", "8", "--size", "16", "--width", "24", "--depth", "2", "--heads", "2", "--steps", "2", "--batch", "8"]
+        let trained = try program.run(
+            ["base", "train", "--prediction", "classes", "--data", "synthetic:flowers", "--validation", "0.25", "-o", judge] + small)
+        #expect(trained.code == 0, "\(trained)")
+        #expect(trained.out.contains("--judge"), "\(trained)")
+        let measure = ["eval", "base", "--base-file", base, "--data", "synthetic:flowers", "--n", "6", "--held-out", "0", "--reference", "14"]
+        let few = ["--lessons", "2", "--resamples", "4", "--steps", "2", "--no-cache"]
+        let judged = try program.run(measure + few + ["--judge", judge, "--json"])
+        #expect(judged.code == 0, "\(judged)")
+        let data = try #require(try object(judged.out)["data"] as? [String: Any])
+        #expect((data["judge"] as? String)?.contains("of the classifier") == true, "\(data)")
+        let group = try #require((data["groups"] as? [[String: Any]])?.first)
+        let sample = try #require(((group["subjects"] as? [[String: Any]])?.first?["samples"] as? [[String: Any]])?.first)
+        for place in [sample["judge"], group["judge_on_real"]] {
+            let judgement = try #require(place as? [String: Any])
+            #expect(judgement["frechet"] != nil && judgement["agreement"] != nil && judgement["manifold"] != nil)
+        }
+        let other = try program.run(measure + few + ["--judge", base])
+        #expect(other.code == 2, "\(other)")
+        #expect(other.errors.contains("is no classifier"), "\(other)")
+        #expect(try program.run(["init", "--store", program.folder + "/store"]).code == 0)
+        let imported = try program.run(["base", "import", judge, "--store", program.folder + "/store"])
+        #expect(imported.code == 2, "\(imported)")
+        #expect(imported.errors.contains("give it to eval as --judge"), "\(imported)")
+    }
+
     @Test func aBaseOfLatentsIsMeasuredThroughItsAutoencoder() throws {
         let program = try Program()
         defer { program.remove() }
