@@ -79,7 +79,8 @@ struct Eval: AsyncParsableCommand {
         guard !subjects.isEmpty else { throw Failure.usage("name base beside --base-file, or give --adapter-file or --tuned") }
         try checkLatents(of: frozen, subjects)
         let bench = try EvaluationBench(
-            frozen: frozen, judge: judge.map { try adapterctl.baseFile(at: $0) }, counts: checked, seed: sampling.seed, featureFolder: noCache ? nil : UserFolders.cache() + "/features"
+            frozen: frozen, judge: judge.map { try adapterctl.baseFile(at: $0) }, counts: checked, seed: sampling.seed,
+            featureFolder: noCache ? nil : UserFolders.cache() + "/features"
         ) { event in
             switch event {
             case .phase(let what): Progress.begin(what)
