@@ -100,6 +100,16 @@ import Testing
         }
     }
 
+    /// diffusers has no form for it: its folder has the zeros, and says that they are no accident.
+    @Test func aDiffusersFolderComesBack() throws {
+        let containers = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Goldens/containers").path
+        let base = try BaseFile(path: containers + "/dit-sparse-24.safetensors", heads: 2), path = folder + "/diffusers"
+        try DiffusersFolder.write(base, to: path)
+        let back = try BaseFile(path: path)
+        #expect(back.isSparse)
+        #expect(back.digest == base.digest)
+    }
+
     /// What says that it is sparse and is not, is not taken for either.
     @Test func aFalseWordIsRefused() throws {
         let path = folder + "/false.safetensors", file = try TensorFile(path: dense.file.path)
