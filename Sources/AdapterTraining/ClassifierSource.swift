@@ -8,9 +8,9 @@ import TensorMath
 /// Labelled pictures to be told apart, without noise: what a classifier is trained on (`ClassHead`).
 ///
 /// Pictures are shifted by up to an eighth of their side, and mirrored where that is asked for.
-package final class ClassifierSource: TrainingSource {
+package final class ClassifierSource: LabelledPictures {
     package let convention: DiffusionConvention
-    private let data, training: TrainingData
+    let data, training: TrainingData
     private let heldOut: LabelledLatents?
     private let settings: TrainingSettings
     private let head: ClassHead
@@ -42,17 +42,6 @@ package final class ClassifierSource: TrainingSource {
     }
 
     package var prediction: String { Self.prediction }
-    package var summary: String { data.summary }
-    package var digest: Digest { data.digest }
-    package var shown: (name: String, value: String) {
-        ("the pictures", "\(data.count) of \(data.classNames.count, "class"), digest \(data.digest.short)")
-    }
-    package var imageCount: Int { training.count }
-    package var classNames: [String] { data.classNames }
-    package var classCount: Int { data.classNames.count }
-    package var updates: Int { 1 }
-    package var taken: DataTaken? { data.selection.map(\.taken).flatMap { $0.isAll ? nil : $0 } }
-    package var facts: any Encodable { DataFacts(data, trained: training) }
     package var hasHeldOut: Bool { heldOut != nil }
 
     package func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch {
@@ -62,8 +51,8 @@ package final class ClassifierSource: TrainingSource {
         pool.forEach(images.count) { image in
             let draw = draws[image]
             training.copy(items[image], flipped: settings.flips && draw.flips, into: pictures.row(image))
-            let shift = (0..<2).map { Int(draw.token($0) * Float(2 * reach + 1)) - reach }
-            pictures.row(image).copy(shiftedBy: (shift[0], shift[1]), side: side, into: shifted.row(image))
+            let shift = { (axis: Int) in Int(draw.token(axis) * Float(2 * reach + 1)) - reach }
+            pictures.row(image).copy(shiftedBy: (shift(0), shift(1)), side: side, into: shifted.row(image))
         }
         return TrainingBatch(
             x: shifted, times: [Float](repeating: convention.embedderTime(1), count: images.count),

@@ -6,7 +6,7 @@ import ImageFiles
 import TensorMath
 
 /// Labelled pictures with noise added, and the loss that the network was trained with.
-package final class PictureSource: TrainingSource {
+package final class PictureSource: LabelledPictures {
     package let objective: TrainingObjective
     /// Everything that was given, and the part of it that is trained on.
     package let data, training: TrainingData
@@ -36,17 +36,6 @@ package final class PictureSource: TrainingSource {
     }
 
     package var convention: DiffusionConvention { objective.convention }
-    package var summary: String { data.summary }
-    package var digest: Digest { data.digest }
-    package var shown: (name: String, value: String) {
-        ("the pictures", "\(data.count) of \(data.classNames.count, "class"), digest \(data.digest.short)")
-    }
-    package var imageCount: Int { training.count }
-    package var classNames: [String] { data.classNames }
-    package var classCount: Int { data.classNames.count }
-    package var updates: Int { 1 }
-    package var taken: DataTaken? { data.selection.map(\.taken).flatMap { $0.isAll ? nil : $0 } }
-    package var facts: any Encodable { DataFacts(data, trained: training) }
     package var hasHeldOut: Bool { heldOut != nil }
 
     package func batch(step: Int, update: Int, images: Range<Int>, values: TrainableValues, pool: ThreadPool) -> TrainingBatch {
@@ -92,8 +81,29 @@ package final class PictureSource: TrainingSource {
     }
 }
 
+/// A source that is pictures with labels.
+protocol LabelledPictures: TrainingSource {
+    /// Everything that was given, and the part of it that is trained on.
+    var data: TrainingData { get }
+    var training: TrainingData { get }
+}
+
+extension LabelledPictures {
+    package var summary: String { data.summary }
+    package var digest: Digest { data.digest }
+    package var shown: (name: String, value: String) {
+        ("the pictures", "\(data.count) of \(data.classNames.count, "class"), digest \(data.digest.short)")
+    }
+    package var imageCount: Int { training.count }
+    package var classNames: [String] { data.classNames }
+    package var classCount: Int { data.classNames.count }
+    package var updates: Int { 1 }
+    package var taken: DataTaken? { data.selection.map(\.taken).flatMap { $0.isAll ? nil : $0 } }
+    package var facts: any Encodable { DataFacts(data, trained: training) }
+}
+
 /// What `data.json` says of pictures.
-struct DataFacts: Encodable {
+private struct DataFacts: Encodable {
     let summary: String
     let digest: Digest
     let size, images, trained, heldOut: Int

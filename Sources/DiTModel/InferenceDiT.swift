@@ -201,7 +201,7 @@ package final class DiTBatch {
         c.inputSize = grid.size
         let (T, D) = (c.tokens, c.hiddenSize)
         // A pass per thread and one that all share, each with the residual stream, its layers and the scores of a head per thread.
-        let stream = T * (14 * D + c.patchInSize + c.patchOutSize), scores = T * T
+        let stream = T * (14 * D + LowRankPair.sliceRank + c.patchInSize + c.patchOutSize), scores = T * T
         let ends = rows * (c.inChannels + c.outChannels) * grid.size * grid.size
         return MemoryLayout<Float>.size * ((threads + 1) * stream + 2 * threads * scores + ends) + ModulationCache.bytes(c, rows: rows)
     }
