@@ -113,10 +113,13 @@ def parse():
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
     parser.add_argument("--studies", type=listed(STUDIES), default=list(STUDIES), help="separated by commas, or none")
     parser.add_argument("--study-domains", type=listed(DOMAINS), default=["flowers", "birds"])
+    parser.add_argument("--study-seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1])
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--images", type=int, default=1024, help="sampled for each Frechet figure")
     parser.add_argument("--held-out", type=int, default=512)
-    parser.add_argument("--precision", default="f32", help="of the frozen matrices in training, and of sampling")
+    # Guidance costs variety, and the more of it the better the class is known: the methods are compared without.
+    parser.add_argument("--setting", default="guidance=none", help="sampled as `eval --compare` says it; the precision is added")
+    parser.add_argument("--precision", default="f32", help="of training, and of sampling")
     parser.add_argument("--tune", action="store_true", help="choose each method's learning rate before the table")
     parser.add_argument("--time", action="store_true", help="only measure each method's step")
     parser.add_argument("--table", action="store_true", help="only print what is there")
@@ -148,7 +151,13 @@ def listed(known):
 def runs(options):
     """The table first, seed by seed, then the studies."""
     found = [method_run(d, m, s, options) for s in options.seeds for d in options.domains for m in options.methods]
-    return found + [study_run(name, label, domain, options) for name in options.studies for domain in options.study_domains for label in STUDIES[name]]
+    return found + [
+        study_run(name, label, domain, seed, options)
+        for name in options.studies
+        for seed in options.study_seeds
+        for domain in options.study_domains
+        for label in STUDIES[name]
+    ]
 
 
 def part_photographs(domain, options):
@@ -176,10 +185,14 @@ def method_run(domain, method, seed, options):
     }
 
 
-def study_run(name, label, domain, options):
+def study_run(name, label, domain, seed, options):
     folder = options.out / "studies" / slug(name) / domain
+    if seed != 1:
+        folder /= f"seed-{seed}"
     arguments, steps = STUDIES[name][label], options.steps
-    method = label.split(",")[0] if label.split(",")[0] in METHODS else "difffit"
+    method, *varied = label.split(",") if label.split(",")[0] in METHODS else ["difffit", label]
+    if varied == [" all"]:
+        return method_run(domain, method, seed, options) | {"study": name, "label": label}
     if "--learning-rate" not in arguments:
         arguments = [*METHODS[method][0], *arguments, "--learning-rate", f"{learning_rate(method, options):g}"]
     if name == "steps":
@@ -192,7 +205,7 @@ def study_run(name, label, domain, options):
     return {
         "folder": folder / slug(label),
         "domain": domain,
-        "seed": 1,
+        "seed": seed,
         "is_full": method == "full",
         "arguments": arguments,
         "steps": steps,
@@ -211,7 +224,7 @@ def result_file(run):
 
 def train(run, options):
     if "same time" in run.get("label", ""):
-        run |= study_run(run["study"], run["label"], run["domain"], options)
+        run |= study_run(run["study"], run["label"], run["domain"], run["seed"], options)
     arguments = [*run["arguments"], *(STOPPED_EARLY if options.photographs else [])]
     facts = {"steps": run["steps"], "arguments": arguments, "precision": options.precision}
     if done(run["folder"] / "train.json", facts):
@@ -271,11 +284,10 @@ def curve(folder, column):
 
 
 def evaluate(run, options, images=None):
-    # Guidance costs variety, and the more of it the better the class is known: the methods are compared without.
     facts = {
         "images": options.images if images is None else images,
         "held_out_images": options.held_out,
-        "setting": f"precision={options.precision},guidance=none",
+        "setting": f"precision={options.precision},{options.setting}",
     }
     if done(run["folder"] / "eval.json", facts):
         return
@@ -393,7 +405,7 @@ def values(path):
 
 def methods_table(options):
     whole, times = values(options.base_file), read_json(options.out / "times.json") or {}
-    rows, domain_rows, floors = [], [], {}
+    rows, domain_rows, floors = [], {}, {}
     for method in options.methods:
         by_domain = {d: [run for run in (found(method_run(d, method, seed, options)) for seed in options.seeds) if run] for d in options.domains}
         there = [runs for runs in by_domain.values() if runs]
@@ -411,11 +423,11 @@ def methods_table(options):
             f"| {sum(map(len, there))} |"
         )
         floors |= {domain: run["eval"]["floor"]["value"] for domain, runs in by_domain.items() for run in runs if "floor" in run["eval"]}
-        domain_rows.append(f"| {method} | " + " | ".join(over([runs], frechet) if runs else "-" for runs in by_domain.values()) + " |")
+        domain_rows[method] = by_domain
     lines = [
         (
             f"{options.steps} steps of 64 images, seeds {', '.join(map(str, options.seeds))}; {options.images} images a figure, {options.held_out} held out; "
-            "sampled without guidance; mean over the domains, ± the deviation between a domain's seeds, or of one seed the error of the mean; "
+            f"sampled by {options.setting}; mean over the domains, ± the deviation between a domain's seeds, or of one seed the error of the mean; "
             "seconds and memory at f32 / bf16."
         ),
         "",
@@ -423,45 +435,58 @@ def methods_table(options):
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "Fréchet figure per domain:",
-        "",
-        "| method | " + " | ".join(options.domains) + " |",
-        "|---" * (len(options.domains) + 1) + "|",
-        *domain_rows,
+        *domain_table(domain_rows, options.domains),
         "| real images | " + " | ".join(f"{floors[domain]:.3g}" if domain in floors else "-" for domain in options.domains) + " |",
     ]
     return "\n".join(lines) + "\n"
 
 
+def domain_table(rows, domains):
+    """The Fréchet figure of each domain; `rows` has by a row's name the runs of each domain."""
+    return [
+        "Fréchet figure per domain:",
+        "",
+        "| | " + " | ".join(domains) + " |",
+        "|---" * (len(domains) + 1) + "|",
+        *(f"| {label} | " + " | ".join(over([runs[d]], frechet) if runs[d] else "-" for d in domains) + " |" for label, runs in rows.items()),
+    ]
+
+
 def study_table(name, options):
-    rows = []
+    rows, domain_rows = [], {}
     reached = {}
     for label in STUDIES[name]:
-        there = [(domain, found(study_run(name, label, domain, options))) for domain in options.study_domains]
-        there = [(domain, run) for domain, run in there if run]
-        if not there:
+        by_domain = {
+            d: [run for run in (found(study_run(name, label, d, seed, options)) for seed in options.study_seeds) if run] for d in options.study_domains
+        }
+        measured = [runs for runs in by_domain.values() if runs]
+        if not measured:
             continue
-        measured = [[run] for _, run in there]
-        looks = {domain: run["train"]["validation"] for domain, run in there if run["train"]["validation"]}
+        domain_rows[label] = by_domain
+        every = [run["train"] for runs in measured for run in runs]
+        looks = {domain: runs[0]["train"]["validation"] for domain, runs in by_domain.items() if runs and runs[0]["train"]["validation"]}
         reached = reached or {domain: curve[-1] for domain, curve in looks.items()}
         cells = [
-            " / ".join(str(run["train"]["steps_taken"]) for _, run in there),
-            f"{statistics.fmean(run['train']['seconds_per_step'] * run['train']['steps_taken'] for _, run in there):.0f} s",
+            f"{statistics.fmean(train['steps_taken'] for train in every):.0f}",
+            f"{statistics.fmean(train['processor_seconds_per_step'] * train['steps_taken'] for train in every):.0f} s",
             over(measured, frechet),
             over(measured, lambda run: run["eval"]["held_out"]),
-            over(measured, memorised) if all(run["eval"]["manifold"].get("memorised") for _, run in there) else "-",
+            over(measured, memorised) if all(run["eval"]["manifold"].get("memorised") for runs in measured for run in runs) else "-",
             f"{statistics.fmean(curve[-1][1] for curve in looks.values()):.4f}" if looks else "-",
-            " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks) if looks else "-",
+            " / ".join(str(first_at(looks[domain], reached[domain][1])) for domain in looks if domain in reached) if looks else "-",
         ]
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     head = [
         "",
-        f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; {'' if name == 'pictures of a class' else 'DiffFit, '}seed 1):",
+        (
+            f"{name[0].upper()}{name[1:]} ({', '.join(options.study_domains)}; {'' if name == 'pictures of a class' else 'DiffFit, '}"
+            f"seeds {', '.join(map(str, options.study_seeds))}); means, processor time:"
+        ),
         "",
         "| | steps | training | Fréchet figure | held-out error | memorised | error in training | steps to the first row's last error |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join(head + rows) + "\n" if rows else ""
+    return "\n".join([*head, *rows, "", *domain_table(domain_rows, options.study_domains)]) + "\n" if rows else ""
 
 
 def draw_curves(options):
@@ -481,7 +506,7 @@ def draw_curves(options):
     for panel, name in zip(panels[1:], studies, strict=True):
         domain = options.study_domains[0]
         for label in STUDIES[name]:
-            if run := found(study_run(name, label, domain, options)):
+            if run := found(study_run(name, label, domain, options.study_seeds[0], options)):
                 panel.plot(*zip(*run["train"]["validation"], strict=True), label=label)
         panel.set(title=f"{name}: held-out error ({domain})", xlabel="step")
     for panel in panels:
